@@ -1,0 +1,73 @@
+"""zslbench: an honest, plugin-based benchmark for zero-shot learning.
+
+Everything a plugin needs is a name of this module, imported on first use:
+
+    from zslbench import Embedder, GradientParams, param
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from zslbench.api.dataset import Dataset as Dataset
+    from zslbench.api.dataset import Split as Split
+    from zslbench.api.dataset import ZSLData as ZSLData
+    from zslbench.api.embedder import Batch as Batch
+    from zslbench.api.embedder import Embedder as Embedder
+    from zslbench.api.embedder import GradientParams as GradientParams
+    from zslbench.api.embedder import Objective as Objective
+    from zslbench.api.embedder import Stage as Stage
+    from zslbench.api.evaluator import Decisions as Decisions
+    from zslbench.api.evaluator import Evaluator as Evaluator
+    from zslbench.api.evaluator import Metric as Metric
+    from zslbench.api.evaluator import Scorer as Scorer
+    from zslbench.api.views import ClassSet as ClassSet
+    from zslbench.api.views import ProblemShape as ProblemShape
+    from zslbench.api.views import TestView as TestView
+    from zslbench.api.views import TrainView as TrainView
+    from zslbench.cards import DatasetCard as DatasetCard
+    from zslbench.cards import DatasetSizes as DatasetSizes
+    from zslbench.cards import EngineCard as EngineCard
+    from zslbench.cards import EvaluatorCard as EvaluatorCard
+    from zslbench.cards import MethodCard as MethodCard
+    from zslbench.cards import Preset as Preset
+    from zslbench.data.xlsa17 import XLSA17Dataset as XLSA17Dataset
+    from zslbench.errors import DataError as DataError
+    from zslbench.errors import NotApplicable as NotApplicable
+    from zslbench.params import Params as Params
+    from zslbench.params import param as param
+    from zslbench.record import Progress as Progress
+    from zslbench.record import RunRecord as RunRecord
+    from zslbench.registry import Registry as Registry
+    from zslbench.spec import RunSpec as RunSpec
+
+_HOME = {
+    "api.dataset": ["Dataset", "Split", "ZSLData"],
+    "api.embedder": ["Batch", "Embedder", "GradientParams", "Objective", "Stage"],
+    "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
+    "cards": ["DatasetCard", "DatasetSizes", "EngineCard", "EvaluatorCard", "MethodCard", "Preset"],
+    "data.xlsa17": ["XLSA17Dataset"],
+    "errors": ["DataError", "NotApplicable"],
+    "params": ["Params", "param"],
+    "record": ["Progress", "RunRecord"],
+    "registry": ["Registry"],
+    "spec": ["RunSpec"],
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = ["__version__", *_MODULE]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'zslbench' has no attribute {name!r}")
+    return getattr(import_module(f"zslbench.{_MODULE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

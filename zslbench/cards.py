@@ -1,0 +1,128 @@
+"""Cards: what `zslbench list` can say about a method, a data set or an evaluator without importing it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from zslbench.errors import PluginError, UsageError, near_misses
+
+Setting = Literal["inductive", "semantic-transductive", "transductive"]
+"""What a method may use in training: neither unseen class embeddings nor test images; the embeddings; both."""
+
+Scale = Literal["none", "l2", "zscore", "minmax"]
+"""How visual features are scaled; fitted on the training part only."""
+
+SCALES: tuple[Scale, ...] = get_args(Scale)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Named hyper-parameters of a method, with the source they were taken from.
+
+    `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. The key `scale`
+    stands for feature scaling in both. A preset with `datasets` only exists for those data sets.
+    """
+
+    source: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def resolve(self, dataset: str) -> tuple[dict[str, Any], str | None]:
+        """Returns the parameters for one data set, and the feature scaling if the preset names one.
+
+        Raises:
+            UsageError: the preset has values for certain data sets only, and this is not one of them.
+        """
+        if self.datasets and not self.params and dataset not in self.datasets:
+            raise UsageError(f"it has no values for data set {dataset!r}, only for {', '.join(sorted(self.datasets))}")
+        values = {**self.params, **self.datasets.get(dataset, {})}
+        scale = values.pop("scale", None)
+        return values, scale
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """A method's title as printed in tables and papers, its paper, what it may use, and its presets."""
+
+    title: str
+    paper: str
+    summary: str = ""
+    url: str = ""
+    setting: Setting = "inductive"
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> MethodCard:
+        """Reads a card from a TOML file: the fields above, and a `[presets.NAME]` table for each preset.
+
+        Raises:
+            PluginError: the file is not TOML or has unknown or missing fields.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            presets = {name: Preset(**preset) for name, preset in values.pop("presets", {}).items()}
+            return cls(**values, presets=presets)
+        except (tomllib.TOMLDecodeError, TypeError) as error:
+            raise PluginError(f"{path}: not a method card: {error}") from error
+
+    def preset(self, name: str) -> Preset:
+        """Returns the preset of this name.
+
+        Raises:
+            UsageError: there is none; near misses are suggested.
+        """
+        if name not in self.presets:
+            hint = near_misses(name, self.presets) or "; it has no presets"
+            raise UsageError(f"{self.title} has no preset {name!r}{hint}")
+        return self.presets[name]
+
+
+@dataclass(frozen=True)
+class DatasetSizes:
+    """Published sizes of a data set, against which `zslbench data audit` checks the files."""
+
+    images: int
+    seen: int
+    unseen: int
+    embedding: int
+    trainval: int
+    test_seen: int
+    test_unseen: int
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """A data set's title as printed in papers, its citation, licence, homepage, and published sizes."""
+
+    title: str
+    citation: str
+    licence: str
+    homepage: str = ""
+    summary: str = ""
+    sizes: DatasetSizes | None = None
+    benchmark: bool = True
+    """Whether a command without --dataset runs on it when it is present."""
+    default_features: str = "res101"
+    embedded: bool = False
+    """Whether it needs no files; the first such data set is used where no benchmark is present."""
+
+
+@dataclass(frozen=True)
+class EvaluatorCard:
+    """What an evaluator measures, in one line."""
+
+    summary: str
+    paper: str = ""
+    default: bool = True
+    """Whether every run is evaluated by it."""
+
+
+@dataclass(frozen=True)
+class EngineCard:
+    """Where and how an engine executes runs, in one line."""
+
+    summary: str

@@ -1,0 +1,43 @@
+"""The errors a user may meet: each message is one line that says what, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZSLBenchError(Exception):
+    """Base of every error that is shown as one line; `exit_status` is the command's exit status."""
+
+    exit_status = 1
+
+
+class UsageError(ZSLBenchError):
+    """The command names something that does not exist or is out of range."""
+
+    exit_status = 2
+
+
+class DataError(ZSLBenchError):
+    """A data set is absent, damaged or inconsistent."""
+
+
+class RunError(ZSLBenchError):
+    """A run started and could not finish, for instance because a loss became NaN."""
+
+
+class PluginError(ZSLBenchError):
+    """A plugin does not keep what its registration promised."""
+
+
+class NotApplicable(ZSLBenchError):
+    """A method cannot answer this question, by its nature (a novelty gate has no U->U, say)."""
+
+
+def near_misses(name: str, known: Iterable[str]) -> str:
+    """Returns `; did you mean 'x'?`, or the known names where none is near."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(repr(match) for match in close) + "?"
+    return f"; known: {', '.join(known)}" if known else ""

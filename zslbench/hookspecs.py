@@ -1,0 +1,45 @@
+"""All that a plugin may hook into.
+
+A plugin is a module named by an entry point in the group `zslbench`. Any function of it whose name starts with
+`zslbench_` is a hook implementation; no decorator and no import of ours is needed. Take the arguments you use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+    from zslbench.record import Progress, RunRecord
+    from zslbench.registry import Registry
+    from zslbench.spec import RunSpec
+
+hookspec = pluggy.HookspecMarker("zslbench")
+
+
+@hookspec
+def zslbench_register(registry: Registry) -> None:
+    """Called once when the plugin is loaded: register methods, data sets, evaluators, engines, published numbers."""
+
+
+@hookspec
+def zslbench_commands(app: typer.Typer) -> None:
+    """Called before the command line is parsed: add commands to `app`."""
+
+
+@hookspec
+def zslbench_run_started(spec: RunSpec) -> None:
+    """Called before a run loads its data; an observer that raises only warns."""
+
+
+@hookspec
+def zslbench_epoch_finished(spec: RunSpec, progress: Progress) -> None:
+    """Called after each epoch of training; an observer that raises only warns."""
+
+
+@hookspec
+def zslbench_run_finished(record: RunRecord) -> None:
+    """Called when a run's record has been stored; an observer that raises only warns."""

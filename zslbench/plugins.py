@@ -1,0 +1,117 @@
+"""Finds plugins through entry points, and keeps a broken one from hurting the others.
+
+pluggy's own loader stops at the first plugin that fails to import, skips a second entry point of the same name
+without a word, and lets a mistyped hook pass; hence this loop.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from zslbench import hookspecs
+from zslbench.errors import near_misses
+from zslbench.registry import Registry
+
+GROUP = "zslbench"
+_PREFIX = "zslbench_"
+_BUILT_IN = "zslbench"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point and what became of it; `problem` is empty for a plugin that works."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    problem: str = ""
+
+
+class _Manager(pluggy.PluginManager):
+    """A plugin manager for which any function named `zslbench_*` is a hook implementation."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        options = super().parse_hookimpl_opts(plugin, name)
+        if options is None and name.startswith(_PREFIX) and callable(getattr(plugin, name)):
+            return {}
+        return options
+
+
+class Plugins:
+    """The plugins of this installation, each registered whole or not at all."""
+
+    def __init__(self, points: Iterator[EntryPoint] | list[EntryPoint] | None = None) -> None:
+        self.registry = Registry()
+        self.loaded: list[Plugin] = []
+        self._manager = _Manager(GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        found = entry_points(group=GROUP) if points is None else points
+        for point in sorted(found, key=_load_order):
+            self.loaded.append(self._load(point))
+
+    @property
+    def problems(self) -> list[Plugin]:
+        """The plugins that do not work."""
+        return [plugin for plugin in self.loaded if plugin.problem]
+
+    def _load(self, point: EntryPoint) -> Plugin:
+        distribution = point.dist.name if point.dist else "?"
+        version = point.dist.version if point.dist else "?"
+        name = f"{distribution}:{point.name}"
+        problem = ""
+        try:
+            module = point.load()
+            self._register(name, module)
+        except (Exception, SystemExit) as error:
+            self._manager.unregister(name=name) if self._manager.has_plugin(name) else None
+            problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Plugin(point.name, distribution, version, point.value, problem)
+
+    def _register(self, name: str, module: Any) -> None:
+        if self._manager.has_plugin(name):
+            raise ValueError(f"the distribution has two entry points of this name in the group {GROUP!r}")
+        if self._manager.is_registered(module):
+            raise ValueError("the same module is registered by another entry point")
+        self._manager.register(module, name)
+        known = [hook for hook in dir(hookspecs) if hook.startswith(_PREFIX)]
+        for caller in self._manager.get_hookcallers(module) or []:
+            if not caller.has_spec():
+                raise ValueError(f"there is no hook {caller.name!r}{near_misses(caller.name, known)}")
+        staged = Registry()
+        register = getattr(module, "zslbench_register", None)
+        if register is not None:
+            register(registry=staged)
+        self.registry.adopt(staged, name)
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Calls one hook of every plugin; one that raises is warned about and costs the others nothing."""
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                warnings.warn(f"plugin {implementation.plugin_name!r}: {hook} failed ({reason})", stacklevel=2)
+
+
+def _load_order(point: EntryPoint) -> tuple[bool, str, str]:
+    distribution = point.dist.name if point.dist else "?"
+    return distribution != _BUILT_IN, distribution, point.name
+
+
+@cache
+def plugins() -> Plugins:
+    """Returns this installation's plugins, found once in a process."""
+    return Plugins()
+
+
+def registry() -> Registry:
+    """Returns the registry that the plugins filled."""
+    return plugins().registry

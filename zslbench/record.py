@@ -1,0 +1,71 @@
+"""RunRecord: everything that is kept about a finished run; Progress: what is known during training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zslbench.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after an epoch."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    """Mean of each loss over the epoch, named `objective` or `objective/term`."""
+    seconds: float
+    """Since this fit began, time before an interruption included."""
+
+
+class Training(BaseModel):
+    """How the final model was trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float
+    """Time of the final fit."""
+    seconds_validation: float = 0.0
+    """Time of the fit on the training part of trainval, made to choose gamma or the number of epochs."""
+    epochs: int | None = None
+    losses: list[dict[str, float]] = Field(default_factory=list)
+    """Mean of each loss, one entry an epoch."""
+
+
+class RunRecord(BaseModel):
+    """One run: what was asked, what came out, and where every number is from. Metrics are fractions in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    spec: RunSpec
+    params: dict[str, Any]
+    """All hyper-parameters, defaults included."""
+    params_from: str = "default"
+    """`default`, `preset NAME: source`, `given`, or a combination."""
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % bootstrap intervals over test images, stratified by class."""
+    not_applicable: dict[str, str] = Field(default_factory=dict)
+    """Evaluators that the method cannot answer, with the reason."""
+    validation: dict[str, float] = Field(default_factory=dict)
+    """Metrics of the validation fit on validation classes."""
+    class_names: list[str] = Field(default_factory=list)
+    """Classes in the order that stored decisions refer to: seen, then unseen."""
+    per_class: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Per-class top-1 by task (`u->u`, `u->t`, `s->t`) and class name."""
+    training: Training | None = None
+    """None for scores that were made elsewhere."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    arrays: str = ""
+    """File beside the record with each test image's decisions; named by the hash of its content."""
+
+    @property
+    def external(self) -> bool:
+        """Whether the scores were made by other code and only evaluated here."""
+        return self.training is None

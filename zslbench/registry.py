@@ -1,0 +1,128 @@
+"""The registry: a name -> "module:attribute", resolved on first use, so that listing imports nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from zslbench.cards import DatasetCard, EngineCard, EvaluatorCard, MethodCard
+from zslbench.errors import PluginError, UsageError, near_misses
+
+Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard
+
+KINDS = {"method": MethodCard, "dataset": DatasetCard, "evaluator": EvaluatorCard, "engine": EngineCard}
+_NOUNS = {"dataset": "data set"}
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name; `target` is imported by `Registry.resolve` alone."""
+
+    kind: str
+    name: str
+    target: str
+    card: Any
+    plugin: str
+
+
+class Registry:
+    """What plugins offer: methods, data sets, evaluators, engines and tables of published numbers."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self.published_files: list[Path] = []
+
+    def method(self, name: str, target: str, card: MethodCard) -> None:
+        """Registers a method; `target` is "module:attribute" of an `Embedder` class."""
+        self._add("method", name, target, card)
+
+    def dataset(self, name: str, target: str, card: DatasetCard) -> None:
+        """Registers a data set; `target` is "module:attribute" of a `Dataset` instance."""
+        self._add("dataset", name, target, card)
+
+    def evaluator(self, name: str, target: str, card: EvaluatorCard) -> None:
+        """Registers an evaluator; `target` is "module:attribute" of an `Evaluator` class."""
+        self._add("evaluator", name, target, card)
+
+    def engine(self, name: str, target: str, card: EngineCard) -> None:
+        """Registers an engine; `target` is "module:attribute" of an `Engine` class."""
+        self._add("engine", name, target, card)
+
+    def published(self, path: Path) -> None:
+        """Registers a CSV of published numbers: method, dataset, split, setting, metric, value, source."""
+        if not path.is_file():
+            raise PluginError(f"the file of published numbers {path} does not exist")
+        self.published_files.append(path)
+
+    def _add(self, kind: str, name: str, target: str, card: Card, plugin: str = "") -> None:
+        if not _NAME.fullmatch(name):
+            raise PluginError(f"{kind} name {name!r} is not lower-case letters, digits and single hyphens")
+        if target.count(":") != 1 or not all(target.split(":")):
+            raise PluginError(f"{kind} {name!r}: target {target!r} is not 'module:attribute'")
+        if not isinstance(card, KINDS[kind]):
+            raise PluginError(f"{kind} {name!r}: its card is a {type(card).__name__}, not a {KINDS[kind].__name__}")
+        if (kind, name) in self._entries:
+            raise PluginError(f"it registers the {kind} {name!r} twice")
+        self._entries[kind, name] = Entry(kind, name, target, card, plugin)
+
+    def adopt(self, staged: Registry, plugin: str) -> None:
+        """Takes over everything that one plugin registered, or nothing of it.
+
+        Raises:
+            PluginError: another plugin owns one of the names already; both owners are named.
+        """
+        for key, entry in staged._entries.items():
+            if key in self._entries:
+                owner = self._entries[key].plugin
+                raise PluginError(f"the {entry.kind} name {entry.name!r} is taken by plugin {owner!r}")
+        for key, entry in staged._entries.items():
+            self._entries[key] = Entry(entry.kind, entry.name, entry.target, entry.card, plugin)
+        self.published_files += staged.published_files
+
+    def names(self, kind: str) -> list[str]:
+        """Returns the registered names of one kind, in the order of registration."""
+        return [name for entry_kind, name in self._entries if entry_kind == kind]
+
+    def entries(self, kind: str) -> Iterable[Entry]:
+        """Returns the entries of one kind, in the order of registration."""
+        return [entry for entry in self._entries.values() if entry.kind == kind]
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """Returns one entry.
+
+        Raises:
+            UsageError: no such name; near misses are suggested.
+        """
+        if (kind, name) not in self._entries:
+            raise UsageError(f"unknown {_NOUNS.get(kind, kind)} {name!r}{near_misses(name, self.names(kind))}")
+        return self._entries[kind, name]
+
+    def resolve(self, kind: str, name: str, base: type) -> Any:
+        """Imports what a name stands for, and checks that it is a subclass or an instance of `base`.
+
+        Raises:
+            UsageError: no such name.
+            PluginError: it cannot be imported, or is something else; the plugin is named.
+        """
+        entry = self.entry(kind, name)
+        module, attribute = entry.target.split(":")
+        try:
+            target = getattr(import_module(module), attribute)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise PluginError(
+                f"{kind} {name!r} of plugin {entry.plugin!r} cannot be loaded from {entry.target} ({reason}); "
+                "update or uninstall that plugin"
+            ) from error
+        good = issubclass(target, base) if isinstance(target, type) else isinstance(target, base)
+        if not good:
+            raise PluginError(
+                f"{kind} {name!r} of plugin {entry.plugin!r}: {entry.target} is no {base.__name__}; "
+                "update or uninstall that plugin"
+            )
+        return target

@@ -1,0 +1,55 @@
+"""RunSpec: what identifies a run. Two runs with the same id would give the same record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zslbench.cards import Scale, Setting
+
+SCHEMA = 1
+LABELS = {"dataset"}
+"""Fields that name things for people; the fingerprint says which data it is, wherever the folder lies."""
+
+
+class RunSpec(BaseModel):
+    """Everything that decides a run's numbers, and nothing else (no device, no time, no versions of packages).
+
+    A field with a default is hashed only where it differs from it, so that a field added later keeps old ids.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = Field(default=SCHEMA)
+    method: str
+    method_version: int
+    params: dict[str, Any]
+    """The hyper-parameters that differ from the method's defaults."""
+    dataset: str
+    """The data set's name or folder, for people; `fingerprint` identifies it."""
+    fingerprint: str
+    """Hash of labels, class embeddings, splits and features."""
+    features: str
+    scale: Scale
+    setting: Setting
+    evaluators: dict[str, int]
+    """Name and version of each evaluator."""
+    seed: int
+    on: Literal["test", "validation"] = "test"
+    """`validation` scores validation classes cut from trainval and never touches a test image."""
+    fold: int = 0
+    """Which cut of the seen classes into training and validation classes."""
+    precision: Literal["32", "bf16"] = "32"
+
+    @cached_property
+    def id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+        values = {"schema_version": self.schema_version} | self.model_dump(
+            mode="json", exclude=LABELS, exclude_defaults=True
+        )
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
