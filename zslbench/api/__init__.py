@@ -1,0 +1,1 @@
+"""The interfaces: what plugin authors subclass and what their methods are handed."""

@@ -1,0 +1,269 @@
+"""The data set interface: `Dataset` loads, `ZSLData` holds, `Split` says which image serves for what."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslbench.api.views import ClassSet, TestView, TrainView
+from zslbench.cards import DatasetCard, Setting
+from zslbench.errors import DataError
+
+HELD_OUT = 0.2
+"""Fraction of each training class's images held out to validate seen classes: the share of GBU's test_seen."""
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Image and class roles; all arrays are int64 indices from 0.
+
+    Attributes:
+        train: training images, all of seen classes.
+        test_seen: further images of seen classes.
+        test_unseen: images of unseen classes.
+        seen: classes with training images, ascending.
+        unseen: classes without, ascending.
+    """
+
+    train: IntArray
+    test_seen: IntArray
+    test_unseen: IntArray
+    seen: IntArray
+    unseen: IntArray
+
+    def validation(self, labels: IntArray, fold: int, suggested: IntArray | None = None) -> Split:
+        """Cuts the training images by class into a smaller problem of the same kind, to choose things on.
+
+        Fold 0 takes the suggested validation classes where the data set names some; other folds draw as large a share
+        of the seen classes as the unseen classes are of all. Images held out of the remaining classes play test_seen.
+        Only `train` is ever cut, so no test image can get in, whatever a data set's own lists say.
+        """
+        random = np.random.default_rng([fold, len(self.seen), len(self.unseen)])
+        if fold == 0 and suggested is not None:
+            unseen = np.intersect1d(suggested, self.seen)
+        else:
+            share = len(self.unseen) / (len(self.seen) + len(self.unseen))
+            count = min(max(2, round(share * len(self.seen))), len(self.seen) - 2)
+            if count < 1:
+                raise DataError(
+                    f"{len(self.seen)} seen classes are too few to cut validation classes from; 4 are needed"
+                )
+            unseen = np.sort(random.choice(self.seen, count, replace=False))
+        seen = np.setdiff1d(self.seen, unseen)
+        train_labels = labels[self.train]
+        held_out = np.zeros(len(self.train), dtype=bool)
+        for c in seen:
+            rows = np.flatnonzero(train_labels == c)
+            count = min(max(1, round(HELD_OUT * len(rows))), len(rows) - 1)
+            held_out[random.choice(rows, count, replace=False)] = True
+        is_unseen = np.isin(train_labels, unseen)
+        return Split(
+            train=self.train[~is_unseen & ~held_out],
+            test_seen=self.train[held_out],
+            test_unseen=self.train[is_unseen],
+            seen=seen,
+            unseen=unseen,
+        )
+
+
+@dataclass(frozen=True)
+class ZSLData:
+    """One data set in memory (features may stay on disk); checked on creation.
+
+    Attributes:
+        name: as in tables.
+        features_name: which visual features, `res101` for instance.
+        features: `(N, D)` float32, or None where only labels and splits are needed.
+        labels: class of each image, `(N,)` int64 from 0.
+        semantics: class embeddings, `(C, A)` float32.
+        class_names: C names.
+        train, test_seen, test_unseen: image indices of the proposed split.
+        validation_classes: classes that the data set suggests for validation, or None.
+        features_fingerprint: hash of the features, if the reader knows it and has checked that they are finite.
+
+    Raises:
+        DataError: sizes do not fit, a label is out of range, a split is empty or not disjoint, a value is not finite.
+    """
+
+    name: str
+    features_name: str
+    features: NDArray[np.float32] | None
+    labels: IntArray
+    semantics: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    train: IntArray
+    test_seen: IntArray
+    test_unseen: IntArray
+    validation_classes: IntArray | None = None
+    features_fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        self._check_sizes()
+        self._check_roles()
+        if self.features is not None and self.features_fingerprint is None:
+            check_finite(self.features, f"data set {self.name}: features {self.features_name}")
+
+    def _check_sizes(self) -> None:
+        images, classes = len(self.labels), len(self.semantics)
+        if self.semantics.ndim != 2 or self.labels.ndim != 1:
+            raise DataError(f"data set {self.name}: class embeddings must be (classes, size) and labels (images,)")
+        if self.features is not None and (self.features.ndim != 2 or len(self.features) != images):
+            raise DataError(
+                f"data set {self.name}: features {self.features_name} have shape {self.features.shape} "
+                f"for {images} labels; (images, size) is needed"
+            )
+        if len(self.class_names) != classes:
+            raise DataError(f"data set {self.name}: {len(self.class_names)} class names for {classes} class embeddings")
+        if images and not (self.labels.min() >= 0 and self.labels.max() < classes):
+            raise DataError(
+                f"data set {self.name}: labels run from {self.labels.min() + 1} to {self.labels.max() + 1} "
+                f"(counted from 1), but there are {classes} classes"
+            )
+        check_finite(self.semantics, f"data set {self.name}: class embeddings")
+
+    def _check_roles(self) -> None:
+        parts = {"trainval": self.train, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
+        for part, rows in parts.items():
+            if len(rows) == 0:
+                raise DataError(f"data set {self.name}: the split part {part} is empty")
+            if rows.min() < 0 or rows.max() >= len(self.labels):
+                raise DataError(f"data set {self.name}: {part} points outside the {len(self.labels)} images")
+        rows = np.concatenate(list(parts.values()))
+        if len(np.unique(rows)) != len(rows):
+            raise DataError(f"data set {self.name}: trainval, test_seen and test_unseen share images; see `data audit`")
+        seen, unseen = self.split.seen, self.split.unseen
+        if both := np.intersect1d(seen, unseen).tolist():
+            raise DataError(f"data set {self.name}: class {self.class_names[both[0]]!r} is both seen and unseen")
+        if strange := np.setdiff1d(self.labels[self.test_seen], seen).tolist():
+            raise DataError(
+                f"data set {self.name}: test_seen has class {self.class_names[strange[0]]!r}, "
+                "which has no training image"
+            )
+
+    @cached_property
+    def split(self) -> Split:
+        """The proposed split: trainval, test_seen, test_unseen."""
+        seen, unseen = np.unique(self.labels[self.train]), np.unique(self.labels[self.test_unseen])
+        return Split(self.train, self.test_seen, self.test_unseen, seen, unseen)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the arrays that decide a run: labels, class embeddings, split, suggested classes, features."""
+        arrays: list[NDArray[Any] | None] = [
+            self.labels,
+            self.semantics,
+            self.train,
+            self.test_seen,
+            self.test_unseen,
+            self.validation_classes,
+        ]
+        parts = [array_fingerprint(array) if array is not None else "" for array in arrays]
+        if self.features is not None:
+            parts.append(self.features_fingerprint or array_fingerprint(self.features))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def split_for(self, fold: int | None) -> Split:
+        """Returns the proposed split, or with a fold its validation problem, cut from trainval alone."""
+        if fold is None:
+            return self.split
+        return self.split.validation(self.labels, fold, self.validation_classes)
+
+    def train_view(self, setting: Setting, fold: int | None = None) -> TrainView:
+        """Returns copies of what a method may see, sharing no memory with the rest of the data."""
+        if self.features is None:
+            raise DataError(f"data set {self.name} was loaded without features, so nothing can be trained on it")
+        split = self.split_for(fold)
+        classes = split.seen if setting == "inductive" else np.concatenate([split.seen, split.unseen])
+        unlabelled = None
+        if setting == "transductive":
+            shuffled = np.random.default_rng(0).permutation(split.test_unseen)  # order must not tell classes apart
+            unlabelled = _copy(self.features, shuffled)
+        return TrainView(
+            setting=setting,
+            x=_copy(self.features, split.train),
+            y=torch.from_numpy(np.searchsorted(split.seen, self.labels[split.train]).astype(np.int64)),
+            classes=self._class_set(classes, split.seen),
+            unlabelled=unlabelled,
+        )
+
+    def test_view(self, fold: int | None = None) -> TestView:
+        """Returns test images and all classes, or with a fold their counterparts cut from trainval."""
+        split = self.split_for(fold)
+        classes = np.concatenate([split.seen, split.unseen])
+        position = np.full(len(self.class_names), -1, dtype=np.int64)
+        position[classes] = np.arange(len(classes))
+        images = np.concatenate([split.test_seen, split.test_unseen])
+        return TestView(images, position[self.labels[images]], self._class_set(classes, split.seen), self.features)
+
+    def _class_set(self, classes: IntArray, seen: IntArray) -> ClassSet:
+        return ClassSet(
+            semantics=torch.from_numpy(np.array(self.semantics[classes], dtype=np.float32)),
+            names=tuple(self.class_names[c] for c in classes),
+            seen=torch.from_numpy(np.isin(classes, seen)),
+        )
+
+
+class Dataset(ABC):
+    """A source of one data set. Third parties subclass it and register an instance.
+
+    `load` reads from `root`, the folder of `--data-root`; an embedded data set ignores it.
+    """
+
+    card: DatasetCard
+
+    @abstractmethod
+    def load(self, root: Path, features: str | None = None, splits: str = "att_splits") -> ZSLData:
+        """Loads the data.
+
+        Args:
+            root: folder that holds the data sets.
+            features: name of the visual features, the card's default if None.
+            splits: name of the split file, for data sets that have several.
+
+        Raises:
+            DataError: files are missing or wrong; one line that says which, and what to do.
+        """
+
+    def load_labels(self, root: Path, splits: str = "att_splits") -> ZSLData:
+        """Loads everything but features: enough to audit, describe, and evaluate scores made elsewhere."""
+        return self.load(root, splits=splits)
+
+    def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
+        """Returns why the data set cannot be loaded, in one line, or an empty string; must be quick."""
+        return ""
+
+
+def array_fingerprint(array: NDArray[np.generic]) -> str:
+    """Returns the SHA-256 of an array's dtype, shape and values, whatever its memory layout."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    rows = max(1, 2**22 // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return digest.hexdigest()
+
+
+def check_finite(array: NDArray[np.floating], what: str) -> None:
+    """Raises a DataError that counts NaN and infinite values and names the first row that has one."""
+    rows = max(1, 2**22 // max(1, array[:1].size))
+    bad, first = 0, -1
+    for start in range(0, len(array), rows):
+        wrong = ~np.isfinite(array[start : start + rows])
+        if wrong.any():
+            first = start + int(np.flatnonzero(wrong.any(axis=1))[0]) if first < 0 else first
+            bad += int(wrong.sum())
+    if bad:
+        raise DataError(f"{what}: {bad} values are NaN or infinite, the first in row {first + 1}; repair the file")
+
+
+def _copy(features: NDArray[np.float32], rows: IntArray) -> torch.Tensor:
+    return torch.from_numpy(np.array(features[rows], dtype=np.float32))

@@ -1,0 +1,155 @@
+"""The embedder interface: what a method plugin writes. It never writes a training loop.
+
+A method says how it learns in one of three ways, each simpler than the next:
+
+- `solve(view)`: a closed form;
+- `loss(batch)`: plain gradient training of all parameters;
+- `objectives()`, or `stages()` where training has phases: several players, as in adversarial training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor, nn
+
+from zslbench.api.views import ClassSet, ProblemShape, TrainView
+from zslbench.cards import Scale
+from zslbench.params import Params, param
+
+P = TypeVar("P", bound=Params)
+Loss = Tensor | dict[str, Tensor]
+
+
+class GradientParams(Params):
+    """Hyper-parameters that the shared trainer understands; a method's own parameters extend them."""
+
+    epochs: int = param(30, "epochs; the most there may be where patience stops earlier", ge=1)
+    batch_size: int = param(128, "images in a batch", ge=1)
+    optimizer: Literal["adam", "adamw", "sgd"] = param("adam", "optimiser")
+    lr: float = param(1e-3, "learning rate", search=(1e-5, 1e-1), log=True, gt=0)
+    beta1: float = param(0.9, "first Adam coefficient, or momentum of sgd", ge=0, lt=1)
+    beta2: float = param(0.999, "second Adam coefficient", ge=0, lt=1)
+    weight_decay: float = param(0.0, "L2 penalty (decoupled for adamw)", ge=0)
+    clip_norm: float = param(0.0, "largest gradient norm, 0 for no clipping", ge=0)
+    clip_each: bool = param(False, "clip each variable by its own norm instead of all together")
+    schedule: Literal["constant", "plateau", "cosine"] = param("constant", "learning rate over the epochs")
+    plateau_patience: int = param(10, "epochs without a lower training loss before the rate is cut to a tenth", ge=1)
+    patience: int = param(
+        0, "epochs without a better validation AUSUC before training stops; 0 trains all epochs", ge=0
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch, on the device.
+
+    Attributes:
+        x: `(B, D)` float32.
+        y: `(B,)` int64, positions in `classes`.
+        classes: the classes that training may see.
+        generator: the only source of randomness a loss may use beside dropout layers.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: ClassSet
+    generator: torch.Generator
+
+    @property
+    def s(self) -> Tensor:
+        """The class embedding of each image, `(B, A)`."""
+        return self.classes.semantics[self.y]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One player: the loss it minimises, over its own parameters, for some steps in each turn.
+
+    Attributes:
+        name: as shown in progress and in error messages.
+        loss: a function of the batch, free of `.item()` and of branches on values; a dict of terms is summed.
+        parameters: what its optimiser updates; no gradient reaches anything else.
+        steps: updates in each turn, each on a batch of its own.
+        lr: its learning rate, the method's `lr` if None.
+    """
+
+    name: str
+    loss: Callable[[Batch], Loss]
+    parameters: Iterable[nn.Parameter]
+    steps: int = 1
+    lr: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase of training: its objectives take turns; an epoch has as many turns as the data has batches."""
+
+    name: str
+    objectives: list[Objective]
+    epochs: int
+
+
+class Embedder(nn.Module, Generic[P]):
+    """Visual-to-semantic model: what a method trains. Subclass as `class Mine(Embedder[MyParams])`.
+
+    Class attributes:
+        version: raise it when the method's meaning changes, so that stored runs are not mistaken for new ones.
+        scale: how visual features are scaled unless the user says otherwise.
+    """
+
+    version: ClassVar[int] = 1
+    scale: ClassVar[Scale] = "none"
+    params_type: ClassVar[type[Params]] = Params
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            for argument in get_args(base):
+                if isinstance(argument, type) and issubclass(argument, Params):
+                    cls.params_type = argument
+
+    def __init__(self, params: P) -> None:
+        super().__init__()
+        self.params = params
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates parameters and buffers for a problem of this shape; called once, with the run's seed set."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Maps features `(B, D)` into the space of class embeddings `(B, A)`."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither embed() nor scores()")
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        """Returns the compatibility of each image with each class, `(B, C)`.
+
+        By default `s . E(x)`, Eq. (1) of Chen et al., CVPR 2018. A class's score must not depend on the order of the
+        classes. Raises `NotApplicable` where a method cannot choose among such classes.
+        """
+        return self.embed(x) @ classes.semantics.T
+
+    def loss(self, batch: Batch) -> Loss:
+        """Returns the loss of a batch, for plain gradient training; a dict of terms is summed."""
+        raise NotImplementedError(f"{type(self).__name__} defines none of solve(), loss(), objectives(), stages()")
+
+    def objectives(self) -> list[Objective]:
+        """Returns the players of training; by default one, `loss` over all parameters."""
+        return [Objective("loss", self.loss, self.parameters())]
+
+    def stages(self) -> list[Stage]:
+        """Returns the phases of training; by default one, of `params.epochs` epochs. Empty for a closed form."""
+        if _defines(self, "solve") and not _defines(self, "loss") and not _defines(self, "objectives"):
+            return []
+        if not isinstance(self.params, GradientParams):
+            raise TypeError(f"{type(self).__name__} trains by gradients, so its parameters must extend GradientParams")
+        return [Stage("train", self.objectives(), self.params.epochs)]
+
+    def solve(self, view: TrainView) -> None:
+        """Computes parameters in closed form; called before the stages, if there are any."""
+
+
+def _defines(embedder: Embedder[Any], method: str) -> bool:
+    return getattr(type(embedder), method) is not getattr(Embedder, method)

@@ -1,0 +1,170 @@
+"""The evaluator interface, and what evaluators are given: a `Scorer` over the test images, reduced to `Decisions`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zslbench.api.embedder import Embedder
+from zslbench.api.views import TestView
+from zslbench.errors import RunError
+
+SCORES_AT_ONCE = 2**22
+"""Scores held in memory at a time, so that memory does not grow with images x classes."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that an evaluator reports."""
+
+    name: str
+    title: str
+    percent: bool = True
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the scores of each test image come down to: its best seen and its best unseen class.
+
+    Every metric of (generalized) zero-shot recognition follows from these, at any calibration gamma. All `(N,)`.
+
+    Attributes:
+        y: true class, a position in the class set.
+        seen: whether the true class is seen.
+        best_seen, best_unseen: highest score among seen, unseen classes (-inf where there are none), float64.
+        ties_seen, ties_unseen: how many classes share that score.
+        hit_seen, hit_unseen: whether the true class is one of them.
+        choice_seen, choice_unseen: the first of them, for confusion matrices (-1 where there are none).
+    """
+
+    y: NDArray[np.int64]
+    seen: NDArray[np.bool_]
+    best_seen: NDArray[np.float64]
+    best_unseen: NDArray[np.float64]
+    ties_seen: NDArray[np.int64]
+    ties_unseen: NDArray[np.int64]
+    hit_seen: NDArray[np.bool_]
+    hit_unseen: NDArray[np.bool_]
+    choice_seen: NDArray[np.int64]
+    choice_unseen: NDArray[np.int64]
+
+    def credit(self, gamma: float = 0.0) -> NDArray[np.float64]:
+        """Returns each image's correctness when gamma is subtracted from seen scores, `(N,)`.
+
+        1 or 0; an image whose true class ties with k - 1 others counts 1/k, the expectation over their orders.
+        """
+        ahead = self.best_seen - gamma - self.best_unseen
+        seen = self.hit_seen / np.maximum(self.ties_seen, 1)
+        unseen = self.hit_unseen / np.maximum(self.ties_unseen, 1)
+        either = (self.hit_seen | self.hit_unseen) / np.maximum(self.ties_seen + self.ties_unseen, 1)
+        return np.where(ahead > 0, seen, np.where(ahead < 0, unseen, either))
+
+    def choice(self, gamma: float = 0.0) -> NDArray[np.int64]:
+        """Returns the class each image is given to; a tie between sides goes to the seen one."""
+        return np.where(self.best_seen - gamma >= self.best_unseen, self.choice_seen, self.choice_unseen)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns all arrays by name, for storage."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class Scorer(ABC):
+    """Scores of one view's test images; computed in chunks and reduced at once."""
+
+    embedder: Embedder[Any] | None = None
+    """The trained model, for evaluators that look deeper than scores; None for scores made elsewhere."""
+
+    def __init__(self, view: TestView) -> None:
+        self.view = view
+
+    @abstractmethod
+    def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
+        """Returns the scores of some test images for some classes of the view, given by position, `(n, C)`."""
+
+    @cached_property
+    def generalized(self) -> Decisions:
+        """Every test image decided among all classes."""
+        return self._decide(slice(0, len(self.view)), np.arange(len(self.view.classes)))
+
+    @cached_property
+    def conventional(self) -> Decisions:
+        """Test images of unseen classes, decided among unseen classes."""
+        first = int(self.view.seen.sum())  # a view lists the images of seen classes first
+        return self._decide(slice(first, len(self.view)), np.flatnonzero(~self.view.classes.seen.cpu().numpy()))
+
+    def _decide(self, rows: slice, classes: NDArray[np.int64]) -> Decisions:
+        chunk = max(1, SCORES_AT_ONCE // len(classes))
+        parts = []
+        for start in range(rows.start, rows.stop, chunk):
+            span = slice(start, min(start + chunk, rows.stop))
+            scores = self.scores(span, classes)
+            if not bool(torch.isfinite(scores).all()):
+                raise RunError("the method gave scores that are NaN or infinite")
+            parts.append(self._reduce(scores.double().cpu(), self.view.y[span], classes))
+        reduced = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Decisions(y=self.view.y[rows], seen=self.view.seen[rows], **reduced)
+
+    def _reduce(self, scores: Tensor, y: NDArray[np.int64], classes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        result: dict[str, NDArray[Any]] = {}
+        column = torch.full((len(self.view.classes),), -1)
+        column[torch.from_numpy(classes)] = torch.arange(len(classes))
+        own = scores.gather(1, column[torch.from_numpy(y)][:, None])[:, 0]
+        is_seen = self.view.classes.seen.cpu().numpy()
+        for side, mask in (("seen", is_seen), ("unseen", ~is_seen)):
+            columns = np.flatnonzero(mask[classes])
+            if len(columns) == 0:
+                best, ties = np.full(len(y), -np.inf), np.zeros(len(y), dtype=np.int64)
+                hit, choice = np.zeros(len(y), dtype=bool), np.full(len(y), -1, dtype=np.int64)
+            else:
+                part = scores[:, torch.from_numpy(columns)]
+                top, first = part.max(dim=1)
+                best, ties = top.numpy(), (part == top[:, None]).sum(dim=1).numpy()
+                hit, choice = mask[y] & (own == top).numpy(), classes[columns[first.numpy()]]
+            result |= {f"best_{side}": best, f"ties_{side}": ties, f"hit_{side}": hit, f"choice_{side}": choice}
+        return result
+
+
+class Evaluator(ABC):
+    """Turns scores into metrics. Third parties subclass it and register the class.
+
+    Class attributes:
+        metrics: what `evaluate` returns, in the order of tables.
+        version: raise it when the meaning of a metric changes.
+        needs_validation: whether `prepare` must be called with a model fitted without the validation classes.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]]
+    version: ClassVar[int] = 1
+    needs_validation: ClassVar[bool] = False
+
+    def prepare(self, validation: Scorer) -> None:  # noqa: B027 (most evaluators choose nothing)
+        """Chooses on validation classes whatever must be chosen."""
+
+    @abstractmethod
+    def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
+        """Returns the value of each metric; accuracies are fractions in [0, 1].
+
+        Raises:
+            NotApplicable: the method cannot answer this question; the reason is shown in tables.
+        """
+
+    def resample(self, scorer: Scorer, weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        """Returns the metrics under resampled test images, for bootstrap intervals; nothing by default.
+
+        Args:
+            scorer: as for `evaluate`, whose result `weights` of ones must give.
+            weights: how often each test image of the view was drawn, `(R, N)`.
+
+        Returns:
+            `(R,)` values for each metric that has an interval.
+        """
+        return {}
