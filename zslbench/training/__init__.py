@@ -1,0 +1,1 @@
+"""The shared trainer: everything around a method's loss."""

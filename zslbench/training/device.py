@@ -1,0 +1,74 @@
+"""Device, precision, and the isolation of random state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+
+from zslbench.errors import UsageError
+
+
+def choose_device(name: str) -> torch.device:
+    """Returns the device named by `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: the name is none of these, or there is no such CUDA device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        raise UsageError(f"--device {name}: choose auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and count == 0:
+        raise UsageError(f"--device {name}: PyTorch {torch.__version__} sees no CUDA device; try --device cpu")
+    if index and int(index) >= count:
+        raise UsageError(f"--device {name}: there are {count} CUDA devices, counted from 0")
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """Returns a device's name for the record."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds torch's global random state and makes its algorithms deterministic; restores both on leaving."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
+    devices = [device.index or 0] if device.type == "cuda" else []
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)
+
+
+def autocast(device: torch.device, precision: Literal["32", "bf16"]) -> AbstractContextManager[object]:
+    """Returns the context that losses are computed in."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Returns torch's global random state as tensors."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Restores what `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

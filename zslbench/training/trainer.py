@@ -1,0 +1,263 @@
+"""The shared trainer. It owns everything around a method's losses; a method never writes a loop.
+
+Training data lives on the device whole and a step gathers rows by index. All randomness comes from torch's global
+state and from one generator, both saved in checkpoints, so that an interrupted run ends bit for bit as another.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zslbench.api.embedder import Batch, Embedder, GradientParams, Objective, Stage
+from zslbench.api.views import TrainView
+from zslbench.errors import RunError
+from zslbench.record import Progress
+from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
+from zslbench.training.device import autocast, random_state, set_random_state
+
+CHECKPOINT_SECONDS = 20.0
+TURNS_BETWEEN_CHECKS = 200
+"""How many turns may pass before a NaN is noticed; a check makes a GPU wait."""
+
+
+@dataclass
+class Fit:
+    """How one model is fitted.
+
+    Attributes:
+        device: where to train.
+        precision: `32` or `bf16`.
+        epochs: epochs of the last stage, if another number than the method's was chosen on validation.
+        validate: scores the model on validation classes; given, it decides when to stop.
+        on_epoch: called after each epoch.
+        checkpoint: file to save to and go on from; None for neither.
+    """
+
+    device: torch.device
+    precision: Literal["32", "bf16"] = "32"
+    epochs: int | None = None
+    validate: Callable[[Embedder[Any]], float] | None = None
+    on_epoch: Callable[[Progress], None] = lambda progress: None
+    checkpoint: Path | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+@dataclass
+class Fitted:
+    """What came of it.
+
+    Attributes:
+        seconds: training time, that before an interruption included.
+        epochs: epochs of the last stage; with validation, the best one.
+        losses: mean of each loss in each epoch, all stages.
+    """
+
+    seconds: float = 0.0
+    epochs: int | None = None
+    losses: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> Fitted:
+    """Trains a built embedder in place, on `how.device`; random state must have been seeded by the caller.
+
+    Raises:
+        RunError: a loss became NaN or infinite; the message names step and objective.
+    """
+    return _Trainer(embedder, view, seed, how).run()
+
+
+class _Player:
+    """An objective with its optimiser and learning-rate schedule."""
+
+    def __init__(self, objective: Objective, params: GradientParams, epochs: int) -> None:
+        self.objective = objective
+        self.params = params
+        self.variables = [parameter for parameter in objective.parameters if parameter.requires_grad]
+        self.optimizer = _optimizer(self.variables, objective.lr or params.lr, params)
+        self.schedule = _schedule(self.optimizer, params, epochs)
+
+    def step(self, batch: Batch, precision: Literal["32", "bf16"]) -> dict[str, Tensor]:
+        with autocast(batch.x.device, precision):
+            loss = self.objective.loss(batch)
+        terms = loss if isinstance(loss, dict) else {"": loss}
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        gradients = torch.autograd.grad(total, self.variables, allow_unused=True)
+        for variable, gradient in zip(self.variables, gradients, strict=True):
+            variable.grad = gradient
+        if self.params.clip_norm > 0:
+            groups = [[v] for v in self.variables] if self.params.clip_each else [self.variables]
+            for group in groups:
+                nn.utils.clip_grad_norm_(group, self.params.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {"/".join(filter(None, (self.objective.name, term))): value.detach() for term, value in terms.items()}
+
+    def end_epoch(self, losses: dict[str, float]) -> None:
+        own = [value for name, value in losses.items() if name.split("/")[0] == self.objective.name]
+        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.schedule.step(sum(own))
+        elif self.schedule is not None:
+            self.schedule.step()
+
+    def state(self) -> dict[str, Any]:
+        schedule = self.schedule.state_dict() if self.schedule else {}
+        kept = {name: value for name, value in schedule.items() if isinstance(value, int | float | list)}
+        return {"optimizer": self.optimizer.state_dict(), "schedule": kept}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule:
+            self.schedule.load_state_dict(state["schedule"])
+
+
+class _Trainer:
+    def __init__(self, embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> None:
+        self.embedder = embedder.to(how.device)
+        self.view = view.to(how.device)
+        self.how = how
+        self.generator = torch.Generator(device=how.device).manual_seed(seed)
+        self.fitted = Fitted()
+        self.best_score, self.best_epoch = -math.inf, 0
+        self.best_state: dict[str, Tensor] = {}
+        self.started = self.saved = time.monotonic()
+
+    def run(self) -> Fitted:
+        saved = load_checkpoint(self.how.checkpoint) if self.how.checkpoint else None
+        if saved is None:
+            self.embedder.solve(self.view)
+        stages = self.embedder.stages()
+        first_stage, first_epoch = (saved["stage"], saved["epoch"]) if saved else (0, 0)
+        if saved and first_stage == len(stages):
+            self._restore(saved, [])
+        for index in range(first_stage, len(stages)):
+            self._run_stage(stages, index, first_epoch if index == first_stage else 0, saved)
+            saved = None
+        if self.best_state:
+            self.embedder.load_state_dict(self.best_state)
+        if stages:
+            self.fitted.epochs = self.best_epoch or self.how.epochs or stages[-1].epochs
+        self._save_if_due(len(stages), 0, [])
+        self.fitted.seconds = self._seconds()
+        self.embedder.eval()
+        return self.fitted
+
+    def _run_stage(self, stages: list[Stage], index: int, first_epoch: int, saved: dict[str, Any] | None) -> None:
+        stage, is_last = stages[index], index == len(stages) - 1
+        epochs = self.how.epochs if is_last and self.how.epochs else stage.epochs
+        players = [_Player(objective, self.embedder.params, stage.epochs) for objective in stage.objectives]
+        if saved is not None:
+            self._restore(saved, players)
+        for epoch in range(first_epoch, epochs):
+            losses = self._run_epoch(stage, players, epoch)
+            for player in players:
+                player.end_epoch(losses)
+            self.fitted.losses.append(losses)
+            self.how.on_epoch(Progress(stage.name, epoch + 1, epochs, losses, self._seconds()))
+            if is_last and self.how.validate and self._should_stop(epoch + 1):
+                break
+            self._save_if_due(index, epoch + 1, players)
+
+    def _run_epoch(self, stage: Stage, players: list[_Player], epoch: int) -> dict[str, float]:
+        self.embedder.train()
+        size = min(self.embedder.params.batch_size, len(self.view.x))
+        turns = math.ceil(len(self.view.x) / size)
+        batches = self._batches(size, turns * sum(player.objective.steps for player in players))
+        history: dict[str, list[Tensor]] = {}
+        for turn in range(turns):
+            for player in players:
+                for _ in range(player.objective.steps):
+                    losses = player.step(next(batches), self.how.precision)
+                for name, value in losses.items():
+                    history.setdefault(name, []).append(value)
+            if (turn + 1) % TURNS_BETWEEN_CHECKS == 0 or turn + 1 == turns:
+                _check_finite(history, stage, epoch, turns)
+        return {name: float(torch.stack(values).float().mean()) for name, values in history.items()}
+
+    def _batches(self, size: int, count: int) -> Any:
+        """Yields batches that go through all images before any comes again; the last one of a pass may be smaller."""
+        n, made = len(self.view.x), 0
+        while made < count:
+            order = torch.randperm(n, generator=self.generator, device=self.how.device)
+            for rows in torch.split(order, size):
+                yield Batch(self.view.x[rows], self.view.y[rows], self.view.classes, self.generator)
+                made += 1
+
+    def _should_stop(self, epoch: int) -> bool:
+        assert self.how.validate is not None
+        self.embedder.eval()
+        with torch.no_grad():
+            score = self.how.validate(self.embedder)
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, epoch
+            self.best_state = {name: value.detach().clone() for name, value in self.embedder.state_dict().items()}
+        return bool(epoch - self.best_epoch >= self.embedder.params.patience)
+
+    def _seconds(self) -> float:
+        return self.fitted.seconds + time.monotonic() - self.started
+
+    def _save_if_due(self, stage: int, epoch: int, players: list[_Player]) -> None:
+        if self.how.checkpoint is None or time.monotonic() - self.saved < self.how.checkpoint_seconds:
+            return
+        state = {
+            "stage": stage,
+            "epoch": epoch,
+            "embedder": self.embedder.state_dict(),
+            "players": [player.state() for player in players],
+            "generator": self.generator.get_state(),
+            "random": random_state(self.how.device),
+            "best": [self.best_score if self.best_epoch else None, self.best_epoch, self.best_state],
+            "losses": self.fitted.losses,
+            "seconds": self._seconds(),
+        }
+        save_checkpoint(self.how.checkpoint, state)
+        self.saved = time.monotonic()
+
+    def _restore(self, saved: dict[str, Any], players: list[_Player]) -> None:
+        self.embedder.load_state_dict(saved["embedder"])
+        for player, state in zip(players, saved["players"], strict=True):
+            player.restore(state)
+        self.generator.set_state(saved["generator"])
+        set_random_state(saved["random"], self.how.device)
+        score, self.best_epoch, self.best_state = saved["best"]
+        self.best_score = -math.inf if score is None else score
+        self.fitted.losses, self.fitted.seconds = saved["losses"], saved["seconds"]
+        self.started = time.monotonic()
+
+
+def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams) -> torch.optim.Optimizer:
+    if params.optimizer == "sgd":
+        return torch.optim.SGD(variables, lr=lr, momentum=params.beta1, weight_decay=params.weight_decay)
+    kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
+    return kind(variables, lr=lr, betas=(params.beta1, params.beta2), weight_decay=params.weight_decay)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:
+    if params.schedule == "plateau":
+        patience = params.plateau_patience
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=patience)
+    if params.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    return None
+
+
+def _check_finite(history: dict[str, list[Tensor]], stage: Stage, epoch: int, turns: int) -> None:
+    """Names the earliest turn, and the objective in it, whose loss is not finite."""
+    wrong = []
+    for name, values in history.items():
+        bad = (~torch.isfinite(torch.stack(values))).nonzero()
+        if len(bad):
+            wrong.append((int(bad[0]), name))
+    if wrong:
+        turn, name = min(wrong, key=lambda found: found[0])
+        raise RunError(
+            f"loss {name!r} became NaN or infinite at step {epoch * turns + turn + 1} "
+            f"(epoch {epoch + 1} of stage {stage.name!r}); try a lower learning rate or another scaling"
+        )
