@@ -1,0 +1,1 @@
+"""Evaluation: protocols, metrics, the seen-unseen curve, calibration, uncertainty."""

@@ -1,0 +1,51 @@
+"""Per-class top-1 accuracy and its kin; every function takes image weights, so that a bootstrap is one call."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def per_class_accuracy(credit: Array, y: NDArray[np.int64], weights: Array) -> Array:
+    """Returns the mean over classes of the accuracy in each class (Xian et al., CVPR 2017, Eq. 8).
+
+    Args:
+        credit: correctness of each image in [0, 1], `(N,)`.
+        y: class of each image, `(N,)`.
+        weights: how often each image counts, `(R, N)`, summing within a class to its number of images.
+
+    Returns:
+        `(R,)`; NaN where there is no image.
+    """
+    return weights @ (credit * class_share(y)) if len(y) else np.full(len(weights), np.nan)
+
+
+def class_share(y: NDArray[np.int64]) -> Array:
+    """Returns what one image adds to per-class accuracy: 1 / (images of its class x number of classes), `(N,)`."""
+    _, position, counts = np.unique(y, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / (counts[position] * len(counts)))
+
+
+def accuracy_by_class(credit: Array, y: NDArray[np.int64]) -> dict[int, float]:
+    """Returns the accuracy in each class that has images."""
+    return {int(c): float(credit[y == c].mean()) for c in np.unique(y)}
+
+
+def harmonic_mean(a: Array, b: Array) -> Array:
+    """Returns 2ab / (a + b), and 0 where both are 0."""
+    total = a + b
+    return np.divide(2 * a * b, total, out=np.zeros_like(total), where=total > 0)
+
+
+def draw_weights(y: NDArray[np.int64], replicates: int, seed: int = 0) -> Array:
+    """Draws bootstrap weights: in each class as many images as it has, with replacement; `(R, N)`."""
+    random = np.random.default_rng(seed)
+    weights = np.empty((replicates, len(y)))
+    for c in np.unique(y):
+        rows = np.flatnonzero(y == c)
+        drawn = random.integers(len(rows), size=(replicates, len(rows)))
+        offsets = np.arange(replicates)[:, None] * len(rows)
+        weights[:, rows] = np.bincount((drawn + offsets).ravel(), minlength=replicates * len(rows)).reshape(drawn.shape)
+    return weights
