@@ -1,0 +1,32 @@
+"""The harness's own evaluators and engines, registered like a plugin's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zslbench.cards import EngineCard, EvaluatorCard
+
+if TYPE_CHECKING:
+    from zslbench.registry import Registry
+
+GBU = "Xian et al., Zero-Shot Learning: A Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018"
+CHAO = "Chao et al., An Empirical Study and Analysis of Generalized Zero-Shot Learning, ECCV 2016"
+
+
+def zslbench_register(registry: Registry) -> None:
+    """Registers evaluators and engines."""
+    home = "zslbench.evaluation.evaluators"
+    registry.evaluator("zsl", f"{home}:ConventionalZSL", EvaluatorCard("U->U per-class top-1", GBU))
+    registry.evaluator("gzsl", f"{home}:GeneralizedZSL", EvaluatorCard("U->T, S->T, H without calibration", GBU))
+    registry.evaluator("ausuc", f"{home}:AUSUC", EvaluatorCard("exact area under the seen-unseen curve", CHAO))
+    registry.evaluator(
+        "calibrated",
+        f"{home}:Calibrated",
+        EvaluatorCard("U->T, S->T, H at the gamma chosen on validation classes", CHAO),
+    )
+    for name, summary in {
+        "inline": "one run after another in this process",
+        "processes": "--jobs runs at a time, each in a process of its own; GPUs are shared out",
+        "ray": "--jobs runs at a time on a Ray cluster (pip install 'zslbench[ray]')",
+    }.items():
+        registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))

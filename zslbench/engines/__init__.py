@@ -1,0 +1,1 @@
+"""Engines: where runs execute. They are dumb; the store coordinates, so that a lost worker costs one run."""

@@ -1,0 +1,62 @@
+"""Runs on a Ray cluster; store and data must lie on a file system that all its machines share."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from zslbench.engines.base import Engine, Listener
+from zslbench.errors import RunError, UsageError, ZSLBenchError
+from zslbench.record import RunRecord
+from zslbench.runner import Job, Setup, Watcher, fulfil
+
+
+class Ray(Engine):
+    """Joins the cluster that `RAY_ADDRESS` names, or starts one here; at most `workers` runs at a time."""
+
+    def execute(self, jobs: list[Job], setup: Setup, listener: Listener) -> None:
+        """Executes the runs; a worker that dies is one failed run."""
+        try:
+            import ray
+        except ImportError as error:
+            raise UsageError("--engine ray: Ray is not installed; pip install 'zslbench[ray]'") from error
+        setup = setup.model_copy(update={"store": setup.store.absolute()})
+        started_here = not ray.is_initialized()
+        if started_here:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        try:
+            self._execute(ray, jobs, setup, listener)
+        finally:
+            if started_here:
+                ray.shutdown()
+
+    def _execute(self, ray: Any, jobs: list[Job], setup: Setup, listener: Listener) -> None:
+        gpus = 0 if setup.device == "cpu" else min(1, ray.cluster_resources().get("GPU", 0))
+        remote = ray.remote(_fulfil).options(num_cpus=1, num_gpus=gpus, max_retries=0)
+        waiting = list(jobs)
+        running: dict[Any, Job] = {}
+        while waiting or running:
+            while waiting and len(running) < self.workers:
+                job = waiting.pop(0)
+                listener.started(job)
+                running[remote.remote(job.model_dump_json(), setup.model_dump_json())] = job
+            [done], _ = ray.wait(list(running))
+            job = running.pop(done)
+            try:
+                record = ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                cause = error.cause
+                known = isinstance(cause, ZSLBenchError)
+                listener.failed(job, cause if known else RunError(f"{type(cause).__name__}: {cause}".splitlines()[0]))
+            except ray.exceptions.RayError as error:
+                listener.failed(
+                    job, RunError(f"its worker died ({str(error).splitlines()[0]}); issue the command again")
+                )
+            else:
+                if record is not None:
+                    listener.finished(job, RunRecord.model_validate_json(record))
+
+
+def _fulfil(job: str, setup: str) -> str | None:
+    record = fulfil(Job.model_validate_json(job), Setup.model_validate_json(setup), Watcher(), wait=True)
+    return record.model_dump_json() if record else None

@@ -1,0 +1,64 @@
+"""Scores made elsewhere, put through the same evaluators and kept as records marked external."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from numpy.typing import NDArray
+
+from zslbench.api.dataset import ZSLData
+from zslbench.cards import Setting
+from zslbench.data.scorefile import ScoreFile
+from zslbench.evaluation.scorers import MatrixScorer
+from zslbench.plugins import registry
+from zslbench.provenance import environment
+from zslbench.record import RunRecord
+from zslbench.runner import REPLICATES, decision_arrays, evaluate, evaluator_class, per_class
+from zslbench.spec import RunSpec
+
+PREFIX = "external:"
+
+
+def evaluate_scores(
+    file: ScoreFile, data: ZSLData, name: str, setting: Setting
+) -> tuple[RunRecord, dict[str, NDArray[Any]]]:
+    """Returns a record, and the decisions to be stored beside it.
+
+    Evaluators that choose something on validation classes are left out: there are no scores to choose on.
+
+    Raises:
+        DataError: the scores do not fit the data set's test images and classes.
+    """
+    view = data.test_view()
+    scorer = MatrixScorer(file.matrix_for(view, data.class_names), view)
+    classes = {
+        entry.name: evaluator_class(entry.name) for entry in registry().entries("evaluator") if entry.card.default
+    }
+    evaluators = {name: evaluator for name, evaluator in classes.items() if not evaluator.needs_validation}
+    metrics, intervals, not_applicable = evaluate({name: e() for name, e in evaluators.items()}, scorer, REPLICATES)
+    spec = RunSpec(
+        method=PREFIX + name,
+        method_version=1,
+        params={"sha256": file.sha256},
+        dataset=data.name,
+        fingerprint=data.fingerprint,
+        features="",
+        scale="none",
+        setting=setting,
+        evaluators={name: evaluator.version for name, evaluator in evaluators.items()},
+        seed=0,
+    )
+    record = RunRecord(
+        id=spec.id,
+        spec=spec,
+        params=spec.params,
+        params_from="external scores",
+        metrics=metrics,
+        intervals=intervals,
+        not_applicable=not_applicable,
+        class_names=list(scorer.view.classes.names),
+        per_class=per_class(scorer, not_applicable),
+        provenance=environment() | {"file": str(file.path), "started": datetime.now(UTC).isoformat(timespec="seconds")},
+    )
+    return record, decision_arrays(scorer)

@@ -1,0 +1,161 @@
+"""Plans: from what a user asks for to runs with identities, one row of a table each method and data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from zslbench.cards import SCALES, MethodCard
+from zslbench.data.xlsa17 import find_dataset
+from zslbench.errors import PluginError, UsageError
+from zslbench.plugins import registry
+from zslbench.record import RunRecord
+from zslbench.runner import Job, evaluator_class, load_data, method_class
+from zslbench.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method as asked for: `name[@preset][:key=value,...]`."""
+
+    text: str
+    method: str
+    preset: str | None = None
+    params: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`.
+
+        Raises:
+            UsageError: something is not `key=value`.
+        """
+        head, _, tail = text.partition(":")
+        method, _, preset = head.partition("@")
+        return cls(text, method, preset or None, parse_params(tail.split(",") if tail else []))
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `run` and `compare` that decide which runs are meant."""
+
+    root: Path
+    features: str | None = None
+    splits: str = "att_splits"
+    preset: str | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    scale: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    precision: Literal["32", "bf16"] = "32"
+    on: Literal["test", "validation"] = "test"
+    fold: int = 0
+
+
+@dataclass
+class Row:
+    """One method on one data set: a run for each seed, and their records once they exist."""
+
+    label: str
+    card: MethodCard
+    dataset: str
+    dataset_title: str
+    jobs: list[Job]
+    records: list[RunRecord] = field(default_factory=list)
+
+
+def parse_params(pairs: list[str]) -> dict[str, str]:
+    """Reads `key=value` pairs.
+
+    Raises:
+        UsageError: one has no `=`.
+    """
+    params = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise UsageError(f"parameter {pair!r} is not key=value")
+        params[key.strip()] = value.strip()
+    return params
+
+
+def plan(methods: list[str], datasets: list[str], request: Request) -> list[Row]:
+    """Returns a row for each method and data set.
+
+    Raises:
+        UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
+    """
+    if request.scale is not None and request.scale not in SCALES:
+        raise UsageError(f"--scale {request.scale}: choose {', '.join(SCALES)}")
+    variants = [Variant.parse(text) for text in dict.fromkeys(methods)]
+    for variant in variants:  # cheap mistakes are found before data is read
+        _configure(variant, "", request, any_dataset=True)
+    return [_row(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
+
+
+def _row(variant: Variant, source: str, request: Request) -> Row:
+    card = registry().entry("method", variant.method).card
+    data = load_data(source, request.root, request.features, request.splits)
+    values, scale, origin = _configure(variant, data.name.lower(), request)
+    method = method_class(variant.method)
+    params = method.params_type.parse(values, f"method {variant.method!r}")
+    jobs = [
+        Job(
+            spec=RunSpec(
+                method=variant.method,
+                method_version=method.version,
+                params=params.changed(),
+                dataset=data.name,
+                fingerprint=data.fingerprint,
+                features=data.features_name,
+                scale=scale,
+                setting=card.setting,
+                evaluators=_evaluators(request.on),
+                seed=seed,
+                on=request.on,
+                fold=request.fold,
+                precision=request.precision,
+            ),
+            source=source,
+            root=request.root,
+            splits=request.splits,
+            params_from=origin,
+        )
+        for seed in request.seeds
+    ]
+    return Row(variant.text, card, data.name, find_dataset(source).card.title, jobs)
+
+
+def _configure(
+    variant: Variant, dataset: str, request: Request, any_dataset: bool = False
+) -> tuple[dict[str, Any], str, str]:
+    """Returns parameter values, feature scaling, and where they come from; later ones win: preset, -p, variant."""
+    card = registry().entry("method", variant.method).card
+    method = method_class(variant.method)
+    name = variant.preset or request.preset
+    values: dict[str, Any] = {}
+    scale, origin = None, []
+    if name is not None:
+        preset = card.preset(name)
+        try:
+            values, scale = ({}, None) if any_dataset else preset.resolve(dataset)
+        except UsageError as error:
+            raise UsageError(f"preset {name!r} of method {variant.method!r}: {error}") from None
+        origin.append(f"preset {name}: {preset.source}")
+        try:
+            method.params_type.parse(values, "")
+        except UsageError as error:
+            raise PluginError(f"preset {name!r} of method {variant.method!r} is wrong ({error})") from None
+    given = {**request.params, **variant.params}
+    if given:
+        origin.append("given")
+    if any_dataset:
+        method.params_type.parse(given, f"method {variant.method!r}")
+    return {**values, **given}, request.scale or scale or method.scale, " + ".join(origin) or "default"
+
+
+def _evaluators(on: str) -> dict[str, int]:
+    classes = {e.name: evaluator_class(e.name) for e in registry().entries("evaluator") if e.card.default}
+    return {
+        name: evaluator.version for name, evaluator in classes.items() if on == "test" or not evaluator.needs_validation
+    }

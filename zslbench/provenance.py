@@ -1,0 +1,78 @@
+"""Where a number comes from: code, packages, hardware, time. Kept in the record, outside the run's identity."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import zslbench
+from zslbench.plugins import plugins, registry
+from zslbench.spec import RunSpec
+from zslbench.training.device import describe_device
+
+
+def provenance(spec: RunSpec, device: torch.device, started: datetime) -> dict[str, Any]:
+    """Returns what a reader needs to repeat a run that began at `started` (UTC)."""
+    return {
+        **environment(),
+        "method_plugin": _plugin_of(spec.method),
+        "device": str(device),
+        "device_name": describe_device(device),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Returns versions of code and packages, and the machine's kind."""
+    return {
+        "zslbench": zslbench.__version__,
+        "revision": revision(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")},
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+    }
+
+
+@cache
+def revision() -> str | None:
+    """Returns the git revision of zslbench's source, with `+changes` if it was edited; None outside a checkout."""
+    home = Path(zslbench.__file__).parent.parent
+    if not (home / ".git").exists():
+        return None
+    try:
+        commit = _git(home, "rev-parse", "HEAD")
+        return commit + ("+changes" if _git(home, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(home: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(home), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def _plugin_of(method: str) -> str:
+    owner = registry().entry("method", method).plugin
+    return next(f"{p.distribution} {p.version}" for p in plugins().loaded if f"{p.distribution}:{p.name}" == owner)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Returns the largest memory of this process so far in MB, on the GPU where the run was on one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # kilobytes but on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,253 @@
+"""Executes one run: load data, seed, build, train, evaluate, record, store.
+
+A run fits at most two models. The first, on the training part of trainval, is scored on validation classes: it
+chooses what must be chosen (gamma, the number of epochs). The second, on all of trainval, is the one that is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import Embedder, GradientParams
+from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.data.scaling import Scaler
+from zslbench.data.xlsa17 import find_dataset
+from zslbench.errors import NotApplicable, RunError
+from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
+from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.scorers import ModelScorer
+from zslbench.plugins import plugins, registry
+from zslbench.provenance import peak_memory, provenance
+from zslbench.record import Progress, RunRecord, Training
+from zslbench.spec import RunSpec
+from zslbench.store import Store
+from zslbench.training.device import choose_device, seeded
+from zslbench.training.trainer import Fit, Fitted, fit
+
+REPLICATES = 500
+"""Bootstrap replicates behind each interval."""
+REPLICATES_AT_ONCE = 50
+
+Existing = Literal["reuse", "rerun", "only-cached"]
+
+
+class Job(BaseModel):
+    """A run to be done, and where its data is; can be sent to another process."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: RunSpec
+    source: str
+    """The data set's name, or its folder."""
+    root: Path
+    splits: str
+    params_from: str = "default"
+
+
+class Setup(BaseModel):
+    """How runs are executed; nothing here changes their numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    store: Path
+    existing: Existing = "reuse"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Callbacks about one run, for progress displays."""
+
+    started: Callable[[Job], None] = lambda job: None
+    epoch: Callable[[Job, Progress], None] = lambda job, progress: None
+
+
+def fulfil(job: Job, setup: Setup, watcher: Watcher, *, wait: bool) -> RunRecord | None:
+    """Returns the record of a run, executing it unless it is stored already; None where only stored runs are wanted.
+
+    Raises:
+        Busy: another process is executing it, and `wait` is false.
+        ZSLBenchError: the run cannot be done.
+    """
+    store, run = Store(setup.store), job.spec.id
+    wanted = setup.existing != "rerun"
+    if wanted and (record := store.find(run)):
+        return record
+    if setup.existing == "only-cached":
+        return None
+    with store.claim(run, wait=wait):
+        if wanted and (record := store.find(run)):  # somebody finished it between the look and the claim
+            return record
+        if not wanted:  # a rerun must not go on from a checkpoint of the run it repeats
+            store.discard_partial(run)
+        watcher.started(job)
+        plugins().notify("zslbench_run_started", spec=job.spec)
+        record, arrays = execute(job, setup.device, store.partial(run), partial(_announce, job, watcher))
+        record = store.save(record, arrays)
+    plugins().notify("zslbench_run_finished", record=record)
+    return record
+
+
+def _announce(job: Job, watcher: Watcher, progress: Progress) -> None:
+    watcher.epoch(job, progress)
+    plugins().notify("zslbench_epoch_finished", spec=job.spec, progress=progress)
+
+
+@lru_cache(maxsize=2)
+def load_data(source: str, root: Path, features: str | None, splits: str) -> ZSLData:
+    """Loads a data set once in a process."""
+    return find_dataset(source).load(root, features, splits)
+
+
+def method_class(name: str) -> type[Embedder[Any]]:
+    """Returns the class of a registered method."""
+    method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
+    return method
+
+
+def evaluator_class(name: str) -> type[Evaluator]:
+    """Returns the class of a registered evaluator."""
+    evaluator: type[Evaluator] = registry().resolve("evaluator", name, Evaluator)
+    return evaluator
+
+
+def execute(
+    job: Job, device_name: str, checkpoints: Path | None, on_epoch: Callable[[Progress], None]
+) -> tuple[RunRecord, dict[str, NDArray[Any]]]:
+    """Executes a run; returns its record and each test image's decisions."""
+    started = datetime.now(UTC)
+    spec, device = job.spec, choose_device(device_name)
+    data = load_data(job.source, job.root, spec.features, job.splits)
+    if data.fingerprint != spec.fingerprint:
+        raise RunError(f"data set {spec.dataset} changed between planning and running; issue the command again")
+    evaluators = {name: evaluator_class(name)() for name in spec.evaluators}
+    params = method_class(spec.method).params_type.parse(spec.params, f"method {spec.method!r}")
+    trial = _Trial(spec, params, data, device, checkpoints, on_epoch)
+
+    fold = spec.fold if spec.on == "validation" else None
+    early = isinstance(params, GradientParams) and params.patience > 0
+    epochs, validation, seconds_validation = None, {}, 0.0
+    if fold is None and (early or any(evaluator.needs_validation for evaluator in evaluators.values())):
+        scorer, fitted = trial.fit(spec.fold, "validation", early_stopping=early)
+        epochs, seconds_validation = fitted.epochs, fitted.seconds
+        for evaluator in evaluators.values():
+            evaluator.prepare(scorer)
+        validation = evaluate({n: e for n, e in evaluators.items() if not e.needs_validation}, scorer)[0]
+    scorer, fitted = trial.fit(fold, "final", epochs=epochs, early_stopping=early and fold is not None)
+
+    metrics, intervals, not_applicable = evaluate(evaluators, scorer, REPLICATES)
+    record = RunRecord(
+        id=spec.id,
+        spec=spec,
+        params=params.model_dump(mode="json"),
+        params_from=job.params_from,
+        metrics=metrics,
+        intervals=intervals,
+        not_applicable=not_applicable,
+        validation=validation,
+        class_names=list(scorer.view.classes.names),
+        per_class=per_class(scorer, not_applicable),
+        training=Training(
+            seconds=fitted.seconds,
+            seconds_validation=seconds_validation,
+            epochs=fitted.epochs,
+            losses=fitted.losses,
+        ),
+        provenance=provenance(spec, device, started) | {"splits": job.splits, "peak_memory_mb": peak_memory(device)},
+    )
+    return record, decision_arrays(scorer)
+
+
+class _Trial:
+    """One method with one set of parameters on one data set, to be fitted once or twice."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        params: Any,
+        data: ZSLData,
+        device: torch.device,
+        checkpoints: Path | None,
+        on_epoch: Callable[[Progress], None],
+    ) -> None:
+        self.spec, self.params, self.data, self.device = spec, params, data, device
+        self.checkpoints, self.on_epoch = checkpoints, on_epoch
+
+    def fit(
+        self, fold: int | None, name: str, *, epochs: int | None = None, early_stopping: bool = False
+    ) -> tuple[Scorer, Fitted]:
+        """Fits a fresh model on a fold's training part, or on all of trainval; returns the scores of its test part."""
+        view = self.data.train_view(self.spec.setting, fold)
+        scale = Scaler.fit(self.spec.scale, view.x)
+        view = view.with_features(scale(view.x), None if view.unlabelled is None else scale(view.unlabelled))
+        test = self.data.test_view(fold)
+        with seeded(self.spec.seed, self.device):
+            embedder = method_class(self.spec.method)(self.params)
+            embedder.build(view.shape)
+            embedder.to(self.device)
+            how = Fit(
+                device=self.device,
+                precision=self.spec.precision,
+                epochs=epochs,
+                validate=(lambda model: _ausuc(ModelScorer(model, test, scale, self.device)))
+                if early_stopping
+                else None,
+                on_epoch=self.on_epoch,
+                checkpoint=self.checkpoints / f"{name}.safetensors" if self.checkpoints else None,
+            )
+            fitted = fit(embedder, view, self.spec.seed, how)
+        return ModelScorer(embedder, test, scale, self.device), fitted
+
+
+def _ausuc(scorer: Scorer) -> float:
+    return float(seen_unseen_curve(scorer.generalized).area[0])
+
+
+def evaluate(
+    evaluators: dict[str, Evaluator], scorer: Scorer, replicates: int = 0
+) -> tuple[dict[str, float], dict[str, tuple[float, float]], dict[str, str]]:
+    """Returns metrics, 95 % bootstrap intervals where `replicates` are asked for, and what does not apply."""
+    metrics: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    not_applicable: dict[str, str] = {}
+    y = scorer.view.y
+    draws = [draw_weights(y, REPLICATES_AT_ONCE, seed) for seed in range(replicates // REPLICATES_AT_ONCE)]
+    for name, evaluator in evaluators.items():
+        try:
+            metrics.update(evaluator.evaluate(scorer))
+        except NotApplicable as reason:
+            not_applicable[name] = str(reason)
+            continue
+        resampled = [evaluator.resample(scorer, weights) for weights in draws]
+        for metric in resampled[0] if resampled else ():
+            low, high = np.percentile(np.concatenate([part[metric] for part in resampled]), [2.5, 97.5])
+            intervals[metric] = (float(low), float(high))
+    return metrics, intervals, not_applicable
+
+
+def per_class(scorer: Scorer, not_applicable: dict[str, str]) -> dict[str, dict[str, float]]:
+    """Returns per-class top-1 by task and class name."""
+    d, names = scorer.generalized, scorer.view.classes.names
+    tasks = {"s->t": (d.credit()[d.seen], d.y[d.seen]), "u->t": (d.credit()[~d.seen], d.y[~d.seen])}
+    if "zsl" not in not_applicable:
+        tasks["u->u"] = (scorer.conventional.credit(), scorer.conventional.y)
+    return {
+        task: {names[c]: accuracy for c, accuracy in accuracy_by_class(credit, y).items()}
+        for task, (credit, y) in tasks.items()
+    }
+
+
+def decision_arrays(scorer: Scorer) -> dict[str, NDArray[Any]]:
+    """Returns what is stored beside a record: row of each test image, and its decisions among all classes."""
+    return {"images": scorer.view.images, **scorer.generalized.arrays()}

@@ -1,0 +1,5 @@
+"""Run records on disk."""
+
+from zslbench.store.store import Busy, Store
+
+__all__ = ["Busy", "Store"]
