@@ -1,0 +1,59 @@
+"""The command line: one module per command; what is heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from typing import NoReturn
+
+import typer
+
+from zslbench.cli import data, doctor, evaluate, listing, run, show
+from zslbench.errors import ZSLBenchError
+from zslbench.plugins import plugins
+
+app = typer.Typer(
+    name="zslbench",
+    help="An honest benchmark for zero-shot learning: one command trains, evaluates and compares methods.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(run.compare)
+app.command()(evaluate.evaluate)
+app.command()(show.show)
+app.command("list")(listing.list_)
+app.add_typer(data.app, name="data")
+app.command()(doctor.doctor)
+
+
+def main() -> NoReturn:
+    """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    plugins().notify("zslbench_commands", app=app)
+    try:
+        status = app(standalone_mode=False)
+    except ZSLBenchError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        _fail(str(error), error.exit_status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; the same command goes on where this one stopped", 130)
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("click", "typer") or not hasattr(error, "exit_code"):
+            raise
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _fail(message, error.exit_code)
+    sys.exit(status or 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"zslbench: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)

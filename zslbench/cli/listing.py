@@ -1,0 +1,71 @@
+"""`zslbench list`: methods, data sets, evaluators, plugins; imports none of them."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+from typer import Argument
+
+from zslbench.cli.options import Json
+from zslbench.plugins import plugins, registry
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    datasets = "datasets"
+    evaluators = "evaluators"
+    engines = "engines"
+    plugins = "plugins"
+
+
+def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = False) -> None:
+    """List what is installed: methods, data sets, evaluators, engines, plugins."""
+    rows = _plugins() if what is What.plugins else _entries(what)
+    if json:
+        print(jsonlib.dumps(rows, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "title", "version"))
+    for row in rows:
+        cells = (", ".join(value) if isinstance(value, dict | list) else str(value) for value in row.values())
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    if what is not What.plugins:
+        for plugin in plugins().problems:
+            Console(stderr=True).print(
+                f"plugin {plugin.distribution}:{plugin.name} does not work; see `zslbench list plugins`", markup=False
+            )
+
+
+def _entries(what: What) -> list[dict[str, Any]]:
+    shown = {
+        What.methods: ["title", "setting", "presets", "paper"],
+        What.datasets: ["title", "summary", "licence"],
+        What.evaluators: ["summary", "paper"],
+        What.engines: ["summary"],
+    }[what]
+    entries = registry().entries(what.value.removesuffix("s"))
+    return [{"name": e.name, **{key: asdict(e.card)[key] for key in shown}, "plugin": e.plugin} for e in entries]
+
+
+def _plugins() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"{plugin.distribution}:{plugin.name}",
+            "version": plugin.version,
+            "module": plugin.module,
+            "status": f"broken: {plugin.problem}" if plugin.problem else "ok",
+        }
+        for plugin in plugins().loaded
+    ]

@@ -1,0 +1,94 @@
+"""The options that `run` and `compare` share, declared once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from typer import Option
+
+DEFAULT_STORE = Path("zslbench-runs")
+
+DataRoot = Annotated[
+    Path | None,
+    Option(envvar="ZSLBENCH_DATA", help="Folder of the data sets.", show_default="the user's data folder"),
+]
+StoreFolder = Annotated[Path, Option(envvar="ZSLBENCH_STORE", help="Folder of the run records.")]
+Features = Annotated[
+    str | None, Option(help="Visual features, NAME.mat.", show_default="res101, or the data set's own")
+]
+Splits = Annotated[str, Option(help="Split file, NAME.mat.")]
+Json = Annotated[bool, Option("--json", help="Print JSON on standard output, and nothing else there.")]
+Plain = Annotated[bool, Option("--plain", help="No colours, no moving bars.")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What decides which runs are meant, and how they are executed and shown."""
+
+    dataset: Annotated[
+        list[str] | None,
+        Option(
+            "--dataset", "-d", help="Name or folder; again for more. Default: every benchmark present, else digits."
+        ),
+    ] = None
+    features: Features = None
+    data_root: DataRoot = None
+    splits: Splits = "att_splits"
+    preset: Annotated[str | None, Option(help="Named parameters; `list methods` shows them.")] = None
+    param: Annotated[
+        list[str] | None, Option("--param", "-p", metavar="KEY=VALUE", help="A hyper-parameter; again for more.")
+    ] = None
+    scale: Annotated[
+        str | None,
+        Option(help="none, l2, zscore or minmax; fitted on training images.", show_default="the method's own"),
+    ] = None
+    seed: Annotated[int | None, Option(help="The one seed to run.", min=0)] = None
+    seeds: Annotated[int | None, Option(help="Run seeds 0 to N-1.", min=1, metavar="N")] = None
+    on: Annotated[
+        Literal["test", "validation"],
+        Option(help="`validation` scores classes cut from trainval and never touches a test image."),
+    ] = "test"
+    fold: Annotated[int, Option(help="Which cut into training and validation classes.", min=0)] = 0
+    device: Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
+    jobs: Annotated[int, Option("--jobs", "-j", help="Runs at a time, each in a process of its own.", min=1)] = 1
+    engine: Annotated[str | None, Option(help="`list engines`.", show_default="processes if --jobs, else inline")] = (
+        None
+    )
+    precision: Annotated[Literal["32", "bf16"], Option(help="Precision of training.")] = "32"
+    store: StoreFolder = DEFAULT_STORE
+    existing: Annotated[
+        Literal["reuse", "rerun", "only-cached"], Option(help="What to do about runs that are stored already.")
+    ] = "reuse"
+    json: Json = False
+    plain: Plain = False
+    debug: Annotated[bool, Option("--debug", help="Show a traceback where something fails.")] = False
+
+
+def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command that takes `options: RunOptions` one command-line option for each field."""
+
+    def wrapper(**values: Any) -> None:
+        own = {name: values.pop(name) for name in list(values) if name not in names}
+        command(**own, options=RunOptions(**values))
+
+    hints = get_type_hints(command, include_extras=True)
+    hints.pop("options")
+    shared = get_type_hints(RunOptions, include_extras=True)
+    names = set(shared)
+    parameters = [
+        p.replace(annotation=hints[n]) for n, p in inspect.signature(command).parameters.items() if n in hints
+    ]
+    parameters += [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=shared[field.name]
+        )
+        for field in fields(RunOptions)
+    ]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {**hints, **shared}
+    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+    return wrapper

@@ -1,0 +1,145 @@
+"""Progress on standard error: a moving bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+
+from zslbench.engines.base import Listener
+from zslbench.errors import ZSLBenchError
+from zslbench.record import Progress, RunRecord
+from zslbench.runner import Job
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Display:
+    """Shows runs as they go, and keeps what came of them."""
+
+    def __init__(self, *, plain: bool) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.moving = not plain and sys.stderr.isatty()
+        self.records: dict[str, RunRecord] = {}
+        self.errors: list[Exception] = []
+
+    def say(self, line: str) -> None:
+        """Prints one line."""
+        self.console.print(line, markup=False)
+
+    @contextmanager
+    def over(self, jobs: list[Job]) -> Iterator[Listener]:
+        """Shows the progress of these runs while the context lasts."""
+        view = _Bars(self.console, len(jobs)) if self.moving else _Lines(self, len(jobs))
+        begun: set[str] = set()
+
+        def started(job: Job) -> None:
+            begun.add(job.spec.id)
+            view.started(_name(job))
+
+        def finished(job: Job, record: RunRecord) -> None:
+            self.records[job.spec.id] = record
+            view.ended(f"{_name(job)}: {_result(record)}" if job.spec.id in begun else "")
+
+        def failed(job: Job, error: Exception) -> None:
+            text = (
+                str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
+            )
+            self.errors.append(error if isinstance(error, ZSLBenchError) else _wrapped(text, error))
+            view.ended(f"{_name(job)}: failed: {text}")
+
+        with view:
+            yield Listener(started, lambda job, progress: view.epoch(_name(job), progress), finished, failed)
+        if reused := len(self.records) - len(begun & set(self.records)):
+            self.say(f"{reused} of {len(jobs)} runs were stored already")
+
+
+class _Lines:
+    """Plain lines: one when a run starts and ends, and one every few seconds in between."""
+
+    def __init__(self, display: Display, total: int) -> None:
+        self.display, self.total, self.done, self.last = display, total, 0, 0.0
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def started(self, name: str) -> None:
+        self.last = time.monotonic()
+        self.display.say(f"[{self.done + 1}/{self.total}] {name}")
+
+    def epoch(self, name: str, progress: Progress) -> None:
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            self.display.say(f"[{self.done + 1}/{self.total}] {name}: {describe(progress)}")
+
+    def ended(self, line: str) -> None:
+        self.done += 1
+        if line:
+            self.display.say(f"[{self.done}/{self.total}] {line}")
+
+
+class _Bars:
+    """A bar over all runs, and one over the epochs of the run under way."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[detail]}")
+        self.bar = Bar(*columns, console=console, transient=True)
+        self.runs = self.bar.add_task("runs", total=total, detail=f"0/{total}")
+        self.total, self.done = total, 0
+        self.current: TaskID | None = None
+
+    def __enter__(self) -> _Bars:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    def started(self, name: str) -> None:
+        self.current = self.bar.add_task(name, total=None, detail="")
+
+    def epoch(self, name: str, progress: Progress) -> None:
+        if self.current is not None:
+            self.bar.update(self.current, completed=progress.epoch, total=progress.epochs, detail=describe(progress))
+
+    def ended(self, line: str) -> None:
+        self.done += 1
+        self.bar.update(self.runs, completed=self.done, detail=f"{self.done}/{self.total}")
+        if self.current is not None:
+            self.bar.remove_task(self.current)
+            self.current = None
+        if line:
+            self.bar.console.print(line, markup=False)
+
+
+def describe(progress: Progress) -> str:
+    """Returns epoch, losses and the time left in this stage."""
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
+    left = progress.seconds / progress.epoch * (progress.epochs - progress.epoch)
+    return f"{progress.stage} epoch {progress.epoch}/{progress.epochs}, {losses}, {left:.0f} s left"
+
+
+def _name(job: Job) -> str:
+    changed = "".join(f" {name}={value}" for name, value in job.spec.params.items())
+    return f"{job.spec.method}{changed} on {job.spec.dataset}, seed {job.spec.seed}"
+
+
+def _result(record: RunRecord) -> str:
+    titles = {"acc_uu": "U->U", "h": "H", "ausuc": "AUSUC"}
+    shown = [f"{titles[name]} {100 * value:.1f}" for name, value in record.metrics.items() if name in titles]
+    seconds = record.training.seconds + record.training.seconds_validation if record.training else 0.0
+    return f"{', '.join(shown)} in {seconds:.1f} s"
+
+
+def _wrapped(text: str, error: Exception) -> ZSLBenchError:
+    wrapped = ZSLBenchError(f"{text} (--debug shows where)")
+    wrapped.__cause__ = error
+    return wrapped

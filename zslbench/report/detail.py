@@ -1,0 +1,162 @@
+"""Everything about one run, for `show` and `evaluate`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from zslbench.api.evaluator import Decisions
+from zslbench.evaluation.accuracy import harmonic_mean
+from zslbench.evaluation.curve import SeenUnseenCurve, seen_unseen_curve
+from zslbench.record import RunRecord
+from zslbench.report.summary import metrics
+
+CLASSES_SHOWN = 5
+
+
+def decisions_of(arrays: Mapping[str, NDArray[Any]]) -> Decisions:
+    """Returns the decisions stored beside a record."""
+    return Decisions(**{name: array for name, array in arrays.items() if name != "images"})
+
+
+def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console: Console, *, plain: bool) -> None:
+    """Prints settings, metrics with intervals, the curve's best point, extreme classes, confusions, provenance."""
+    decisions = decisions_of(arrays)
+    _block(console, "run", _settings(record), plain)
+    head, lines = ["metric", "value", "95 % interval", "validation"], _metric_lines(record)
+    _grid(console, head, lines, plain)
+    for evaluator, reason in record.not_applicable.items():
+        console.print(f"{evaluator}: not applicable: {reason}", markup=False, soft_wrap=True)
+    _block(console, "classes", _classes(record, decisions), plain)
+    if record.provenance:
+        _block(console, "provenance", {k: _short(v) for k, v in record.provenance.items()}, plain)
+
+
+def print_runs(records: Iterable[RunRecord], console: Console) -> None:
+    """Prints one line for each run."""
+    lines = [
+        [
+            record.id,
+            record.spec.method,
+            record.spec.dataset,
+            record.spec.features,
+            str(record.spec.seed),
+            record.spec.on,
+            *(f"{100 * record.metrics[m]:.1f}" if m in record.metrics else "" for m in ("acc_uu", "h", "ausuc")),
+        ]
+        for record in records
+    ]
+    _grid(console, ["run", "method", "data set", "features", "seed", "on", "U->U", "H", "AUSUC"], lines, plain=False)
+
+
+def write_curve(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Writes the seen-unseen curve as CSV: the interval of gamma, U->T and S->T as fractions."""
+    curve = seen_unseen_curve(decisions_of(arrays))
+    edges = np.concatenate([[-np.inf], curve.gaps, [np.inf]])
+    columns = {"gamma_from": edges[:-1], "gamma_to": edges[1:], "acc_ut": curve.acc_ut[0], "acc_st": curve.acc_st[0]}
+    pd.DataFrame(columns).to_csv(path, index=False)
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
+    spec, training = record.spec, record.training
+    settings = {
+        "id": record.id,
+        "method": f"{spec.method} (version {spec.method_version})",
+        "data set": f"{spec.dataset}, {spec.features or 'no features'}, fingerprint {spec.fingerprint[:16]}",
+        "uses": spec.setting,
+        "on": spec.on + (f", fold {spec.fold}" if spec.on == "validation" else ""),
+        "seed": str(spec.seed),
+        "scale": spec.scale,
+        "parameters": _short(record.params),
+        "chosen by": record.params_from,
+    }
+    if training is not None:
+        epochs = "closed form" if training.epochs is None else f"{training.epochs} epochs"
+        settings["training"] = (
+            f"{epochs}, {training.seconds:.2f} s (validation fit {training.seconds_validation:.2f} s)"
+        )
+    return settings
+
+
+def _metric_lines(record: RunRecord) -> list[list[str]]:
+    lines = []
+    for name, metric in metrics().items():
+        if name not in record.metrics:
+            continue
+        unit, digits = (100, 2) if metric.percent else (1, 4)
+        low, high = record.intervals.get(name, (None, None))
+        interval = "" if low is None or high is None else f"{low * unit:.1f} to {high * unit:.1f}"
+        validation = f"{record.validation[name] * unit:.{digits}f}" if name in record.validation else ""
+        lines.append([metric.title, f"{record.metrics[name] * unit:.{digits}f}", interval, validation])
+    return lines
+
+
+def _classes(record: RunRecord, decisions: Decisions) -> dict[str, str]:
+    lines = {}
+    for task, accuracies in record.per_class.items():
+        ordered = sorted(accuracies.items(), key=lambda item: item[1])
+        worst = ", ".join(f"{name} {100 * value:.0f}" for name, value in ordered[:CLASSES_SHOWN])
+        best = ", ".join(f"{name} {100 * value:.0f}" for name, value in ordered[: -CLASSES_SHOWN - 1 : -1])
+        title = task.upper()
+        lines[f"{title} worst"], lines[f"{title} best"] = worst, best
+    lines["most confused"] = _confusions(record, decisions)
+    curve = seen_unseen_curve(decisions)
+    lines["curve"] = f"{len(curve.gaps) + 1} points; {_oracle(curve)}"
+    return lines
+
+
+def _oracle(curve: SeenUnseenCurve) -> str:
+    best = harmonic_mean(curve.acc_ut[0], curve.acc_st[0]).max()
+    return f"highest H on it {100 * best:.1f} at gamma {curve.best_gamma():.4g} (chosen on test images: not a result)"
+
+
+def _confusions(record: RunRecord, decisions: Decisions) -> str:
+    choice = decisions.choice()
+    wrong = choice != decisions.y
+    pairs = Counter(zip(decisions.y[wrong].tolist(), choice[wrong].tolist(), strict=True)).most_common(CLASSES_SHOWN)
+    names = record.class_names
+    return ", ".join(f"{names[true]} as {names[given]} {count}x" for (true, given), count in pairs)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={item}" for name, item in value.items())
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _block(console: Console, title: str, lines: dict[str, str], plain: bool) -> None:
+    if plain:
+        for name, text in lines.items():
+            console.print(f"{name}: {text}", markup=False, highlight=False, soft_wrap=True)
+        return
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in lines.items():
+        table.add_row(Text(name), Text(text))
+    console.print(table)
+    console.print()
+
+
+def _grid(console: Console, head: list[str], lines: list[list[str]], plain: bool) -> None:
+    if plain:
+        text = tabulate(lines, head, disable_numparse=True)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
+    table = Table()
+    for column in head:
+        table.add_column(column, no_wrap=True)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table)
+    console.print()

@@ -1,0 +1,52 @@
+"""Means and spreads over seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from zslbench.api.evaluator import Metric
+from zslbench.plan import Row
+from zslbench.plugins import registry
+from zslbench.runner import evaluator_class
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over n seeds (0 for one)."""
+
+    mean: float
+    std: float
+    n: int
+
+
+def spreads(row: Row) -> dict[str, Spread]:
+    """Returns the spread of each metric over a row's records."""
+    if not row.records:
+        return {}
+    table = pd.DataFrame([record.metrics for record in row.records])
+    return {
+        str(name): Spread(float(values.mean()), float(values.std()) if values.count() > 1 else 0.0, int(values.count()))
+        for name, values in table.items()
+        if values.count()
+    }
+
+
+def metrics() -> dict[str, Metric]:
+    """Returns the metrics of all evaluators, in the order of tables."""
+    found = [metric for name in registry().names("evaluator") for metric in evaluator_class(name).metrics]
+    return {metric.name: metric for metric in found}
+
+
+def summary(rows: list[Row]) -> list[dict[str, Any]]:
+    """Returns the `summary` of `--json`."""
+    return [
+        {
+            "method": row.label,
+            "dataset": row.dataset,
+            "metrics": {name: vars(spread) for name, spread in spreads(row).items()},
+        }
+        for row in rows
+    ]

@@ -1,0 +1,141 @@
+"""Comparison tables, for the terminal (rich) and as plain text (tabulate)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from zslbench.api.evaluator import Metric
+from zslbench.plan import Row
+from zslbench.report.published import Published, published_for
+from zslbench.report.summary import Spread, metrics, spreads
+
+SHOWN = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "h_cal")
+"""Columns of the comparison table; `show` has all metrics."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: cells, which of them are best, and whether it only comments on the line above."""
+
+    about: list[str]
+    cells: list[str]
+    best: frozenset[int] = frozenset()
+    comment: bool = False
+
+
+def print_comparison(rows: list[Row], console: Console, *, plain: bool) -> None:
+    """Prints one table per data set, percent with one decimal. What all rows share goes into its heading."""
+    for dataset, group in groupby(rows, key=lambda row: row.dataset):
+        members = list(group)
+        columns = [metric for name, metric in metrics().items() if name in SHOWN]
+        head = ["method", "uses", "input"]
+        lines = _lines(members, columns)
+        shared = [i for i in (1, 2) if len({line.about[i] for line in lines if not line.comment}) == 1]
+        facts = [lines[0].about[i] for i in shared]
+        kept = [i for i in range(3) if i not in shared]
+        heading = f"{dataset}: {', '.join([*facts, *_protocol(members)])}"
+        head = [head[i] for i in kept] + [metric.title for metric in columns] + ["train s"]
+        lines = [replace(line, about=[line.about[i] for i in kept]) for line in lines]
+        if plain:
+            console.print(heading, highlight=False, soft_wrap=True, markup=False)
+            text = tabulate([[*line.about, *line.cells] for line in lines], head, disable_numparse=True)
+            console.print(text, highlight=False, soft_wrap=True, markup=False)
+        else:
+            console.print(_rich(heading, head, lines, len(kept)))
+    for note in _notes(rows):
+        console.print(note, highlight=False, soft_wrap=plain, style="dim")
+
+
+def _protocol(rows: list[Row]) -> list[str]:
+    records = [record for row in rows for record in row.records]
+    on = "validation classes" if any(record.spec.on == "validation" for record in records) else "test images"
+    seeds = max((len(row.records) for row in rows), default=0)
+    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    return [f"per-class top-1 in percent on {on}", spread]
+
+
+def _lines(rows: list[Row], columns: list[Metric]) -> list[Line]:
+    table = [spreads(row) for row in rows]
+    lines = []
+    for row, spread in zip(rows, table, strict=True):
+        cells = [_cell(spread.get(metric.name), metric, row) for metric in columns]
+        best = frozenset(i for i, metric in enumerate(columns) if _is_best(metric, spread, table))
+        lines.append(Line(_about(row), [*cells, _seconds(row)], best))
+        features = row.records[0].spec.features if row.records else ""
+        if published := published_for(row.card.title, row.dataset_title, features):
+            lines += _published_lines(published, spread, columns)
+    return lines
+
+
+def _about(row: Row) -> list[str]:
+    """Returns the method with whatever is not at its default, what it may use, and its input."""
+    if not row.records:
+        return [row.card.title, row.card.setting, ""]
+    record = row.records[0]
+    spec = record.spec
+    if record.external:
+        return [f"{row.card.title} (scores made elsewhere)", spec.setting, "unknown"]
+    changed = " ".join(f"{name}={value}" for name, value in spec.params.items())
+    preset = record.params_from.partition(":")[0] if record.params_from.startswith("preset") else ""
+    scale = "" if spec.scale == "none" else f", {spec.scale}"
+    return [" ".join(filter(None, [row.card.title, preset or changed])), spec.setting, f"{spec.features}{scale}"]
+
+
+def _cell(spread: Spread | None, metric: Metric, row: Row) -> str:
+    if spread is None:
+        return "n/a" if row.records else "failed"
+    unit = 100 if metric.percent else 1
+    text = f"{spread.mean * unit:.1f}"
+    return f"{text}±{spread.std * unit:.1f}" if spread.n > 1 else text
+
+
+def _is_best(metric: Metric, spread: dict[str, Spread], table: list[dict[str, Spread]]) -> bool:
+    means = [round(other[metric.name].mean, 6) for other in table if metric.name in other]
+    if metric.name not in spread or len(table) < 2:
+        return False
+    return round(spread[metric.name].mean, 6) == (max(means) if metric.higher_is_better else min(means))
+
+
+def _seconds(row: Row) -> str:
+    times = [record.training.seconds for record in row.records if record.training]
+    return f"{sum(times) / len(times):.1f}" if times else ""
+
+
+def _published_lines(published: Published, spread: dict[str, Spread], columns: list[Metric]) -> list[Line]:
+    printed, difference = [], []
+    for metric in columns:
+        value, own = published.values.get(metric.name), spread.get(metric.name)
+        printed.append("" if value is None else f"{value * 100:.1f}")
+        difference.append("" if value is None or own is None else f"{(own.mean - value) * 100:+.1f}")
+    return [
+        Line([f"  published, {published.source}", "", ""], [*printed, ""], comment=True),
+        Line(["  difference", "", ""], [*difference, ""], comment=True),
+    ]
+
+
+def _rich(heading: str, head: list[str], lines: list[Line], about: int) -> Table:
+    table = Table(title=heading, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i < about else "right", no_wrap=i >= about, overflow="fold")
+    for line in lines:
+        style = "dim" if line.comment else ""
+        best = {about + i for i in line.best}
+        cells = [*line.about, *line.cells]
+        table.add_row(*(Text(cell, style="bold green" if i in best else style) for i, cell in enumerate(cells)))
+    return table
+
+
+def _notes(rows: list[Row]) -> list[str]:
+    notes = []
+    reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
+    notes += [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
+    if any("h_cal" in record.metrics for row in rows for record in row.records):
+        notes.append("H cal: gamma chosen on validation classes cut from trainval. Nothing was chosen on test images.")
+    return notes
