@@ -144,6 +144,12 @@ class ZSLData:
         seen, unseen = self.split.seen, self.split.unseen
         if both := np.intersect1d(seen, unseen).tolist():
             raise DataError(f"data set {self.name}: class {self.class_names[both[0]]!r} is both seen and unseen")
+        if self.validation_classes is not None:
+            suggested = np.intersect1d(self.validation_classes, seen)
+            if not 0 < len(suggested) < len(seen):
+                raise DataError(
+                    f"data set {self.name}: the validation classes must be some of the seen classes, not all"
+                )
         if strange := np.setdiff1d(self.labels[self.test_seen], seen).tolist():
             raise DataError(
                 f"data set {self.name}: test_seen has class {self.class_names[strange[0]]!r}, "

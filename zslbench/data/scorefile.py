@@ -61,6 +61,8 @@ class ScoreFile:
             raise DataError(
                 f"{self.path}: its classes are not those of the data set; the first that differs: {strange[0]!r}"
             )
+        if self.scores.dtype.kind not in "fiu":
+            raise DataError(f"{self.path}: scores are of type {self.scores.dtype}, not real numbers")
         if not np.isfinite(self.scores).all():
             raise DataError(f"{self.path}: {int((~np.isfinite(self.scores)).sum())} scores are NaN or infinite")
         row = {int(image) - 1: i for i, image in enumerate(self.images)}

@@ -1,0 +1,17 @@
+"""The built-in data sets: the GBU benchmarks, read from disk, and `digits`, embedded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zslbench_datasets.cards import CARDS, DIGITS
+
+if TYPE_CHECKING:
+    from zslbench import Registry
+
+
+def zslbench_register(registry: Registry) -> None:
+    """Registers names and cards; what they stand for is imported on first use."""
+    for name, card in CARDS.items():
+        registry.dataset(name, f"zslbench_datasets.gbu:{name.upper()}", card)
+    registry.dataset("digits", "zslbench_datasets.digits:digits", DIGITS)

@@ -1,0 +1,74 @@
+"""`digits`: scikit-learn's handwritten digits, described by the segments that a seven-segment display lights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslbench import DataError, Dataset, ZSLData
+from zslbench_datasets.cards import DIGITS
+
+SEGMENTS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+"""Lit segments of the digits 0 to 9; a is the top bar, then clockwise b to f, g is the middle bar."""
+UNSEEN = (2, 4, 5)
+FEATURES, SPLITS = "pixels", "att_splits"
+
+
+class Digits(Dataset):
+    """1,797 real images of 8 x 8 pixels; seen are 0 1 3 6 7 8 9, unseen 2 4 5. It needs no files."""
+
+    card = DIGITS
+
+    def load(self, root: Path, features: str | None = None, splits: str = SPLITS) -> ZSLData:
+        """Makes the data set; every fifth image of a seen class is in test_seen.
+
+        Raises:
+            DataError: other features or another split are asked for.
+        """
+        if problem := self.missing(root, features, splits):
+            raise DataError(problem)
+        pixels, labels = _digits()
+        rank = np.zeros(len(labels), dtype=np.int64)  # of an image among those of its class
+        for digit in range(10):
+            rank[labels == digit] = np.arange((labels == digit).sum())
+        unseen = np.isin(labels, UNSEEN)
+        return ZSLData(
+            name=self.card.title,
+            features_name=FEATURES,
+            features=pixels.reshape(len(pixels), -1),
+            labels=labels,
+            semantics=segments(),
+            class_names=tuple(str(digit) for digit in range(10)),
+            train=np.flatnonzero(~unseen & (rank % 5 != 4)),
+            test_seen=np.flatnonzero(~unseen & (rank % 5 == 4)),
+            test_unseen=np.flatnonzero(unseen),
+        )
+
+    def missing(self, root: Path, features: str | None = None, splits: str = SPLITS) -> str:
+        """Returns why these features or this split cannot be had; the images themselves are always there."""
+        if features not in (None, FEATURES):
+            return f"data set digits has no features {features!r}; leave out --features, or take {FEATURES}"
+        return "" if splits == SPLITS else f"data set digits has no split {splits!r}; leave out --splits"
+
+    def images(self) -> NDArray[np.float32]:
+        """Returns the images, `(1797, 1, 8, 8)` float32 in [0, 1]."""
+        return _digits()[0][:, None]
+
+
+def segments() -> NDArray[np.float32]:
+    """Returns the class embeddings, `(10, 7)` float32: 1 for a lit segment, each row L2-normalised."""
+    lit = np.array([[segment in digit for segment in "abcdefg"] for digit in SEGMENTS])
+    normalised: NDArray[np.float32] = (lit / np.sqrt(lit.sum(axis=1, keepdims=True))).astype(np.float32)
+    return normalised
+
+
+def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    return (found.images / 16).astype(np.float32), found.target.astype(np.int64)
+
+
+digits = Digits()

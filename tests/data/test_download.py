@@ -1,0 +1,227 @@
+"""Downloads from a local server: progress, resuming, damage, an unreachable source."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zslbench.data import download
+from zslbench.data.download import get
+from zslbench.errors import DataError
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one archive; `break_after` bytes of a response it drops the connection, `breaks` times."""
+
+    content = b""
+    status = 200
+    ranges = True
+    break_after = 0
+    breaks = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/xlsa17.zip"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server, wanted = self.server, self.headers.get("Range")
+        server.asked.append(wanted)
+        if server.status != 200:
+            self.send_error(server.status)
+            return
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.ranges else 0
+        body = server.content[start:]
+        if start >= len(server.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(server.content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if server.breaks:
+            server.breaks -= 1
+            body = body[: server.break_after]
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> bytes:
+    path = tmp_path / "made.zip"
+    noise = np.random.default_rng(0).bytes(400_000)  # incompressible, so that damage hits data
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for folder in ("SUN", "CUB"):
+            file.writestr(f"xlsa17/data/{folder}/res101.mat", noise + folder.encode())
+            file.writestr(f"xlsa17/data/{folder}/att_splits.mat", b"splits of " + folder.encode())
+        file.writestr("xlsa17/README.txt", "read me")
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+@pytest.fixture
+def server(archive, tmp_path, monkeypatch) -> Iterator[Server]:
+    monkeypatch.setenv("ZSLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as running:
+        running.content = archive
+        monkeypatch.setattr(download, "URL", running.url)
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def names_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_only_what_was_asked_for_is_unpacked(server, archive, tmp_path):
+    seen: list[tuple[int, int]] = []
+    added = get("SUN", tmp_path / "data", lambda done, total: seen.append((done, total)))
+    assert {path.name for path in added} == {"att_splits.mat", "res101.mat"}
+    assert names_below(tmp_path / "data") == {"SUN/att_splits.mat", "SUN/res101.mat"}
+    assert (tmp_path / "data/SUN/att_splits.mat").read_bytes() == b"splits of SUN"
+    assert seen[-1] == (len(archive), len(archive))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    recorded = (tmp_path / "cache/downloads/xlsa17.zip.sha256").read_text().split()[0]
+    assert recorded == hashlib.sha256(archive).hexdigest()
+
+
+def test_the_archive_is_fetched_once_for_several_data_sets(server, tmp_path):
+    get("SUN", tmp_path / "data")
+    get("CUB", tmp_path / "data")
+    assert len(server.asked) == 1
+    assert names_below(tmp_path / "data") == {f"{f}/{n}" for f in ("SUN", "CUB") for n in download.ARCHIVE_FILES}
+
+
+def test_files_that_are_there_are_left_alone(server, tmp_path):
+    mine = tmp_path / "data/SUN/att_splits.mat"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("my own split")
+    assert [path.name for path in get("SUN", tmp_path / "data")] == ["res101.mat"]
+    assert mine.read_text() == "my own split"
+    assert get("SUN", tmp_path / "data") == []
+
+
+def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(server, tmp_path):
+    server.break_after, server.breaks = 100_000, 3
+    get("SUN", tmp_path / "data")
+    assert server.asked == [None, "bytes=100000-", "bytes=200000-", "bytes=300000-"]
+    assert (tmp_path / "data/SUN/res101.mat").read_bytes().endswith(b"SUN")
+
+
+def test_an_interrupted_download_is_resumed_by_the_next_command(server, archive, tmp_path):
+    server.break_after, server.breaks = 0, 100
+    part = tmp_path / "cache/downloads/xlsa17.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive[:50_000])
+    with pytest.raises(DataError, match="run the command again to go on"):
+        get("SUN", tmp_path / "data")
+    assert part.stat().st_size == 50_000
+    server.breaks = 0
+    server.asked.clear()
+    get("SUN", tmp_path / "data")
+    assert server.asked == ["bytes=50000-"]
+    assert not part.exists()
+
+
+def test_a_server_without_ranges_sends_it_all_again(server, archive, tmp_path):
+    server.ranges, server.break_after, server.breaks = False, 100_000, 1
+    get("SUN", tmp_path / "data")
+    assert (tmp_path / "cache/downloads/xlsa17.zip").read_bytes() == archive
+
+
+def test_a_part_that_is_already_whole_is_used(server, archive, tmp_path):
+    part = tmp_path / "cache/downloads/xlsa17.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive)
+    get("SUN", tmp_path / "data")
+    assert names_below(tmp_path / "data") == {"SUN/att_splits.mat", "SUN/res101.mat"}
+
+
+def test_a_part_longer_than_the_archive_is_dropped(server, archive, tmp_path):
+    part = tmp_path / "cache/downloads/xlsa17.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(len(archive) + 7))
+    get("SUN", tmp_path / "data")
+    assert (tmp_path / "cache/downloads/xlsa17.zip").read_bytes() == archive
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:200_000] + bytes([content[200_000] ^ 0xFF]) + content[200_001:],
+        lambda content: content[:-100],
+        lambda content: b"<html>moved</html>",
+        lambda content: b"PK\x05\x06" + bytes(18),
+    ],
+    ids=["flipped", "cut", "html", "empty zip"],
+)
+def test_a_damaged_archive_is_deleted_and_nothing_unpacked(server, tmp_path, spoil):
+    server.content = spoil(server.content)
+    with pytest.raises(DataError, match=r"is no whole archive .* run the command again"):
+        get("SUN", tmp_path / "data")
+    assert names_below(tmp_path / "cache") <= {"downloads/xlsa17.lock"}
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_archive_put_there_by_hand_is_used_and_named_if_damaged(server, archive, tmp_path):
+    by_hand = tmp_path / "cache/downloads/xlsa17.zip"
+    by_hand.parent.mkdir(parents=True)
+    by_hand.write_bytes(archive[:200_000] + b"?" * 1000 + archive[201_000:])
+    with pytest.raises(DataError, match=r"downloads/xlsa17\.zip: the archive is damaged .* delete it"):
+        get("SUN", tmp_path / "data")
+    assert "SUN/res101.mat" not in names_below(tmp_path / "data")
+    assert not list(tmp_path.rglob("*.mat.part"))
+    by_hand.write_bytes(archive)
+    get("SUN", tmp_path / "data")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_an_unreachable_source_says_which_file_is_expected_where(server, tmp_path, status):
+    server.status = status
+    with pytest.raises(DataError, match=f"HTTP status {status}") as caught:
+        get("SUN", tmp_path / "data")
+    assert str(tmp_path / "cache/downloads/xlsa17.zip") in str(caught.value)
+    assert f"att_splits.mat and res101.mat into {tmp_path / 'data' / 'SUN'}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_server_at_all_is_one_line(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "URL", "http://127.0.0.1:9/xlsa17.zip")
+    with pytest.raises(DataError, match=r"cannot be fetched .*refused"):
+        get("SUN", tmp_path / "data")
+
+
+def test_a_data_set_that_the_archive_lacks_is_refused_before_any_transfer(server, tmp_path):
+    with pytest.raises(DataError, match=r"the GBU archive has no folder FLO.*put att_splits\.mat"):
+        get("FLO", tmp_path / "data")
+    with pytest.raises(DataError, match="holds no xlsa17/data/APY"):
+        get("APY", tmp_path / "data")
+    assert len(server.asked) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path):
+    (tmp_path / "data").write_text("in the way")
+    with pytest.raises(DataError, match="cannot be written"):
+        get("SUN", tmp_path / "data")

@@ -1,0 +1,157 @@
+"""`zslbench data`: list, get, verify, audit and describe data sets."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument
+
+from zslbench.cli.options import DataRoot, Features, Json, Splits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zslbench.data.audit import Finding
+
+app = typer.Typer(no_args_is_help=True, help="List, get, verify, audit and describe data sets.")
+
+Name = Annotated[str, Argument(help="Name of a data set, or a folder in the xlsa17 layout.")]
+DEFAULT_SPLITS = "att_splits"
+
+
+@app.command("list")
+def list_(data_root: DataRoot = None) -> None:
+    """Show which data sets are present, with which features and split files."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from zslbench.data.folders import data_root as folder
+    from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+    from zslbench.errors import PluginError
+    from zslbench.plugins import registry
+
+    root, rows = folder(data_root), []
+    for entry in registry().entries("dataset"):
+        try:
+            dataset = find_dataset(entry.name)
+        except PluginError as error:
+            rows.append([entry.name, entry.card.title, "broken", str(error), ""])
+            continue
+        if isinstance(dataset, XLSA17Dataset):
+            present = "no" if dataset.missing_split(root) else "yes"
+            features, splits = dataset.feature_files(root), dataset.split_files(root)
+        else:
+            present = "no" if dataset.missing(root) else "yes"
+            features, splits = [dataset.card.default_features], []
+        rows.append([entry.name, entry.card.title, present, ", ".join(features) or "none", ", ".join(splits)])
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "title", "present", "features", "splits"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    _print_lines([("", f"data sets below {root}", "")])
+    Console().print(table)
+
+
+@app.command("get")
+def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_root: DataRoot = None) -> None:
+    """Download the official archive (0.9 GB, once) and unpack what was asked for."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from zslbench.data.download import get as fetch
+    from zslbench.data.folders import data_root as folder
+    from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+    from zslbench.errors import UsageError
+
+    root, targets = folder(data_root), []
+    for name in names:
+        dataset = find_dataset(name)
+        if not isinstance(dataset, XLSA17Dataset) or dataset.folder(root).parent != root:
+            raise UsageError(f"data set {name!r} is not one to download: it needs no files, or is a folder of yours")
+        targets.append(dataset.folder(root).name)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("xlsa17.zip", total=None, visible=False)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None, visible=True)
+
+        for target in targets:
+            added = fetch(target, root, show)
+            there = ", ".join(path.name for path in added) or "nothing, it was there already"
+            typer.echo(f"{root / target}: added {there}")
+
+
+@app.command("verify")
+def verify(name: Name, data_root: DataRoot = None) -> None:
+    """Read every file to its end, compare sizes with the published ones, and show the state of the cache."""
+    from zslbench.data.folders import data_root as folder
+    from zslbench.data.verify import verify_dataset
+    from zslbench.data.xlsa17 import find_dataset
+
+    findings = verify_dataset(find_dataset(name), folder(data_root))
+    _print_findings(findings, f"{name} below {folder(data_root)}")
+    _exit_if_failed(findings)
+
+
+@app.command("audit")
+def audit(
+    name: Name,
+    splits: Splits = DEFAULT_SPLITS,
+    features: Features = None,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Check what a careful researcher would check; exit status 1 if something is wrong."""
+    from zslbench.data.folders import data_root as folder
+    from zslbench.data.verify import audit_dataset
+    from zslbench.data.xlsa17 import find_dataset
+
+    findings = audit_dataset(find_dataset(name), folder(data_root), features, splits)
+    if json:
+        report = {"dataset": name, "splits": splits, "findings": [asdict(finding) for finding in findings]}
+        typer.echo(jsonlib.dumps(report, indent=1))
+    else:
+        _print_findings(findings, f"{name}, {splits}")
+    _exit_if_failed(findings)
+
+
+@app.command("describe")
+def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = None) -> None:
+    """Print the data card, and how far the attributes shift from trainval to test_unseen images."""
+    from zslbench.data.audit import describe as card_of
+    from zslbench.data.folders import data_root as folder
+    from zslbench.data.xlsa17 import find_dataset
+
+    dataset = find_dataset(name)
+    fields = card_of(dataset.card, dataset.load_labels(folder(data_root), splits))
+    width = max(map(len, fields))
+    _print_lines([("", f"{field:{width}}  {value}", "") for field, value in fields.items()])
+
+
+def _print_findings(findings: Sequence[Finding], title: str) -> None:
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    _print_lines([("", title, "")])
+    for found in findings:
+        head = f"[{colours[found.verdict]}]{found.verdict:4}[/]  "
+        _print_lines([(head, f"{found.check}: {found.value}", f"  ({found.detail})" if found.detail else "")])
+
+
+def _print_lines(lines: Sequence[tuple[str, str, str]]) -> None:
+    """Prints each line unbroken, so that it can be searched: a marked-up head, then plain text, then dim text."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    for head, text, aside in lines:
+        console.print(Text.from_markup(head) + Text(text) + Text(aside, style="dim"), soft_wrap=True)
+
+
+def _exit_if_failed(findings: Sequence[Finding]) -> None:
+    if any(found.verdict == "fail" for found in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,218 @@
+"""What a careful researcher would check of a data set, and what its card says; findings are reported, not raised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslbench.api.dataset import IntArray, ZSLData
+from zslbench.cards import DatasetCard, DatasetSizes
+from zslbench.data.xlsa17 import PARTS, SplitFile
+
+Verdict = Literal["ok", "warn", "fail"]
+NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was found, whether that is well, and why it matters if not."""
+
+    check: str
+    value: str
+    verdict: Verdict = "ok"
+    detail: str = ""
+
+
+def audit(split: SplitFile, labels: IntArray, sizes: DatasetSizes | None = None) -> list[Finding]:
+    """Checks labels, class embeddings and split against each other and against the published sizes.
+
+    It works on files that the harness refuses to load: what is out of range is reported and left out of later checks.
+    """
+    classes = len(split.semantics)
+    outside = {name: int((rows >= len(labels)).sum()) for name, rows in split.parts.items()}
+    named = ", ".join(name for name, count in outside.items() if count)
+    there_are = f"in {named}; there are {len(labels)} images"
+    findings = [
+        _none("labels out of range", int((labels >= classes).sum()), "fail", f"there are {classes} classes"),
+        _none("split indices out of range", sum(outside.values()), "fail", there_are),
+        _equal("class names", len(split.class_names), classes, "class embeddings:"),
+    ]
+    parts = {name: rows[rows < len(labels)] for name, rows in split.parts.items()}
+    findings += _sizes(parts, labels, split.semantics, sizes)
+    findings += _roles(parts, labels)
+    findings += _tuning_lists(parts, labels)
+    findings += _embeddings(split.semantics, split.class_names)
+    return findings
+
+
+def audit_features(
+    blocks: Iterable[NDArray[Any]], images: int, parts: dict[str, IntArray] | None = None
+) -> list[Finding]:
+    """Checks features given as blocks of rows `(n, D)`: their number, NaN, constant dimensions, duplicate images.
+
+    Args:
+        blocks: all rows in order, so that a large file need not fit in memory.
+        images: how many there should be.
+        parts: the split, to tell test images that are also in trainval.
+    """
+    bad, digests = 0, []
+    low = high = np.empty(0)
+    for block in blocks:
+        bad += int((~np.isfinite(block)).sum())
+        digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(block)]
+        smallest, largest = np.nanmin(block, axis=0, initial=np.inf), np.nanmax(block, axis=0, initial=-np.inf)
+        low = np.fmin(low, smallest) if low.size else smallest
+        high = np.fmax(high, largest) if high.size else largest
+    _, first, image = np.unique(np.array(digests, dtype="S16"), return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[image] != np.arange(len(image)))
+    leaked = _test_images_in_trainval(image, parts) if parts else 0
+    return [
+        _equal("images with features", len(digests), images, "the labels have"),
+        _none("NaN or infinite values in features", bad, "fail", "the harness refuses to load them"),
+        _none("constant feature dimensions", int((low == high).sum()), "warn", "they tell no two images apart"),
+        _none("duplicate images", len(copies), "warn", "rows of features equal to an earlier row"),
+        _none("test images that are also in trainval", leaked, "warn", "equal rows of features"),
+    ]
+
+
+def attribute_variance_cosine(
+    labels: IntArray, semantics: NDArray[np.floating], rows_a: IntArray, rows_b: IntArray
+) -> float:
+    """Returns the cosine between the attribute variances of two sets of images.
+
+    Every image stands for the attribute vector of its class, `(C, A)`; the figure in brackets in the head of Table 1
+    of the SP-AEN paper (Chen et al., CVPR 2018) is that of trainval against test_unseen images.
+    """
+    a, b = (semantics[labels[rows]].astype(np.float64).var(axis=0) for rows in (rows_a, rows_b))
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def describe(card: DatasetCard, data: ZSLData) -> dict[str, str]:
+    """Returns the data card as field and value: what it is, whose it is, its sizes, and how far its classes shift."""
+    split = data.split
+    cosine = attribute_variance_cosine(data.labels, data.semantics, data.train, data.test_unseen)
+    fields = {
+        "title": card.title,
+        "summary": card.summary,
+        "citation": card.citation,
+        "licence": card.licence,
+        "homepage": card.homepage,
+        "images": str(len(data.labels)),
+        "classes, seen + unseen": f"{len(split.seen)} + {len(split.unseen)}",
+        "class embedding size": str(data.semantics.shape[1]),
+        "trainval / test_seen / test_unseen": f"{len(data.train)} / {len(data.test_seen)} / {len(data.test_unseen)}",
+        "cosine of attribute variances": f"{cosine:.4f} (trainval images against test_unseen images)",
+    }
+    return {field: value for field, value in fields.items() if value}
+
+
+def split_of(data: ZSLData) -> SplitFile:
+    """Returns the split of data that came from no split file."""
+    rows = dict(zip(PARTS, (data.train, data.test_seen, data.test_unseen), strict=True))
+    return SplitFile(data.semantics, data.class_names, rows)
+
+
+def _sizes(
+    parts: dict[str, IntArray], labels: IntArray, semantics: NDArray[np.float32], sizes: DatasetSizes | None
+) -> list[Finding]:
+    trainval, test_seen, test_unseen = (parts[name] for name in PARTS)
+    found = {
+        "images": len(labels),
+        "seen classes": len(np.unique(labels[trainval])),
+        "unseen classes": len(np.unique(labels[test_unseen])),
+        "class embedding size": semantics.shape[1],
+        "trainval": len(trainval),
+        "test_seen": len(test_seen),
+        "test_unseen": len(test_unseen),
+    }
+    if sizes is None:
+        return [Finding(check, str(size), "ok" if size else "fail") for check, size in found.items()]
+    published = astuple(sizes)  # in the same order
+    return [_equal(check, size, published[i], "published:") for i, (check, size) in enumerate(found.items())]
+
+
+def _roles(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]:
+    trainval, test_seen, test_unseen = (parts[name] for name in PARTS)
+    seen, unseen = np.unique(labels[trainval]), np.unique(labels[test_unseen])
+    times = np.bincount(np.concatenate([trainval, test_seen, test_unseen]), minlength=len(labels))
+    astray = np.isin(labels, unseen)
+    astray[test_unseen] = False
+    elsewhere = np.zeros(len(labels), dtype=bool)
+    elsewhere[np.concatenate([trainval, test_seen])] = True
+    both, strange = np.intersect1d(seen, unseen), np.setdiff1d(labels[test_seen], seen)
+    leaked, left_out = int((astray & elsewhere).sum()), int((astray & ~elsewhere).sum())
+    return [
+        _none("classes both seen and unseen", len(both), "fail", "they must be disjoint"),
+        _none("images of unseen classes in trainval or test_seen", leaked, "fail", "unseen classes must be whole"),
+        _none("images of unseen classes left out of test_unseen", left_out, "warn", "unseen classes are not whole"),
+        _none("classes of test_seen without training images", len(strange), "fail", "they are not seen"),
+        _none("images in several parts", int((times > 1).sum()), "fail", "trainval, test_seen, test_unseen overlap"),
+        _none("images in no part", int((times == 0).sum()), "warn", "they are used for nothing"),
+    ]
+
+
+def _tuning_lists(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]:
+    """Checks `train_loc` and `val_loc`, on which others tune; the harness cuts its folds from trainval itself."""
+    if not {"train_loc", "val_loc"} <= parts.keys():
+        return [Finding("train_loc and val_loc", "absent", "ok", "folds are cut from trainval anyway")]
+    train, validation = parts["train_loc"], parts["val_loc"]
+    shared = np.intersect1d(labels[train], labels[validation])
+
+    def within(part: str) -> tuple[int, int]:
+        return int(np.isin(train, parts[part]).sum()), int(np.isin(validation, parts[part]).sum())
+
+    seen, unseen = within("test_seen_loc"), within("test_unseen_loc")
+    trap = "whoever tunes on train_loc and val_loc trains on test images; zslbench never does"
+    return [
+        Finding("images in train_loc + val_loc", f"{len(train)} + {len(validation)}"),
+        _pair("test_seen images in train_loc + val_loc", seen, "warn", trap),
+        _pair("test_unseen images in train_loc + val_loc", unseen, "fail", trap),
+        _none("classes both in train_loc and val_loc", len(shared), "warn", "they cannot validate zero-shot learning"),
+    ]
+
+
+def _embeddings(semantics: NDArray[np.float32], names: tuple[str, ...]) -> list[Finding]:
+    bad = int((~np.isfinite(semantics)).sum())
+    if bad:
+        return [Finding("NaN or infinite values in class embeddings", str(bad), "fail")]
+    norms = np.linalg.norm(semantics.astype(np.float64), axis=1)
+    normalised = bool(np.abs(norms - 1).max() < NORM_TOLERANCE)
+    _, first, row = np.unique(semantics, axis=0, return_index=True, return_inverse=True)
+    twins = np.flatnonzero(first[row] != np.arange(len(row)))
+    title = dict(enumerate(names))
+    pairs = ", ".join(f"{title.get(int(c), c + 1)} = {title.get(int(first[row[c]]), '')}" for c in twins[:3])
+    constant = int((np.ptp(semantics, axis=0) == 0).sum())
+    return [
+        _none("NaN or infinite values in class embeddings", 0, "fail", ""),
+        Finding(
+            "norms of class embeddings",
+            f"{norms.min():.4f} to {norms.max():.4f}",
+            "ok" if normalised else "warn",
+            "L2-normalised" if normalised else "not L2-normalised as the release's are",
+        ),
+        _none("duplicate class embeddings", len(twins), "warn", f"no method can tell them apart: {pairs}"),
+        _none("constant embedding dimensions", constant, "warn", "they tell no two classes apart"),
+    ]
+
+
+def _test_images_in_trainval(image: NDArray[np.intp], parts: dict[str, IntArray]) -> int:
+    trainval, test_seen, test_unseen = (rows[rows < len(image)] for rows in (parts[name] for name in PARTS))
+    return int(np.isin(image[np.concatenate([test_seen, test_unseen])], image[trainval]).sum())
+
+
+def _none(check: str, count: int, otherwise: Verdict, detail: str) -> Finding:
+    return Finding(check, str(count), otherwise, detail) if count else Finding(check, "0")
+
+
+def _pair(check: str, counts: tuple[int, int], otherwise: Verdict, detail: str) -> Finding:
+    value = f"{counts[0]} + {counts[1]}"
+    return Finding(check, value, otherwise, detail) if any(counts) else Finding(check, value)
+
+
+def _equal(check: str, found: int, expected: int, whose: str) -> Finding:
+    return Finding(check, str(found), "ok" if found == expected else "fail", f"{whose} {expected}")

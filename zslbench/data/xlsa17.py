@@ -1,0 +1,235 @@
+"""Data sets in the xlsa17 layout of the GBU release (Xian et al., CVPR 2017): a folder of .mat files each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslbench.api.dataset import Dataset, IntArray, ZSLData
+from zslbench.cards import DatasetCard
+from zslbench.data.cache import Features, load_features
+from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
+from zslbench.data.matfile import indices, read_arrays, read_strings, variables
+from zslbench.errors import DataError, UsageError
+from zslbench.plugins import registry
+
+PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
+SPLITS = "att_splits"
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """What a split file says, indices counted from 0 but nothing else checked.
+
+    Attributes:
+        semantics: class embeddings, `(C, A)` float32.
+        class_names: C names; `class 1` and so on where the file has none, as FLO's.
+        parts: image indices by the file's own names, such as `trainval_loc`; `train_loc` and `val_loc` may be absent.
+    """
+
+    semantics: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    parts: dict[str, IntArray]
+
+
+class XLSA17Dataset(Dataset):
+    """A folder with `att_splits.mat` and features such as `res101.mat`; below the data root, or anywhere."""
+
+    def __init__(self, card: DatasetCard, folder: str | Path) -> None:
+        self.card = card
+        self._folder = Path(folder)
+
+    @classmethod
+    def at(cls, path: Path) -> XLSA17Dataset:
+        """Makes a data set of any folder in this layout; its name in tables is the folder's."""
+        path = path.expanduser().absolute()
+        card = DatasetCard(title=path.name, citation="", licence="", summary=f"the folder {path}", benchmark=False)
+        return cls(card, path)
+
+    def folder(self, root: Path) -> Path:
+        """Returns the data set's folder: an absolute one is independent of the root."""
+        return root / self._folder
+
+    def load(self, root: Path, features: str | None = None, splits: str = SPLITS) -> ZSLData:
+        """Loads features through the cache, labels, class embeddings and the proposed split.
+
+        Raises:
+            DataError: a file is missing, damaged or inconsistent with the others; it is named.
+        """
+        features = features or self.card.default_features
+        if problem := self.missing(root, features, splits):
+            raise DataError(problem)
+        path = self.features_path(root, features)
+        loaded = load_features(path)
+        labels, labels_path = (loaded.labels, path) if loaded.labels is not None else self.read_labels(root)
+        with _naming(self._split_path(root, splits), labels_path):
+            return _zsl_data(self.card.title, self.read_split(root, splits), labels, features, loaded)
+
+    def load_labels(self, root: Path, splits: str = SPLITS) -> ZSLData:
+        """Loads everything but features; labels come from `labels.mat`, else from any file of features.
+
+        Raises:
+            DataError: a file is missing, damaged or inconsistent with the others; it is named.
+        """
+        if problem := self.missing_split(root, splits):
+            raise DataError(problem)
+        labels, labels_path = self.read_labels(root)
+        with _naming(self._split_path(root, splits), labels_path):
+            return _zsl_data(self.card.title, self.read_split(root, splits), labels)
+
+    def missing(self, root: Path, features: str | None = None, splits: str = SPLITS) -> str:
+        """Returns which file is missing and how to get it, in one line, or an empty string."""
+        if problem := self.missing_split(root, splits):
+            return problem
+        path = self.features_path(root, features)
+        return "" if path.is_file() else self._missing_line(path, "--features", self.feature_files(root))
+
+    def read_split(self, root: Path, splits: str = SPLITS) -> SplitFile:
+        """Reads a split file of any generation, without checking what it says.
+
+        Raises:
+            DataError: the file is missing, damaged, or its variables have the wrong shape or type.
+        """
+        path = self._split_path(root, splits)
+        arrays = read_arrays(path, ["att", *PARTS], ["train_loc", "val_loc"])
+        att = arrays.pop("att")
+        if att.ndim != 2 or 0 in att.shape:
+            raise DataError(f"{path}: att has shape {att.shape}; a matrix (embedding size, classes) is needed")
+        names = read_strings(path, "allclasses_names") or tuple(f"class {c + 1}" for c in range(att.shape[1]))
+        parts = {name: indices(values, f"{path}: {name}") for name, values in arrays.items()}
+        return SplitFile(np.ascontiguousarray(att.T, dtype=np.float32), names, parts)
+
+    def read_labels(self, root: Path) -> tuple[IntArray, Path]:
+        """Reads the class of each image, `(N,)` int64 from 0, and returns it with the file it was found in.
+
+        Raises:
+            DataError: no file has labels, or the one that should is damaged.
+        """
+        path = self._find(root, "labels")
+        if path is None:
+            folder = self.folder(root)
+            raise DataError(f"data set {self.card.title}: no file in {folder} has labels; add labels.mat or res101.mat")
+        return indices(read_arrays(path, ["labels"])["labels"], f"{path}: labels"), path
+
+    def image_files(self, root: Path) -> tuple[str, ...]:
+        """Reads the images' file names as the release gives them; many are absolute paths on its authors' disks.
+
+        Raises:
+            DataError: no file has them.
+        """
+        path = self._find(root, "image_files")
+        names = None if path is None else read_strings(path, "image_files")
+        if names is None:
+            raise DataError(f"data set {self.card.title}: no file in {self.folder(root)} has image_files")
+        return names
+
+    def feature_files(self, root: Path) -> list[str]:
+        """Returns the names for `--features` that are present."""
+        return [path.stem for path in self.mat_files(root) if "features" in _variables_or_none(path)]
+
+    def split_files(self, root: Path) -> list[str]:
+        """Returns the names for `--splits` that are present."""
+        return sorted(path.stem for path in self.folder(root).glob(f"{SPLITS}*.mat"))
+
+    def features_path(self, root: Path, features: str | None = None) -> Path:
+        """Returns where a file of features is, or would be."""
+        return self.folder(root) / f"{features or self.card.default_features}.mat"
+
+    def _split_path(self, root: Path, splits: str) -> Path:
+        return self.folder(root) / f"{splits}.mat"
+
+    def missing_split(self, root: Path, splits: str = SPLITS) -> str:
+        """Returns which split file is missing and how to get it, in one line, or an empty string."""
+        path = self._split_path(root, splits)
+        return "" if path.is_file() else self._missing_line(path, "--splits", self.split_files(root))
+
+    def _missing_line(self, path: Path, option: str, present: list[str]) -> str:
+        ways = []
+        if str(self._folder) in ARCHIVE_FOLDERS and path.name in ARCHIVE_FILES:
+            ways.append(f"get it with `zslbench data get {self._folder.name.lower()}`")
+        if not path.parent.is_dir():
+            ways.append("name the folder that holds the data sets by --data-root or ZSLBENCH_DATA")
+        if present:
+            ways.append(f"take what is there with {option} {' or '.join(present)}")
+        return f"data set {self.card.title}: {path} is missing; {', or '.join(ways) or 'put it there'}"
+
+    def mat_files(self, root: Path) -> list[Path]:
+        """Returns all files but splits, `labels.mat` first because it is the quickest to read."""
+        files = sorted(path for path in self.folder(root).glob("*.mat") if not path.name.startswith(SPLITS))
+        return sorted(files, key=lambda path: path.name != "labels.mat")
+
+    def _find(self, root: Path, variable: str) -> Path | None:
+        return next((path for path in self.mat_files(root) if variable in variables(path)), None)
+
+
+def validation_classes(split: SplitFile, labels: IntArray) -> IntArray | None:
+    """Returns the classes of `val_loc`, if they are seen classes and leave others, disjoint, to `train_loc`."""
+    if not {"train_loc", "val_loc"} <= split.parts.keys():
+        return None
+    for name, rows in split.parts.items():
+        if len(rows) and rows.max() >= len(labels):
+            raise DataError(f"{name} points at image {rows.max() + 1}, but there are {len(labels)} labels")
+    of = {name: np.unique(labels[rows]) for name, rows in split.parts.items()}
+    train, validation, seen = of["train_loc"], of["val_loc"], of["trainval_loc"]
+    usable = len(validation) and len(train) and not np.intersect1d(train, validation).size
+    return validation if usable and np.isin(validation, seen).all() and len(validation) < len(seen) else None
+
+
+def find_dataset(name: str | Path) -> Dataset:
+    """Returns the registered data set of this name, or the one in a folder given by its path.
+
+    Raises:
+        UsageError: no such name, near misses are suggested; or the path is no folder in the xlsa17 layout.
+    """
+    name, path = str(name), Path(name).expanduser()
+    if name not in registry().names("dataset"):
+        if any(path.glob(f"{SPLITS}*.mat")):
+            return XLSA17Dataset.at(path)
+        if os.sep in name or name.startswith((".", "~")):
+            problem = f"a folder without {SPLITS}*.mat" if path.is_dir() else "no folder"
+            raise UsageError(f"data set {name}: that is {problem}; name one in the xlsa17 layout")
+    dataset: Dataset = registry().resolve("dataset", name, Dataset)
+    return dataset
+
+
+def _zsl_data(
+    name: str, split: SplitFile, labels: IntArray, features_name: str = "", loaded: Features | None = None
+) -> ZSLData:
+    trainval, test_seen, test_unseen = (split.parts[part] for part in PARTS)
+    return ZSLData(
+        name=name,
+        features_name=features_name,
+        features=None if loaded is None else loaded.features,
+        labels=labels,
+        semantics=split.semantics,
+        class_names=split.class_names,
+        train=trainval,
+        test_seen=test_seen,
+        test_unseen=test_unseen,
+        validation_classes=validation_classes(split, labels),
+        features_fingerprint=None if loaded is None else loaded.fingerprint,
+    )
+
+
+@contextmanager
+def _naming(split: Path, labels: Path) -> Iterator[None]:
+    """Adds the files to errors of what is checked on arrays; errors of reading name their file themselves."""
+    try:
+        yield
+    except DataError as error:
+        if str(split.parent) in str(error):
+            raise
+        raise DataError(f"{error} (read from {split} and {labels})") from error
+
+
+def _variables_or_none(path: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        return variables(path)
+    except DataError:
+        return {}
