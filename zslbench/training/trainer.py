@@ -233,10 +233,11 @@ class _Trainer:
 
 
 def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams) -> torch.optim.Optimizer:
+    decay = params.weight_decay
     if params.optimizer == "sgd":
-        return torch.optim.SGD(variables, lr=lr, momentum=params.beta1, weight_decay=params.weight_decay)
+        return torch.optim.SGD(variables, lr=lr, momentum=params.beta1, weight_decay=decay, fused=True)
     kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
-    return kind(variables, lr=lr, betas=(params.beta1, params.beta2), weight_decay=params.weight_decay)
+    return kind(variables, lr=lr, betas=(params.beta1, params.beta2), weight_decay=decay, fused=True)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:

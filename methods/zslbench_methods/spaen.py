@@ -1,0 +1,150 @@
+"""SP-AEN (Chen et al., CVPR 2018), feature level: semantics-preserving adversarial embedding networks.
+
+Classification alone lets an embedding forget every attribute that does not tell the seen classes apart. A second
+embedding F, which must allow reconstruction, forgets nothing; an adversary makes E(x) look like F(x).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, param
+
+
+class SPAENParams(GradientParams):
+    """Weights of Eq. (5) and (6), and the sizes of the networks."""
+
+    epochs: int = param(20, "epochs of E (and of all networks in joint training)", search=(5, 60), ge=1)
+    lr: float = param(5e-3, "learning rate of E", search=(1e-4, 1e-2), log=True, gt=0)
+    beta1: float = param(0.5, "first Adam coefficient", ge=0, lt=1)
+    alpha: float = param(1.0, "weight of the reconstruction loss", search=(0.1, 100.0), log=True, ge=0)
+    beta: float = param(0.02, "weight of the adversarial loss", search=(1e-3, 1.0), log=True, ge=0)
+    training: Literal["joint", "two-stage"] = param("joint", "train F and G with E, as in the paper, or before E")
+    margin: float = param(1.0, "margin gamma of the ranking loss", search=(0.05, 2.0), log=True, gt=0)
+    negative: Literal["random", "violating"] = param(
+        "violating", "wrong class of the ranking loss: any seen one, or one that violates the margin"
+    )
+    hidden: int = param(0, "width of E's hidden layer, 0 for a linear E", ge=0)
+    dropout: float = param(0.0, "dropout before each layer of E", ge=0, lt=1)
+    activate_output: bool = param(False, "leaky ReLU on E's output too")
+    slope: float = param(0.3, "slope of the leaky ReLU of E, F and G", ge=0, le=1)
+    autoencoder_hidden: int = param(256, "width of the hidden layers of F and G, 0 for linear ones", ge=0)
+    autoencoder_lr: float = param(1e-3, "learning rate of F and G", gt=0)
+    autoencoder_epochs: int = param(4, "epochs of F and G before E in two-stage training", ge=1)
+    unit_norm: float = param(2.0, "weight of (|F(x)| - 1)^2, a term of the released code", ge=0)
+    critic_steps: int = param(5, "steps of the critic for each of E", ge=1)
+    critic_lr: float = param(1e-3, "learning rate of the critic", gt=0)
+    critic_sigmoid: bool = param(False, "squash the critic's output, as the released code does")
+    gradient_penalty: float = param(10.0, "weight of the critic's gradient penalty", ge=0)
+
+
+class SPAEN(Embedder[SPAENParams]):
+    """E classifies, F and G reconstruct, the critic D compares E(x) with F(x).
+
+    L_cls, Eq. (2), trains E; L_rec, Eq. (3) in feature space, trains F and G; L_adv, Eq. (4) in its Wasserstein form
+    with gradient penalty, trains D against E (and F, in joint training). E and {F, G} share no term but through D,
+    so minimising Eq. (5) jointly is what the players below do in turns. With alpha = beta = 0 only L_cls remains.
+    """
+
+    scale: ClassVar = "l2"
+    E: nn.Sequential
+    F: nn.Sequential
+    G: nn.Sequential
+    D: nn.Sequential
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates E, F: `(B, D) -> (B, A)`, G: `(B, A) -> (B, D)`, and the critic D: `(B, A) -> (B, 1)`."""
+        p, d, a = self.params, shape.features, shape.attributes
+        self.E = perceptron(d, p.hidden, a, p.slope, p.dropout)
+        if p.activate_output:
+            self.E.append(nn.LeakyReLU(p.slope))
+        self.F = perceptron(d, p.autoencoder_hidden, a, p.slope)
+        self.G = perceptron(a, p.autoencoder_hidden, d, p.slope)
+        self.D = nn.Sequential(nn.Linear(a, a), nn.LeakyReLU(0.2), nn.Linear(a, 1))
+        if p.critic_sigmoid:
+            self.D.append(nn.Sigmoid())
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Returns E(x), `(B, A)`."""
+        embedding: Tensor = self.E(x)
+        return embedding
+
+    def stages(self) -> list[Stage]:
+        """Returns joint training, or the released code's two stages; players with weight 0 are left out."""
+        p = self.params
+        critic = Objective("critic", self.critic_loss, self.D.parameters(), steps=p.critic_steps, lr=p.critic_lr)
+        autoencoder = Objective(
+            "autoencoder", self.autoencoder_loss, [*self.F.parameters(), *self.G.parameters()], lr=p.autoencoder_lr
+        )
+        embed = Objective("embed", self.embed_loss, self.E.parameters())
+        adversary = [critic] if p.beta > 0 else []
+        reconstructs = p.alpha > 0
+        if p.training == "joint":
+            players = [*adversary, *([autoencoder] if reconstructs or adversary else []), embed]
+            return [Stage("joint", players, p.epochs)]
+        first = [Stage("autoencoder", [autoencoder], p.autoencoder_epochs)] if reconstructs and adversary else []
+        return [*first, Stage("embed", [*adversary, embed], p.epochs)]
+
+    def embed_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """L_cls with one wrong class an image, and how little E(x) looks like F(x) to the critic."""
+        p, embedding = self.params, self.E(batch.x)
+        terms = {"cls": self._ranking(embedding, batch)}
+        if p.beta > 0:
+            terms["adv"] = -p.beta * self.D(embedding).mean()
+        return terms
+
+    def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """L_rec, F's side of L_adv in joint training, and the released code's pull towards unit norm.
+
+        L_rec is relative to the features' own energy, so that alpha means the same at every feature scaling.
+        """
+        p, embedding = self.params, self.F(batch.x)
+        error = (self.G(embedding) - batch.x).square().sum()
+        terms = {"rec": p.alpha * error / batch.x.square().sum()}
+        if p.unit_norm > 0:
+            terms["norm"] = p.unit_norm * (embedding.norm(dim=1) - 1).square().mean()
+        if p.beta > 0 and p.training == "joint":
+            terms["adv"] = p.beta * self.D(embedding).mean()
+        return terms
+
+    def critic_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Wasserstein critic with gradient penalty (Gulrajani et al., 2017): F(x) is real, E(x) is fake."""
+        with torch.no_grad():
+            real, fake = self.F(batch.x), self.E(batch.x)
+        mix = torch.rand(len(real), 1, generator=batch.generator, device=real.device)
+        between = (mix * real + (1 - mix) * fake).requires_grad_()
+        slope = torch.autograd.grad(self.D(between).sum(), between, create_graph=True)[0]
+        return {
+            "distance": self.D(fake).mean() - self.D(real).mean(),
+            "penalty": self.params.gradient_penalty * (slope.norm(dim=1) - 1).square().mean(),
+        }
+
+    def _ranking(self, embedding: Tensor, batch: Batch) -> Tensor:
+        """Eq. (2): [gamma - s_y . E(x) + s_c . E(x)]+ with one random c != y for each image, mean over the batch."""
+        scores = embedding @ batch.classes.semantics.T
+        violation = (self.params.margin + scores - scores.gather(1, batch.y[:, None])).clamp(min=0)
+        keys = torch.rand(scores.shape, generator=batch.generator, device=scores.device)
+        if self.params.negative == "violating":  # where no class violates, any is drawn, and its violation is 0
+            keys = keys + (violation > 0)
+        negative = keys.scatter(1, batch.y[:, None], -1.0).argmax(dim=1)
+        return violation.gather(1, negative[:, None]).mean()
+
+
+def perceptron(inputs: int, hidden: int, outputs: int, slope: float, dropout: float = 0.0) -> nn.Sequential:
+    """Returns a network with one hidden layer and leaky ReLU, or a linear one if `hidden` is 0, MSRA-initialised."""
+    sizes = [(inputs, hidden), (hidden, outputs)] if hidden else [(inputs, outputs)]
+    network = nn.Sequential()
+    for i, (fan_in, fan_out) in enumerate(sizes):
+        if dropout > 0:
+            network.append(nn.Dropout(dropout))
+        if i > 0:
+            network.insert(len(network) - (dropout > 0), nn.LeakyReLU(slope))
+        network.append(nn.Linear(fan_in, fan_out))
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, a=slope)
+            nn.init.zeros_(layer.bias)
+    return network
