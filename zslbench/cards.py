@@ -55,6 +55,10 @@ class MethodCard:
     setting: Setting = "inductive"
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.setting not in get_args(Setting):
+            raise PluginError(f"method card {self.title!r}: setting {self.setting!r} is none of {get_args(Setting)}")
+
     @classmethod
     def read(cls, path: Path) -> MethodCard:
         """Reads a card from a TOML file: the fields above, and a `[presets.NAME]` table for each preset.
@@ -66,7 +70,7 @@ class MethodCard:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
             presets = {name: Preset(**preset) for name, preset in values.pop("presets", {}).items()}
             return cls(**values, presets=presets)
-        except (tomllib.TOMLDecodeError, TypeError) as error:
+        except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
             raise PluginError(f"{path}: not a method card: {error}") from error
 
     def preset(self, name: str) -> Preset:

@@ -37,6 +37,14 @@ class Training(BaseModel):
     """Mean of each loss, one entry an epoch."""
 
 
+PROTOCOL = {
+    "accuracy": "per-class top-1: the mean over classes of the accuracy in each class",
+    "scores": "raw, as the method gives them; ties are shared among the tied classes",
+    "ausuc": "exact: one point for each interval of gamma, trapezoid rule, per-class accuracies of raw scores",
+}
+"""AUSUC depends on how accuracies are averaged and on the scale of the scores, so every record says both."""
+
+
 class RunRecord(BaseModel):
     """One run: what was asked, what came out, and where every number is from. Metrics are fractions in [0, 1]."""
 
@@ -48,6 +56,7 @@ class RunRecord(BaseModel):
     """All hyper-parameters, defaults included."""
     params_from: str = "default"
     """`default`, `preset NAME: source`, `given`, or a combination."""
+    protocol: dict[str, str] = Field(default_factory=lambda: dict(PROTOCOL))
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """95 % bootstrap intervals over test images, stratified by class."""

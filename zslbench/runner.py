@@ -7,6 +7,7 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -138,15 +139,21 @@ def execute(
     fold = spec.fold if spec.on == "validation" else None
     early = isinstance(params, GradientParams) and params.patience > 0
     epochs, validation, seconds_validation = None, {}, 0.0
+    unprepared: dict[str, str] = {}
     if fold is None and (early or any(evaluator.needs_validation for evaluator in evaluators.values())):
         scorer, fitted = trial.fit(spec.fold, "validation", early_stopping=early)
         epochs, seconds_validation = fitted.epochs, fitted.seconds
-        for evaluator in evaluators.values():
-            evaluator.prepare(scorer)
+        for name, evaluator in evaluators.items():
+            try:
+                evaluator.prepare(scorer)
+            except NotApplicable as reason:
+                unprepared[name] = str(reason)
         validation = evaluate({n: e for n, e in evaluators.items() if not e.needs_validation}, scorer)[0]
     scorer, fitted = trial.fit(fold, "final", epochs=epochs, early_stopping=early and fold is not None)
 
-    metrics, intervals, not_applicable = evaluate(evaluators, scorer, REPLICATES)
+    prepared = {name: evaluator for name, evaluator in evaluators.items() if name not in unprepared}
+    metrics, intervals, not_applicable = evaluate(prepared, scorer, REPLICATES)
+    not_applicable |= unprepared
     record = RunRecord(
         id=spec.id,
         spec=spec,
@@ -241,7 +248,8 @@ def per_class(scorer: Scorer, not_applicable: dict[str, str]) -> dict[str, dict[
     d, names = scorer.generalized, scorer.view.classes.names
     tasks = {"s->t": (d.credit()[d.seen], d.y[d.seen]), "u->t": (d.credit()[~d.seen], d.y[~d.seen])}
     if "zsl" not in not_applicable:
-        tasks["u->u"] = (scorer.conventional.credit(), scorer.conventional.y)
+        with suppress(NotApplicable):  # nobody asked, where the run is not evaluated by zsl
+            tasks["u->u"] = (scorer.conventional.credit(), scorer.conventional.y)
     return {
         task: {names[c]: accuracy for c, accuracy in accuracy_by_class(credit, y).items()}
         for task, (credit, y) in tasks.items()

@@ -37,7 +37,9 @@ class GradientParams(Params):
     clip_norm: float = param(0.0, "largest gradient norm, 0 for no clipping", ge=0)
     clip_each: bool = param(False, "clip each variable by its own norm instead of all together")
     schedule: Literal["constant", "plateau", "cosine"] = param("constant", "learning rate over the epochs")
-    plateau_patience: int = param(10, "epochs without a lower training loss before the rate is cut to a tenth", ge=1)
+    plateau_patience: int = param(
+        10, "epochs without a lower training loss that are borne before the rate falls to a tenth", ge=1
+    )
     patience: int = param(
         0, "epochs without a better validation AUSUC before training stops; 0 trains all epochs", ge=0
     )

@@ -21,8 +21,8 @@ def choose_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if count else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and index.isdigit())):
         raise UsageError(f"--device {name}: choose auto, cpu, cuda or cuda:N")
     if kind == "cuda" and count == 0:
         raise UsageError(f"--device {name}: PyTorch {torch.__version__} sees no CUDA device; try --device cpu")

@@ -131,6 +131,8 @@ class _Trainer:
 
     def run(self) -> Fitted:
         saved = load_checkpoint(self.how.checkpoint) if self.how.checkpoint else None
+        if saved and saved.get("device") != self.how.device.type:  # random states of another kind of device do not fit
+            saved = None
         if saved is None:
             self.embedder.solve(self.view)
         stages = self.embedder.stages()
@@ -169,12 +171,12 @@ class _Trainer:
         self.embedder.train()
         size = min(self.embedder.params.batch_size, len(self.view.x))
         turns = math.ceil(len(self.view.x) / size)
-        batches = self._batches(size, turns * sum(player.objective.steps for player in players))
+        batches = [self._batches(size, turns * player.objective.steps) for player in players]
         history: dict[str, list[Tensor]] = {}
         for turn in range(turns):
-            for player in players:
+            for player, own in zip(players, batches, strict=True):
                 for _ in range(player.objective.steps):
-                    losses = player.step(next(batches), self.how.precision)
+                    losses = player.step(next(own), self.how.precision)
                 for name, value in losses.items():
                     history.setdefault(name, []).append(value)
             if (turn + 1) % TURNS_BETWEEN_CHECKS == 0 or turn + 1 == turns:
@@ -207,6 +209,7 @@ class _Trainer:
         if self.how.checkpoint is None or time.monotonic() - self.saved < self.how.checkpoint_seconds:
             return
         state = {
+            "device": self.how.device.type,
             "stage": stage,
             "epoch": epoch,
             "embedder": self.embedder.state_dict(),

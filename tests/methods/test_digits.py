@@ -1,0 +1,34 @@
+"""Every built-in method learns something on the embedded data set, and two runs of it agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zslbench.plan import Request, plan
+from zslbench.plugins import registry
+from zslbench.record import RunRecord
+from zslbench.runner import execute
+
+
+def digits(method: str, seed: int = 0, **values: str) -> RunRecord:
+    (row,) = plan([method], ["digits"], Request(root=Path(), seeds=(seed,), params=values))
+    return execute(row.jobs[0], "cpu", None, lambda progress: None)[0]
+
+
+@pytest.mark.parametrize("name", registry().names("method"))
+def test_every_method_beats_chance_clearly(name: str) -> None:
+    metrics = digits(name).metrics
+    assert metrics["acc_uu"] > 1 / 3 + 4 * (1 / 3 * 2 / 3 / 540) ** 0.5  # chance among 3 classes, four deviations
+    assert metrics["acc_st"] > 0.4  # chance among 10 classes: 0.1
+    assert metrics["ausuc"] > 2 * (1 / 3 * 1 / 7)  # chance stays inside the rectangle of the curve's ends
+
+
+def test_a_run_repeats_bit_for_bit() -> None:
+    first, second = digits("spaen", epochs="2"), digits("spaen", epochs="2")
+    assert first.metrics == second.metrics and first.intervals == second.intervals
+    assert first.training.losses == second.training.losses
+    assert first.id == second.id
+    other = digits("spaen", seed=1, epochs="2")
+    assert other.id != first.id and other.metrics != first.metrics

@@ -1,0 +1,149 @@
+"""DeViSE and ALE: their losses against loops, enumeration and hand-computed cases."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from toy import build, toy_view, train
+
+from zslbench.api.embedder import Batch
+from zslbench.api.views import ClassSet, ProblemShape, TrainView
+from zslbench_methods.ale import ALE, ALEParams
+from zslbench_methods.devise import DeViSE, DeViSEParams
+
+VIEW = toy_view(seed=2)
+
+
+def identity(method: Any, params: Any, scores: list[list[float]], y: list[int]) -> tuple[Any, Batch]:
+    """A model whose scores for a batch are the given ones: features are scores, classes are unit vectors, W = 1."""
+    x = torch.tensor(scores)
+    n = x.shape[1]
+    classes = ClassSet(torch.eye(n), tuple(map(str, range(n))), torch.ones(n, dtype=torch.bool))
+    model = build(method, params, TrainView("inductive", x, torch.tensor(y), classes))
+    with torch.no_grad():
+        model.W.weight.copy_(torch.eye(n))
+    return model, Batch(x, torch.tensor(y), classes, torch.Generator().manual_seed(0))
+
+
+def gradient(model: Any, loss: Tensor) -> Tensor:
+    return torch.autograd.grad(loss, model.W.weight)[0]
+
+
+@pytest.mark.parametrize("margin", [0.3, 1.0, 5.0])
+def test_devise_sums_the_hinge_over_all_wrong_classes(margin: float) -> None:
+    devise = build(DeViSE, DeViSEParams(margin=margin), VIEW)
+    torch.nn.init.normal_(devise.W.weight)
+    x, y, s, W = (t.detach().double().numpy() for t in (VIEW.x[:9], VIEW.y[:9], VIEW.semantics, devise.W.weight))
+    total = 0.0
+    for n in range(9):
+        for c in range(len(s)):
+            if c != y[n]:
+                wrong = right = 0.0
+                for d in range(x.shape[1]):
+                    wrong += x[n, d] * float(W[:, d] @ s[c])
+                    right += x[n, d] * float(W[:, d] @ s[int(y[n])])
+                total += max(0.0, margin + wrong - right)
+    batch = Batch(VIEW.x[:9], VIEW.y[:9], VIEW.classes, torch.Generator())
+    assert float(devise.loss(batch).detach()) == pytest.approx(total / 9, rel=1e-4)
+
+
+def test_devise_by_hand() -> None:
+    model, batch = identity(DeViSE, DeViSEParams(margin=1.0), [[2.0, 1.5, 0.0], [0.0, 3.0, 2.0]], [0, 1])
+    assert float(model.loss(batch).detach()) == pytest.approx((0.5 + 0.0 + 0.0 + 0.0) / 2)
+
+
+def weight(rank: int) -> float:
+    return sum(1 / k for k in range(1, rank + 1))
+
+
+def expected_warp(violations: list[float]) -> dict[float, float]:
+    """Value of the loss of one image -> its probability, over all orders in which the wrong classes may be drawn."""
+    orders = list(permutations(violations))
+    chances: dict[float, float] = {}
+    for order in orders:
+        value = 0.0
+        for trials, violation in enumerate(order, start=1):
+            if violation > 0:
+                value = weight(len(violations) // trials) * violation
+                break
+        value = round(value, 3)
+        chances[value] = chances.get(value, 0.0) + 1 / len(orders)
+    return chances
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [0.0, 0.5, -3.0, -4.0, -2.0],  # one violator among four wrong classes
+        [0.0, 0.5, -0.25, -4.0, -2.0],  # two
+        [0.0, 0.5, -0.25, 2.0, 0.125],  # all
+    ],
+)
+def test_ale_weighs_the_first_violator_by_its_sampled_rank(scores: list[float]) -> None:
+    expected = expected_warp([max(0.0, 1.0 + score - scores[0]) for score in scores[1:]])
+    ale, batch = identity(ALE, ALEParams(margin=1.0), [scores], [0])
+    draws = 4000
+    found: dict[float, int] = {}
+    for _ in range(draws):
+        value = round(float(ale.loss(batch).detach()), 3)
+        found[value] = found.get(value, 0) + 1
+    assert found.keys() == expected.keys()
+    for value, probability in expected.items():
+        deviation = np.sqrt(max(probability * (1 - probability), 1e-9) / draws)
+        assert abs(found[value] / draws - probability) <= 5 * deviation
+
+
+def test_ale_draws_for_every_image_by_itself() -> None:
+    scores = [0.0, 0.5, -0.25, -4.0, -2.0]
+    ale, batch = identity(ALE, ALEParams(margin=1.0), [scores] * 3000, [0] * 3000)
+    violations = [max(0.0, 1.0 + score) for score in scores[1:]]
+    expected = expected_warp(violations)
+    mean = sum(value * probability for value, probability in expected.items())
+    deviation = np.sqrt(sum((value - mean) ** 2 * p for value, p in expected.items()) / 3000)
+    assert float(ale.loss(batch).detach()) == pytest.approx(mean, abs=5 * deviation)
+
+
+def test_ale_with_one_wrong_class_is_the_hinge() -> None:
+    ale, batch = identity(ALE, ALEParams(margin=1.0), [[0.0, 0.5], [2.0, 1.75], [3.0, 0.0]], [0, 0, 0])
+    assert float(ale.loss(batch).detach()) == pytest.approx((1.5 + 0.75 + 0.0) / 3)  # rank 1, weight 1
+
+
+def test_ale_never_draws_the_true_class() -> None:
+    ale, batch = identity(ALE, ALEParams(margin=1.0), [[-9.0, 0.0, -9.0]] * 500, [1] * 500)
+    assert float(ale.loss(batch).detach()) == 0.0  # only the true class would violate its own margin
+
+
+@pytest.mark.parametrize(("method", "params"), [(ALE, ALEParams(margin=1.0)), (DeViSE, DeViSEParams(margin=1.0))])
+def test_without_a_violator_loss_and_gradient_are_zero(method: Any, params: Any) -> None:
+    model, batch = identity(method, params, [[5.0, 0.0, 1.0], [0.0, 0.0, 9.0]], [0, 2])
+    loss = model.loss(batch)
+    assert float(loss.detach()) == 0.0
+    assert gradient(model, loss).abs().max() == 0.0
+
+
+@pytest.mark.parametrize(("method", "params"), [(ALE, ALEParams(margin=2.0)), (DeViSE, DeViSEParams(margin=2.0))])
+def test_the_gradient_pulls_towards_the_true_class_and_away_from_violators(method: Any, params: Any) -> None:
+    model, batch = identity(method, params, [[1.0, 0.0]], [0])
+    pull = -gradient(model, model.loss(batch))  # (A, D)
+    assert pull[0, 0] > 0 > pull[1, 0]
+    assert pull[:, 1].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("method", "kind"), [(ALE, ALEParams), (DeViSE, DeViSEParams)])
+def test_ranking_separates_the_training_classes(method: Any, kind: Any) -> None:
+    view = toy_view(noise=0.02)
+    model, _ = train(method, kind(epochs=60, batch_size=16, lr=0.02), view)
+    accuracy = (model.scores(view.x, view.classes).argmax(dim=1) == view.y).float().mean()
+    assert accuracy > 0.5  # chance: 1/7
+
+
+def test_the_map_is_linear_and_without_bias() -> None:
+    for method, params in ((ALE, ALEParams()), (DeViSE, DeViSEParams())):
+        model = method(params)
+        model.build(ProblemShape(4, 3, 5))
+        assert {name: tuple(p.shape) for name, p in model.named_parameters()} == {"W.weight": (3, 4)}

@@ -1,0 +1,131 @@
+"""Cards and presets: read from TOML, checked, and valid for every built-in method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import zslbench_methods
+from zslbench.cards import SCALES, MethodCard, Preset, Setting
+from zslbench.errors import PluginError, UsageError
+from zslbench.plugins import registry
+from zslbench.runner import method_class
+
+METHODS = registry().names("method")
+PRESETS = [(name, preset) for name in METHODS for preset in registry().entry("method", name).card.presets]
+
+CARD = """
+title = "Mine"
+paper = "Me, 2020"
+setting = "semantic-transductive"
+
+[presets.mine]
+source = "Table 2"
+params = { alpha = 1.0, scale = "l2" }
+
+[presets.mine.datasets]
+cub = { alpha = 2.0 }
+sun = { scale = "zscore" }
+
+[presets.theirs]
+source = "their code"
+
+[presets.theirs.datasets]
+cub = { alpha = 3.0 }
+"""
+
+
+def read(tmp_path: Path, text: str) -> MethodCard:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return MethodCard.read(path)
+
+
+def test_a_card_is_read_with_its_presets(tmp_path: Path) -> None:
+    card = read(tmp_path, CARD)
+    assert (card.title, card.paper, card.setting) == ("Mine", "Me, 2020", "semantic-transductive")
+    assert list(card.presets) == ["mine", "theirs"]
+    assert card.preset("mine").source == "Table 2"
+
+
+def test_values_for_one_data_set_win_over_those_for_all(tmp_path: Path) -> None:
+    preset = read(tmp_path, CARD).preset("mine")
+    assert preset.resolve("cub") == ({"alpha": 2.0}, "l2")
+    assert preset.resolve("sun") == ({"alpha": 1.0}, "zscore")
+    assert preset.resolve("awa1") == ({"alpha": 1.0}, "l2")
+    assert preset.resolve("cub") == ({"alpha": 2.0}, "l2")  # resolving takes nothing out of it
+
+
+def test_a_preset_for_certain_data_sets_refuses_the_others(tmp_path: Path) -> None:
+    preset = read(tmp_path, CARD).preset("theirs")
+    assert preset.resolve("cub") == ({"alpha": 3.0}, None)
+    with pytest.raises(UsageError, match="no values for data set 'awa1', only for cub"):
+        preset.resolve("awa1")
+
+
+def test_an_unknown_preset_suggests_near_misses(tmp_path: Path) -> None:
+    card = read(tmp_path, CARD)
+    with pytest.raises(UsageError, match="Mine has no preset 'mines'; did you mean 'mine'"):
+        card.preset("mines")
+    with pytest.raises(UsageError, match="it has no presets"):
+        MethodCard(title="Bare", paper="").preset("mine")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "title = ",
+        'title = "Mine"',  # no paper
+        'title = "Mine"\npaper = "Me"\ncolour = "red"',
+        'title = "Mine"\npaper = "Me"\n[presets.mine]\nparams = {}',  # no source
+        'title = "Mine"\npaper = "Me"\n[presets.mine]\nsource = "x"\nvalues = {}',
+        'title = "Mine"\npaper = "Me"\n[presets]\nmine = 3',
+    ],
+)
+def test_a_malformed_card_is_one_line_that_names_the_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PluginError, match=r"mine\.toml: not a method card: ") as error:
+        read(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_presets_of_the_built_in_methods_hold_valid_values_and_say_where_they_are_from(name: str, preset: str) -> None:
+    found: Preset = registry().entry("method", name).card.presets[preset]
+    assert found.source
+    elsewhere = ["digits"] if found.params else []
+    assert set(found.datasets) <= set(registry().names("dataset"))
+    for dataset in [*found.datasets, *elsewhere]:
+        values, scale = found.resolve(dataset)
+        params = method_class(name).params_type.parse(values, name)
+        assert {key: getattr(params, key) for key in values} == values
+        assert scale is None or scale in SCALES
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_cards_of_the_built_in_methods_name_paper_and_setting(name: str) -> None:
+    card = registry().entry("method", name).card
+    assert card.title and card.summary and card.url.startswith("https://")
+    assert any(str(year) in card.paper for year in range(2009, 2031))
+    assert card.setting in get_args(Setting)
+    assert method_class(name).scale in SCALES
+
+
+def test_every_method_file_of_papers_is_a_registered_card() -> None:
+    files = {path.stem for path in (Path(zslbench_methods.__file__).parent / "papers").glob("*.toml")}
+    assert files == set(zslbench_methods.METHODS)
+
+
+def test_a_setting_that_does_not_exist_is_refused_with_the_ones_that_do() -> None:
+    with pytest.raises(PluginError, match=r"'indutive' is none of .*'inductive'"):
+        MethodCard(title="x", paper="y", setting="indutive")  # type: ignore[arg-type]
+
+
+def test_a_card_whose_presets_are_no_tables_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text('title = "x"\npaper = "y"\npresets = 5\n')
+    with pytest.raises(PluginError) as error:
+        MethodCard.read(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,145 @@
+"""Hyper-parameters: text into values, bad input into one line, what is hashed, what tuning may vary."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from zslbench.api.embedder import GradientParams
+from zslbench.errors import UsageError
+from zslbench.params import Params, Space, param
+from zslbench.plugins import registry
+from zslbench.runner import method_class
+
+METHODS = registry().names("method")
+
+
+class Example(Params):
+    rate: float = param(0.1, "learning rate", search=(1e-3, 1.0), log=True, gt=0, le=2)
+    count: int = param(3, "how many", search=(1, 9), ge=1)
+    kind: Literal["left", "right"] = param("left", "which side", search=["left", "right"])
+    exact: bool = param(False, "whether exact")
+
+
+def parse(**values: Any) -> Example:
+    return Example.parse(values, "method 'example'")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ({"rate": "0.5"}, 0.5),
+        ({"rate": "1e-2"}, 0.01),
+        ({"rate": "1"}, 1.0),
+        ({"count": "7"}, 7),
+        ({"kind": "right"}, "right"),
+        ({"exact": "true"}, True),
+        ({"exact": "False"}, False),
+        ({"exact": "1"}, True),
+    ],
+)
+def test_text_becomes_a_value_of_the_fields_type(text: dict[str, str], value: Any) -> None:
+    (name,) = text
+    found = getattr(parse(**text), name)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"rate": "0"}, ["rate='0'", "greater than 0"]),
+        ({"rate": "2.5"}, ["rate='2.5'", "less than or equal to 2"]),
+        ({"rate": "fast"}, ["rate='fast'", "number"]),
+        ({"rate": "nan"}, ["rate='nan'"]),
+        ({"rate": "inf"}, ["rate='inf'"]),
+        ({"count": "2.5"}, ["count='2.5'", "integer"]),
+        ({"count": 0}, ["count=0", "greater than or equal to 1"]),
+        ({"kind": "up"}, ["kind='up'", "'left' or 'right'"]),
+        ({"exact": "maybe"}, ["exact='maybe'", "boolean"]),
+        ({"rat": "1"}, ["no parameter 'rat'", "did you mean 'rate'?"]),
+        ({"zzz": "1"}, ["no parameter 'zzz'", "known: count, exact, kind, rate"]),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_method_parameter_and_what_is_valid(
+    values: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(**values)
+    message = str(error.value)
+    assert message.startswith("method 'example'") and "\n" not in message
+    assert all(word in message for word in words), message
+    assert error.value.exit_status == 2
+
+
+def test_a_method_without_parameters_says_so() -> None:
+    with pytest.raises(UsageError, match="method 'bare' has no parameter 'rate'; it has none"):
+        Params.parse({"rate": 1}, "method 'bare'")
+
+
+def test_parameters_cannot_be_changed_after_the_fact() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse().rate = 1.0
+
+
+def test_changed_holds_what_differs_from_the_defaults_and_gives_it_back() -> None:
+    assert parse().changed() == {}
+    assert parse(rate="0.1", count=3, kind="left").changed() == {}  # an explicit default equals none
+    changed = parse(rate="0.5", exact="yes").changed()
+    assert changed == {"rate": 0.5, "exact": True}
+    assert Example.parse(changed, "") == parse(rate=0.5, exact=True)
+
+
+def test_a_default_out_of_range_is_noticed() -> None:
+    class Wrong(Params):
+        rate: float = param(-1.0, "learning rate", gt=0)
+
+    with pytest.raises(UsageError, match="greater than 0"):
+        Wrong.parse({}, "method 'wrong'")
+
+
+def test_the_search_space_is_what_was_declared_and_leaves_the_rest_alone() -> None:
+    assert Example.search_space() == {
+        "rate": Space(low=1e-3, high=1.0, log=True),
+        "count": Space(low=1, high=9),
+        "kind": Space(choices=("left", "right")),
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_search_spaces_of_the_built_in_methods_are_valid_and_hold_their_defaults(name: str) -> None:
+    kind = method_class(name).params_type
+    defaults, spaces = kind().model_dump(), kind.search_space()
+    assert spaces
+    for field, space in spaces.items():
+        if space.choices:
+            ends: list[Any] = list(space.choices)
+            assert defaults[field] in ends, field
+        else:
+            ends = [space.low, space.high]
+            assert space.low <= defaults[field] <= space.high and space.low < space.high, field
+            assert not space.log or space.low > 0, field
+            if kind.model_fields[field].annotation is int:
+                ends = [int(end) for end in ends]
+                assert ends == [space.low, space.high], field
+        for end in ends:
+            assert getattr(kind.parse({field: end}, name), field) == end
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_parameter_of_the_built_in_methods_is_explained_in_one_line(name: str) -> None:
+    for field, info in method_class(name).params_type.model_fields.items():
+        assert info.description and "\n" not in info.description, field
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_defaults_of_the_built_in_methods_survive_json(name: str) -> None:
+    kind = method_class(name).params_type
+    assert kind.model_validate_json(kind().model_dump_json()) == kind()
+    assert kind().changed() == {}
+
+
+def test_what_the_trainer_understands_is_checked() -> None:
+    for values in ({"epochs": 0}, {"batch_size": 0}, {"lr": 0}, {"beta1": 1}, {"patience": -1}, {"optimizer": "adm"}):
+        with pytest.raises(UsageError):
+            GradientParams.parse(values, "method")

@@ -1,0 +1,75 @@
+"""Devices by name, and random state that is put back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zslbench.errors import UsageError
+from zslbench.training.device import autocast, choose_device, random_state, seeded, set_random_state
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_auto_is_the_cpu_where_there_is_no_cuda(no_cuda: None) -> None:
+    assert choose_device("auto") == choose_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_cuda_where_there_is_none_is_one_line_with_a_way_out(no_cuda: None, name: str) -> None:
+    with pytest.raises(UsageError, match=f"--device {name}: .*no CUDA device; try --device cpu") as error:
+        choose_device(name)
+    assert "\n" not in str(error.value)
+
+
+def test_cuda_devices_are_chosen_by_number(two_cuda: None) -> None:
+    assert choose_device("auto").type == choose_device("cuda").type == "cuda"
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(UsageError, match="there are 2 CUDA devices, counted from 0"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "mps"])
+def test_a_name_that_is_no_device_is_refused(two_cuda: None, name: str) -> None:
+    with pytest.raises(UsageError, match="choose auto, cpu, cuda or cuda:N"):
+        choose_device(name)
+
+
+def test_seeded_gives_the_same_numbers_and_restores_the_state_even_after_an_error() -> None:
+    before = torch.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), seeded(5, CPU):
+            assert torch.are_deterministic_algorithms_enabled()
+            drawn.append(torch.rand(3))
+            raise ZeroDivisionError
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_random_state_goes_back_to_where_it_was() -> None:
+    with seeded(0, CPU):
+        state = random_state(CPU)
+        first = torch.rand(4)
+        set_random_state(state, CPU)
+        assert torch.equal(torch.rand(4), first)
+
+
+def test_precision_is_that_of_the_products() -> None:
+    a = torch.ones(2, 2)
+    with autocast(CPU, "32"):
+        assert (a @ a).dtype == torch.float32
+    with autocast(CPU, "bf16"):
+        assert (a @ a).dtype == torch.bfloat16

@@ -1,0 +1,223 @@
+"""An interrupted and resumed training ends bit for bit as one that was left alone, wherever it was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from players import Closed, Pair, PairParams, Plain
+from torch import Tensor
+from toy import same, toy_view, train, weights
+
+from zslbench.api.embedder import Embedder, GradientParams
+from zslbench.params import Params
+from zslbench.record import Progress
+from zslbench.training import trainer
+from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
+from zslbench.training.trainer import Fitted
+
+VIEW = toy_view()
+CASES: dict[str, tuple[type[Embedder[Any]], Params]] = {
+    "dropout, Adam, plateau": (
+        Plain,
+        GradientParams(epochs=6, batch_size=16, lr=0.05, schedule="plateau", plateau_patience=1, clip_norm=0.1),
+    ),
+    "SGD with momentum, cosine": (
+        Plain,
+        GradientParams(epochs=4, batch_size=16, optimizer="sgd", schedule="cosine", weight_decay=0.01),
+    ),
+    "joint players": (Pair, PairParams(epochs=4, batch_size=16, schedule="plateau", plateau_patience=1)),
+    "two stages": (Pair, PairParams(epochs=3, batch_size=16, two_stage=True, optimizer="adamw")),
+}
+
+
+class Killed(Exception):
+    pass
+
+
+class Killer:
+    """Lets a number of calls pass, then raises."""
+
+    def __init__(self, passes: int) -> None:
+        self.passes = passes
+
+    def __call__(self, *arguments: Any) -> None:
+        self.passes -= 1
+        if self.passes < 0:
+            raise Killed
+
+
+def closeness(model: Embedder[Any]) -> float:
+    """A deterministic score on the training images, to stop on; it falls again where training overshoots."""
+    return -float((model.embed(VIEW.x) - VIEW.semantics[VIEW.y]).square().mean())
+
+
+def agree(a: tuple[Embedder[Any], Fitted], b: tuple[Embedder[Any], Fitted]) -> bool:
+    return same(weights(a[0]), weights(b[0])) and a[1].losses == b[1].losses and a[1].epochs == b[1].epochs
+
+
+def resumed(case: str, path: Path) -> tuple[Embedder[Any], Fitted, int]:
+    """Goes on from a checkpoint; returns also how many epochs were still trained."""
+    method, params = CASES[case]
+    epochs: list[Progress] = []
+    model, fitted = train(method, params, VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=epochs.append)
+    return model, fitted, len(epochs)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_in_any_epoch_it_ends_as_if_left_alone(case: str, tmp_path: Path) -> None:
+    method, params = CASES[case]
+    whole = train(method, params, VIEW)
+    total = len(whole[1].losses)
+    for done in range(total):
+        path = tmp_path / f"{done}.safetensors"
+        with pytest.raises(Killed):
+            train(method, params, VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(done))
+        model, fitted, trained = resumed(case, path)
+        assert agree((model, fitted), whole), f"killed in epoch {done + 1}"
+        assert trained == total - done
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_right_after_any_checkpoint_it_ends_as_if_left_alone(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among these: between the stages, after the last epoch, and after the model was finished."""
+    method, params = CASES[case]
+    whole = train(method, params, VIEW)
+    total = len(whole[1].losses)
+    for saved in range(1, total + 2):
+        path = tmp_path / f"{saved}.safetensors"
+        killer = Killer(saved - 1)
+
+        def save_and_die(path: Path, state: dict[str, Any], killer: Killer = killer) -> None:
+            save_checkpoint(path, state)
+            killer()
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(trainer, "save_checkpoint", save_and_die)
+            train(method, params, VIEW, checkpoint=path, checkpoint_seconds=0)
+        model, fitted, trained = resumed(case, path)
+        assert agree((model, fitted), whole), f"killed after checkpoint {saved}"
+        assert trained == max(0, total - saved)
+
+
+def test_killed_in_every_epoch_it_still_arrives(tmp_path: Path) -> None:
+    case, path = "dropout, Adam, plateau", tmp_path / "state.safetensors"
+    method, params = CASES[case]
+    whole = train(method, params, VIEW)
+    for _ in range(len(whole[1].losses) - 1):
+        with pytest.raises(Killed):
+            train(method, params, VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(1))
+    model, fitted, trained = resumed(case, path)
+    assert agree((model, fitted), whole)
+    assert trained == 1
+
+
+def test_early_stopping_remembers_its_best_epoch(tmp_path: Path) -> None:
+    params = GradientParams(epochs=60, batch_size=16, lr=0.1, patience=3)
+    whole = train(Plain, params, VIEW, validate=closeness)
+    total = len(whole[1].losses)
+    assert 0 < whole[1].epochs < total < 60  # it stopped, and went back
+    for done in range(total):
+        path = tmp_path / f"{done}.safetensors"
+        with pytest.raises(Killed):
+            train(
+                Plain,
+                params,
+                VIEW,
+                checkpoint=path,
+                checkpoint_seconds=0,
+                validate=closeness,
+                on_epoch=Killer(done),
+            )
+        again = train(Plain, params, VIEW, checkpoint=path, checkpoint_seconds=0, validate=closeness)
+        assert agree(again, whole), f"killed in epoch {done + 1}"
+    assert agree(train(Plain, params, VIEW, checkpoint=path, validate=closeness), whole)
+
+
+def test_writing_checkpoints_changes_nothing(tmp_path: Path) -> None:
+    for case, (method, params) in CASES.items():
+        saved = train(method, params, VIEW, checkpoint=tmp_path / case / "c.safetensors", checkpoint_seconds=0)
+        assert agree(saved, train(method, params, VIEW)), case
+
+
+def test_the_time_before_the_interruption_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.safetensors"
+    clock = [0.0]
+
+    def tick() -> float:
+        clock[0] += 1.0
+        return clock[0]
+
+    monkeypatch.setattr(trainer.time, "monotonic", tick)
+    with pytest.raises(Killed):
+        train(Plain, GradientParams(epochs=4), VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(2))
+    before = load_checkpoint(path)["seconds"]
+    seconds: list[float] = []
+    clock[0] = 1000.0  # a night later
+    fitted = train(
+        Plain,
+        GradientParams(epochs=4),
+        VIEW,
+        checkpoint=path,
+        checkpoint_seconds=0,
+        on_epoch=lambda progress: seconds.append(progress.seconds),
+    )[1]
+    assert before < seconds[0] < seconds[1] < fitted.seconds < 2 * before + 20
+
+
+def test_a_closed_form_is_not_solved_again(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    solved = train(Closed, GradientParams(), VIEW, checkpoint=path, checkpoint_seconds=0)
+    other = toy_view(seed=5)
+    again, _ = train(Closed, GradientParams(), other, checkpoint=path)
+    assert same(weights(again), weights(solved[0]))
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten"])
+def test_a_damaged_checkpoint_is_ignored_and_training_starts_afresh(damage: str, tmp_path: Path) -> None:
+    case, path = "joint players", tmp_path / "state.safetensors"
+    method, params = CASES[case]
+    with pytest.raises(Killed):
+        train(method, params, VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(2))
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[:-100], "emptied": b"", "overwritten": b"no checkpoint" * 99}[damage])
+    model, fitted, trained = resumed(case, path)
+    assert agree((model, fitted), train(method, params, VIEW))
+    assert trained == params.epochs
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_ignored(tmp_path: Path) -> None:
+    case, path = "two stages", tmp_path / "state.safetensors"
+    method, params = CASES[case]
+    with pytest.raises(Killed):
+        train(method, params, VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(2))
+    state = load_checkpoint(path)
+    state |= {"device": "cuda", "generator": torch.zeros(16, dtype=torch.uint8)}
+    save_checkpoint(path, state)
+    model, fitted, trained = resumed(case, path)
+    assert agree((model, fitted), train(method, params, VIEW))
+    assert trained == len(fitted.losses)
+
+
+def test_nothing_is_saved_before_it_is_due(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    train(Plain, GradientParams(epochs=2), VIEW, checkpoint=path, checkpoint_seconds=1e9)
+    assert not path.exists()
+    train(Plain, GradientParams(epochs=2), VIEW, checkpoint_seconds=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_generator_of_the_batches_is_part_of_the_state(tmp_path: Path) -> None:
+    """Were it not, a resumed epoch would draw the first epoch's batches again."""
+    path = tmp_path / "state.safetensors"
+    states: list[Tensor] = []
+    for done in (1, 2):
+        path.unlink(missing_ok=True)
+        with pytest.raises(Killed):
+            train(Plain, GradientParams(epochs=4), VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(done))
+        states.append(load_checkpoint(path)["generator"])
+    assert not torch.equal(*states)
