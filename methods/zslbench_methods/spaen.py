@@ -18,16 +18,18 @@ class SPAENParams(GradientParams):
     """Weights of Eq. (5) and (6), and the sizes of the networks."""
 
     epochs: int = param(20, "epochs of E (and of all networks in joint training)", search=(5, 60), ge=1)
-    lr: float = param(5e-3, "learning rate of E", search=(1e-4, 1e-2), log=True, gt=0)
+    lr: float = param(1e-3, "learning rate of E", search=(1e-4, 1e-2), log=True, gt=0)
     beta1: float = param(0.5, "first Adam coefficient", ge=0, lt=1)
     alpha: float = param(1.0, "weight of the reconstruction loss", search=(0.1, 100.0), log=True, ge=0)
-    beta: float = param(0.02, "weight of the adversarial loss", search=(1e-3, 1.0), log=True, ge=0)
-    training: Literal["joint", "two-stage"] = param("joint", "train F and G with E, as in the paper, or before E")
+    beta: float = param(0.05, "weight of the adversarial loss", search=(1e-3, 1.0), log=True, ge=0)
+    training: Literal["joint", "two-stage"] = param(
+        "two-stage", "train F and G before E, as the released code does, or with E, as the paper does"
+    )
     margin: float = param(1.0, "margin gamma of the ranking loss", search=(0.05, 2.0), log=True, gt=0)
     negative: Literal["random", "violating"] = param(
         "violating", "wrong class of the ranking loss: any seen one, or one that violates the margin"
     )
-    hidden: int = param(0, "width of E's hidden layer, 0 for a linear E", ge=0)
+    hidden: int = param(1024, "width of E's hidden layer, 0 for a linear E", ge=0)
     dropout: float = param(0.0, "dropout before each layer of E", ge=0, lt=1)
     activate_output: bool = param(False, "leaky ReLU on E's output too")
     slope: float = param(0.3, "slope of the leaky ReLU of E, F and G", ge=0, le=1)
@@ -35,7 +37,7 @@ class SPAENParams(GradientParams):
     autoencoder_lr: float = param(1e-3, "learning rate of F and G", gt=0)
     autoencoder_epochs: int = param(4, "epochs of F and G before E in two-stage training", ge=1)
     unit_norm: float = param(2.0, "weight of (|F(x)| - 1)^2, a term of the released code", ge=0)
-    critic_steps: int = param(5, "steps of the critic for each of E", ge=1)
+    critic_steps: int = param(2, "steps of the critic for each of E", ge=1)
     critic_lr: float = param(1e-3, "learning rate of the critic", gt=0)
     critic_sigmoid: bool = param(False, "squash the critic's output, as the released code does")
     gradient_penalty: float = param(10.0, "weight of the critic's gradient penalty", ge=0)
