@@ -68,11 +68,9 @@ class Plugins:
         name = f"{distribution}:{point.name}"
         problem = ""
         try:
-            module = point.load()
-            self._register(name, module)
+            self._register(name, point.load())
         except (Exception, SystemExit) as error:
-            self._manager.unregister(name=name) if self._manager.has_plugin(name) else None
-            problem = f"{type(error).__name__}: {error}".splitlines()[0]
+            problem = _one_line(error)
         return Plugin(point.name, distribution, version, point.value, problem)
 
     def _register(self, name: str, module: Any) -> None:
@@ -80,25 +78,39 @@ class Plugins:
             raise ValueError(f"the distribution has two entry points of this name in the group {GROUP!r}")
         if self._manager.is_registered(module):
             raise ValueError("the same module is registered by another entry point")
-        self._manager.register(module, name)
+        try:
+            self._manager.register(module, name)
+            self._check_hooks(module)
+            staged = Registry()
+            register = getattr(module, "zslbench_register", None)
+            if register is not None:
+                register(registry=staged)
+            self.registry.adopt(staged, name)
+        except BaseException:
+            self._manager.unregister(name=name)
+            raise
+
+    def _check_hooks(self, module: Any) -> None:
+        callers = self._manager.get_hookcallers(module) or []
+        if not callers:
+            raise ValueError(f"it has no hook: no function whose name starts with {_PREFIX!r}")
         known = [hook for hook in dir(hookspecs) if hook.startswith(_PREFIX)]
-        for caller in self._manager.get_hookcallers(module) or []:
+        for caller in callers:
             if not caller.has_spec():
                 raise ValueError(f"there is no hook {caller.name!r}{near_misses(caller.name, known)}")
-        staged = Registry()
-        register = getattr(module, "zslbench_register", None)
-        if register is not None:
-            register(registry=staged)
-        self.registry.adopt(staged, name)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Calls one hook of every plugin; one that raises is warned about and costs the others nothing."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
+                implementation.function(*(arguments[argument] for argument in implementation.argnames))
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                warnings.warn(f"plugin {implementation.plugin_name!r}: {hook} failed ({reason})", stacklevel=2)
+                name, reason = implementation.plugin_name, _one_line(error)
+                warnings.warn(f"plugin {name!r}: {hook} failed ({reason})", stacklevel=2)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _load_order(point: EntryPoint) -> tuple[bool, str, str]:

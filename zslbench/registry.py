@@ -15,7 +15,7 @@ from zslbench.errors import PluginError, UsageError, near_misses
 Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard
 
 KINDS = {"method": MethodCard, "dataset": DatasetCard, "evaluator": EvaluatorCard, "engine": EngineCard}
-_NOUNS = {"dataset": "data set"}
+NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set"}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -60,14 +60,15 @@ class Registry:
         self.published_files.append(path)
 
     def _add(self, kind: str, name: str, target: str, card: Card, plugin: str = "") -> None:
+        noun = NOUNS[kind]
         if not _NAME.fullmatch(name):
-            raise PluginError(f"{kind} name {name!r} is not lower-case letters, digits and single hyphens")
+            raise PluginError(f"{noun} name {name!r} is not lower-case letters, digits and single hyphens")
         if target.count(":") != 1 or not all(target.split(":")):
-            raise PluginError(f"{kind} {name!r}: target {target!r} is not 'module:attribute'")
+            raise PluginError(f"{noun} {name!r}: target {target!r} is not 'module:attribute'")
         if not isinstance(card, KINDS[kind]):
-            raise PluginError(f"{kind} {name!r}: its card is a {type(card).__name__}, not a {KINDS[kind].__name__}")
+            raise PluginError(f"{noun} {name!r}: its card is a {type(card).__name__}, not a {KINDS[kind].__name__}")
         if (kind, name) in self._entries:
-            raise PluginError(f"it registers the {kind} {name!r} twice")
+            raise PluginError(f"it registers the {noun} {name!r} twice")
         self._entries[kind, name] = Entry(kind, name, target, card, plugin)
 
     def adopt(self, staged: Registry, plugin: str) -> None:
@@ -79,7 +80,7 @@ class Registry:
         for key, entry in staged._entries.items():
             if key in self._entries:
                 owner = self._entries[key].plugin
-                raise PluginError(f"the {entry.kind} name {entry.name!r} is taken by plugin {owner!r}")
+                raise PluginError(f"the {NOUNS[entry.kind]} name {entry.name!r} is taken by plugin {owner!r}")
         for key, entry in staged._entries.items():
             self._entries[key] = Entry(entry.kind, entry.name, entry.target, entry.card, plugin)
         self.published_files += staged.published_files
@@ -99,7 +100,7 @@ class Registry:
             UsageError: no such name; near misses are suggested.
         """
         if (kind, name) not in self._entries:
-            raise UsageError(f"unknown {_NOUNS.get(kind, kind)} {name!r}{near_misses(name, self.names(kind))}")
+            raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name, self.names(kind))}")
         return self._entries[kind, name]
 
     def resolve(self, kind: str, name: str, base: type) -> Any:
@@ -116,13 +117,13 @@ class Registry:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise PluginError(
-                f"{kind} {name!r} of plugin {entry.plugin!r} cannot be loaded from {entry.target} ({reason}); "
+                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r} cannot be loaded from {entry.target} ({reason}); "
                 "update or uninstall that plugin"
             ) from error
         good = issubclass(target, base) if isinstance(target, type) else isinstance(target, base)
         if not good:
             raise PluginError(
-                f"{kind} {name!r} of plugin {entry.plugin!r}: {entry.target} is no {base.__name__}; "
+                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r}: {entry.target} is no {base.__name__}; "
                 "update or uninstall that plugin"
             )
         return target

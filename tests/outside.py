@@ -1,0 +1,84 @@
+"""The command line as a user meets it, and throw-away distributions on the path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import zslbench.cli
+
+CHEAP = ("--dataset", "digits", "--seeds", "1", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    def error(self) -> str:
+        """Returns standard error, which must be one line and must be all there is."""
+        assert self.out == ""
+        [line] = self.err.splitlines()
+        return line.removeprefix("zslbench: ")
+
+
+def command(*arguments: object, environment: dict[str, str] | None = None, path: Path | None = None) -> Answer:
+    """Runs `zslbench ...` in a process of its own; `path` holds further distributions."""
+    process = start(*arguments, environment=environment, path=path)
+    out, err = process.communicate(timeout=240)
+    return Answer(process.returncode, out, err)
+
+
+def start(
+    *arguments: object, environment: dict[str, str] | None = None, path: Path | None = None
+) -> subprocess.Popen[str]:
+    """Starts `zslbench ...` without waiting for it."""
+    extra = {"PYTHONPATH": str(path)} if path else {}
+    return subprocess.Popen(
+        [sys.executable, "-m", "zslbench", *map(str, arguments)],
+        env={**os.environ, "COLUMNS": "80", **extra, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@dataclass
+class Inside:
+    """Runs commands in this process, which spares the imports: for what a command answers, not what it costs."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: object) -> Answer:
+        self.capsys.readouterr()
+        self.monkeypatch.setattr(sys, "argv", ["zslbench", *map(str, arguments)])
+        with warnings.catch_warnings():  # the command prints its warnings, and must not change this process
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            with pytest.raises(SystemExit) as ending:
+                zslbench.cli.main()
+        out, err = self.capsys.readouterr()
+        assert isinstance(ending.value.code, int)
+        return Answer(ending.value.code, out, err)
+
+
+def distribution(folder: Path, name: str, source: str, points: str = "plugin = {module}") -> Path:
+    """Writes a module and the metadata of a distribution that offers it as a plugin; returns the folder."""
+    module = name.replace("-", "_")
+    (folder / f"{module}.py").write_text(dedent(source))
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[zslbench]\n{points.format(module=module)}\n")
+    return folder
