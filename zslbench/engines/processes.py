@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock
 
@@ -44,13 +45,14 @@ def _run(job: Job, setup: Setup, listener: Listener, lock: Lock, environment: di
     command = [sys.executable, "-m", "zslbench.engines.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as worker:
         assert worker.stdin is not None and worker.stdout is not None
-        worker.stdin.write(Order(job=job, setup=setup).model_dump_json())
-        worker.stdin.close()
+        with suppress(BrokenPipeError), worker.stdin:  # broken if it died before it read its order
+            worker.stdin.write(Order(job=job, setup=setup).model_dump_json())
         ended = False
         for line in worker.stdout:
-            message = json.loads(line)
+            if not line.endswith("\n"):  # it died in the middle of a message
+                break
             with lock:
-                ended = _tell(message, job, listener) or ended
+                ended = _tell(json.loads(line), job, listener) or ended
     if not ended:
         status = worker.returncode
         cause = f"signal {-status}" if status < 0 else f"status {status}"

@@ -6,6 +6,7 @@ python -m zslbench.engines.worker < job.json
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 import warnings
@@ -27,8 +28,8 @@ class Order(BaseModel):
 
 def main() -> None:
     """Executes one order."""
-    out = sys.stdout
-    sys.stdout = sys.stderr  # what a method prints must not mix with the events
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a method, or C code in it, prints is no event
 
     def send(event: str, **content: Any) -> None:
         print(json.dumps({"event": event, **content}), file=out, flush=True)

@@ -94,7 +94,10 @@ class Store:
         warnings.warn(f"{path}: damaged record ({reason}); set aside as {aside.name}", stacklevel=3)
 
     def save(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
-        """Stores a finished run, replacing an earlier one with the same id; returns the record as stored."""
+        """Stores a finished run, replacing an earlier one with the same id; returns the record as stored.
+
+        The caller holds the claim, so unfinished files in the run's folder are those of processes that died.
+        """
         folder = self._folder(record.id)
         folder.mkdir(parents=True, exist_ok=True)
         content = safetensors.numpy.save(dict(arrays))
@@ -102,7 +105,7 @@ class Store:
         record = record.model_copy(update={"arrays": name})
         _write(folder / name, content)
         _write(folder / "record.json", record.model_dump_json(indent=1).encode())
-        for old in folder.glob("decisions-*.safetensors"):
+        for old in [*folder.glob("decisions-*.safetensors"), *folder.glob(".*.part")]:
             if old.name != name:
                 old.unlink(missing_ok=True)
         self.discard_partial(record.id)
