@@ -72,8 +72,8 @@ METHODS = {"watched": Watched, "plain": Plain, "pair": Pair, "gated": Gated}
 def _test_methods(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(runner, "method_class", METHODS.__getitem__)
     monkeypatch.setattr(runner, "provenance", lambda *arguments: {})
-    found = runner.evaluator_class
-    monkeypatch.setattr(runner, "evaluator_class", lambda name: Choosing if name == "choosing" else found(name))
+    known = runner.evaluators()
+    monkeypatch.setattr(runner, "evaluators", lambda: {**known, "choosing": Choosing})
     yield
     VIEWS.clear()
     Watched.fitted.clear()

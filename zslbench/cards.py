@@ -121,8 +121,6 @@ class EvaluatorCard:
 
     summary: str
     paper: str = ""
-    default: bool = True
-    """Whether every run is evaluated by it."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from zslbench.api.dataset import ZSLData
 from zslbench.cards import Setting
 from zslbench.data.scorefile import ScoreFile
 from zslbench.evaluation.scorers import MatrixScorer
-from zslbench.plugins import registry
 from zslbench.provenance import environment
 from zslbench.record import RunRecord
-from zslbench.runner import REPLICATES, decision_arrays, evaluate, evaluator_class, per_class
+from zslbench.runner import REPLICATES, decision_arrays, evaluate, evaluators, per_class
 from zslbench.spec import RunSpec
 
 PREFIX = "external:"
@@ -32,11 +31,8 @@ def evaluate_scores(
     """
     view = data.test_view()
     scorer = MatrixScorer(file.matrix_for(view, data.class_names), view)
-    classes = {
-        entry.name: evaluator_class(entry.name) for entry in registry().entries("evaluator") if entry.card.default
-    }
-    evaluators = {name: evaluator for name, evaluator in classes.items() if not evaluator.needs_validation}
-    metrics, intervals, not_applicable = evaluate({name: e() for name, e in evaluators.items()}, scorer, REPLICATES)
+    chosen = {name: evaluator for name, evaluator in evaluators().items() if not evaluator.needs_validation}
+    metrics, intervals, not_applicable = evaluate({name: e() for name, e in chosen.items()}, scorer, REPLICATES)
     spec = RunSpec(
         method=PREFIX + name,
         method_version=1,
@@ -46,7 +42,7 @@ def evaluate_scores(
         features="",
         scale="none",
         setting=setting,
-        evaluators={name: evaluator.version for name, evaluator in evaluators.items()},
+        evaluators={name: evaluator.version for name, evaluator in chosen.items()},
         seed=0,
     )
     record = RunRecord(

@@ -11,7 +11,7 @@ from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import PluginError, UsageError
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
-from zslbench.runner import Job, evaluator_class, load_data, method_class
+from zslbench.runner import Job, evaluators, load_data, method_class
 from zslbench.spec import RunSpec
 
 
@@ -155,7 +155,8 @@ def _configure(
 
 
 def _evaluators(on: str) -> dict[str, int]:
-    classes = {e.name: evaluator_class(e.name) for e in registry().entries("evaluator") if e.card.default}
     return {
-        name: evaluator.version for name, evaluator in classes.items() if on == "test" or not evaluator.needs_validation
+        name: evaluator.version
+        for name, evaluator in evaluators().items()
+        if on == "test" or not evaluator.needs_validation
     }

@@ -6,11 +6,12 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.evaluator import Evaluator, Scorer
 from zslbench.data.scaling import Scaler
 from zslbench.data.xlsa17 import find_dataset
-from zslbench.errors import NotApplicable, RunError
+from zslbench.errors import NotApplicable, PluginError, RunError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.evaluation.curve import seen_unseen_curve
 from zslbench.evaluation.scorers import ModelScorer
@@ -117,10 +118,16 @@ def method_class(name: str) -> type[Embedder[Any]]:
     return method
 
 
-def evaluator_class(name: str) -> type[Evaluator]:
-    """Returns the class of a registered evaluator."""
-    evaluator: type[Evaluator] = registry().resolve("evaluator", name, Evaluator)
-    return evaluator
+@cache
+def evaluators() -> dict[str, type[Evaluator]]:
+    """Returns the evaluators of every run by name; a plugin's that cannot be loaded is warned about and left out."""
+    usable = {}
+    for entry in registry().entries("evaluator"):
+        try:
+            usable[entry.name] = registry().resolve("evaluator", entry.name, Evaluator)
+        except PluginError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return usable
 
 
 def execute(
@@ -132,7 +139,10 @@ def execute(
     data = load_data(job.source, job.root, spec.features, job.splits)
     if data.fingerprint != spec.fingerprint:
         raise RunError(f"data set {spec.dataset} changed between planning and running; issue the command again")
-    evaluators = {name: evaluator_class(name)() for name in spec.evaluators}
+    known = evaluators()
+    if absent := sorted(set(spec.evaluators) - set(known)):
+        raise RunError(f"evaluator {absent[0]!r} is not installed here; the run was planned with it")
+    chosen = {name: known[name]() for name in spec.evaluators}
     params = method_class(spec.method).params_type.parse(spec.params, f"method {spec.method!r}")
     trial = _Trial(spec, params, data, device, checkpoints, on_epoch)
 
@@ -140,18 +150,18 @@ def execute(
     early = isinstance(params, GradientParams) and params.patience > 0
     epochs, validation, seconds_validation = None, {}, 0.0
     unprepared: dict[str, str] = {}
-    if fold is None and (early or any(evaluator.needs_validation for evaluator in evaluators.values())):
+    if fold is None and (early or any(evaluator.needs_validation for evaluator in chosen.values())):
         scorer, fitted = trial.fit(spec.fold, "validation", early_stopping=early)
         epochs, seconds_validation = fitted.epochs, fitted.seconds
-        for name, evaluator in evaluators.items():
+        for name, evaluator in chosen.items():
             try:
                 evaluator.prepare(scorer)
             except NotApplicable as reason:
                 unprepared[name] = str(reason)
-        validation = evaluate({n: e for n, e in evaluators.items() if not e.needs_validation}, scorer)[0]
+        validation = evaluate({n: e for n, e in chosen.items() if not e.needs_validation}, scorer)[0]
     scorer, fitted = trial.fit(fold, "final", epochs=epochs, early_stopping=early and fold is not None)
 
-    prepared = {name: evaluator for name, evaluator in evaluators.items() if name not in unprepared}
+    prepared = {name: evaluator for name, evaluator in chosen.items() if name not in unprepared}
     metrics, intervals, not_applicable = evaluate(prepared, scorer, REPLICATES)
     not_applicable |= unprepared
     record = RunRecord(

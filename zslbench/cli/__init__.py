@@ -14,6 +14,8 @@ from zslbench.cli import data, doctor, evaluate, listing, run, show
 from zslbench.errors import ZSLBenchError
 from zslbench.plugins import plugins
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="zslbench",
     help="An honest benchmark for zero-shot learning: one command trains, evaluates and compares methods.",
@@ -45,12 +47,14 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; the same command goes on where this one stopped", 130)
+        status = INTERRUPTED
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("click", "typer") or not hasattr(error, "exit_code"):
             raise
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _fail(message, error.exit_code)
+    if status == INTERRUPTED:  # typer returns it too, without a word, where it catches the interrupt itself
+        _fail("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     sys.exit(status or 0)
 
 

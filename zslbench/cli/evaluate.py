@@ -44,7 +44,9 @@ def evaluate(
     data = source.load_labels(root(data_root), splits)
     record, arrays = evaluate_scores(file, data, name or scores.stem, setting)
     if save:
-        record = Store(store).save(record, arrays)
+        opened = Store(store)
+        with opened.claim(record.id, wait=True):
+            record = opened.save(record, arrays)
     if json:
         row = Row(record.spec.method, MethodCard(record.spec.method, ""), data.name, source.card.title, [], [record])
         print(jsonlib.dumps({"runs": [record.model_dump(mode="json")], "summary": summary([row])}, indent=1))

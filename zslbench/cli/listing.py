@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
@@ -35,17 +36,19 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
 
     console = Console()
     table = Table(box=None, pad_edge=False)
+    rows = [{key: value for key, value in row.items() if key != "problem"} for row in rows]
     for column in rows[0]:
         table.add_column(column, overflow="fold", no_wrap=column in ("name", "title", "version"))
     for row in rows:
         cells = (", ".join(value) if isinstance(value, dict | list) else str(value) for value in row.values())
         table.add_row(*map(Text, cells))
     console.print(table)
-    if what is not What.plugins:
-        for plugin in plugins().problems:
-            Console(stderr=True).print(
-                f"plugin {plugin.distribution}:{plugin.name} does not work; see `zslbench list plugins`", markup=False
-            )
+    for plugin in plugins().problems:
+        name = f"{plugin.distribution}:{plugin.name}"
+        if what is What.plugins:
+            console.print(f"{name} does not work: {plugin.problem}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"plugin {name} does not work; see `zslbench list plugins`", file=sys.stderr)
 
 
 def _entries(what: What) -> list[dict[str, Any]]:
@@ -65,7 +68,8 @@ def _plugins() -> list[dict[str, Any]]:
             "name": f"{plugin.distribution}:{plugin.name}",
             "version": plugin.version,
             "module": plugin.module,
-            "status": f"broken: {plugin.problem}" if plugin.problem else "ok",
+            "status": "broken" if plugin.problem else "ok",
+            "problem": plugin.problem,
         }
         for plugin in plugins().loaded
     ]

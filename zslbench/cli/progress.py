@@ -44,14 +44,14 @@ class Display:
 
         def finished(job: Job, record: RunRecord) -> None:
             self.records[job.spec.id] = record
-            view.ended(f"{_name(job)}: {_result(record)}" if job.spec.id in begun else "")
+            view.ended(_name(job), _result(record) if job.spec.id in begun else "")
 
         def failed(job: Job, error: Exception) -> None:
             text = (
                 str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
             )
             self.errors.append(error if isinstance(error, ZSLBenchError) else _wrapped(text, error))
-            view.ended(f"{_name(job)}: failed: {text}")
+            view.ended(_name(job), f"failed: {text}")
 
         with view:
             yield Listener(started, lambda job, progress: view.epoch(_name(job), progress), finished, failed)
@@ -80,21 +80,21 @@ class _Lines:
             self.last = time.monotonic()
             self.display.say(f"[{self.done + 1}/{self.total}] {name}: {describe(progress)}")
 
-    def ended(self, line: str) -> None:
+    def ended(self, name: str, result: str) -> None:
         self.done += 1
-        if line:
-            self.display.say(f"[{self.done}/{self.total}] {line}")
+        if result:
+            self.display.say(f"[{self.done}/{self.total}] {name}: {result}")
 
 
 class _Bars:
-    """A bar over all runs, and one over the epochs of the run under way."""
+    """A bar over all runs, and one over the epochs of each run under way."""
 
     def __init__(self, console: Console, total: int) -> None:
         columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[detail]}")
         self.bar = Bar(*columns, console=console, transient=True)
         self.runs = self.bar.add_task("runs", total=total, detail=f"0/{total}")
         self.total, self.done = total, 0
-        self.current: TaskID | None = None
+        self.current: dict[str, TaskID] = {}
 
     def __enter__(self) -> _Bars:
         self.bar.start()
@@ -104,20 +104,20 @@ class _Bars:
         self.bar.stop()
 
     def started(self, name: str) -> None:
-        self.current = self.bar.add_task(name, total=None, detail="")
+        self.current[name] = self.bar.add_task(name, total=None, detail="")
 
     def epoch(self, name: str, progress: Progress) -> None:
-        if self.current is not None:
-            self.bar.update(self.current, completed=progress.epoch, total=progress.epochs, detail=describe(progress))
+        if name in self.current:
+            detail = describe(progress)
+            self.bar.update(self.current[name], completed=progress.epoch, total=progress.epochs, detail=detail)
 
-    def ended(self, line: str) -> None:
+    def ended(self, name: str, result: str) -> None:
         self.done += 1
         self.bar.update(self.runs, completed=self.done, detail=f"{self.done}/{self.total}")
-        if self.current is not None:
-            self.bar.remove_task(self.current)
-            self.current = None
-        if line:
-            self.bar.console.print(line, markup=False)
+        if name in self.current:
+            self.bar.remove_task(self.current.pop(name))
+        if result:
+            self.bar.console.print(f"{name}: {result}", markup=False)
 
 
 def describe(progress: Progress) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
 from zslbench.cli.options import RunOptions, with_run_options
-from zslbench.errors import RunError, UsageError
+from zslbench.errors import PluginError, RunError, UsageError
 
 if TYPE_CHECKING:
     from zslbench.cli.progress import Display
@@ -66,8 +68,10 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int) -> None
     display = Display(plain=options.plain or options.json)
     external = [name for name in methods if name.startswith("external:")]
     trained = [name for name in methods if name not in external]
-    datasets = options.dataset or _present(request, display)
+    datasets, choice = (options.dataset, "") if options.dataset else _present(request, display)
     rows = plan(trained, datasets, request)
+    if choice:
+        display.say(choice)
     store = Store(options.store)
     rows = _with_external(rows, external, datasets, store)
 
@@ -75,10 +79,12 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int) -> None
     engine = registry().resolve("engine", name, Engine)(options.jobs)
     setup = Setup(store=options.store, existing=options.existing, device=options.device)
     jobs = [job for row in rows for job in row.jobs]
-    with display.over(jobs) as listener:
+    with display.over(jobs) as listener, redirect_stdout(sys.stderr):  # methods and engines may print
         engine.execute(jobs, setup, listener)
     for row in rows:
         row.records += [display.records[job.spec.id] for job in row.jobs if job.spec.id in display.records]
+    if options.existing == "only-cached" and (absent := sum(job.spec.id not in display.records for job in jobs)):
+        display.say(f"{absent} of {len(jobs)} runs are not stored, and --existing only-cached runs none")
     _print(rows, options, display)
     if display.errors:
         if options.debug:
@@ -88,33 +94,33 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int) -> None
         )
 
 
-def _present(request: Request, display: Display) -> list[str]:
-    """Returns the benchmark data sets that are there, else the embedded one, and says so."""
+def _present(request: Request, display: Display) -> tuple[list[str], str]:
+    """Returns the benchmark data sets that are there, else the embedded one, and a line that says so."""
     from zslbench.api.dataset import Dataset
     from zslbench.plugins import registry
 
-    entries = [entry for entry in registry().entries("dataset") if entry.card.benchmark]
-    found = [
-        entry.name
-        for entry in entries
-        if not registry()
-        .resolve("dataset", entry.name, Dataset)
-        .missing(request.root, request.features, request.splits)
-    ]
+    found = []
+    for entry in registry().entries("dataset"):
+        try:
+            dataset = registry().resolve("dataset", entry.name, Dataset) if entry.card.benchmark else None
+        except PluginError as error:  # nobody asked for this data set by name, so it costs a line and no more
+            display.say(str(error))
+            continue
+        if dataset is not None and not dataset.missing(request.root, request.features, request.splits):
+            found.append(entry.name)
     if found:
-        display.say(f"data sets present in {request.root}: {', '.join(found)}")
-        return found
+        return found, f"data sets present in {request.root}: {', '.join(found)}"
     fallback = next(entry.name for entry in registry().entries("dataset") if entry.card.embedded)
-    display.say(
-        f"no benchmark data set with features {request.features or 'res101'} in {request.root}; using the embedded "
-        f"{fallback} (--dataset names another)"
+    return [fallback], (
+        f"no benchmark data set with features {request.features or 'res101'} in {request.root}; "
+        f"using the embedded {fallback} (--dataset names another)"
     )
-    return [fallback]
 
 
 def _with_external(rows: list[Row], names: list[str], datasets: list[str], store: Store) -> list[Row]:
     """Adds a row for each `external:NAME` that has stored scores on these data sets, data set by data set."""
     from zslbench.cards import MethodCard
+    from zslbench.data.xlsa17 import find_dataset
     from zslbench.errors import near_misses
     from zslbench.plan import Row
 
@@ -128,16 +134,23 @@ def _with_external(rows: list[Row], names: list[str], datasets: list[str], store
                 f"no stored scores {name!r}{near_misses(name, known)}; `zslbench evaluate --save` stores some"
             )
     result = []
-    for dataset in datasets:
+    for dataset in dict.fromkeys(datasets):
         own = [row for row in rows if row.jobs and row.jobs[0].source == dataset]
-        label = own[0].dataset if own else dataset
+        label = own[0].dataset if own else find_dataset(dataset).card.title
         result += own
         for name in names:
             matching = [r for r in stored if r.spec.method == name and r.spec.dataset.lower() == label.lower()]
             if matching:
-                card = MethodCard(title=name, paper="scores made elsewhere", setting=matching[0].spec.setting)
-                title = own[0].dataset_title if own else matching[0].spec.dataset
-                result.append(Row(name, card, matching[0].spec.dataset, title, [], matching[-1:]))
+                latest = max(matching, key=lambda record: record.provenance.get("started", ""))
+                card = MethodCard(title=name, paper="scores made elsewhere", setting=latest.spec.setting)
+                title = own[0].dataset_title if own else latest.spec.dataset
+                result.append(Row(name, card, latest.spec.dataset, title, [], [latest]))
+    for name in names:
+        if all(row.label != name for row in result):
+            where = sorted({record.spec.dataset for record in stored if record.spec.method == name})
+            raise UsageError(
+                f"the scores {name!r} are of {', '.join(where)}, not of {', '.join(datasets)}; see --dataset"
+            )
     return result
 
 

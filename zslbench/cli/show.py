@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from zslbench.cli.options import DEFAULT_STORE, Json, Plain, StoreFolder
+from zslbench.errors import UsageError
 
 
 def show(
@@ -36,7 +37,10 @@ def show(
         return
     record = opened.lookup(run)
     if curve is not None:
-        write_curve(opened.arrays(record), curve)
+        try:
+            write_curve(opened.arrays(record), curve)
+        except OSError as error:
+            raise UsageError(f"--curve {curve}: cannot be written ({error.strerror}); name another file") from error
     if json:
         print(record.model_dump_json(indent=1))
     else:

@@ -155,7 +155,7 @@ def _grid(console: Console, head: list[str], lines: list[list[str]], plain: bool
         return
     table = Table()
     for column in head:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold", min_width=16 if column == "run" else None)
     for line in lines:
         table.add_row(*map(Text, line))
     console.print(table)

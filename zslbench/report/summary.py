@@ -9,8 +9,7 @@ import pandas as pd
 
 from zslbench.api.evaluator import Metric
 from zslbench.plan import Row
-from zslbench.plugins import registry
-from zslbench.runner import evaluator_class
+from zslbench.runner import evaluators
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,7 @@ def spreads(row: Row) -> dict[str, Spread]:
 
 def metrics() -> dict[str, Metric]:
     """Returns the metrics of all evaluators, in the order of tables."""
-    found = [metric for name in registry().names("evaluator") for metric in evaluator_class(name).metrics]
-    return {metric.name: metric for metric in found}
+    return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
 
 
 def summary(rows: list[Row]) -> list[dict[str, Any]]:

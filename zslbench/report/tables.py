@@ -54,8 +54,8 @@ def print_comparison(rows: list[Row], console: Console, *, plain: bool) -> None:
 
 
 def _protocol(rows: list[Row]) -> list[str]:
-    records = [record for row in rows for record in row.records]
-    on = "validation classes" if any(record.spec.on == "validation" for record in records) else "test images"
+    validation = any(job.spec.on == "validation" for row in rows for job in row.jobs)
+    on = "validation classes" if validation else "test images"
     seeds = max((len(row.records) for row in rows), default=0)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     return [f"per-class top-1 in percent on {on}", spread]
@@ -68,7 +68,7 @@ def _lines(rows: list[Row], columns: list[Metric]) -> list[Line]:
         cells = [_cell(spread.get(metric.name), metric, row) for metric in columns]
         best = frozenset(i for i, metric in enumerate(columns) if _is_best(metric, spread, table))
         lines.append(Line(_about(row), [*cells, _seconds(row)], best))
-        features = row.records[0].spec.features if row.records else ""
+        features = row.jobs[0].spec.features if row.jobs else ""
         if published := published_for(row.card.title, row.dataset_title, features):
             lines += _published_lines(published, spread, columns)
     return lines
@@ -76,21 +76,18 @@ def _lines(rows: list[Row], columns: list[Metric]) -> list[Line]:
 
 def _about(row: Row) -> list[str]:
     """Returns the method with whatever is not at its default, what it may use, and its input."""
-    if not row.records:
-        return [row.card.title, row.card.setting, ""]
-    record = row.records[0]
-    spec = record.spec
-    if record.external:
-        return [f"{row.card.title} (scores made elsewhere)", spec.setting, "unknown"]
-    changed = " ".join(f"{name}={value}" for name, value in spec.params.items())
-    preset = record.params_from.partition(":")[0] if record.params_from.startswith("preset") else ""
+    if not row.jobs:
+        return [f"{row.card.title} (scores made elsewhere)", row.card.setting, "unknown"]
+    job = row.jobs[0]
+    spec, changed = job.spec, " ".join(f"{name}={value}" for name, value in job.spec.params.items())
+    preset = job.params_from.partition(":")[0] if job.params_from.startswith("preset") else ""
     scale = "" if spec.scale == "none" else f", {spec.scale}"
     return [" ".join(filter(None, [row.card.title, preset or changed])), spec.setting, f"{spec.features}{scale}"]
 
 
 def _cell(spread: Spread | None, metric: Metric, row: Row) -> str:
     if spread is None:
-        return "n/a" if row.records else "failed"
+        return "n/a" if row.records else "none"
     unit = 100 if metric.percent else 1
     text = f"{spread.mean * unit:.1f}"
     return f"{text}±{spread.std * unit:.1f}" if spread.n > 1 else text

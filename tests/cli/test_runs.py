@@ -1,0 +1,224 @@
+"""`run` and `compare` on digits: what is executed, what is reused, what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+from outside import CHEAP, Answer, Inside, command, distribution
+
+from zslbench import RunRecord
+
+THREE = ("eszsl", "sae", "devise:epochs=2")
+
+
+def document(answer: Answer) -> dict[str, Any]:
+    """Returns the one JSON document of standard output."""
+    content: dict[str, Any] = json.loads(answer.out)
+    return content
+
+
+def snapshot(store: Path) -> dict[str, tuple[int, bytes]]:
+    """Returns when each record was written, and its content."""
+    return {path.parent.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.glob("runs/*/record.json")}
+
+
+def test_compare_prints_one_json_document_of_the_documented_shape_and_nothing_else(store: Path) -> None:
+    answer = command("compare", *THREE, "-d", "digits", "--seeds", "2", "--json")
+    assert answer.status == 0
+    content = document(answer)
+    assert content["failed"] == []
+    records = [RunRecord.model_validate(record) for record in content["runs"]]
+    expected = [(method, seed) for method in ("eszsl", "sae", "devise") for seed in (0, 1)]
+    assert [(record.spec.method, record.spec.seed) for record in records] == expected
+    assert {path.parent.name for path in store.glob("runs/*/record.json")} == {record.id for record in records}
+    assert [(row["method"], row["dataset"]) for row in content["summary"]] == [(name, "digits") for name in THREE]
+    for row, pair in zip(content["summary"], (records[:2], records[2:4], records[4:]), strict=True):
+        assert row["metrics"].keys() >= {"acc_uu", "acc_ut", "acc_st", "h", "ausuc"}
+        for name, spread in row["metrics"].items():
+            values = [record.metrics[name] for record in pair]
+            assert spread == {"mean": pytest.approx(mean(values)), "std": pytest.approx(stdev(values)), "n": 2}
+    for record in records:
+        assert all(0 <= record.metrics[name] <= 1 for name in ("acc_uu", "acc_ut", "acc_st", "h", "ausuc"))
+        ut, st = record.metrics["acc_ut"], record.metrics["acc_st"]
+        assert record.metrics["h"] == pytest.approx(2 * ut * st / (ut + st))
+        low, high = record.intervals["acc_uu"]
+        assert low <= record.metrics["acc_uu"] <= high
+
+
+def test_the_table_has_a_row_for_each_method_and_says_what_it_may_use(inside: Inside) -> None:
+    answer = inside("compare", *THREE, *CHEAP, "--plain")
+    assert answer.status == 0
+    heading, columns, _, *rows = answer.out.splitlines()
+    assert heading == "digits: inductive, per-class top-1 in percent on test images, one seed"
+    assert columns.split("  ")[0] == "method"
+    for title in ("U->U", "U->T", "S->T", "H", "AUSUC"):
+        assert title in columns.split()
+    assert [row.split()[0] for row in rows[:3]] == ["ESZSL", "SAE", "DeViSE"]
+    assert "DeViSE epochs=2" in rows[2]
+
+
+def test_the_same_command_again_executes_nothing(inside: Inside, store: Path) -> None:
+    first = inside("compare", *THREE, *CHEAP, "--json")
+    before = snapshot(store)
+    again = inside("compare", *THREE, *CHEAP, "--json")
+    assert len(before) == 3
+    assert snapshot(store) == before
+    assert document(again) == document(first)
+    assert again.err == "3 of 3 runs were stored already\n"
+
+
+def test_a_method_more_executes_that_method_alone(inside: Inside, store: Path) -> None:
+    inside("run", "eszsl", *CHEAP)
+    [(run, before)] = snapshot(store).items()
+    inside("compare", "eszsl", "sae", *CHEAP)
+    after = snapshot(store)
+    assert len(after) == 2
+    assert after[run] == before
+
+
+def test_existing_rerun_executes_again_and_gives_the_same_numbers(inside: Inside, store: Path) -> None:
+    first = document(inside("run", "devise", "-p", "epochs=2", *CHEAP, "--json"))
+    before = snapshot(store)
+    again = document(inside("run", "devise", "-p", "epochs=2", *CHEAP, "--json", "--existing", "rerun"))
+    [[run, (written, _)]] = before.items()
+    assert snapshot(store)[run][0] > written
+    assert again["runs"][0]["metrics"] == first["runs"][0]["metrics"]
+    assert again["runs"][0]["arrays"] == first["runs"][0]["arrays"]  # named by the hash of every decision
+
+
+def test_existing_only_cached_shows_what_is_stored_and_executes_nothing(inside: Inside, store: Path) -> None:
+    inside("run", "eszsl", *CHEAP)
+    before = snapshot(store)
+    answer = inside("compare", "eszsl", "sae", *CHEAP, "--existing", "only-cached", "--json")
+    assert answer.status == 0
+    assert snapshot(store) == before
+    assert [record["spec"]["method"] for record in document(answer)["runs"]] == ["eszsl"]
+    assert "1 of 2 runs are not stored" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seeds"), [((), [0]), (("--seed", "7"), [7]), (("--seeds", "3"), [0, 1, 2]), (("--seed", "0"), [0])]
+)
+def test_run_takes_one_seed_or_the_first_n(inside: Inside, arguments: tuple[str, ...], seeds: list[int]) -> None:
+    answer = inside("run", "eszsl", "-d", "digits", "--json", *arguments)
+    assert [record["spec"]["seed"] for record in document(answer)["runs"]] == seeds
+
+
+def test_compare_runs_three_seeds_unless_told_otherwise(inside: Inside) -> None:
+    answer = inside("compare", "eszsl", "-d", "digits", "--json")
+    assert [record["spec"]["seed"] for record in document(answer)["runs"]] == [0, 1, 2]
+
+
+def test_seeds_make_a_difference_to_a_method_that_draws(inside: Inside) -> None:
+    first, second = document(inside("run", "devise:epochs=2", "-d", "digits", "--seeds", "2", "--json"))["runs"]
+    assert first["arrays"] != second["arrays"]
+
+
+def test_parameters_come_from_preset_then_options_then_the_variant(inside: Inside) -> None:
+    """`sae@f2s` is direction f2s on l2-scaled features, by its card; -p wins over it, a variant's own value over -p."""
+    answer = inside("compare", "sae@f2s", "sae@f2s:lam=3", "sae:direction=s2f", "-p", "lam=2", *CHEAP, "--json")
+    runs = document(answer)["runs"]
+    shown = [(run["params"]["direction"], run["params"]["lam"], run["spec"]["scale"]) for run in runs]
+    assert shown[:2] == [("f2s", 2.0, "l2"), ("f2s", 3.0, "l2")]
+    assert shown[2][:2] == ("s2f", 2.0)
+    assert runs[0]["params_from"].startswith("preset f2s: ")
+    assert runs[0]["params_from"].endswith(" + given")
+    assert runs[2]["params_from"] == "given"
+
+
+def test_scale_on_the_command_line_wins_over_the_methods_own(inside: Inside) -> None:
+    runs = [
+        document(inside("run", "devise:epochs=1", *CHEAP, "--json", *more))["runs"][0]
+        for more in ((), ("--scale", "none"))
+    ]
+    assert [run["spec"]["scale"] for run in runs] == ["zscore", "none"]
+    assert runs[0]["metrics"] != runs[1]["metrics"]
+
+
+def test_on_validation_scores_classes_cut_from_trainval_only(inside: Inside) -> None:
+    [run] = document(inside("run", "eszsl", *CHEAP, "--on", "validation", "--json"))["runs"]
+    assert run["spec"]["on"] == "validation"
+    assert set(run["class_names"]) == set("0136789")  # the seen digits; 2, 4 and 5 are unseen
+    assert set(run["per_class"]["u->u"]) < set("0136789")
+    assert "h_cal" not in run["metrics"]
+    answer = inside("run", "eszsl", *CHEAP, "--on", "validation", "--plain")
+    assert "on validation classes" in answer.out.splitlines()[0]
+
+
+def test_each_fold_cuts_other_validation_classes(inside: Inside) -> None:
+    cuts = [
+        set(
+            document(inside("run", "eszsl", *CHEAP, "--on", "validation", "--fold", fold, "--json"))["runs"][0][
+                "per_class"
+            ]["u->u"]
+        )
+        for fold in range(3)
+    ]
+    assert len(set(map(frozenset, cuts))) > 1
+
+
+def test_without_data_set_digits_is_used_and_said_in_one_line(inside: Inside) -> None:
+    answer = inside("run", "eszsl", "--json")
+    assert [record["spec"]["dataset"] for record in document(answer)["runs"]] == ["digits"]
+    [line] = [line for line in answer.err.splitlines() if "no benchmark data set" in line]
+    assert "using the embedded digits" in line
+
+
+def test_a_failed_run_is_named_and_the_others_finish(inside: Inside, store: Path) -> None:
+    """One SGD step of 1e38 makes the weights so large that the next loss is infinite."""
+    answer = inside("compare", "devise:optimizer=sgd,lr=1e38,epochs=2", "eszsl", *CHEAP, "--plain")
+    assert answer.status == 1
+    last = answer.err.splitlines()[-1]
+    assert last.startswith("zslbench: 1 of 2 runs failed; the others are stored. ")
+    assert "loss 'loss' became NaN or infinite at step 2 (epoch 1 of stage 'train')" in last
+    assert "Traceback" not in answer.err
+    [eszsl] = [line for line in answer.out.splitlines() if line.startswith("ESZSL")]
+    assert "failed" not in eszsl
+    assert len(snapshot(store)) == 1
+
+
+def test_nan_names_the_player_that_failed(inside: Inside) -> None:
+    answer = inside("run", "spaen:critic_lr=1e38,optimizer=sgd,epochs=1,hidden=8", *CHEAP)
+    assert answer.status == 1
+    assert "loss 'critic/" in answer.err.splitlines()[-1]
+
+
+def test_debug_shows_the_traceback(inside: Inside) -> None:
+    answer = inside("run", "devise:optimizer=sgd,lr=1e38,epochs=2", *CHEAP, "--debug")
+    assert answer.status == 1
+    assert "Traceback (most recent call last)" in answer.err
+    assert answer.err.splitlines()[-1].startswith("zslbench: loss 'loss' became NaN")
+
+
+def test_what_a_method_prints_or_raises_spoils_neither_the_document_nor_the_line(tmp_path: Path) -> None:
+    source = """
+        from zslbench import MethodCard
+        def zslbench_register(registry):
+            registry.method("rude", "rude_classes:Rude", MethodCard(title="Rude", paper="none"))
+        """
+    classes = """
+from zslbench import Embedder, Params
+
+class Rude(Embedder[Params]):
+    def solve(self, view):
+        print("a line of print")
+        raise ValueError("first line\\nsecond line")
+"""
+    (tmp_path / "rude_classes.py").write_text(classes)
+    answer = command("run", "rude", *CHEAP, "--json", path=distribution(tmp_path, "rude", source))
+    assert answer.status == 1
+    assert document(answer)["failed"] == ["ValueError: first line (--debug shows where)"]
+    assert "a line of print" in answer.err.splitlines()
+    assert "Traceback" not in answer.err
+
+
+def test_failures_are_listed_in_the_json_document(inside: Inside) -> None:
+    answer = inside("compare", "devise:optimizer=sgd,lr=1e38,epochs=2", "eszsl", *CHEAP, "--json")
+    content = document(answer)
+    assert [record["spec"]["method"] for record in content["runs"]] == ["eszsl"]
+    [failed] = content["failed"]
+    assert "became NaN or infinite" in failed

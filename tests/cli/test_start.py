@@ -1,0 +1,58 @@
+"""What must be quick stays light: help and lists import neither torch nor pandas."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from outside import Inside, command
+
+WATCH = """
+import sys
+sys.argv = ["zslbench", *sys.argv[1:]]
+from zslbench.cli import main
+try:
+    main()
+finally:
+    heavy = {"torch", "pandas", "numpy", "scipy", "sklearn"} & set(sys.modules)
+    print("imported:", *sorted(heavy), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "plugins"]])
+def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
+    answer = subprocess.run([sys.executable, "-c", WATCH, *arguments], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0
+    assert "zslbench" in answer.stdout
+    assert answer.stderr == "imported:\n"
+
+
+def test_the_watch_above_sees_a_heavy_import() -> None:
+    answer = subprocess.run([sys.executable, "-c", WATCH, "show"], capture_output=True, text=True, check=False)
+    assert "pandas" in answer.stderr
+    assert "torch" in answer.stderr
+
+
+def test_help_names_every_command() -> None:
+    answer = command("--help")
+    assert answer.status == 0
+    for name in ("run", "compare", "evaluate", "show", "list", "data", "doctor"):
+        assert f"│ {name} " in answer.out
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("methods", ["eszsl", "sae", "devise", "ale", "spaen"]),
+        ("datasets", ["sun", "cub", "awa1", "awa2", "apy", "flo", "digits"]),
+        ("evaluators", ["zsl", "gzsl", "ausuc", "calibrated"]),
+        ("engines", ["inline", "processes", "ray"]),
+        ("plugins", ["zslbench:core", "zslbench:datasets", "zslbench:methods"]),
+    ],
+)
+def test_list_shows_what_is_built_in(inside: Inside, what: str, names: list[str]) -> None:
+    answer = inside("list", what)
+    assert answer.status == 0
+    shown = [line.split()[0] for line in answer.out.splitlines()[1:] if not line.startswith(" ")]
+    assert shown[: len(names)] == names
