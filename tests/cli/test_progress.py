@@ -43,7 +43,7 @@ def tell(listener: Listener, jobs: list[Job]) -> None:
 
 
 def test_the_time_left_is_what_the_epochs_so_far_took_scaled_to_those_to_come() -> None:
-    assert describe(HALF) == "train epoch 5/10, cls 0.25, adv 1.5, 3 s left"
+    assert describe(HALF) == "train epoch 5/10, 3 s left, cls 0.25, adv 1.5"
 
 
 def test_without_a_terminal_there_are_plain_lines(jobs: list[Job]) -> None:

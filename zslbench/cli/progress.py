@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from zslbench.engines.base import Listener
 from zslbench.errors import ZSLBenchError
@@ -90,8 +91,13 @@ class _Bars:
     """A bar over all runs, and one over the epochs of each run under way."""
 
     def __init__(self, console: Console, total: int) -> None:
-        columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[detail]}")
-        self.bar = Bar(*columns, console=console, transient=True)
+        columns = (
+            SpinnerColumn(),
+            BarColumn(16, table_column=Column(min_width=16)),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, ratio=1)),
+        )
+        self.bar = Bar(*columns, console=console, transient=True, expand=True)
         self.runs = self.bar.add_task("runs", total=total, detail=f"0/{total}")
         self.total, self.done = total, 0
         self.current: dict[str, TaskID] = {}
@@ -121,10 +127,10 @@ class _Bars:
 
 
 def describe(progress: Progress) -> str:
-    """Returns epoch, losses and the time left in this stage."""
+    """Returns epoch, the time left in this stage, and the losses, which a narrow terminal may cut."""
     losses = ", ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
     left = progress.seconds / progress.epoch * (progress.epochs - progress.epoch)
-    return f"{progress.stage} epoch {progress.epoch}/{progress.epochs}, {losses}, {left:.0f} s left"
+    return f"{progress.stage} epoch {progress.epoch}/{progress.epochs}, {left:.0f} s left, {losses}"
 
 
 def _name(job: Job) -> str:
