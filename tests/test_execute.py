@@ -332,3 +332,33 @@ def test_a_record_holds_all_parameters_defaults_included(run: Any) -> None:
     record = run(toy_data(), "pair", params={"epochs": 2})
     assert record.spec.params == {"epochs": 2}
     assert record.params == PairParams(epochs=2).model_dump(mode="json")
+
+
+class Neighbourly(Plain):
+    """Normalises over the images it is given at once, so that test images see each other."""
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        return super().scores(x - x.mean(dim=0), classes)
+
+
+def test_a_method_whose_test_images_see_each_other_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "neighbourly", Neighbourly)
+    with pytest.raises(RunError, match="depend on the other test images"):
+        run(toy_data(), "neighbourly")
+
+
+def test_a_run_computes_with_one_thread_and_restores_the_number(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    run(toy_data(), "plain")
+    assert threads == [1, 3] * 2  # the validation fit and the final one
+
+
+def test_epochs_chosen_in_a_validation_run_are_chosen_on_a_fold_inside_it(run: Any) -> None:
+    data = toy_data()
+    run(data, params={"epochs": 3, "batch_size": 16, "lr": 0.02, "patience": 1}, on="validation", evaluators={"zsl": 1})
+    outer, inner = data.split_for(0), data.split_for((0, 0))
+    assert set(inner.train) | set(inner.test_seen) | set(inner.test_unseen) == set(outer.train)
+    assert [len(view.classes) for view in VIEWS] == [len(inner.seen), len(outer.seen)]
+    assert [len(view.x) for view in VIEWS] == [len(inner.train), len(outer.train)]

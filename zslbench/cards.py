@@ -24,19 +24,23 @@ class Preset:
     """Named hyper-parameters of a method, with the source they were taken from.
 
     `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. The key `scale`
-    stands for feature scaling in both. A preset with `datasets` only exists for those data sets.
+    stands for feature scaling in both. A preset with `datasets` only exists for those data sets, one with `features`
+    for those features.
     """
 
     source: str
     params: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    features: str = ""
 
-    def resolve(self, dataset: str) -> tuple[dict[str, Any], str | None]:
+    def resolve(self, dataset: str, features: str) -> tuple[dict[str, Any], str | None]:
         """Returns the parameters for one data set, and the feature scaling if the preset names one.
 
         Raises:
-            UsageError: the preset has values for certain data sets only, and this is not one of them.
+            UsageError: the preset has values for certain data sets or features only, and not for these.
         """
+        if self.features not in ("", features):
+            raise UsageError(f"its values are for features {self.features}, not for {features}")
         if self.datasets and not self.params and dataset not in self.datasets:
             raise UsageError(f"it has no values for data set {dataset!r}, only for {', '.join(sorted(self.datasets))}")
         values = {**self.params, **self.datasets.get(dataset, {})}

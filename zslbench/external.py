@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -20,7 +20,7 @@ PREFIX = "external:"
 
 
 def evaluate_scores(
-    file: ScoreFile, data: ZSLData, name: str, setting: Setting
+    file: ScoreFile, data: ZSLData, name: str, setting: Setting | Literal["unknown"]
 ) -> tuple[RunRecord, dict[str, NDArray[Any]]]:
     """Returns a record, and the decisions to be stored beside it.
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from zslbench.cards import SCALES, MethodCard
-from zslbench.data.xlsa17 import find_dataset
+from zslbench.cards import SCALES
 from zslbench.errors import PluginError, UsageError
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
@@ -54,14 +53,31 @@ class Request:
 
 @dataclass
 class Row:
-    """One method on one data set: a run for each seed, and their records once they exist."""
+    """One method on one data set: a run for each seed, and their records once they exist.
+
+    Attributes:
+        label: the method as asked for.
+        title: its title, as printed in papers.
+        settings: preset and parameters given by hand; empty for defaults.
+        uses: what it may use in training.
+        dataset: name or folder name, as in commands.
+        dataset_title: as printed in papers.
+        jobs: its runs; none for scores made elsewhere.
+    """
 
     label: str
-    card: MethodCard
+    title: str
+    settings: str
+    uses: str
     dataset: str
     dataset_title: str
     jobs: list[Job]
     records: list[RunRecord] = field(default_factory=list)
+
+    @property
+    def has_given_parameters(self) -> bool:
+        """Whether parameters were given by hand, so that this is no longer the published method."""
+        return "=" in self.settings
 
 
 def parse_params(pairs: list[str]) -> dict[str, str]:
@@ -88,15 +104,15 @@ def plan(methods: list[str], datasets: list[str], request: Request) -> list[Row]
     if request.scale is not None and request.scale not in SCALES:
         raise UsageError(f"--scale {request.scale}: choose {', '.join(SCALES)}")
     variants = [Variant.parse(text) for text in dict.fromkeys(methods)]
-    for variant in variants:  # cheap mistakes are found before data is read
-        _configure(variant, "", request, any_dataset=True)
+    for variant in variants:  # mistyped names are found before data is read
+        _check_names(variant, request)
     return [_row(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
 
 
 def _row(variant: Variant, source: str, request: Request) -> Row:
     card = registry().entry("method", variant.method).card
     data = load_data(source, request.root, request.features, request.splits)
-    values, scale, origin = _configure(variant, data.name.lower(), request)
+    values, scale, origin = _configure(variant, request, data.name.lower(), data.features_name)
     method = method_class(variant.method)
     params = method.params_type.parse(values, f"method {variant.method!r}")
     jobs = [
@@ -123,12 +139,24 @@ def _row(variant: Variant, source: str, request: Request) -> Row:
         )
         for seed in request.seeds
     ]
-    return Row(variant.text, card, data.name, find_dataset(source).card.title, jobs)
+    name = variant.preset or request.preset
+    given = {**request.params, **variant.params}
+    settings = " ".join([f"@{name}"] * bool(name) + [f"{key}={value}" for key, value in given.items()])
+    dataset = source if source in registry().names("dataset") else data.name
+    return Row(variant.text, card.title, settings, card.setting, dataset, data.name, jobs)
 
 
-def _configure(
-    variant: Variant, dataset: str, request: Request, any_dataset: bool = False
-) -> tuple[dict[str, Any], str, str]:
+def _check_names(variant: Variant, request: Request) -> None:
+    card = registry().entry("method", variant.method).card
+    method = method_class(variant.method)
+    if name := variant.preset or request.preset:
+        card.preset(name)
+    for parameter in {**request.params, **variant.params}:
+        if parameter not in method.params_type.model_fields:
+            method.params_type.parse({parameter: ""}, f"method {variant.method!r}")
+
+
+def _configure(variant: Variant, request: Request, dataset: str, features: str) -> tuple[dict[str, Any], str, str]:
     """Returns parameter values, feature scaling, and where they come from; later ones win: preset, -p, variant."""
     card = registry().entry("method", variant.method).card
     method = method_class(variant.method)
@@ -138,7 +166,7 @@ def _configure(
     if name is not None:
         preset = card.preset(name)
         try:
-            values, scale = ({}, None) if any_dataset else preset.resolve(dataset)
+            values, scale = preset.resolve(dataset, features)
         except UsageError as error:
             raise UsageError(f"preset {name!r} of method {variant.method!r}: {error}") from None
         origin.append(f"preset {name}: {preset.source}")
@@ -148,9 +176,7 @@ def _configure(
             raise PluginError(f"preset {name!r} of method {variant.method!r} is wrong ({error})") from None
     given = {**request.params, **variant.params}
     if given:
-        origin.append("given")
-    if any_dataset:
-        method.params_type.parse(given, f"method {variant.method!r}")
+        origin.append("given " + " ".join(f"{key}={value}" for key, value in given.items()))
     return {**values, **given}, request.scale or scale or method.scale, " + ".join(origin) or "default"
 
 

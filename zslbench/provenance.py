@@ -42,7 +42,6 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")},
-        "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
     }
 

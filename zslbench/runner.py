@@ -7,7 +7,7 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.evaluator import Evaluator, Scorer
 from zslbench.data.scaling import Scaler
 from zslbench.data.xlsa17 import find_dataset
-from zslbench.errors import NotApplicable, PluginError, RunError
+from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.evaluation.curve import seen_unseen_curve
 from zslbench.evaluation.scorers import ModelScorer
@@ -121,12 +121,21 @@ def method_class(name: str) -> type[Embedder[Any]]:
 @cache
 def evaluators() -> dict[str, type[Evaluator]]:
     """Returns the evaluators of every run by name; a plugin's that cannot be loaded is warned about and left out."""
-    usable = {}
+    usable: dict[str, type[Evaluator]] = {}
+    owners: dict[str, str] = {}
     for entry in registry().entries("evaluator"):
         try:
-            usable[entry.name] = registry().resolve("evaluator", entry.name, Evaluator)
+            evaluator = registry().resolve("evaluator", entry.name, Evaluator)
         except PluginError as error:
             warnings.warn(str(error), stacklevel=2)
+            continue
+        names = [metric.name for metric in evaluator.metrics]
+        if taken := [name for name in names if name in owners]:
+            problem = f"its metric {taken[0]!r} belongs to {owners[taken[0]]!r}"
+            warnings.warn(f"evaluator {entry.name!r} is left out: {problem}", stacklevel=2)
+            continue
+        owners.update(dict.fromkeys(names, entry.name))
+        usable[entry.name] = evaluator
     return usable
 
 
@@ -146,20 +155,22 @@ def execute(
     params = method_class(spec.method).params_type.parse(spec.params, f"method {spec.method!r}")
     trial = _Trial(spec, params, data, device, checkpoints, on_epoch)
 
-    fold = spec.fold if spec.on == "validation" else None
+    fold = (spec.fold,) if spec.on == "validation" else ()
     early = isinstance(params, GradientParams) and params.patience > 0
     epochs, validation, seconds_validation = None, {}, 0.0
     unprepared: dict[str, str] = {}
-    if fold is None and (early or any(evaluator.needs_validation for evaluator in chosen.values())):
-        scorer, fitted = trial.fit(spec.fold, "validation", early_stopping=early)
+    if early or any(evaluator.needs_validation for evaluator in chosen.values()):
+        scorer, fitted = trial.fit((*fold, spec.fold), "validation", early_stopping=early)
         epochs, seconds_validation = fitted.epochs, fitted.seconds
         for name, evaluator in chosen.items():
             try:
                 evaluator.prepare(scorer)
             except NotApplicable as reason:
                 unprepared[name] = str(reason)
+            except Exception as error:
+                unprepared[name] = _broken(name, error)
         validation = evaluate({n: e for n, e in chosen.items() if not e.needs_validation}, scorer)[0]
-    scorer, fitted = trial.fit(fold, "final", epochs=epochs, early_stopping=early and fold is not None)
+    scorer, fitted = trial.fit(fold, "final", epochs=epochs)
 
     prepared = {name: evaluator for name, evaluator in chosen.items() if name not in unprepared}
     metrics, intervals, not_applicable = evaluate(prepared, scorer, REPLICATES)
@@ -202,9 +213,10 @@ class _Trial:
         self.checkpoints, self.on_epoch = checkpoints, on_epoch
 
     def fit(
-        self, fold: int | None, name: str, *, epochs: int | None = None, early_stopping: bool = False
+        self, fold: tuple[int, ...], name: str, *, epochs: int | None = None, early_stopping: bool = False
     ) -> tuple[Scorer, Fitted]:
         """Fits a fresh model on a fold's training part, or on all of trainval; returns the scores of its test part."""
+        assert self.spec.setting != "unknown"  # that is for scores made elsewhere
         view = self.data.train_view(self.spec.setting, fold)
         scale = Scaler.fit(self.spec.scale, view.x)
         view = view.with_features(scale(view.x), None if view.unlabelled is None else scale(view.unlabelled))
@@ -224,7 +236,11 @@ class _Trial:
                 checkpoint=self.checkpoints / f"{name}.safetensors" if self.checkpoints else None,
             )
             fitted = fit(embedder, view, self.spec.seed, how)
-        return ModelScorer(embedder, test, scale, self.device), fitted
+            scorer = ModelScorer(embedder, test, scale, self.device)
+            with suppress(NotApplicable):
+                scorer.check_independence()
+                _ = scorer.conventional
+        return scorer, fitted
 
 
 def _ausuc(scorer: Scorer) -> float:
@@ -242,15 +258,39 @@ def evaluate(
     draws = [draw_weights(y, REPLICATES_AT_ONCE, seed) for seed in range(replicates // REPLICATES_AT_ONCE)]
     for name, evaluator in evaluators.items():
         try:
-            metrics.update(evaluator.evaluate(scorer))
+            values = evaluator.evaluate(scorer)
+            resampled = [evaluator.resample(scorer, weights) for weights in draws]
+            _check_metrics(evaluator, values)
         except NotApplicable as reason:
             not_applicable[name] = str(reason)
             continue
-        resampled = [evaluator.resample(scorer, weights) for weights in draws]
+        except ZSLBenchError:
+            raise
+        except Exception as error:
+            not_applicable[name] = _broken(name, error)
+            continue
+        metrics.update(values)
         for metric in resampled[0] if resampled else ():
             low, high = np.percentile(np.concatenate([part[metric] for part in resampled]), [2.5, 97.5])
             intervals[metric] = (float(low), float(high))
     return metrics, intervals, not_applicable
+
+
+def _check_metrics(evaluator: Evaluator, values: Mapping[str, float]) -> None:
+    names = {metric.name for metric in evaluator.metrics}
+    if strange := sorted(set(values) - names):
+        raise ValueError(f"it returned {strange[0]!r}, which is not among its metrics")
+    if wrong := [name for name, value in values.items() if not np.isfinite(value)]:
+        raise ValueError(f"its {wrong[0]!r} is not finite")
+
+
+def _broken(name: str, error: Exception) -> str:
+    """Warns about an evaluator that fails, which costs its own metrics and nothing else; returns the reason."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    warnings.warn(
+        f"evaluator {name!r} of plugin {registry().entry('evaluator', name).plugin!r} failed ({reason})", stacklevel=2
+    )
+    return f"it failed ({reason})"
 
 
 def per_class(scorer: Scorer, not_applicable: dict[str, str]) -> dict[str, dict[str, float]]:

@@ -35,7 +35,8 @@ class RunSpec(BaseModel):
     """Hash of labels, class embeddings, splits and features."""
     features: str
     scale: Scale
-    setting: Setting
+    setting: Setting | Literal["unknown"]
+    """What the method may use; unknown only for scores made elsewhere."""
     evaluators: dict[str, int]
     """Name and version of each evaluator."""
     seed: int

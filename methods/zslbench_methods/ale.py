@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zslbench import Batch
+from zslbench import Batch, ProblemShape
 from zslbench_methods.bilinear import BilinearEmbedder, RankingParams
 
 
@@ -19,6 +19,14 @@ class ALE(BilinearEmbedder[ALEParams]):
     With r = floor((C - 1) / i) the weight is l_r = 1 + 1/2 + ... + 1/r (TPAMI 2016, Eq. 8 and 9; Weston et al., 2011).
     """
 
+    harmonic: Tensor
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates W, and the weights l_r of the ranks 1 to C - 1."""
+        super().build(shape)
+        weights = torch.cumsum(1.0 / torch.arange(1, max(2, shape.classes)), dim=0)
+        self.register_buffer("harmonic", weights, persistent=False)
+
     def loss(self, batch: Batch) -> Tensor:
         """Returns the mean over the batch; all images draw their classes at once, each in its own random order."""
         violations = self.violations(batch)
@@ -31,5 +39,4 @@ class ALE(BilinearEmbedder[ALEParams]):
         drawn = violations.gather(1, order)
         trial = (drawn > 0).float().argmax(dim=1)  # of the first violator; 0 without one, where its violation is 0 too
         rank = (classes - 1) // (trial + 1)
-        harmonic = torch.cumsum(1.0 / torch.arange(1, classes, device=device), dim=0)
-        return (harmonic[rank - 1] * drawn.gather(1, trial[:, None])[:, 0]).mean()
+        return (self.harmonic[rank - 1] * drawn.gather(1, trial[:, None])[:, 0]).mean()

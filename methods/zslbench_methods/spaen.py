@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, param
@@ -41,6 +42,12 @@ class SPAENParams(GradientParams):
     critic_lr: float = param(1e-3, "learning rate of the critic", gt=0)
     critic_sigmoid: bool = param(False, "squash the critic's output, as the released code does")
     gradient_penalty: float = param(10.0, "weight of the critic's gradient penalty", ge=0)
+
+    @model_validator(mode="after")
+    def _needs_a_reconstruction(self) -> SPAENParams:
+        if self.training == "two-stage" and self.beta > 0 and self.alpha == 0:
+            raise ValueError("two-stage training with beta > 0 needs alpha > 0, or E would imitate an untrained F")
+        return self
 
 
 class SPAEN(Embedder[SPAENParams]):

@@ -48,13 +48,25 @@ def test_published_numbers_and_the_difference_stand_below_runs_on_the_published_
     inside: Inside, data: Path
 ) -> None:
     make_xlsa17(data, "SUN", features="res101", **SHAPE)
-    answer = inside("compare", "devise:epochs=1", "-d", "sun", "--seeds", "1", "--plain")
+    answer = inside("compare", "devise", "-d", "sun", "--seeds", "1", "--plain")
     _, columns, _, measured, printed, difference, *_ = answer.out.splitlines()
     at = columns.index("U->U")
     expected = float(published("DeViSE", "SUN")["U->U"])
     assert "published, " in printed
     assert float(printed[at:].split()[0]) == expected
     assert float(difference[at:].split()[0]) == pytest.approx(float(measured[at:].split()[0]) - expected, abs=0.11)
+
+
+@pytest.mark.parametrize(
+    "changed", [["devise:epochs=1"], ["devise", "-p", "epochs=1"], ["devise", "--on", "validation"]]
+)
+def test_no_published_number_stands_beside_an_ablation_or_validation(
+    changed: list[str], inside: Inside, data: Path
+) -> None:
+    make_xlsa17(data, "SUN", features="res101", **SHAPE)
+    answer = inside("compare", *changed, "-d", "sun", "--seeds", "1", "--plain")
+    assert "DeViSE" in answer.out
+    assert "published" not in answer.out
 
 
 def test_no_published_number_stands_beside_other_features(inside: Inside, data: Path) -> None:

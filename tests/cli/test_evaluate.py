@@ -234,6 +234,9 @@ def test_saved_scores_can_be_compared_alone_but_not_on_other_data(inside: Inside
         answer = inside("compare", *methods, "-d", folder)
         assert answer.status == 2
         assert answer.error().startswith("the scores 'external:theirs' are of digits, not of ")
+    answer = inside("compare", "external:theirs", "-d", "digits", "--on", "validation")
+    assert answer.status == 2
+    assert answer.error().startswith("--on validation: scores made elsewhere are of test images")
     near = inside("compare", "external:thers", "-d", "digits")
     assert near.status == 2
     assert "did you mean 'external:theirs'?" in near.error()

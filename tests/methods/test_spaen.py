@@ -11,6 +11,7 @@ from toy import build, same, toy_view, train, weights
 
 from zslbench.api.embedder import Batch, Objective, Stage
 from zslbench.api.views import ClassSet, TrainView
+from zslbench.errors import UsageError
 from zslbench_methods.spaen import SPAEN, SPAENParams
 
 VIEW = toy_view(seed=1)
@@ -213,3 +214,9 @@ def test_classes_are_told_by_the_embedding_of_e() -> None:
         expected = [[float(s @ model.E(x[None])[0]) for s in VIEW.semantics] for x in VIEW.x[:4]]
         scores = model.scores(VIEW.x[:4], VIEW.classes)
     assert scores.tolist() == [pytest.approx(row, abs=1e-5) for row in expected]
+
+
+def test_an_adversary_without_a_reconstruction_is_refused_in_two_stages_and_allowed_jointly() -> None:
+    with pytest.raises(UsageError, match="two-stage training with beta > 0 needs alpha > 0"):
+        SPAENParams.parse({"alpha": 0, "beta": 0.1, "training": "two-stage"}, "method 'spaen'")
+    assert SPAENParams.parse({"alpha": 0, "beta": 0.1, "training": "joint"}, "method 'spaen'").beta == 0.1

@@ -360,3 +360,9 @@ def test_a_method_with_a_loss_needs_the_parameters_of_training() -> None:
 
     with pytest.raises(TypeError, match="Bare trains by gradients"):
         train(Bare, Params(), VIEW)
+
+
+def test_parameters_given_as_an_iterator_last_for_several_stages() -> None:
+    layer = torch.nn.Linear(2, 2)
+    objective = Objective("twice", lambda batch: batch.x.sum(), layer.parameters())
+    assert list(objective.parameters) == list(objective.parameters) == list(layer.parameters())

@@ -21,6 +21,7 @@ HELD_OUT = 0.2
 """Fraction of each training class's images held out to validate seen classes: the share of GBU's test_seen."""
 
 IntArray = NDArray[np.int64]
+Fold = int | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -178,13 +179,17 @@ class ZSLData:
             parts.append(self.features_fingerprint or array_fingerprint(self.features))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
-    def split_for(self, fold: int | None) -> Split:
-        """Returns the proposed split, or with a fold its validation problem, cut from trainval alone."""
-        if fold is None:
-            return self.split
-        return self.split.validation(self.labels, fold, self.validation_classes)
+    def split_for(self, fold: Fold) -> Split:
+        """Returns the proposed split, or with a fold its validation problem, cut from trainval alone.
 
-    def train_view(self, setting: Setting, fold: int | None = None) -> TrainView:
+        A tuple cuts again from what the first fold left for training: `(0, 1)` is fold 1 inside fold 0.
+        """
+        split, suggested = self.split, self.validation_classes
+        for cut in (fold,) if isinstance(fold, int) else fold or ():
+            split, suggested = split.validation(self.labels, cut, suggested), None
+        return split
+
+    def train_view(self, setting: Setting, fold: Fold = None) -> TrainView:
         """Returns copies of what a method may see, sharing no memory with the rest of the data."""
         if self.features is None:
             raise DataError(f"data set {self.name} was loaded without features, so nothing can be trained on it")
@@ -202,7 +207,7 @@ class ZSLData:
             unlabelled=unlabelled,
         )
 
-    def test_view(self, fold: int | None = None) -> TestView:
+    def test_view(self, fold: Fold = None) -> TestView:
         """Returns test images and all classes, or with a fold their counterparts cut from trainval."""
         split = self.split_for(fold)
         classes = np.concatenate([split.seen, split.unseen])

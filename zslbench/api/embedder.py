@@ -85,6 +85,9 @@ class Objective:
     steps: int = 1
     lr: float | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", list(self.parameters))  # an iterator would be used up by one stage
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -17,8 +17,9 @@ def evaluate(
     images: Annotated[Path | None, Option(help="Image numbers of a .npy, from 1, one a line or as .npy.")] = None,
     name: Annotated[str | None, Option(help="Name in tables.", show_default="the file's name")] = None,
     setting: Annotated[
-        Literal["inductive", "semantic-transductive", "transductive"], Option(help="What the method used in training.")
-    ] = "inductive",
+        Literal["inductive", "semantic-transductive", "transductive", "unknown"],
+        Option(help="What the method used in training."),
+    ] = "unknown",
     data_root: DataRoot = None,
     splits: Splits = "att_splits",
     save: Annotated[bool, Option("--save", help="Store a record that `compare external:NAME` shows.")] = False,
@@ -29,7 +30,6 @@ def evaluate(
     """Evaluate class scores made elsewhere; no features are needed."""
     from rich.console import Console
 
-    from zslbench.cards import MethodCard
     from zslbench.data.folders import data_root as root
     from zslbench.data.scorefile import read_scores
     from zslbench.data.xlsa17 import find_dataset
@@ -48,7 +48,8 @@ def evaluate(
         with opened.claim(record.id, wait=True):
             record = opened.save(record, arrays)
     if json:
-        row = Row(record.spec.method, MethodCard(record.spec.method, ""), data.name, source.card.title, [], [record])
+        method = record.spec.method
+        row = Row(method, method, "", setting, dataset, data.name, [], [record])
         print(jsonlib.dumps({"runs": [record.model_dump(mode="json")], "summary": summary([row])}, indent=1))
     else:
         print_record(record, arrays, Console(no_color=plain), plain=plain)

@@ -73,7 +73,7 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int) -> None
     if choice:
         display.say(choice)
     store = Store(options.store)
-    rows = _with_external(rows, external, datasets, store)
+    rows = _with_external(rows, external, datasets, request, store)
 
     name = options.engine or ("processes" if options.jobs > 1 else "inline")
     engine = registry().resolve("engine", name, Engine)(options.jobs)
@@ -117,15 +117,16 @@ def _present(request: Request, display: Display) -> tuple[list[str], str]:
     )
 
 
-def _with_external(rows: list[Row], names: list[str], datasets: list[str], store: Store) -> list[Row]:
+def _with_external(rows: list[Row], names: list[str], datasets: list[str], request: Request, store: Store) -> list[Row]:
     """Adds a row for each `external:NAME` that has stored scores on these data sets, data set by data set."""
-    from zslbench.cards import MethodCard
     from zslbench.data.xlsa17 import find_dataset
     from zslbench.errors import near_misses
     from zslbench.plan import Row
 
     if not names:
         return rows
+    if request.on == "validation":
+        raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
     stored = [record for record in store.records() if record.external]
     known = {record.spec.method for record in stored}
     for name in names:
@@ -136,15 +137,15 @@ def _with_external(rows: list[Row], names: list[str], datasets: list[str], store
     result = []
     for dataset in dict.fromkeys(datasets):
         own = [row for row in rows if row.jobs and row.jobs[0].source == dataset]
-        label = own[0].dataset if own else find_dataset(dataset).card.title
         result += own
+        data = find_dataset(dataset).load_labels(request.root, request.splits)
         for name in names:
-            matching = [r for r in stored if r.spec.method == name and r.spec.dataset.lower() == label.lower()]
+            matching = [r for r in stored if r.spec.method == name and r.spec.fingerprint == data.fingerprint]
             if matching:
                 latest = max(matching, key=lambda record: record.provenance.get("started", ""))
-                card = MethodCard(title=name, paper="scores made elsewhere", setting=latest.spec.setting)
-                title = own[0].dataset_title if own else latest.spec.dataset
-                result.append(Row(name, card, latest.spec.dataset, title, [], [latest]))
+                about = "(scores made elsewhere)"
+                shown = own[0].dataset if own else dataset
+                result.append(Row(name, name, about, latest.spec.setting, shown, data.name, [], [latest]))
     for name in names:
         if all(row.label != name for row in result):
             where = sorted({record.spec.dataset for record in stored if record.spec.method == name})
@@ -162,8 +163,7 @@ def _print(rows: list[Row], options: RunOptions, display: Display) -> None:
 
     if options.json:
         records = [record.model_dump(mode="json") for row in rows for record in row.records]
-        failed = [str(error) for error in display.errors]
-        print(json.dumps({"runs": records, "summary": summary(rows), "failed": failed}, indent=1))
+        print(json.dumps({"runs": records, "summary": summary(rows)}, indent=1))
     else:
         console = Console(no_color=options.plain)
         print_comparison(rows, console, plain=options.plain or not console.is_terminal)

@@ -33,7 +33,7 @@ def show(
         if json:
             print("[" + ",\n".join(record.model_dump_json(indent=1) for record in records) + "]")
         else:
-            print_runs(records, console)
+            print_runs(records, console, plain=plain or not console.is_terminal)
         return
     record = opened.lookup(run)
     if curve is not None:

@@ -20,13 +20,13 @@ from zslbench.runner import Job, Setup
 
 
 class Processes(Engine):
-    """Starts up to `workers` processes; each sees one GPU, chosen before it imports torch, and a share of the CPUs."""
+    """Starts up to `workers` processes; each sees one GPU, chosen before it imports torch."""
 
     def execute(self, jobs: list[Job], setup: Setup, listener: Listener) -> None:
         """Executes the runs; a worker that dies is one failed run."""
         slots: SimpleQueue[dict[str, str]] = SimpleQueue()
         for slot in range(self.workers):
-            slots.put(_environment(slot, self.workers, setup.device))
+            slots.put(_environment(slot, setup.device))
         lock = Lock()
 
         def work(job: Job) -> None:
@@ -36,9 +36,12 @@ class Processes(Engine):
             finally:
                 slots.put(environment)
 
-        with ThreadPoolExecutor(self.workers) as pool:
+        pool = ThreadPoolExecutor(self.workers)
+        try:
             for done in [pool.submit(work, job) for job in jobs]:
                 done.result()
+        finally:  # an interrupted grid starts no further run
+            pool.shutdown(cancel_futures=True)
 
 
 def _run(job: Job, setup: Setup, listener: Listener, lock: Lock, environment: dict[str, str]) -> None:
@@ -78,11 +81,9 @@ def _tell(message: dict[str, object], job: Job, listener: Listener) -> bool:
     return event in ("failed", "finished")
 
 
-def _environment(slot: int, workers: int, device: str) -> dict[str, str]:
+def _environment(slot: int, device: str) -> dict[str, str]:
     environment = {**os.environ}
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    environment.setdefault("OMP_NUM_THREADS", threads)
-    if device == "auto":
+    if device in ("auto", "cuda"):
         import torch
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

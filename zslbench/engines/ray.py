@@ -20,7 +20,8 @@ class Ray(Engine):
             import ray
         except ImportError as error:
             raise UsageError("--engine ray: Ray is not installed; pip install 'zslbench[ray]'") from error
-        setup = setup.model_copy(update={"store": setup.store.absolute()})
+        device = setup.device.partition(":")[0]  # a worker sees one GPU, whatever its number here
+        setup = setup.model_copy(update={"store": setup.store.absolute(), "device": device})
         started_here = not ray.is_initialized()
         if started_here:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)

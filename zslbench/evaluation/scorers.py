@@ -13,6 +13,7 @@ from torch import Tensor
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Scorer
 from zslbench.api.views import TestView
+from zslbench.errors import RunError
 
 
 class ModelScorer(Scorer):
@@ -32,6 +33,20 @@ class ModelScorer(Scorer):
         x = self.scale(self.view.x(rows)).to(self.device)
         with torch.no_grad():
             return self.embedder.scores(x, self.view.classes.select(classes).to(self.device)).float()
+
+    def check_independence(self) -> None:
+        """Scores a few test images alone.
+
+        Raises:
+            RunError: their scores depend on which other test images are scored with them.
+        """
+        together = self.generalized
+        every_class = np.arange(len(self.view.classes))
+        seen = self.view.classes.seen.cpu()
+        for row in {0, len(self.view) // 2, len(self.view) - 1}:
+            alone = float(self.scores(slice(row, row + 1), every_class)[:, seen.to(self.device)].max())
+            if not np.isclose(alone, together.best_seen[row], rtol=1e-2, atol=1e-3 * np.abs(together.best_seen).max()):
+                raise RunError("the method's scores of a test image depend on the other test images scored with it")
 
 
 class MatrixScorer(Scorer):

@@ -42,7 +42,7 @@ def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console:
         _block(console, "provenance", {k: _short(v) for k, v in record.provenance.items()}, plain)
 
 
-def print_runs(records: Iterable[RunRecord], console: Console) -> None:
+def print_runs(records: Iterable[RunRecord], console: Console, *, plain: bool) -> None:
     """Prints one line for each run."""
     lines = [
         [
@@ -56,7 +56,7 @@ def print_runs(records: Iterable[RunRecord], console: Console) -> None:
         ]
         for record in records
     ]
-    _grid(console, ["run", "method", "data set", "features", "seed", "on", "U->U", "H", "AUSUC"], lines, plain=False)
+    _grid(console, ["run", "method", "data set", "features", "seed", "on", "U->U", "H", "AUSUC"], lines, plain)
 
 
 def write_curve(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:

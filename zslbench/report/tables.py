@@ -32,7 +32,7 @@ class Line:
 
 def print_comparison(rows: list[Row], console: Console, *, plain: bool) -> None:
     """Prints one table per data set, percent with one decimal. What all rows share goes into its heading."""
-    for dataset, group in groupby(rows, key=lambda row: row.dataset):
+    for dataset, group in groupby(rows, key=lambda row: row.dataset_title):
         members = list(group)
         columns = [metric for name, metric in metrics().items() if name in SHOWN]
         head = ["method", "uses", "input"]
@@ -68,21 +68,28 @@ def _lines(rows: list[Row], columns: list[Metric]) -> list[Line]:
         cells = [_cell(spread.get(metric.name), metric, row) for metric in columns]
         best = frozenset(i for i, metric in enumerate(columns) if _is_best(metric, spread, table))
         lines.append(Line(_about(row), [*cells, _seconds(row)], best))
-        features = row.jobs[0].spec.features if row.jobs else ""
-        if published := published_for(row.card.title, row.dataset_title, features):
+        published = _published(row)
+        if published:
             lines += _published_lines(published, spread, columns)
     return lines
 
 
+def _published(row: Row) -> Published | None:
+    """Returns published numbers where they compare: the method as published, on the test images, the same features."""
+    if not row.jobs or row.has_given_parameters or row.jobs[0].spec.on != "test":
+        return None
+    return published_for(row.title, row.dataset_title, row.jobs[0].spec.features)
+
+
 def _about(row: Row) -> list[str]:
     """Returns the method with whatever is not at its default, what it may use, and its input."""
-    if not row.jobs:
-        return [f"{row.card.title} (scores made elsewhere)", row.card.setting, "unknown"]
-    job = row.jobs[0]
-    spec, changed = job.spec, " ".join(f"{name}={value}" for name, value in job.spec.params.items())
-    preset = job.params_from.partition(":")[0] if job.params_from.startswith("preset") else ""
-    scale = "" if spec.scale == "none" else f", {spec.scale}"
-    return [" ".join(filter(None, [row.card.title, preset or changed])), spec.setting, f"{spec.features}{scale}"]
+    spec = row.jobs[0].spec if row.jobs else None
+    scale = f", {spec.scale}" if spec and spec.scale != "none" else ""
+    return [
+        " ".join(filter(None, [row.title, row.settings])),
+        row.uses,
+        f"{spec.features}{scale}" if spec else "unknown",
+    ]
 
 
 def _cell(spread: Spread | None, metric: Metric, row: Row) -> str:
@@ -134,5 +141,5 @@ def _notes(rows: list[Row]) -> list[str]:
     reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
     notes += [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
     if any("h_cal" in record.metrics for row in rows for record in row.records):
-        notes.append("H cal: gamma chosen on validation classes cut from trainval. Nothing was chosen on test images.")
+        notes.append("H cal: gamma chosen on validation classes cut from trainval.")
     return notes

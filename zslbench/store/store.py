@@ -68,7 +68,8 @@ class Store:
         """Returns the record of a finished run; a damaged one is set aside with a warning, as if it had never been."""
         path = self._folder(run) / "record.json"
         try:
-            record = RunRecord.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
+            record = RunRecord.model_validate_json(content)
             if record.id != run:
                 raise ValueError("it belongs to another run")
             if record.arrays and not (path.parent / record.arrays).is_file():
@@ -76,6 +77,8 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValidationError, ValueError) as error:
+            if path.is_file() and path.read_bytes() != content:  # it was replaced while it was read
+                return self.find(run)
             self._set_aside(path, error)
             return None
         return record

@@ -38,20 +38,27 @@ def describe_device(device: torch.device) -> str:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds torch's global random state and makes its algorithms deterministic; restores both on leaving."""
+    """Seeds torch's global random state, makes its algorithms deterministic, and computes with one thread on a CPU.
+
+    Sums that are split over threads differ in their last digits, which training amplifies; with one thread a run is
+    the same however many are executed at a time. All is restored on leaving.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     devices = [device.index or 0] if device.type == "cuda" else []
     before, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
+    threads = torch.get_num_threads()
     with torch.random.fork_rng(devices):
+        torch.set_num_threads(1)
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warn_only)
+            torch.set_num_threads(threads)
 
 
 def autocast(device: torch.device, precision: Literal["32", "bf16"]) -> AbstractContextManager[object]:

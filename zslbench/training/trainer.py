@@ -133,8 +133,7 @@ class _Trainer:
         saved = load_checkpoint(self.how.checkpoint) if self.how.checkpoint else None
         if saved and saved.get("device") != self.how.device.type:  # random states of another kind of device do not fit
             saved = None
-        if saved is None:
-            self.embedder.solve(self.view)
+        self.embedder.solve(self.view)  # again after an interruption: what it registers is part of the model
         stages = self.embedder.stages()
         first_stage, first_epoch = (saved["stage"], saved["epoch"]) if saved else (0, 0)
         if saved and first_stage == len(stages):
@@ -146,7 +145,7 @@ class _Trainer:
             self.embedder.load_state_dict(self.best_state)
         if stages:
             self.fitted.epochs = self.best_epoch or self.how.epochs or stages[-1].epochs
-        self._save_if_due(len(stages), 0, [])
+            self._save_if_due(len(stages), 0, [])
         self.fitted.seconds = self._seconds()
         self.embedder.eval()
         return self.fitted
@@ -224,7 +223,12 @@ class _Trainer:
         self.saved = time.monotonic()
 
     def _restore(self, saved: dict[str, Any], players: list[_Player]) -> None:
-        self.embedder.load_state_dict(saved["embedder"])
+        try:
+            self.embedder.load_state_dict(saved["embedder"])
+        except RuntimeError as error:
+            raise RunError(
+                "its checkpoint does not fit the method as it is now; --existing rerun starts afresh"
+            ) from error
         for player, state in zip(players, saved["players"], strict=True):
             player.restore(state)
         self.generator.set_state(saved["generator"])
@@ -246,7 +250,9 @@ def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams)
 def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:
     if params.schedule == "plateau":
         patience = params.plateau_patience
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=patience)
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.1, patience=patience, threshold=0.0, threshold_mode="abs"
+        )
     if params.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     return None

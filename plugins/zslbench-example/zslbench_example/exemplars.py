@@ -34,4 +34,4 @@ class Exemplars(Embedder[ExemplarParams]):
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns minus the squared distance to each class's exemplar, `(B, C)`."""
         exemplars = classes.semantics @ self.W
-        return -(x[:, None] - exemplars).square().sum(dim=2)
+        return -torch.cdist(x, exemplars).square()
