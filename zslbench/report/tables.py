@@ -140,6 +140,9 @@ def _notes(rows: list[Row]) -> list[str]:
     notes = []
     reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
     notes += [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
-    if any("h_cal" in record.metrics for row in rows for record in row.records):
+    records = [record for row in rows for record in row.records]
+    if any("h_cal" in record.metrics for record in records):
         notes.append("H cal: gamma chosen on validation classes cut from trainval.")
+    if any(record.external for record in records):
+        notes.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")
     return notes
