@@ -82,3 +82,19 @@ def distribution(folder: Path, name: str, source: str, points: str = "plugin = {
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[zslbench]\n{points.format(module=module)}\n")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store that commands use where they name none; their data root is empty."""
+    folder = tmp_path / "store"
+    monkeypatch.setenv("ZSLBENCH_STORE", str(folder))
+    monkeypatch.setenv("ZSLBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return folder
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """Runs commands in the test's own process."""
+    return Inside(monkeypatch, capsys)

@@ -58,7 +58,7 @@ class Job(BaseModel):
 
 
 class Setup(BaseModel):
-    """How runs are executed; nothing here changes their numbers."""
+    """How runs are executed; nothing here is part of their identity."""
 
     model_config = ConfigDict(frozen=True)
 

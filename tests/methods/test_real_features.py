@@ -1,0 +1,42 @@
+"""Levels that the trained methods reach on real features, with defaults that were chosen on validation classes.
+
+The bars are those that a separate minibatch implementation set for DeViSE and ALE, and chance for the birds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zslbench.plan import Request, plan
+from zslbench.record import RunRecord
+from zslbench.runner import execute
+
+
+def run(method: str, dataset: str, features: str, root: Path) -> RunRecord:
+    [row] = plan([method], [dataset], Request(root=root, features=features))
+    return execute(row.jobs[0], "cpu", None, lambda progress: None)[0]
+
+
+@pytest.mark.parametrize("method", ["devise", "ale"])
+def test_ranking_methods_reach_the_known_level_on_awa1(method: str, real_data: Path) -> None:
+    metrics = run(method, "awa1", "bow512", real_data).metrics
+    assert metrics["acc_uu"] >= 0.33
+    assert metrics["ausuc"] >= 0.095
+
+
+@pytest.mark.slow
+def test_spaen_lifts_the_curve_over_its_classification_only_ablation_on_awa1(real_data: Path) -> None:
+    full = run("spaen", "awa1", "bow512", real_data).metrics
+    ablation = run("spaen:alpha=0,beta=0", "awa1", "bow512", real_data).metrics
+    assert full["ausuc"] >= 0.097
+    assert full["ausuc"] > ablation["ausuc"]
+    assert full["h_cal"] > ablation["h_cal"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["eszsl@lite0", "sae", "devise", "ale", "spaen@lite0"])
+def test_values_chosen_on_validation_recognise_half_of_the_unseen_birds(method: str, real_data: Path) -> None:
+    chance = 0.1
+    assert run(method, str(real_data / "CUB50"), "lite0", real_data).metrics["acc_uu"] >= 5 * chance
