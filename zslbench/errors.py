@@ -34,6 +34,11 @@ class NotApplicable(ZSLBenchError):
     """A method cannot answer this question, by its nature (a novelty gate has no U->U, say)."""
 
 
+def one_line(error: BaseException) -> str:
+    """Returns what a person is told of an error: our own message, or the type and first line of any other."""
+    return str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def near_misses(name: str, known: Iterable[str]) -> str:
     """Returns `; did you mean 'x'?`, or the known names where none is near."""
     known = sorted(known)

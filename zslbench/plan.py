@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,16 @@ class Variant:
         head, _, tail = text.partition(":")
         method, _, preset = head.partition("@")
         return cls(text, method, preset or None, parse_params(tail.split(",") if tail else []))
+
+    def over(self, request: Request) -> Variant:
+        """Returns the variant with the request's preset and parameters where it has none of its own."""
+        params = {**request.params, **self.params}
+        return replace(self, preset=self.preset or request.preset, params=params)
+
+    @property
+    def given(self) -> str:
+        """The parameters given by hand, as `key=value`."""
+        return " ".join(f"{key}={value}" for key, value in self.params.items())
 
 
 @dataclass(frozen=True)
@@ -103,9 +113,9 @@ def plan(methods: list[str], datasets: list[str], request: Request) -> list[Row]
     """
     if request.scale is not None and request.scale not in SCALES:
         raise UsageError(f"--scale {request.scale}: choose {', '.join(SCALES)}")
-    variants = [Variant.parse(text) for text in dict.fromkeys(methods)]
+    variants = [Variant.parse(text).over(request) for text in dict.fromkeys(methods)]
     for variant in variants:  # mistyped names are found before data is read
-        _check_names(variant, request)
+        _check_names(variant)
     return [_row(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
 
 
@@ -139,19 +149,17 @@ def _row(variant: Variant, source: str, request: Request) -> Row:
         )
         for seed in request.seeds
     ]
-    name = variant.preset or request.preset
-    given = {**request.params, **variant.params}
-    settings = " ".join([f"@{name}"] * bool(name) + [f"{key}={value}" for key, value in given.items()])
+    settings = f"@{variant.preset} {variant.given}".strip() if variant.preset else variant.given
     dataset = source if source in registry().names("dataset") else data.name
     return Row(variant.text, card.title, settings, card.setting, dataset, data.name, jobs)
 
 
-def _check_names(variant: Variant, request: Request) -> None:
+def _check_names(variant: Variant) -> None:
     card = registry().entry("method", variant.method).card
     method = method_class(variant.method)
-    if name := variant.preset or request.preset:
-        card.preset(name)
-    for parameter in {**request.params, **variant.params}:
+    if variant.preset:
+        card.preset(variant.preset)
+    for parameter in variant.params:
         if parameter not in method.params_type.model_fields:
             method.params_type.parse({parameter: ""}, f"method {variant.method!r}")
 
@@ -160,24 +168,22 @@ def _configure(variant: Variant, request: Request, dataset: str, features: str) 
     """Returns parameter values, feature scaling, and where they come from; later ones win: preset, -p, variant."""
     card = registry().entry("method", variant.method).card
     method = method_class(variant.method)
-    name = variant.preset or request.preset
     values: dict[str, Any] = {}
     scale, origin = None, []
-    if name is not None:
-        preset = card.preset(name)
+    if variant.preset:
+        preset = card.preset(variant.preset)
         try:
             values, scale = preset.resolve(dataset, features)
         except UsageError as error:
-            raise UsageError(f"preset {name!r} of method {variant.method!r}: {error}") from None
-        origin.append(f"preset {name}: {preset.source}")
+            raise UsageError(f"preset {variant.preset!r} of method {variant.method!r}: {error}") from None
+        origin.append(f"preset {variant.preset}: {preset.source}")
         try:
             method.params_type.parse(values, "")
         except UsageError as error:
-            raise PluginError(f"preset {name!r} of method {variant.method!r} is wrong ({error})") from None
-    given = {**request.params, **variant.params}
-    if given:
-        origin.append("given " + " ".join(f"{key}={value}" for key, value in given.items()))
-    return {**values, **given}, request.scale or scale or method.scale, " + ".join(origin) or "default"
+            raise PluginError(f"preset {variant.preset!r} of method {variant.method!r} is wrong ({error})") from None
+    if variant.params:
+        origin.append(f"given {variant.given}")
+    return {**values, **variant.params}, request.scale or scale or method.scale, " + ".join(origin) or "default"
 
 
 def _evaluators(on: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.cards import DatasetCard, EngineCard, EvaluatorCard, MethodCard
-from zslbench.errors import PluginError, UsageError, near_misses
+from zslbench.errors import PluginError, UsageError, near_misses, one_line
 
 Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard
 
@@ -115,10 +115,9 @@ class Registry:
         try:
             target = getattr(import_module(module), attribute)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise PluginError(
-                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r} cannot be loaded from {entry.target} ({reason}); "
-                "update or uninstall that plugin"
+                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r} cannot be loaded "
+                f"from {entry.target} ({one_line(error)}); update or uninstall that plugin"
             ) from error
         good = issubclass(target, base) if isinstance(target, type) else isinstance(target, base)
         if not good:

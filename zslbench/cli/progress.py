@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 
 from zslbench.engines.base import Listener
-from zslbench.errors import ZSLBenchError
+from zslbench.errors import ZSLBenchError, one_line
 from zslbench.record import Progress, RunRecord
 from zslbench.runner import Job
 
@@ -48,9 +48,7 @@ class Display:
             view.ended(_name(job), _result(record) if job.spec.id in begun else "")
 
         def failed(job: Job, error: Exception) -> None:
-            text = (
-                str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
-            )
+            text = one_line(error)
             self.errors.append(error if isinstance(error, ZSLBenchError) else _wrapped(text, error))
             view.ended(_name(job), f"failed: {text}")
 

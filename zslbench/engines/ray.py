@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from zslbench.engines.base import Engine, Listener
-from zslbench.errors import RunError, UsageError, ZSLBenchError
+from zslbench.errors import RunError, UsageError, ZSLBenchError, one_line
 from zslbench.record import RunRecord
 from zslbench.runner import Job, Setup, Watcher, fulfil
 
@@ -48,7 +48,7 @@ class Ray(Engine):
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
                 known = isinstance(cause, ZSLBenchError)
-                listener.failed(job, cause if known else RunError(f"{type(cause).__name__}: {cause}".splitlines()[0]))
+                listener.failed(job, cause if known else RunError(one_line(cause)))
             except ray.exceptions.RayError as error:
                 listener.failed(
                     job, RunError(f"its worker died ({str(error).splitlines()[0]}); issue the command again")

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from zslbench.errors import ZSLBenchError
+from zslbench.errors import one_line
 from zslbench.runner import Job, Setup, Watcher, fulfil
 
 
@@ -42,9 +42,7 @@ def main() -> None:
     try:
         record = fulfil(order.job, order.setup, watcher, wait=True)
     except Exception as error:
-        known = isinstance(error, ZSLBenchError)
-        text = str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]
-        send("failed", text=text, traceback=traceback.format_exc())
+        send("failed", text=one_line(error), traceback=traceback.format_exc())
     else:
         send("finished", record=record.model_dump(mode="json") if record else None)
 
