@@ -11,7 +11,7 @@ import zslbench_methods
 from zslbench.cards import SCALES, MethodCard, Preset, Setting
 from zslbench.errors import PluginError, UsageError
 from zslbench.plugins import registry
-from zslbench.runner import method_class
+from zslbench.trial import method_class
 
 METHODS = registry().names("method")
 PRESETS = [(name, preset) for name in METHODS for preset in registry().entry("method", name).card.presets]

@@ -15,7 +15,7 @@ from players import Pair, PairParams, Plain
 from torch import Tensor
 from toy import toy_data
 
-from zslbench import runner
+from zslbench import runner, trial
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
@@ -70,7 +70,8 @@ METHODS = {"watched": Watched, "plain": Plain, "pair": Pair, "gated": Gated}
 
 @pytest.fixture(autouse=True)
 def _test_methods(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(runner, "method_class", METHODS.__getitem__)
+    for module in (runner, trial):
+        monkeypatch.setattr(module, "method_class", METHODS.__getitem__)
     monkeypatch.setattr(runner, "provenance", lambda *arguments: {})
     known = runner.evaluators()
     monkeypatch.setattr(runner, "evaluators", lambda: {**known, "choosing": Choosing})
@@ -221,13 +222,13 @@ def test_a_run_that_needs_no_choice_fits_once(run: Any) -> None:
 
 def test_gamma_is_the_best_one_on_the_validation_classes(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scorers: list[Scorer] = []
-    original = runner.ModelScorer
+    original = trial.ModelScorer
 
     def remember(*arguments: Any) -> Scorer:
         scorers.append(original(*arguments))
         return scorers[-1]
 
-    monkeypatch.setattr(runner, "ModelScorer", remember)
+    monkeypatch.setattr(trial, "ModelScorer", remember)
     data = toy_data()
     record = run(data)
     validation, test = scorers
@@ -268,7 +269,7 @@ def test_the_same_spec_gives_the_same_record_interrupted_or_not(
     assert numbers(run(toy_data(), method, params=params)) == whole
     assert numbers(run(toy_data(), method, params=params, seed=1))["metrics"] != whole["metrics"]
 
-    monkeypatch.setattr(runner, "Fit", partial(Fit, checkpoint_seconds=0))
+    monkeypatch.setattr(trial, "Fit", partial(Fit, checkpoint_seconds=0))
     record, kills = None, 0
     while record is None:
         left = iter(range(1))

@@ -10,7 +10,7 @@ from zslbench.api.embedder import GradientParams
 from zslbench.errors import UsageError
 from zslbench.params import Params, Space, param
 from zslbench.plugins import registry
-from zslbench.runner import method_class
+from zslbench.trial import method_class
 
 METHODS = registry().names("method")
 

@@ -57,6 +57,8 @@ class MethodCard:
     summary: str = ""
     url: str = ""
     setting: Setting = "inductive"
+    needs_attributes: bool = False
+    """Whether class embeddings must be attributes: it is refused where they are word vectors or sentences."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,6 +117,8 @@ class DatasetCard:
     benchmark: bool = True
     """Whether a command without --dataset runs on it when it is present."""
     default_features: str = "res101"
+    attributes: bool = True
+    """Whether the class embeddings are strengths of attributes, not vectors of words or sentences."""
     embedded: bool = False
     """Whether it needs no files; the first such data set is used where no benchmark is present."""
 

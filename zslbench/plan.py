@@ -10,8 +10,9 @@ from zslbench.cards import SCALES
 from zslbench.errors import PluginError, UsageError
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
-from zslbench.runner import Job, evaluators, load_data, method_class
+from zslbench.runner import Job, evaluators, load_data
 from zslbench.spec import RunSpec
+from zslbench.trial import method_class
 
 
 @dataclass(frozen=True)

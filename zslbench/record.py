@@ -35,6 +35,8 @@ class Training(BaseModel):
     epochs: int | None = None
     losses: list[dict[str, float]] = Field(default_factory=list)
     """Mean of each loss, one entry an epoch."""
+    watched: list[dict[str, float]] = Field(default_factory=list)
+    """Metrics on validation classes after each epoch of the last stage; only where a run is scored on them."""
 
 
 PROTOCOL = {

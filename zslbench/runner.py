@@ -16,26 +16,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from zslbench.api.dataset import ZSLData
-from zslbench.api.embedder import Embedder, GradientParams
+from zslbench.api.embedder import GradientParams
 from zslbench.api.evaluator import Evaluator, Scorer
-from zslbench.data.scaling import Scaler
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
-from zslbench.evaluation.curve import seen_unseen_curve
-from zslbench.evaluation.scorers import ModelScorer
 from zslbench.plugins import plugins, registry
 from zslbench.provenance import peak_memory, provenance
 from zslbench.record import Progress, RunRecord, Training
 from zslbench.spec import RunSpec
 from zslbench.store import Store
-from zslbench.training.device import choose_device, seeded
-from zslbench.training.trainer import Fit, Fitted, fit
+from zslbench.training.device import choose_device
+from zslbench.trial import Trial, method_class
 
 REPLICATES = 500
 """Bootstrap replicates behind each interval."""
@@ -112,12 +108,6 @@ def load_data(source: str, root: Path, features: str | None, splits: str) -> ZSL
     return find_dataset(source).load(root, features, splits)
 
 
-def method_class(name: str) -> type[Embedder[Any]]:
-    """Returns the class of a registered method."""
-    method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
-    return method
-
-
 @cache
 def evaluators() -> dict[str, type[Evaluator]]:
     """Returns the evaluators of every run by name; a plugin's that cannot be loaded is warned about and left out."""
@@ -153,14 +143,14 @@ def execute(
         raise RunError(f"evaluator {absent[0]!r} is not installed here; the run was planned with it")
     chosen = {name: known[name]() for name in spec.evaluators}
     params = method_class(spec.method).params_type.parse(spec.params, f"method {spec.method!r}")
-    trial = _Trial(spec, params, data, device, checkpoints, on_epoch)
+    trial = Trial(spec, params, data, device, checkpoints, on_epoch)
 
     fold = (spec.fold,) if spec.on == "validation" else ()
     early = isinstance(params, GradientParams) and params.patience > 0
     epochs, validation, seconds_validation = None, {}, 0.0
     unprepared: dict[str, str] = {}
     if early or any(evaluator.needs_validation for evaluator in chosen.values()):
-        scorer, fitted = trial.fit((*fold, spec.fold), "validation", early_stopping=early)
+        scorer, fitted = trial.fit((*fold, spec.fold), "validation", stop_on="ausuc" if early else "")
         epochs, seconds_validation = fitted.epochs, fitted.seconds
         for name, evaluator in chosen.items():
             try:
@@ -170,7 +160,7 @@ def execute(
             except Exception as error:
                 unprepared[name] = _broken(name, error)
         validation = evaluate({n: e for n, e in chosen.items() if not e.needs_validation}, scorer)[0]
-    scorer, fitted = trial.fit(fold, "final", epochs=epochs)
+    scorer, fitted = trial.fit(fold, "final", epochs=epochs, watch=spec.on == "validation")
 
     prepared = {name: evaluator for name, evaluator in chosen.items() if name not in unprepared}
     metrics, intervals, not_applicable = evaluate(prepared, scorer, REPLICATES)
@@ -191,60 +181,11 @@ def execute(
             seconds_validation=seconds_validation,
             epochs=fitted.epochs,
             losses=fitted.losses,
+            watched=fitted.watched,
         ),
         provenance=provenance(spec, device, started) | {"splits": job.splits, "peak_memory_mb": peak_memory(device)},
     )
     return record, decision_arrays(scorer)
-
-
-class _Trial:
-    """One method with one set of parameters on one data set, to be fitted once or twice."""
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        params: Any,
-        data: ZSLData,
-        device: torch.device,
-        checkpoints: Path | None,
-        on_epoch: Callable[[Progress], None],
-    ) -> None:
-        self.spec, self.params, self.data, self.device = spec, params, data, device
-        self.checkpoints, self.on_epoch = checkpoints, on_epoch
-
-    def fit(
-        self, fold: tuple[int, ...], name: str, *, epochs: int | None = None, early_stopping: bool = False
-    ) -> tuple[Scorer, Fitted]:
-        """Fits a fresh model on a fold's training part, or on all of trainval; returns the scores of its test part."""
-        assert self.spec.setting != "unknown"  # that is for scores made elsewhere
-        view = self.data.train_view(self.spec.setting, fold)
-        scale = Scaler.fit(self.spec.scale, view.x)
-        view = view.with_features(scale(view.x), None if view.unlabelled is None else scale(view.unlabelled))
-        test = self.data.test_view(fold)
-        with seeded(self.spec.seed, self.device):
-            embedder = method_class(self.spec.method)(self.params)
-            embedder.build(view.shape)
-            embedder.to(self.device)
-            how = Fit(
-                device=self.device,
-                precision=self.spec.precision,
-                epochs=epochs,
-                validate=(lambda model: _ausuc(ModelScorer(model, test, scale, self.device)))
-                if early_stopping
-                else None,
-                on_epoch=self.on_epoch,
-                checkpoint=self.checkpoints / f"{name}.safetensors" if self.checkpoints else None,
-            )
-            fitted = fit(embedder, view, self.spec.seed, how)
-            scorer = ModelScorer(embedder, test, scale, self.device)
-            with suppress(NotApplicable):
-                scorer.check_independence()
-                _ = scorer.conventional
-        return scorer, fitted
-
-
-def _ausuc(scorer: Scorer) -> float:
-    return float(seen_unseen_curve(scorer.generalized).area[0])
 
 
 def evaluate(

@@ -56,6 +56,7 @@ CARDS = {
         homepage="https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
         summary="102 flowers, 1024-d embeddings of sentences (Reed et al., CVPR 2016)",
         sizes=DatasetSizes(8189, 82, 20, 1024, 5631, 1403, 1155),
+        attributes=False,
     ),
 }
 

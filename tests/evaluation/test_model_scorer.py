@@ -10,7 +10,7 @@ from toy import CPU, briefly, build, toy_data, train
 from zslbench.data.scaling import Scaler
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.plugins import registry
-from zslbench.runner import method_class
+from zslbench.trial import method_class
 
 METHODS = registry().names("method")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zslbench import RunSpec
 from zslbench.plan import Request, plan
-from zslbench.runner import method_class
+from zslbench.trial import method_class
 
 BASE: dict[str, Any] = {
     "method": "devise",

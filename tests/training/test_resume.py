@@ -49,9 +49,9 @@ class Killer:
             raise Killed
 
 
-def closeness(model: Embedder[Any]) -> float:
+def closeness(model: Embedder[Any]) -> dict[str, float]:
     """A deterministic score on the training images, to stop on; it falls again where training overshoots."""
-    return -float((model.embed(VIEW.x) - VIEW.semantics[VIEW.y]).square().mean())
+    return {"closeness": -float((model.embed(VIEW.x) - VIEW.semantics[VIEW.y]).square().mean())}
 
 
 def agree(a: tuple[Embedder[Any], Fitted], b: tuple[Embedder[Any], Fitted]) -> bool:
@@ -118,7 +118,7 @@ def test_killed_in_every_epoch_it_still_arrives(tmp_path: Path) -> None:
 
 def test_early_stopping_remembers_its_best_epoch(tmp_path: Path) -> None:
     params = GradientParams(epochs=60, batch_size=16, lr=0.1, patience=3)
-    whole = train(Plain, params, VIEW, validate=closeness)
+    whole = train(Plain, params, VIEW, watch=closeness, stop_on="closeness")
     total = len(whole[1].losses)
     assert 0 < whole[1].epochs < total < 60  # it stopped, and went back
     for done in range(total):
@@ -130,12 +130,13 @@ def test_early_stopping_remembers_its_best_epoch(tmp_path: Path) -> None:
                 VIEW,
                 checkpoint=path,
                 checkpoint_seconds=0,
-                validate=closeness,
+                watch=closeness,
+                stop_on="closeness",
                 on_epoch=Killer(done),
             )
-        again = train(Plain, params, VIEW, checkpoint=path, checkpoint_seconds=0, validate=closeness)
+        again = train(Plain, params, VIEW, checkpoint=path, checkpoint_seconds=0, watch=closeness, stop_on="closeness")
         assert agree(again, whole), f"killed in epoch {done + 1}"
-    assert agree(train(Plain, params, VIEW, checkpoint=path, validate=closeness), whole)
+    assert agree(train(Plain, params, VIEW, checkpoint=path, watch=closeness, stop_on="closeness"), whole)
 
 
 def test_writing_checkpoints_changes_nothing(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_an_objective_may_have_a_rate_of_its_own() -> None:
 
 def scripted(scores: list[float]) -> Any:
     remaining = iter(scores)
-    return lambda model: next(remaining)
+    return lambda model: {"score": next(remaining)}
 
 
 def test_early_stopping_keeps_the_best_epoch_and_stops_after_its_patience() -> None:
@@ -253,7 +253,8 @@ def test_early_stopping_keeps_the_best_epoch_and_stops_after_its_patience() -> N
     plain = build(Plain, short(GradientParams, epochs=50, patience=2), VIEW)
     fitted = fit_built(
         plain,
-        validate=scripted([0.1, 0.3, 0.2, 0.3]),  # an equal score is no better
+        watch=scripted([0.1, 0.3, 0.2, 0.3]),  # an equal score is no better
+        stop_on="score",
         on_epoch=lambda progress: states.append(weights(plain)),
     )
     assert len(states) == len(fitted.losses) == 4
@@ -263,18 +264,20 @@ def test_early_stopping_keeps_the_best_epoch_and_stops_after_its_patience() -> N
 
 
 def test_early_stopping_ends_with_the_epochs_where_it_goes_on_improving() -> None:
-    fitted = train(Plain, short(GradientParams, epochs=3, patience=1), VIEW, validate=scripted([0.1, 0.2, 0.3]))[1]
+    fitted = train(
+        Plain, short(GradientParams, epochs=3, patience=1), VIEW, watch=scripted([0.1, 0.2, 0.3]), stop_on="score"
+    )[1]
     assert fitted.epochs == len(fitted.losses) == 3
 
 
 def test_validation_meets_the_model_as_it_will_be_tested() -> None:
     modes = []
 
-    def validate(model: Embedder[Any]) -> float:
+    def watch(model: Embedder[Any]) -> dict[str, float]:
         modes.append((model.training, torch.is_grad_enabled()))
-        return float(len(modes))
+        return {"score": float(len(modes))}
 
-    plain, fitted = train(Plain, short(GradientParams, patience=5), VIEW, validate=validate)
+    plain, fitted = train(Plain, short(GradientParams, patience=5), VIEW, watch=watch, stop_on="score")
     without, fitted_without = train(Plain, short(GradientParams), VIEW)
     assert modes == [(False, False)] * 2
     assert same(weights(plain), weights(without))  # looking changes nothing, and dropout comes back after it

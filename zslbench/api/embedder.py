@@ -146,15 +146,46 @@ class Embedder(nn.Module, Generic[P]):
 
     def stages(self) -> list[Stage]:
         """Returns the phases of training; by default one, of `params.epochs` epochs. Empty for a closed form."""
-        if _defines(self, "solve") and not _defines(self, "loss") and not _defines(self, "objectives"):
+        if _is_closed_form(self):
             return []
         if not isinstance(self.params, GradientParams):
             raise TypeError(f"{type(self).__name__} trains by gradients, so its parameters must extend GradientParams")
         return [Stage("train", self.objectives(), self.params.epochs)]
 
+    def epoch_ended(self, view: TrainView, epoch: int) -> None:
+        """Called after each epoch of a stage, counted from 1: for what changes between epochs, such as pruning.
+
+        What it changes must be parameters or persistent buffers of unchanged shape, so that checkpoints hold it.
+        """
+
+    def finish(self, view: TrainView) -> None:
+        """Called when training is over, and before scores in between: for what needs a trained model, such as a gate.
+
+        It may be called more than once, uses no randomness, and what it computes is not part of checkpoints.
+        """
+
     def solve(self, view: TrainView) -> None:
         """Computes parameters in closed form; called before the stages, if there are any."""
+        if _defines(self, "factorize"):
+            self.assemble(self.factorize(view))
+
+    def factorize(self, view: TrainView) -> Any:
+        """Returns the part of a closed form that no hyper-parameter changes, eigendecompositions for instance.
+
+        A method that splits `solve` into `factorize` and `assemble` is tuned over a whole grid for little more than the
+        price of one fit.
+        """
+        raise NotImplementedError
+
+    def assemble(self, factors: Any) -> None:
+        """Computes parameters from what `factorize` returned."""
+        raise NotImplementedError
 
 
 def _defines(embedder: Embedder[Any], method: str) -> bool:
     return getattr(type(embedder), method) is not getattr(Embedder, method)
+
+
+def _is_closed_form(embedder: Embedder[Any]) -> bool:
+    solves = _defines(embedder, "solve") or _defines(embedder, "factorize")
+    return solves and not _defines(embedder, "loss") and not _defines(embedder, "objectives")

@@ -36,7 +36,8 @@ class Fit:
         device: where to train.
         precision: `32` or `bf16`.
         epochs: epochs of the last stage, if another number than the method's was chosen on validation.
-        validate: scores the model on validation classes; given, it decides when to stop.
+        watch: measures the model on validation classes after each epoch of the last stage.
+        stop_on: the watched metric that decides when to stop; empty to train all epochs.
         on_epoch: called after each epoch.
         checkpoint: file to save to and go on from; None for neither.
     """
@@ -44,7 +45,8 @@ class Fit:
     device: torch.device
     precision: Literal["32", "bf16"] = "32"
     epochs: int | None = None
-    validate: Callable[[Embedder[Any]], float] | None = None
+    watch: Callable[[Embedder[Any]], dict[str, float]] | None = None
+    stop_on: str = ""
     on_epoch: Callable[[Progress], None] = lambda progress: None
     checkpoint: Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
@@ -56,13 +58,15 @@ class Fitted:
 
     Attributes:
         seconds: training time, that before an interruption included.
-        epochs: epochs of the last stage; with validation, the best one.
+        epochs: epochs of the last stage; where a metric decided, the best one.
         losses: mean of each loss in each epoch, all stages.
+        watched: what `watch` returned after each epoch of the last stage.
     """
 
     seconds: float = 0.0
     epochs: int | None = None
     losses: list[dict[str, float]] = field(default_factory=list)
+    watched: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit(embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> Fitted:
@@ -146,8 +150,10 @@ class _Trainer:
         if stages:
             self.fitted.epochs = self.best_epoch or self.how.epochs or stages[-1].epochs
             self._save_if_due(len(stages), 0, [])
-        self.fitted.seconds = self._seconds()
         self.embedder.eval()
+        with torch.no_grad():
+            self.embedder.finish(self.view)
+        self.fitted.seconds = self._seconds()
         return self.fitted
 
     def _run_stage(self, stages: list[Stage], index: int, first_epoch: int, saved: dict[str, Any] | None) -> None:
@@ -160,9 +166,11 @@ class _Trainer:
             losses = self._run_epoch(stage, players, epoch)
             for player in players:
                 player.end_epoch(losses)
+            with torch.no_grad():
+                self.embedder.epoch_ended(self.view, epoch + 1)
             self.fitted.losses.append(losses)
             self.how.on_epoch(Progress(stage.name, epoch + 1, epochs, losses, self._seconds()))
-            if is_last and self.how.validate and self._should_stop(epoch + 1):
+            if is_last and self.how.watch and self._should_stop(self.how.watch, epoch + 1):
                 break
             self._save_if_due(index, epoch + 1, players)
 
@@ -191,11 +199,14 @@ class _Trainer:
                 yield Batch(self.view.x[rows], self.view.y[rows], self.view.classes, self.generator)
                 made += 1
 
-    def _should_stop(self, epoch: int) -> bool:
-        assert self.how.validate is not None
+    def _should_stop(self, watch: Callable[[Embedder[Any]], dict[str, float]], epoch: int) -> bool:
         self.embedder.eval()
         with torch.no_grad():
-            score = self.how.validate(self.embedder)
+            self.embedder.finish(self.view)
+            self.fitted.watched.append(watch(self.embedder))
+        if not self.how.stop_on:
+            return False
+        score = self.fitted.watched[-1][self.how.stop_on]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch
             self.best_state = {name: value.detach().clone() for name, value in self.embedder.state_dict().items()}
@@ -217,6 +228,7 @@ class _Trainer:
             "random": random_state(self.how.device),
             "best": [self.best_score if self.best_epoch else None, self.best_epoch, self.best_state],
             "losses": self.fitted.losses,
+            "watched": self.fitted.watched,
             "seconds": self._seconds(),
         }
         save_checkpoint(self.how.checkpoint, state)
@@ -236,6 +248,7 @@ class _Trainer:
         score, self.best_epoch, self.best_state = saved["best"]
         self.best_score = -math.inf if score is None else score
         self.fitted.losses, self.fitted.seconds = saved["losses"], saved["seconds"]
+        self.fitted.watched = saved.get("watched", [])
         self.started = time.monotonic()
 
 

@@ -1,0 +1,109 @@
+"""A trial: one method with one set of hyper-parameters on one data set, to be fitted once or more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import Embedder
+from zslbench.api.evaluator import Scorer
+from zslbench.api.views import TestView, TrainView
+from zslbench.data.scaling import Scaler
+from zslbench.errors import NotApplicable
+from zslbench.evaluation.evaluators import AUSUC, ConventionalZSL, GeneralizedZSL
+from zslbench.evaluation.scorers import ModelScorer
+from zslbench.plugins import registry
+from zslbench.record import Progress
+from zslbench.spec import RunSpec
+from zslbench.training.device import seeded
+from zslbench.training.trainer import Fit, Fitted, fit
+
+
+def method_class(name: str) -> type[Embedder[Any]]:
+    """Returns the class of a registered method."""
+    method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
+    return method
+
+
+@dataclass
+class Part:
+    """What one fold, or all of trainval, gives: the training view, scaled, and the images to score."""
+
+    train: TrainView
+    test: TestView
+    scale: Scaler
+
+
+def part_of(data: ZSLData, spec: RunSpec, fold: tuple[int, ...]) -> Part:
+    """Cuts a fold (none for the proposed split) and scales it by what its training part says."""
+    assert spec.setting != "unknown"  # that is for scores made elsewhere
+    view = data.train_view(spec.setting, fold)
+    scale = Scaler.fit(spec.scale, view.x)
+    view = view.with_features(scale(view.x), None if view.unlabelled is None else scale(view.unlabelled))
+    return Part(view, data.test_view(fold), scale)
+
+
+@dataclass
+class Trial:
+    """Attributes: the run's spec and parameters, its data, and where and how to fit."""
+
+    spec: RunSpec
+    params: Any
+    data: ZSLData
+    device: torch.device
+    checkpoints: Path | None = None
+    on_epoch: Callable[[Progress], None] = lambda progress: None
+
+    def fit(
+        self,
+        fold: tuple[int, ...],
+        name: str,
+        *,
+        epochs: int | None = None,
+        stop_on: str = "",
+        watch: bool = False,
+    ) -> tuple[Scorer, Fitted]:
+        """Fits a fresh model on a fold's training part, or on all of trainval; returns the scores of its test part.
+
+        With `watch` the test part, which must then be of validation classes, is scored after each epoch; `stop_on`
+        names the metric that decides when to stop.
+        """
+        part = part_of(self.data, self.spec, fold)
+
+        def measure(model: Embedder[Any]) -> dict[str, float]:
+            return quick_metrics(ModelScorer(model, part.test, part.scale, self.device))
+
+        with seeded(self.spec.seed, self.device):
+            embedder = method_class(self.spec.method)(self.params)
+            embedder.build(part.train.shape)
+            embedder.to(self.device)
+            how = Fit(
+                device=self.device,
+                precision=self.spec.precision,
+                epochs=epochs,
+                watch=measure if watch or stop_on else None,
+                stop_on=stop_on,
+                on_epoch=self.on_epoch,
+                checkpoint=self.checkpoints / f"{name}.safetensors" if self.checkpoints else None,
+            )
+            fitted = fit(embedder, part.train, self.spec.seed, how)
+            scorer = ModelScorer(embedder, part.test, part.scale, self.device)
+            with suppress(NotApplicable):
+                scorer.check_independence()
+                _ = scorer.conventional
+        return scorer, fitted
+
+
+def quick_metrics(scorer: Scorer) -> dict[str, float]:
+    """Returns what may be chosen by: `acc_uu` where the method answers it, `acc_ut`, `acc_st`, `h`, `ausuc`."""
+    metrics: dict[str, float] = {}
+    for evaluator in (ConventionalZSL(), GeneralizedZSL(), AUSUC()):
+        with suppress(NotApplicable):
+            metrics |= evaluator.evaluate(scorer)
+    return metrics
