@@ -28,11 +28,16 @@ class ESZSL(Embedder[ESZSLParams]):
         """Maps `(B, D)` to `(B, A)`."""
         return x @ self.V
 
-    def solve(self, view: TrainView) -> None:
-        """Computes V in float64."""
+    def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
+        """Returns eigenvalues e, f and eigenvectors U, Q of X'X and S'S, and U'X'YSQ; all in float64."""
         x, s = view.x.double(), view.semantics.double()
         signs = 2.0 * torch.nn.functional.one_hot(view.y, len(s)).double() - 1.0
-        visual = x.T @ x + self.params.gamma * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        semantic = s.T @ s + self.params.lam * torch.eye(s.shape[1], dtype=x.dtype, device=x.device)
-        half = torch.linalg.solve(visual, x.T @ signs @ s)
-        self.V.copy_(torch.linalg.solve(semantic, half, left=False))
+        e, u = torch.linalg.eigh(x.T @ x)
+        f, q = torch.linalg.eigh(s.T @ s)
+        return e.clamp(min=0), u, f.clamp(min=0), q, u.T @ (x.T @ signs) @ (s @ q)
+
+    def assemble(self, factors: tuple[Tensor, ...]) -> None:
+        """Computes V = U [(U'X'YSQ)_ij / ((e_i + gamma)(f_j + lambda))] Q', which is Eq. (7) in the eigenvectors."""
+        e, u, f, q, middle = factors
+        divisor = torch.outer(e + self.params.gamma, f + self.params.lam)
+        self.V.copy_(u @ (middle / divisor) @ q.T)

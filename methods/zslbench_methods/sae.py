@@ -44,14 +44,17 @@ class SAE(Embedder[SAEParams]):
             return normalize(self.embed(x), dim=1) @ normalize(classes.semantics, dim=1).T
         return normalize(x, dim=1) @ normalize(classes.semantics @ self.W, dim=1).T
 
-    def solve(self, view: TrainView) -> None:
-        """Computes W in float64."""
-        x, lam = view.x.double(), self.params.lam
-        s = view.semantics.double()[view.y]
+    def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
+        """Returns eigenvalues a, e and eigenvectors P, U of SS' and XX', and P'SX'U; all in float64."""
+        x, s = view.x.double(), view.semantics.double()[view.y]
         a, p = torch.linalg.eigh(s.T @ s)
         e, u = torch.linalg.eigh(x.T @ x)
-        middle = (1 + lam) * (p.T @ (s.T @ x) @ u)
-        divisor = a.clamp(min=0)[:, None] + lam * e.clamp(min=0)[None, :]
+        return a.clamp(min=0), p, e.clamp(min=0), u, p.T @ (s.T @ x) @ u
+
+    def assemble(self, factors: tuple[Tensor, ...]) -> None:
+        """Computes W."""
+        a, p, e, u, middle = factors
+        divisor = a[:, None] + self.params.lam * e[None, :]
         # where both spectra vanish the equation leaves W free; the smallest W is 0 there
-        solution = torch.where(divisor > divisor.max() * 1e-12, middle / divisor, 0.0)
+        solution = torch.where(divisor > divisor.max() * 1e-12, (1 + self.params.lam) * middle / divisor, 0.0)
         self.W.copy_(p @ solution @ u.T)
