@@ -26,7 +26,7 @@ def zslbench_register(registry: Registry) -> None:
     )
     for name, summary in {
         "inline": "one run after another in this process",
-        "processes": "--jobs runs at a time, each in a process of its own; GPUs are shared out",
+        "processes": "--jobs runs at a time, in processes of their own; GPUs are shared out",
         "ray": "--jobs runs at a time on a Ray cluster (pip install 'zslbench[ray]')",
     }.items():
         registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))

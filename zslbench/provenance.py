@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -69,9 +70,20 @@ def _plugin_of(method: str) -> str:
     return next(f"{p.distribution} {p.version}" for p in plugins().loaded if f"{p.distribution}:{p.name}" == owner)
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Begins a new measurement, where the system allows it: a process may execute many runs."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory(device: torch.device) -> float:
-    """Returns the largest memory of this process so far in MB, on the GPU where the run was on one."""
+    """Returns the largest memory of this process since the reset in MB, on the GPU where the run was on one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**10
     unit = 1 if sys.platform == "darwin" else 1024  # kilobytes but on macOS
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -26,7 +26,7 @@ from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.plugins import plugins, registry
-from zslbench.provenance import peak_memory, provenance
+from zslbench.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.record import Progress, RunRecord, Training
 from zslbench.spec import RunSpec
 from zslbench.store import Store
@@ -135,6 +135,7 @@ def execute(
     """Executes a run; returns its record and each test image's decisions."""
     started = datetime.now(UTC)
     spec, device = job.spec, choose_device(device_name)
+    reset_peak_memory(device)
     data = load_data(job.source, job.root, spec.features, job.splits)
     if data.fingerprint != spec.fingerprint:
         raise RunError(f"data set {spec.dataset} changed between planning and running; issue the command again")

@@ -54,7 +54,7 @@ class RunOptions:
     ] = "test"
     fold: Annotated[int, Option(help="Which cut into training and validation classes.", min=0)] = 0
     device: Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
-    jobs: Annotated[int, Option("--jobs", "-j", help="Runs at a time, each in a process of its own.", min=1)] = 1
+    jobs: Annotated[int, Option("--jobs", "-j", help="Runs at a time, in processes of their own.", min=1)] = 1
     engine: Annotated[str | None, Option(help="`list engines`.", show_default="processes if --jobs, else inline")] = (
         None
     )

@@ -79,7 +79,7 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int) -> None
     engine = registry().resolve("engine", name, Engine)(options.jobs)
     setup = Setup(store=options.store, existing=options.existing, device=options.device)
     jobs = [job for row in rows for job in row.jobs]
-    with display.over(jobs) as listener, redirect_stdout(sys.stderr):  # methods and engines may print
+    with engine, display.over(jobs) as listener, redirect_stdout(sys.stderr):  # methods and engines may print
         engine.execute(jobs, setup, listener)
     for row in rows:
         row.records += [display.records[job.spec.id] for job in row.jobs if job.spec.id in display.records]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from zslbench.record import RunRecord
 from zslbench.runner import Job, Setup, Watcher
@@ -19,7 +20,7 @@ class Listener(Watcher):
 
 
 class Engine(ABC):
-    """Executes runs somewhere, and tells the listener of each how it ended.
+    """Executes runs somewhere, and tells the listener of each how it ended; `with engine:` closes it.
 
     Attributes:
         workers: how many runs it may execute at a time.
@@ -31,3 +32,12 @@ class Engine(ABC):
     @abstractmethod
     def execute(self, jobs: list[Job], setup: Setup, listener: Listener) -> None:
         """Executes runs in any order; one that fails must not stop the others."""
+
+    def close(self) -> None:  # noqa: B027 (most engines keep nothing)
+        """Gives back what is kept between calls of `execute`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,4 +1,4 @@
-"""Several runs at a time on this machine, each in a process of its own, so that a crash costs one run."""
+"""Several runs at a time on this machine, in processes of their own, so that a crash costs one run."""
 
 from __future__ import annotations
 
@@ -18,23 +18,29 @@ from zslbench.errors import RunError
 from zslbench.record import Progress, RunRecord
 from zslbench.runner import Job, Setup
 
+Worker = subprocess.Popen[str]
+
 
 class Processes(Engine):
-    """Starts up to `workers` processes; each sees one GPU, chosen before it imports torch."""
+    """Keeps up to `workers` processes, each one run at a time; each sees one GPU, chosen before it imports torch."""
+
+    def __init__(self, workers: int = 1) -> None:
+        super().__init__(workers)
+        self._started: dict[int, Worker] = {}
 
     def execute(self, jobs: list[Job], setup: Setup, listener: Listener) -> None:
         """Executes the runs; a worker that dies is one failed run."""
-        slots: SimpleQueue[dict[str, str]] = SimpleQueue()
+        slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(self.workers):
-            slots.put(_environment(slot, setup.device))
+            slots.put(slot)
         lock = Lock()
 
         def work(job: Job) -> None:
-            environment = slots.get()
+            slot = slots.get()
             try:
-                _run(job, setup, listener, lock, environment)
+                _run(self._worker(slot, setup.device), job, setup, listener, lock)
             finally:
-                slots.put(environment)
+                slots.put(slot)
 
         pool = ThreadPoolExecutor(self.workers)
         try:
@@ -43,24 +49,39 @@ class Processes(Engine):
         finally:  # an interrupted grid starts no further run
             pool.shutdown(cancel_futures=True)
 
+    def _worker(self, slot: int, device: str) -> Worker:
+        """Returns the process of a slot, a new one where there is none or it died."""
+        worker = self._started.get(slot)
+        if worker is None or worker.poll() is not None:
+            command = [sys.executable, "-m", "zslbench.engines.worker"]
+            environment = _environment(slot, device)
+            pipe = subprocess.PIPE
+            worker = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+            self._started[slot] = worker
+        return worker
 
-def _run(job: Job, setup: Setup, listener: Listener, lock: Lock, environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "zslbench.engines.worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as worker:
-        assert worker.stdin is not None and worker.stdout is not None
-        with suppress(BrokenPipeError), worker.stdin:  # broken if it died before it read its order
-            worker.stdin.write(Order(job=job, setup=setup).model_dump_json())
-        ended = False
-        for line in worker.stdout:
-            if not line.endswith("\n"):  # it died in the middle of a message
-                break
-            with lock:
-                ended = _tell(json.loads(line), job, listener) or ended
-    if not ended:
-        status = worker.returncode
-        cause = f"signal {-status}" if status < 0 else f"status {status}"
+    def close(self) -> None:
+        """Lets the workers end."""
+        for worker in self._started.values():
+            with suppress(BrokenPipeError), worker:  # leaving closes its pipes and waits
+                pass
+        self._started.clear()
+
+
+def _run(worker: Worker, job: Job, setup: Setup, listener: Listener, lock: Lock) -> None:
+    assert worker.stdin is not None and worker.stdout is not None
+    with suppress(BrokenPipeError):  # broken if it died before it read its order
+        print(Order(job=job, setup=setup).model_dump_json(), file=worker.stdin, flush=True)
+    for line in worker.stdout:
+        if not line.endswith("\n"):  # it died in the middle of a message
+            break
         with lock:
-            listener.failed(job, RunError(f"its process died with {cause}; issue the command again to go on"))
+            if _tell(json.loads(line), job, listener):
+                return
+    status = worker.wait()
+    cause = f"signal {-status}" if status < 0 else f"status {status}"
+    with lock:
+        listener.failed(job, RunError(f"its process died with {cause}; issue the command again to go on"))
 
 
 def _tell(message: dict[str, object], job: Job, listener: Listener) -> bool:

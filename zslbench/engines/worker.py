@@ -1,6 +1,6 @@
-"""One run in a process of its own: a job on standard input, events as JSON lines on standard output.
+"""Runs in a process of their own: orders as JSON lines on standard input, events as JSON lines on standard output.
 
-python -m zslbench.engines.worker < job.json
+python -m zslbench.engines.worker < orders.jsonl
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +28,7 @@ class Order(BaseModel):
 
 
 def main() -> None:
-    """Executes one order."""
+    """Executes orders, one after another, until there are no more."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a method, or C code in it, prints is no event
 
@@ -35,17 +36,19 @@ def main() -> None:
         print(json.dumps({"event": event, **content}), file=out, flush=True)
 
     warnings.showwarning = lambda message, *_, **__: send("warning", text=str(message))
-    order = Order.model_validate_json(sys.stdin.read())
     watcher = Watcher(
         started=lambda job: send("started"), epoch=lambda job, progress: send("epoch", progress=asdict(progress))
     )
-    try:
-        record = fulfil(order.job, order.setup, watcher, wait=True)
-    except Exception as error:
-        send("failed", text=one_line(error), traceback=traceback.format_exc())
-    else:
-        send("finished", record=record.model_dump(mode="json") if record else None)
+    for line in sys.stdin:
+        order = Order.model_validate_json(line)
+        try:
+            record = fulfil(order.job, order.setup, watcher, wait=True)
+        except Exception as error:
+            send("failed", text=one_line(error), traceback=traceback.format_exc())
+        else:
+            send("finished", record=record.model_dump(mode="json") if record else None)
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(KeyboardInterrupt):  # the process that gave the orders says that it was interrupted
+        main()
