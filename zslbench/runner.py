@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import GradientParams
 from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.data.semantics import OWN, with_semantics
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
@@ -50,6 +51,7 @@ class Job(BaseModel):
     """The data set's name, or its folder."""
     root: Path
     splits: str
+    semantics: str = OWN
     params_from: str = "default"
 
 
@@ -103,9 +105,9 @@ def _announce(job: Job, watcher: Watcher, progress: Progress) -> None:
 
 
 @lru_cache(maxsize=2)
-def load_data(source: str, root: Path, features: str | None, splits: str) -> ZSLData:
+def load_data(source: str, root: Path, features: str | None, splits: str, semantics: str = OWN) -> ZSLData:
     """Loads a data set once in a process."""
-    return find_dataset(source).load(root, features, splits)
+    return with_semantics(find_dataset(source).load(root, features, splits), semantics)
 
 
 @cache
@@ -136,7 +138,7 @@ def execute(
     started = datetime.now(UTC)
     spec, device = job.spec, choose_device(device_name)
     reset_peak_memory(device)
-    data = load_data(job.source, job.root, spec.features, job.splits)
+    data = load_data(job.source, job.root, spec.features, job.splits, job.semantics)
     if data.fingerprint != spec.fingerprint:
         raise RunError(f"data set {spec.dataset} changed between planning and running; issue the command again")
     known = evaluators()

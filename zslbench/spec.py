@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from zslbench.cards import Scale, Setting
 
 SCHEMA = 1
-LABELS = {"dataset"}
+LABELS = {"dataset", "semantics"}
 """Fields that name things for people; the fingerprint says which data it is, wherever the folder lies."""
 
 
@@ -34,6 +34,8 @@ class RunSpec(BaseModel):
     fingerprint: str
     """Hash of labels, class embeddings, splits and features."""
     features: str
+    semantics: str = "att"
+    """Which class embeddings, for people; `fingerprint` identifies them."""
     scale: Scale
     setting: Setting | Literal["unknown"]
     """What the method may use; unknown only for scores made elsewhere."""

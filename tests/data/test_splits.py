@@ -43,7 +43,7 @@ def problems(draw: st.DrawFn) -> ZSLData:
         train=random.permutation(np.flatnonzero(~is_unseen & ~is_test)),
         test_seen=np.flatnonzero(is_test),
         test_unseen=np.flatnonzero(is_unseen),
-        validation_classes=None if suggested is None else np.sort(suggested),
+        validation_folds=() if suggested is None else (np.sort(suggested),),
     )
 
 
@@ -64,8 +64,8 @@ def test_folds_are_cut_from_trainval_by_class(data: ZSLData, fold: int):
 @given(problems())
 @settings(deadline=None)
 def test_fold_0_validates_on_the_suggested_seen_classes(data: ZSLData):
-    if data.validation_classes is not None:
-        assert set(data.split_for(0).unseen) == set(data.validation_classes) & set(data.split.seen)
+    if data.validation_folds:
+        assert set(data.split_for(0).unseen) == set(data.validation_folds[0]) & set(data.split.seen)
 
 
 @given(problems(), st.integers(0, 4))
@@ -190,7 +190,7 @@ def test_the_fingerprint_changes_with_every_array_that_decides_a_run():
         small(semantics=base.semantics * 2),
         small(train=base.train[::-1]),
         small(test_seen=base.test_seen[:3]),
-        small(validation_classes=np.array([1, 2])),
+        small(validation_folds=(np.array([1, 2]),)),
         small(features=None),
     ]
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == 1 + len(others)
@@ -208,8 +208,8 @@ def test_the_fingerprint_changes_with_every_array_that_decides_a_run():
         ({"test_seen": np.array([13]), "test_unseen": np.array([12])}, "which has no training image"),
         ({"features": np.zeros((3, 2), dtype=np.float32)}, r"shape \(3, 2\) for 14 labels"),
         ({"features": np.full((14, 2), np.inf, dtype=np.float32)}, "28 values are NaN or infinite"),
-        ({"validation_classes": np.array([4])}, "validation classes must be some of the seen"),
-        ({"validation_classes": np.arange(5)}, "validation classes must be some of the seen"),
+        ({"validation_folds": (np.array([4]),)}, "validation classes must be some of the seen"),
+        ({"validation_folds": (np.arange(5),)}, "validation classes must be some of the seen"),
         ({"class_names": ("a",)}, "1 class names for 5"),
     ],
 )

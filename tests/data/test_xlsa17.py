@@ -72,7 +72,7 @@ def test_every_generation_and_file_version_gives_what_was_written(make_xlsa17, t
     assert data.class_names == tuple(splits["allclasses_names"])
     assert dataset.image_files(tmp_path) == tuple(images["image_files"])
     suggested = None if generation == "interim" else sorted(set(data.labels[splits["val_loc"].ravel() - 1].tolist()))
-    assert (None if data.validation_classes is None else data.validation_classes.tolist()) == suggested
+    assert (data.validation_folds[0].tolist() if data.validation_folds else None) == suggested
 
 
 def test_labels_mat_serves_features_that_have_no_labels(make_xlsa17, tmp_path):
@@ -105,7 +105,7 @@ def test_validation_classes_are_suggested_only_if_they_make_a_zero_shot_problem(
         else:
             splits["val_loc"], splits["train_loc"] = splits["trainval_loc"], splits["test_unseen_loc"]
 
-    assert XLSA17Dataset.at(make_xlsa17(edit=edit)).load(tmp_path).validation_classes is None
+    assert XLSA17Dataset.at(make_xlsa17(edit=edit)).load(tmp_path).validation_folds == ()
 
 
 def damaged(change):

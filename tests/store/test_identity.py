@@ -59,9 +59,9 @@ def test_a_spec_read_back_has_the_same_id(params: dict[str, Any]) -> None:
     assert RunSpec.model_validate_json(spec.model_dump_json()).id == spec.id
 
 
-@given(st.text())
-def test_the_name_or_folder_of_the_data_is_not_part_of_the_id(label: str) -> None:
-    assert RunSpec(**{**BASE, "dataset": label}).id == RunSpec(**BASE).id
+@given(st.text(), st.text())
+def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -> None:
+    assert RunSpec(**{**BASE, "dataset": dataset, "semantics": semantics}).id == RunSpec(**BASE).id
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,9 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
     assert RunSpec(**{**BASE, **change}).id != RunSpec(**BASE).id
 
 
-def test_every_field_but_the_label_is_covered_above() -> None:
-    assert RunSpec.model_fields.keys() - {"dataset"} == {*BASE, "schema_version", "on", "fold", "precision"} - {
-        "dataset"
-    }
+def test_every_field_but_the_labels_is_covered_above() -> None:
+    covered = {*BASE, "schema_version", "on", "fold", "precision"} - {"dataset"}
+    assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 
 
 def test_a_field_added_with_a_default_keeps_old_ids() -> None:

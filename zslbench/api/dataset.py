@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,12 +44,12 @@ class Split:
     def validation(self, labels: IntArray, fold: int, suggested: IntArray | None = None) -> Split:
         """Cuts the training images by class into a smaller problem of the same kind, to choose things on.
 
-        Fold 0 takes the suggested validation classes where the data set names some; other folds draw as large a share
-        of the seen classes as the unseen classes are of all. Images held out of the remaining classes play test_seen.
+        It takes the suggested validation classes where the data set names some for this fold, else draws as large a
+        share of the seen classes as the unseen classes are of all. Images held out of the others play test_seen.
         Only `train` is ever cut, so no test image can get in, whatever a data set's own lists say.
         """
         random = np.random.default_rng([fold, len(self.seen), len(self.unseen)])
-        if fold == 0 and suggested is not None:
+        if suggested is not None:
             unseen = np.intersect1d(suggested, self.seen)
         else:
             share = len(self.unseen) / (len(self.seen) + len(self.unseen))
@@ -89,7 +88,9 @@ class ZSLData:
         semantics: class embeddings, `(C, A)` float32.
         class_names: C names.
         train, test_seen, test_unseen: image indices of the proposed split.
-        validation_classes: classes that the data set suggests for validation, or None.
+        validation_folds: seen classes that the data set suggests to validate on in fold 0, 1, ...; others are drawn.
+        original_semantics: class embeddings before their normalisation, if the data set has them.
+        attributes: whether class embeddings are strengths of attributes, not vectors of words or sentences.
         features_fingerprint: hash of the features, if the reader knows it and has checked that they are finite.
 
     Raises:
@@ -105,7 +106,9 @@ class ZSLData:
     train: IntArray
     test_seen: IntArray
     test_unseen: IntArray
-    validation_classes: IntArray | None = None
+    validation_folds: tuple[IntArray, ...] = ()
+    original_semantics: NDArray[np.float32] | None = None
+    attributes: bool = True
     features_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
@@ -145,8 +148,8 @@ class ZSLData:
         seen, unseen = self.split.seen, self.split.unseen
         if both := np.intersect1d(seen, unseen).tolist():
             raise DataError(f"data set {self.name}: class {self.class_names[both[0]]!r} is both seen and unseen")
-        if self.validation_classes is not None:
-            suggested = np.intersect1d(self.validation_classes, seen)
+        for fold in self.validation_folds:
+            suggested = np.intersect1d(fold, seen)
             if not 0 < len(suggested) < len(seen):
                 raise DataError(
                     f"data set {self.name}: the validation classes must be some of the seen classes, not all"
@@ -166,14 +169,8 @@ class ZSLData:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the arrays that decide a run: labels, class embeddings, split, suggested classes, features."""
-        arrays: list[NDArray[Any] | None] = [
-            self.labels,
-            self.semantics,
-            self.train,
-            self.test_seen,
-            self.test_unseen,
-            self.validation_classes,
-        ]
+        first, *others = self.validation_folds or (None,)
+        arrays = [self.labels, self.semantics, self.train, self.test_seen, self.test_unseen, first, *others]
         parts = [array_fingerprint(array) if array is not None else "" for array in arrays]
         if self.features is not None:
             parts.append(self.features_fingerprint or array_fingerprint(self.features))
@@ -184,9 +181,10 @@ class ZSLData:
 
         A tuple cuts again from what the first fold left for training: `(0, 1)` is fold 1 inside fold 0.
         """
-        split, suggested = self.split, self.validation_classes
+        split, folds = self.split, self.validation_folds
         for cut in (fold,) if isinstance(fold, int) else fold or ():
-            split, suggested = split.validation(self.labels, cut, suggested), None
+            suggested = folds[cut] if cut < len(folds) else None
+            split, folds = split.validation(self.labels, cut, suggested), ()
         return split
 
     def train_view(self, setting: Setting, fold: Fold = None) -> TrainView:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from zslbench.cards import DatasetCard
 from zslbench.data.cache import Features, load_features
 from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError, UsageError, near_misses, one_line
 from zslbench.plugins import registry
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
@@ -31,11 +32,13 @@ class SplitFile:
         semantics: class embeddings, `(C, A)` float32.
         class_names: C names; `class 1` and so on where the file has none, as FLO's.
         parts: image indices by the file's own names, such as `trainval_loc`; `train_loc` and `val_loc` may be absent.
+        original_semantics: class embeddings before their normalisation, `(C, A)`, or None; not checked at all.
     """
 
     semantics: NDArray[np.float32]
     class_names: tuple[str, ...]
     parts: dict[str, IntArray]
+    original_semantics: NDArray[np.float32] | None = None
 
 
 class XLSA17Dataset(Dataset):
@@ -69,7 +72,7 @@ class XLSA17Dataset(Dataset):
         loaded = load_features(path)
         labels, labels_path = (loaded.labels, path) if loaded.labels is not None else self.read_labels(root)
         with _naming(self._split_path(root, splits), labels_path):
-            return _zsl_data(self.card.title, self.read_split(root, splits), labels, features, loaded)
+            return self._zsl_data(root, self.read_split(root, splits), labels, features, loaded)
 
     def load_labels(self, root: Path, splits: str = SPLITS) -> ZSLData:
         """Loads everything but features; labels come from `labels.mat`, else from any file of features.
@@ -81,7 +84,7 @@ class XLSA17Dataset(Dataset):
             raise DataError(problem)
         labels, labels_path = self.read_labels(root)
         with _naming(self._split_path(root, splits), labels_path):
-            return _zsl_data(self.card.title, self.read_split(root, splits), labels)
+            return self._zsl_data(root, self.read_split(root, splits), labels)
 
     def missing(self, root: Path, features: str | None = None, splits: str = SPLITS) -> str:
         """Returns which file is missing and how to get it, in one line, or an empty string."""
@@ -97,13 +100,13 @@ class XLSA17Dataset(Dataset):
             DataError: the file is missing, damaged, or its variables have the wrong shape or type.
         """
         path = self._split_path(root, splits)
-        arrays = read_arrays(path, ["att", *PARTS], ["train_loc", "val_loc"])
-        att = arrays.pop("att")
+        arrays = read_arrays(path, ["att", *PARTS], ["train_loc", "val_loc", "original_att"])
+        att, original = arrays.pop("att"), arrays.pop("original_att", None)
         if att.ndim != 2 or 0 in att.shape:
             raise DataError(f"{path}: att has shape {att.shape}; a matrix (embedding size, classes) is needed")
         names = read_strings(path, "allclasses_names") or tuple(f"class {c + 1}" for c in range(att.shape[1]))
         parts = {name: indices(values, f"{path}: {name}") for name, values in arrays.items()}
-        return SplitFile(np.ascontiguousarray(att.T, dtype=np.float32), names, parts)
+        return SplitFile(_rows(att), names, parts, None if original is None else _rows(original))
 
     def read_labels(self, root: Path) -> tuple[IntArray, Path]:
         """Reads the class of each image, `(N,)` int64 from 0, and returns it with the file it was found in.
@@ -140,6 +143,28 @@ class XLSA17Dataset(Dataset):
     def features_path(self, root: Path, features: str | None = None) -> Path:
         """Returns where a file of features is, or would be."""
         return self.folder(root) / f"{features or self.card.default_features}.mat"
+
+    def _zsl_data(
+        self, root: Path, split: SplitFile, labels: IntArray, features_name: str = "", loaded: Features | None = None
+    ) -> ZSLData:
+        trainval, test_seen, test_unseen = (split.parts[part] for part in PARTS)
+        suggested = validation_classes(split, labels)
+        lists = validation_lists(self.folder(root), split, labels)
+        return ZSLData(
+            name=self.card.title,
+            features_name=features_name,
+            features=None if loaded is None else loaded.features,
+            labels=labels,
+            semantics=split.semantics,
+            class_names=split.class_names,
+            train=trainval,
+            test_seen=test_seen,
+            test_unseen=test_unseen,
+            validation_folds=lists or (() if suggested is None else (suggested,)),
+            original_semantics=split.original_semantics,
+            attributes=self.card.attributes,
+            features_fingerprint=None if loaded is None else loaded.fingerprint,
+        )
 
     def _split_path(self, root: Path, splits: str) -> Path:
         return self.folder(root) / f"{splits}.mat"
@@ -181,6 +206,41 @@ def validation_classes(split: SplitFile, labels: IntArray) -> IntArray | None:
     return validation if usable and np.isin(validation, seen).all() and len(validation) < len(seen) else None
 
 
+def validation_lists(folder: Path, split: SplitFile, labels: IntArray) -> tuple[IntArray, ...]:
+    """Reads GBU's folds, `trainclasses1.txt` and `valclasses1.txt` onwards: a class name on each line.
+
+    Raises:
+        DataError: a name is no class of the data, or the two lists of a fold do not divide the seen classes.
+    """
+    classes = np.unique(labels[split.parts["trainval_loc"]])
+    seen = {name for c, name in enumerate(split.class_names) if c in classes}
+    folds: list[IntArray] = []
+    while (path := folder / f"valclasses{len(folds) + 1}.txt").is_file():
+        train_path = folder / f"trainclasses{len(folds) + 1}.txt"
+        validation, train = _class_list(path, split.class_names), _class_list(train_path, split.class_names)
+        if both := sorted(validation & train):
+            raise DataError(f"{path}: class {both[0]!r} is in {train_path.name} too; a fold divides the seen classes")
+        if strange := sorted((validation | train) - seen):
+            raise DataError(f"{path} or {train_path.name}: class {strange[0]!r} has no trainval image")
+        if absent := sorted(seen - validation - train):
+            raise DataError(f"{path} and {train_path.name}: the seen class {absent[0]!r} is in neither")
+        folds.append(np.array([c for c, name in enumerate(split.class_names) if name in validation], dtype=np.int64))
+    return tuple(folds)
+
+
+def _class_list(path: Path, known: tuple[str, ...]) -> set[str]:
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({one_line(error)}); add it, or remove the lists of its fold"
+        ) from None
+    for name in names:
+        if name not in known:
+            raise DataError(f"{path}: {name!r} is no class of the data{near_misses(name, known)}")
+    return set(names)
+
+
 def find_dataset(name: str | Path) -> Dataset:
     """Returns the registered data set of this name, or the one in a folder given by its path.
 
@@ -198,23 +258,8 @@ def find_dataset(name: str | Path) -> Dataset:
     return dataset
 
 
-def _zsl_data(
-    name: str, split: SplitFile, labels: IntArray, features_name: str = "", loaded: Features | None = None
-) -> ZSLData:
-    trainval, test_seen, test_unseen = (split.parts[part] for part in PARTS)
-    return ZSLData(
-        name=name,
-        features_name=features_name,
-        features=None if loaded is None else loaded.features,
-        labels=labels,
-        semantics=split.semantics,
-        class_names=split.class_names,
-        train=trainval,
-        test_seen=test_seen,
-        test_unseen=test_unseen,
-        validation_classes=validation_classes(split, labels),
-        features_fingerprint=None if loaded is None else loaded.fingerprint,
-    )
+def _rows(columns: NDArray[Any]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(columns.T, dtype=np.float32)
 
 
 @contextmanager
