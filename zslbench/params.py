@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -18,7 +19,44 @@ class Space(BaseModel):
     low: float | None = None
     high: float | None = None
     log: bool = False
+    integer: bool = False
     choices: tuple[Any, ...] | None = None
+    points: int = 7
+    """Values that a grid takes from a range."""
+
+    @classmethod
+    def parse(cls, text: str) -> Space:
+        """Reads `LOW:HIGH`, `LOW:HIGH:log`, `LOW:HIGH:log:POINTS` or the choices `A,B,C`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if ":" not in text:
+            return cls(choices=tuple(text.split(",")))
+        low, high, *rest = text.split(":")
+        log = rest[:1] == ["log"]
+        rest = rest[1:] if log else rest
+        if len(rest) > 1:
+            raise ValueError(f"{text!r} is not LOW:HIGH, LOW:HIGH:log, LOW:HIGH:log:POINTS or A,B,C")
+        space = cls(low=float(low), high=float(high), log=log, points=int(rest[0]) if rest else 7)
+        if not float(low) < float(high) or (log and float(low) <= 0) or space.points < 2:
+            raise ValueError(f"{text!r} is no range: LOW < HIGH, LOW > 0 on a logarithmic scale, 2 points or more")
+        return space
+
+    def grid(self) -> list[Any]:
+        """Returns all choices, or `points` values that divide the range evenly."""
+        if self.choices is not None:
+            return list(self.choices)
+        assert self.low is not None and self.high is not None
+        low, high = (math.log10(v) if self.log else v for v in (self.low, self.high))
+        values = [low + (high - low) * i / (self.points - 1) for i in range(self.points)]
+        values = [float(f"{10**v:.6g}") if self.log else v for v in values]
+        return list(dict.fromkeys(round(v) for v in values)) if self.integer else values
+
+    def __str__(self) -> str:
+        if self.choices is not None:
+            return ",".join(map(str, self.choices))
+        return f"{self.low:g}:{self.high:g}" + (":log" if self.log else "")
 
 
 def param(
@@ -79,5 +117,33 @@ class Params(BaseModel):
     @classmethod
     def search_space(cls) -> dict[str, Space]:
         """Returns the parameters that tuning may vary, with their ranges."""
-        extras = {name: field.json_schema_extra for name, field in cls.model_fields.items()}
-        return {name: Space(**extra["search"]) for name, extra in extras.items() if isinstance(extra, dict)}  # type: ignore[arg-type]
+        return {
+            name: Space(**field.json_schema_extra["search"], integer=field.annotation is int)  # type: ignore[arg-type]
+            for name, field in cls.model_fields.items()
+            if isinstance(field.json_schema_extra, dict)
+        }
+
+    @classmethod
+    def parse_space(cls, text: str, owner: str) -> tuple[str, Space]:
+        """Reads `NAME=SPACE`, checks that the parameter exists and that its values are valid.
+
+        Raises:
+            UsageError: they are not; one line.
+        """
+        name, separator, given = text.partition("=")
+        if not separator or not given:
+            raise UsageError(f"--search {text}: give NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=A,B,C")
+        if name not in cls.model_fields:
+            raise UsageError(
+                f"--search {text}: {owner} has no parameter {name!r}{near_misses(name, cls.model_fields) or ''}"
+            )
+        try:
+            space = Space.parse(given)
+            space = space.model_copy(update={"integer": cls.model_fields[name].annotation is int})
+            valid = [getattr(cls(**{name: value}), name) for value in space.grid()]
+        except ValidationError as invalid:
+            error = invalid.errors()[0]
+            raise UsageError(f"--search {text}: {error['input']!r}: {error['msg'].removeprefix('Input ')}") from None
+        except ValueError as error:
+            raise UsageError(f"--search {text}: {error}") from None
+        return name, space.model_copy(update={"choices": tuple(valid)}) if space.choices is not None else space

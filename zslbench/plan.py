@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from zslbench.cards import SCALES
-from zslbench.errors import PluginError, UsageError
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import Embedder
+from zslbench.cards import SCALES, MethodCard, Scale
+from zslbench.errors import NotApplicable, PluginError, UsageError
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
 from zslbench.runner import Job, evaluators, load_data
+from zslbench.search import TITLES, Search
 from zslbench.spec import RunSpec
 from zslbench.trial import method_class
 
@@ -48,11 +52,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Request:
-    """The options of `run` and `compare` that decide which runs are meant."""
+    """The options of a command that decide which runs are meant."""
 
     root: Path
     features: str | None = None
     splits: str = "att_splits"
+    semantics: str = "att"
     preset: str | None = None
     params: dict[str, str] = field(default_factory=dict)
     scale: str | None = None
@@ -60,6 +65,97 @@ class Request:
     precision: Literal["32", "bf16"] = "32"
     on: Literal["test", "validation"] = "test"
     fold: int = 0
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A method on a data set, with all that was said about its hyper-parameters.
+
+    Attributes:
+        variant: the method as asked for.
+        request: the options it was asked for with.
+        source: the data set as asked for.
+        data: the data set.
+        card: the method's card.
+        method: the method's class.
+        values: hyper-parameters from the preset and by hand, checked.
+        scale: feature scaling.
+        origin: where they come from: `default`, `preset NAME: SOURCE`, `given ...`, or a combination.
+    """
+
+    variant: Variant
+    request: Request
+    source: str
+    data: ZSLData
+    card: MethodCard
+    method: type[Embedder[Any]]
+    values: dict[str, Any]
+    scale: Scale
+    origin: str
+
+    @property
+    def owner(self) -> str:
+        """The method, for error messages."""
+        return f"method {self.variant.method!r}"
+
+    @property
+    def refusal(self) -> str:
+        """Why the method cannot be run on this data set, or an empty string."""
+        if self.card.needs_attributes and not self.data.attributes:
+            return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
+        return ""
+
+    def check_refusal(self) -> None:
+        """Raises:
+        NotApplicable: the method cannot be run on this data set.
+        """
+        if self.refusal:
+            raise NotApplicable(self.refusal)
+
+    def job(
+        self,
+        seed: int,
+        on: Literal["test", "validation"],
+        fold: int = 0,
+        *,
+        params: dict[str, Any] | None = None,
+        origin: str = "",
+        calibrated: bool = True,
+    ) -> Job:
+        """Returns a run with these hyper-parameters, or with others.
+
+        Evaluators that need validation are left out on validation classes, and on test images if not `calibrated`.
+        """
+        request, data = self.request, self.data
+        parsed = self.method.params_type.parse(self.values if params is None else params, self.owner)
+        spec = RunSpec(
+            method=self.variant.method,
+            method_version=self.method.version,
+            params=parsed.changed(),
+            dataset=data.name,
+            fingerprint=data.fingerprint,
+            features=data.features_name,
+            semantics=Path(request.semantics).stem,
+            scale=self.scale,
+            setting=self.card.setting,
+            evaluators={
+                name: evaluator.version
+                for name, evaluator in evaluators().items()
+                if (on == "test" and calibrated) or not evaluator.needs_validation
+            },
+            seed=seed,
+            on=on,
+            fold=fold,
+            precision=request.precision,
+        )
+        return Job(
+            spec=spec,
+            source=self.source,
+            root=request.root,
+            splits=request.splits,
+            semantics=request.semantics,
+            params_from=origin or self.origin,
+        )
 
 
 @dataclass
@@ -71,24 +167,47 @@ class Row:
         title: its title, as printed in papers.
         settings: preset and parameters given by hand; empty for defaults.
         uses: what it may use in training.
+        source: the data set as asked for.
         dataset: name or folder name, as in commands.
         dataset_title: as printed in papers.
-        jobs: its runs; none for scores made elsewhere.
+        jobs: its runs; none for scores made elsewhere, and none where it is refused.
+        refusal: why it cannot be run here.
+        search: where its hyper-parameters were tuned.
+        oracle: the best figure on test images among the search's trials; for the test-peek gap alone.
     """
 
     label: str
     title: str
     settings: str
     uses: str
+    source: str
     dataset: str
     dataset_title: str
     jobs: list[Job]
     records: list[RunRecord] = field(default_factory=list)
+    refusal: str = ""
+    search: Search | None = None
+    oracle: float | None = None
+
+    @classmethod
+    def of_scores(cls, name: str, source: str, dataset: str, title: str, record: RunRecord) -> Row:
+        """Returns the row of scores that were made elsewhere."""
+        return cls(name, name, "(scores made elsewhere)", record.spec.setting, source, dataset, title, [], [record])
 
     @property
     def has_given_parameters(self) -> bool:
         """Whether parameters were given by hand, so that this is no longer the published method."""
         return "=" in self.settings
+
+    @property
+    def treatment(self) -> str:
+        """How its hyper-parameters were come by; rows that differ in this were not treated alike."""
+        if self.search is not None:
+            folds = "1 fold" if self.search.folds == 1 else f"{self.search.folds} folds"
+            return f"tuned by {TITLES[self.search.metric]} on {folds}"
+        if self.has_given_parameters:
+            return "given by hand"
+        return "preset" if self.settings else "default"
 
 
 def parse_params(pairs: list[str]) -> dict[str, str]:
@@ -106,53 +225,58 @@ def parse_params(pairs: list[str]) -> dict[str, str]:
     return params
 
 
-def plan(methods: list[str], datasets: list[str], request: Request) -> list[Row]:
-    """Returns a row for each method and data set.
+def plan(
+    methods: list[str],
+    datasets: list[str],
+    request: Request,
+    searches: Mapping[tuple[str, str], Search] | None = None,
+) -> list[Row]:
+    """Returns a row for each method and data set; with the tuned preset of those that have a search.
 
     Raises:
         UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
+    """
+    searches = searches or {}
+    return [_row(c, searches.get((c.variant.text, c.source))) for c in configurations(methods, datasets, request)]
+
+
+def configurations(methods: list[str], datasets: list[str], request: Request) -> list[Configuration]:
+    """Returns each method on each data set.
+
+    Raises:
+        UsageError, DataError, PluginError: a name, parameter or file is wrong.
     """
     if request.scale is not None and request.scale not in SCALES:
         raise UsageError(f"--scale {request.scale}: choose {', '.join(SCALES)}")
     variants = [Variant.parse(text).over(request) for text in dict.fromkeys(methods)]
     for variant in variants:  # mistyped names are found before data is read
         _check_names(variant)
-    return [_row(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
+    return [_configure(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
 
 
-def _row(variant: Variant, source: str, request: Request) -> Row:
-    card = registry().entry("method", variant.method).card
-    data = load_data(source, request.root, request.features, request.splits)
-    values, scale, origin = _configure(variant, request, data.name.lower(), data.features_name)
-    method = method_class(variant.method)
-    params = method.params_type.parse(values, f"method {variant.method!r}")
-    jobs = [
-        Job(
-            spec=RunSpec(
-                method=variant.method,
-                method_version=method.version,
-                params=params.changed(),
-                dataset=data.name,
-                fingerprint=data.fingerprint,
-                features=data.features_name,
-                scale=scale,
-                setting=card.setting,
-                evaluators=_evaluators(request.on),
-                seed=seed,
-                on=request.on,
-                fold=request.fold,
-                precision=request.precision,
-            ),
-            source=source,
-            root=request.root,
-            splits=request.splits,
-            params_from=origin,
-        )
-        for seed in request.seeds
-    ]
+def _row(configuration: Configuration, search: Search | None) -> Row:
+    variant, request = configuration.variant, configuration.request
+    jobs = []
+    if not configuration.refusal:
+        params = search.tuned if search else None
+        origin = search.origin if search else ""
+        jobs = [
+            configuration.job(seed, request.on, request.fold, params=params, origin=origin) for seed in request.seeds
+        ]
     settings = f"@{variant.preset} {variant.given}".strip() if variant.preset else variant.given
-    dataset = source if source in registry().names("dataset") else data.name
-    return Row(variant.text, card.title, settings, card.setting, dataset, data.name, jobs)
+    source, data = configuration.source, configuration.data
+    return Row(
+        label=variant.text,
+        title=configuration.card.title,
+        settings=settings,
+        uses=configuration.card.setting,
+        source=source,
+        dataset=source if source in registry().names("dataset") else data.name,
+        dataset_title=data.name,
+        jobs=jobs,
+        refusal=configuration.refusal,
+        search=search,
+    )
 
 
 def _check_names(variant: Variant) -> None:
@@ -165,16 +289,17 @@ def _check_names(variant: Variant) -> None:
             method.params_type.parse({parameter: ""}, f"method {variant.method!r}")
 
 
-def _configure(variant: Variant, request: Request, dataset: str, features: str) -> tuple[dict[str, Any], str, str]:
-    """Returns parameter values, feature scaling, and where they come from; later ones win: preset, -p, variant."""
+def _configure(variant: Variant, source: str, request: Request) -> Configuration:
+    """Reads the data, and puts hyper-parameters together; later ones win: preset, -p, variant."""
     card = registry().entry("method", variant.method).card
     method = method_class(variant.method)
+    data = load_data(source, request.root, request.features, request.splits, request.semantics)
     values: dict[str, Any] = {}
     scale, origin = None, []
     if variant.preset:
         preset = card.preset(variant.preset)
         try:
-            values, scale = preset.resolve(dataset, features)
+            values, scale = preset.resolve(data.name.lower(), data.features_name)
         except UsageError as error:
             raise UsageError(f"preset {variant.preset!r} of method {variant.method!r}: {error}") from None
         origin.append(f"preset {variant.preset}: {preset.source}")
@@ -184,12 +309,16 @@ def _configure(variant: Variant, request: Request, dataset: str, features: str) 
             raise PluginError(f"preset {variant.preset!r} of method {variant.method!r} is wrong ({error})") from None
     if variant.params:
         origin.append(f"given {variant.given}")
-    return {**values, **variant.params}, request.scale or scale or method.scale, " + ".join(origin) or "default"
-
-
-def _evaluators(on: str) -> dict[str, int]:
-    return {
-        name: evaluator.version
-        for name, evaluator in evaluators().items()
-        if on == "test" or not evaluator.needs_validation
-    }
+    given = {**values, **variant.params}
+    parsed = method.params_type.parse(given, f"method {variant.method!r}").model_dump(mode="json")
+    return Configuration(
+        variant=variant,
+        request=request,
+        source=source,
+        data=data,
+        card=card,
+        method=method,
+        values={name: parsed[name] for name in given},
+        scale=cast(Scale, request.scale or scale or method.scale),
+        origin=" + ".join(origin) or "default",
+    )

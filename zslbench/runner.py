@@ -54,6 +54,11 @@ class Job(BaseModel):
     semantics: str = OWN
     params_from: str = "default"
 
+    @property
+    def is_published_protocol(self) -> bool:
+        """Whether it is scored on the proposed split's test images, with the release's class embeddings."""
+        return self.spec.on == "test" and self.splits.startswith("att_splits") and self.semantics == OWN
+
 
 class Setup(BaseModel):
     """How runs are executed; nothing here is part of their identity."""

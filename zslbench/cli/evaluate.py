@@ -48,8 +48,7 @@ def evaluate(
         with opened.claim(record.id, wait=True):
             record = opened.save(record, arrays)
     if json:
-        method = record.spec.method
-        row = Row(method, method, "", setting, dataset, data.name, [], [record])
+        row = Row.of_scores(record.spec.method, dataset, dataset, data.name, record)
         print(jsonlib.dumps({"runs": [record.model_dump(mode="json")], "summary": summary([row])}, indent=1))
     else:
         print_record(record, arrays, Console(no_color=plain), plain=plain)

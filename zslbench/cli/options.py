@@ -1,4 +1,4 @@
-"""The options that `run` and `compare` share, declared once."""
+"""The options that `run`, `compare`, `tune` and `table` share, declared once."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ Json = Annotated[bool, Option("--json", help="Print JSON on standard output, and
 Plain = Annotated[bool, Option("--plain", help="No colours, no moving bars.")]
 
 
+TUNING = "Tuning"
+
+
 @dataclass(frozen=True)
-class RunOptions:
-    """What decides which runs are meant, and how they are executed and shown."""
+class Options:
+    """What decides which runs are meant, how hyper-parameters are tuned, and how runs are executed and shown."""
 
     dataset: Annotated[
         list[str] | None,
@@ -38,6 +41,10 @@ class RunOptions:
     features: Features = None
     data_root: DataRoot = None
     splits: Splits = "att_splits"
+    semantics: Annotated[
+        str,
+        Option(help="Class embeddings: att, original (before normalisation), or a .npy or text file, L2-normalised."),
+    ] = "att"
     preset: Annotated[str | None, Option(help="Named parameters; `list methods` shows them.")] = None
     param: Annotated[
         list[str] | None, Option("--param", "-p", metavar="KEY=VALUE", help="A hyper-parameter; again for more.")
@@ -46,13 +53,27 @@ class RunOptions:
         str | None,
         Option(help="none, l2, zscore or minmax; fitted on training images.", show_default="the method's own"),
     ] = None
-    seed: Annotated[int | None, Option(help="The one seed to run.", min=0)] = None
-    seeds: Annotated[int | None, Option(help="Run seeds 0 to N-1.", min=1, metavar="N")] = None
-    on: Annotated[
-        Literal["test", "validation"],
-        Option(help="`validation` scores classes cut from trainval and never touches a test image."),
-    ] = "test"
-    fold: Annotated[int, Option(help="Which cut into training and validation classes.", min=0)] = 0
+    trials: Annotated[int, Option(help="Settings to try.", min=1, rich_help_panel=TUNING)] = 20
+    grid: Annotated[
+        bool,
+        Option("--grid", help="Try every combination; closed forms do anyway.", rich_help_panel=TUNING),
+    ] = False
+    metric: Annotated[
+        Literal["ausuc", "h", "acc_uu"],
+        Option(help="What to choose by.", rich_help_panel=TUNING),
+    ] = "ausuc"
+    folds: Annotated[
+        int, Option(help="Cuts of the seen classes to validate on; the mean counts.", min=1, rich_help_panel=TUNING)
+    ] = 3
+    search: Annotated[
+        list[str] | None,
+        Option(
+            metavar="KEY=SPACE",
+            help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C; again for more.",
+            show_default="the method's own",
+            rich_help_panel=TUNING,
+        ),
+    ] = None
     device: Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
     jobs: Annotated[int, Option("--jobs", "-j", help="Runs at a time, in processes of their own.", min=1)] = 1
     engine: Annotated[str | None, Option(help="`list engines`.", show_default="processes if --jobs, else inline")] = (
@@ -68,27 +89,51 @@ class RunOptions:
     debug: Annotated[bool, Option("--debug", help="Show a traceback where something fails.")] = False
 
 
-def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command that takes `options: RunOptions` one command-line option for each field."""
+@dataclass(frozen=True)
+class RunOptions(Options):
+    """Those of commands that score methods, too."""
 
-    def wrapper(**values: Any) -> None:
-        own = {name: values.pop(name) for name in list(values) if name not in names}
-        command(**own, options=RunOptions(**values))
+    seed: Annotated[int | None, Option(help="The one seed to run.", min=0)] = None
+    seeds: Annotated[int | None, Option(help="Run seeds 0 to N-1.", min=1, metavar="N")] = None
+    on: Annotated[
+        Literal["test", "validation"],
+        Option(help="`validation` scores classes cut from trainval and never touches a test image."),
+    ] = "test"
+    fold: Annotated[int, Option(help="Which cut into training and validation classes.", min=0)] = 0
+    tuned: Annotated[
+        bool, Option("--tuned", help="Use tuned presets; tunes first where there is none.", rich_help_panel=TUNING)
+    ] = False
+    oracle: Annotated[
+        bool,
+        Option(
+            "--oracle",
+            help="Add what picking on the test images would have gained; never used for anything else.",
+            rich_help_panel=TUNING,
+        ),
+    ] = False
 
-    hints = get_type_hints(command, include_extras=True)
-    hints.pop("options")
-    shared = get_type_hints(RunOptions, include_extras=True)
-    names = set(shared)
-    parameters = [
-        p.replace(annotation=hints[n]) for n, p in inspect.signature(command).parameters.items() if n in hints
-    ]
-    parameters += [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=shared[field.name]
-        )
-        for field in fields(RunOptions)
-    ]
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {**hints, **shared}
-    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
-    return wrapper
+
+def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command that takes `options` of this kind one command-line option for each field."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def wrapper(**values: Any) -> None:
+            own = {name: values.pop(name) for name in list(values) if name not in shared}
+            command(**own, options=kind(**values))
+
+        hints = get_type_hints(command, include_extras=True)
+        hints.pop("options")
+        shared = get_type_hints(kind, include_extras=True)
+        parameters = [
+            p.replace(annotation=hints[n]) for n, p in inspect.signature(command).parameters.items() if n in hints
+        ]
+        parameters += [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared[f.name])
+            for f in fields(kind)
+        ]
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {**hints, **shared}
+        wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+        return wrapper
+
+    return decorate

@@ -27,16 +27,16 @@ class Display:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.moving = not plain and sys.stderr.isatty()
         self.records: dict[str, RunRecord] = {}
-        self.errors: list[Exception] = []
+        self.errors: dict[str, Exception] = {}
 
     def say(self, line: str) -> None:
         """Prints one line."""
         self.console.print(line, markup=False)
 
     @contextmanager
-    def over(self, jobs: list[Job]) -> Iterator[Listener]:
-        """Shows the progress of these runs while the context lasts."""
-        view = _Bars(self.console, len(jobs)) if self.moving else _Lines(self, len(jobs))
+    def over(self, jobs: list[Job], *, quiet: bool = False) -> Iterator[Listener]:
+        """Shows the progress of these runs while the context lasts; if `quiet`, by bars alone."""
+        view = _Bars(self.console, len(jobs), quiet) if self.moving else _Lines(self, len(jobs), quiet)
         begun: set[str] = set()
 
         def started(job: Job) -> None:
@@ -45,24 +45,26 @@ class Display:
 
         def finished(job: Job, record: RunRecord) -> None:
             self.records[job.spec.id] = record
+            self.errors.pop(job.spec.id, None)
             view.ended(_name(job), _result(record) if job.spec.id in begun else "")
 
         def failed(job: Job, error: Exception) -> None:
             text = one_line(error)
-            self.errors.append(error if isinstance(error, ZSLBenchError) else _wrapped(text, error))
+            self.errors[job.spec.id] = error if isinstance(error, ZSLBenchError) else _wrapped(text, error)
             view.ended(_name(job), f"failed: {text}")
 
         with view:
             yield Listener(started, lambda job, progress: view.epoch(_name(job), progress), finished, failed)
-        if reused := len(self.records) - len(begun & set(self.records)):
+        reused = sum(job.spec.id in self.records and job.spec.id not in begun for job in jobs)
+        if reused and not quiet:
             self.say(f"{reused} of {len(jobs)} runs were stored already")
 
 
 class _Lines:
     """Plain lines: one when a run starts and ends, and one every few seconds in between."""
 
-    def __init__(self, display: Display, total: int) -> None:
-        self.display, self.total, self.done, self.last = display, total, 0, 0.0
+    def __init__(self, display: Display, total: int, quiet: bool) -> None:
+        self.display, self.total, self.quiet, self.done, self.last = display, total, quiet, 0, 0.0
 
     def __enter__(self) -> _Lines:
         return self
@@ -72,23 +74,24 @@ class _Lines:
 
     def started(self, name: str) -> None:
         self.last = time.monotonic()
-        self.display.say(f"[{self.done + 1}/{self.total}] {name}")
+        if not self.quiet:
+            self.display.say(f"[{self.done + 1}/{self.total}] {name}")
 
     def epoch(self, name: str, progress: Progress) -> None:
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+        if not self.quiet and time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
             self.display.say(f"[{self.done + 1}/{self.total}] {name}: {describe(progress)}")
 
     def ended(self, name: str, result: str) -> None:
         self.done += 1
-        if result:
+        if result and not self.quiet:
             self.display.say(f"[{self.done}/{self.total}] {name}: {result}")
 
 
 class _Bars:
     """A bar over all runs, and one over the epochs of each run under way."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, quiet: bool) -> None:
         columns = (
             SpinnerColumn(),
             BarColumn(16, table_column=Column(min_width=16)),
@@ -97,7 +100,7 @@ class _Bars:
         )
         self.bar = Bar(*columns, console=console, transient=True, expand=True)
         self.runs = self.bar.add_task("runs", total=total, detail=f"0/{total}")
-        self.total, self.done = total, 0
+        self.total, self.quiet, self.done = total, quiet, 0
         self.current: dict[str, TaskID] = {}
 
     def __enter__(self) -> _Bars:
@@ -120,7 +123,7 @@ class _Bars:
         self.bar.update(self.runs, completed=self.done, detail=f"{self.done}/{self.total}")
         if name in self.current:
             self.bar.remove_task(self.current.pop(name))
-        if result:
+        if result and not self.quiet:
             self.bar.console.print(f"{name}: {result}", markup=False)
 
 
@@ -132,7 +135,8 @@ def describe(progress: Progress) -> str:
 
 
 def _name(job: Job) -> str:
-    changed = "".join(f" {name}={value}" for name, value in job.spec.params.items())
+    values = {name: f"{v:.4g}" if isinstance(v, float) else v for name, v in job.spec.params.items()}
+    changed = "".join(f" {name}={value}" for name, value in values.items())
     return f"{job.spec.method}{changed} on {job.spec.dataset}, seed {job.spec.seed}"
 
 

@@ -45,6 +45,9 @@ def summary(rows: list[Row]) -> list[dict[str, Any]]:
             "method": row.label,
             "dataset": row.dataset,
             "metrics": {name: vars(spread) for name, spread in spreads(row).items()},
+            **({"refused": row.refusal} if row.refusal else {}),
+            **({"tuned": {"params": row.search.tuned, "origin": row.search.origin}} if row.search else {}),
+            **({"oracle": {row.search.metric: row.oracle}} if row.search and row.oracle is not None else {}),
         }
         for row in rows
     ]

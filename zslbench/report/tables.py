@@ -15,6 +15,7 @@ from zslbench.api.evaluator import Metric
 from zslbench.plan import Row
 from zslbench.report.published import Published, published_for
 from zslbench.report.summary import Spread, metrics, spreads
+from zslbench.search import TITLES
 
 SHOWN = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "h_cal")
 """Columns of the comparison table; `show` has all metrics."""
@@ -36,12 +37,14 @@ def print_comparison(rows: list[Row], console: Console, *, plain: bool) -> None:
         members = list(group)
         columns = [metric for name, metric in metrics().items() if name in SHOWN]
         head = ["method", "uses", "input"]
-        lines = _lines(members, columns)
+        lines = _lines(members, columns, with_oracle=any(row.oracle is not None for row in members))
         shared = [i for i in (1, 2) if len({line.about[i] for line in lines if not line.comment}) == 1]
         facts = [lines[0].about[i] for i in shared]
         kept = [i for i in range(3) if i not in shared]
         heading = f"{dataset}: {', '.join([*facts, *_protocol(members)])}"
-        head = [head[i] for i in kept] + [metric.title for metric in columns] + ["train s"]
+        tuned_by = next((TITLES[row.search.metric] for row in members if row.search and row.oracle is not None), "")
+        peek = [f"test-peek gap, {tuned_by}"] if tuned_by else []
+        head = [head[i] for i in kept] + [metric.title for metric in columns] + ["train s"] + peek
         lines = [replace(line, about=[line.about[i] for i in kept]) for line in lines]
         if plain:
             console.print(heading, highlight=False, soft_wrap=True, markup=False)
@@ -61,22 +64,24 @@ def _protocol(rows: list[Row]) -> list[str]:
     return [f"per-class top-1 in percent on {on}", spread]
 
 
-def _lines(rows: list[Row], columns: list[Metric]) -> list[Line]:
+def _lines(rows: list[Row], columns: list[Metric], *, with_oracle: bool) -> list[Line]:
     table = [spreads(row) for row in rows]
     lines = []
     for row, spread in zip(rows, table, strict=True):
         cells = [_cell(spread.get(metric.name), metric, row) for metric in columns]
         best = frozenset(i for i, metric in enumerate(columns) if _is_best(metric, spread, table))
-        lines.append(Line(_about(row), [*cells, _seconds(row)], best))
+        cells += [_seconds(row), *([_peek(row)] if with_oracle else [])]
+        lines.append(Line(_about(row), cells, best))
         published = _published(row)
         if published:
-            lines += _published_lines(published, spread, columns)
+            rest = [""] * (len(cells) - len(columns))
+            lines += [replace(line, cells=line.cells + rest) for line in _published_lines(published, spread, columns)]
     return lines
 
 
 def _published(row: Row) -> Published | None:
-    """Returns published numbers where they compare: the method as published, on the test images, the same features."""
-    if not row.jobs or row.has_given_parameters or row.jobs[0].spec.on != "test":
+    """Returns published numbers where they compare: the method as published, on the published data."""
+    if not row.jobs or row.has_given_parameters or not row.jobs[0].is_published_protocol:
         return None
     return published_for(row.title, row.dataset_title, row.jobs[0].spec.features)
 
@@ -85,16 +90,17 @@ def _about(row: Row) -> list[str]:
     """Returns the method with whatever is not at its default, what it may use, and its input."""
     spec = row.jobs[0].spec if row.jobs else None
     scale = f", {spec.scale}" if spec and spec.scale != "none" else ""
+    semantics = f", {spec.semantics}" if spec and spec.semantics != "att" else ""
     return [
-        " ".join(filter(None, [row.title, row.settings])),
+        " ".join(filter(None, [row.title, row.settings, "(tuned)" if row.search else ""])),
         row.uses,
-        f"{spec.features}{scale}" if spec else "unknown",
+        f"{spec.features}{scale}{semantics}" if spec else "none" if row.refusal else "unknown",
     ]
 
 
 def _cell(spread: Spread | None, metric: Metric, row: Row) -> str:
     if spread is None:
-        return "n/a" if row.records else "none"
+        return "n/a" if row.records or row.refusal else "none"
     unit = 100 if metric.percent else 1
     text = f"{spread.mean * unit:.1f}"
     return f"{text}±{spread.std * unit:.1f}" if spread.n > 1 else text
@@ -112,6 +118,13 @@ def _seconds(row: Row) -> str:
     return f"{sum(times) / len(times):.1f}" if times else ""
 
 
+def _peek(row: Row) -> str:
+    """Returns what picking on the test images would have gained, for the first seed."""
+    if row.oracle is None or row.search is None or not row.records:
+        return ""
+    return f"{100 * (row.oracle - row.records[0].metrics[row.search.metric]):+.1f}"
+
+
 def _published_lines(published: Published, spread: dict[str, Spread], columns: list[Metric]) -> list[Line]:
     printed, difference = [], []
     for metric in columns:
@@ -119,8 +132,8 @@ def _published_lines(published: Published, spread: dict[str, Spread], columns: l
         printed.append("" if value is None else f"{value * 100:.1f}")
         difference.append("" if value is None or own is None else f"{(own.mean - value) * 100:+.1f}")
     return [
-        Line([f"  published, {published.source}", "", ""], [*printed, ""], comment=True),
-        Line(["  difference", "", ""], [*difference, ""], comment=True),
+        Line([f"  published, {published.source}", "", ""], printed, comment=True),
+        Line(["  difference", "", ""], difference, comment=True),
     ]
 
 
@@ -139,7 +152,15 @@ def _rich(heading: str, head: list[str], lines: list[Line], about: int) -> Table
 def _notes(rows: list[Row]) -> list[str]:
     notes = []
     reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
+    reasons |= {(row.label, row.refusal) for row in rows if row.refusal}
     notes += [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
+    trained = [row for row in rows if row.jobs]
+    treatments = {row.treatment: [r.label for r in trained if r.treatment == row.treatment] for row in trained}
+    if len(treatments) > 1:
+        shown = "; ".join(f"{', '.join(dict.fromkeys(labels))}: {how}" for how, labels in treatments.items())
+        notes.append(f"warning: hyper-parameters were not come by alike ({shown}); --tuned tunes every row alike.")
+    if any(row.oracle is not None for row in rows):
+        notes.append("test-peek gap: what picking among the same trials on the test images would have gained.")
     records = [record for row in rows for record in row.records]
     if any("h_cal" in record.metrics for record in records):
         notes.append("H cal: gamma chosen on validation classes cut from trainval.")

@@ -4,6 +4,7 @@ STORE/runs/ID/record.json              the record; its presence means that the r
 STORE/runs/ID/decisions-HASH.safetensors   each test image's decisions
 STORE/partial/ID/                      checkpoints of a run under way; gone when it is finished
 STORE/claims/ID.lock                   held by the process that runs it; the system frees it when that dies
+STORE/tuned/ID.json                    the log of a search over hyper-parameters, as far as it has come
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pydantic import ValidationError
 
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.record import RunRecord
+from zslbench.search import Search
 
 
 class Busy(Exception):
@@ -45,7 +47,7 @@ class Store:
                 raise UsageError(f"--store {root}: there is no store; run a method first or name another folder")
             return
         try:
-            for part in ("runs", "partial", "claims"):
+            for part in ("runs", "partial", "claims", "tuned"):
                 (root / part).mkdir(parents=True, exist_ok=True)
             probe = root / "claims" / f".probe-{os.getpid()}"
             probe.touch()
@@ -152,6 +154,21 @@ class Store:
         if record is None:
             raise DataError(f"run {matches[0]} in {self.root} was damaged and has been set aside; run it again")
         return record
+
+    def find_search(self, search: str) -> Search | None:
+        """Returns the log of a search; a damaged one is reported and counts as absent."""
+        path = self.root / "tuned" / f"{search}.json"
+        try:
+            return Search.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            warnings.warn(f"{path}: damaged log of a search; it is begun again", stacklevel=2)
+            return None
+
+    def save_search(self, search: Search) -> None:
+        """Stores the log of a search, replacing what was known of it."""
+        _write(self.root / "tuned" / f"{search.id}.json", search.model_dump_json(indent=1).encode())
 
     @contextmanager
     def claim(self, run: str, *, wait: bool) -> Iterator[None]:

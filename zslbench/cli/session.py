@@ -1,0 +1,219 @@
+"""What a command that runs methods does between its options and its table: plan, tune, execute, collect."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from functools import cached_property
+from typing import Self
+
+from zslbench.api.dataset import Dataset
+from zslbench.cli.options import Options, RunOptions
+from zslbench.cli.progress import Display
+from zslbench.data.folders import data_root
+from zslbench.data.xlsa17 import find_dataset
+from zslbench.engines.base import Engine
+from zslbench.errors import PluginError, RunError, UsageError, near_misses
+from zslbench.params import Space
+from zslbench.plan import Configuration, Request, Row, configurations, parse_params, plan
+from zslbench.plugins import registry
+from zslbench.record import RunRecord
+from zslbench.runner import Job, Setup
+from zslbench.search import Search
+from zslbench.store import Store
+from zslbench.training.device import choose_device
+from zslbench.tuning.oracle import oracle
+from zslbench.tuning.tune import Plan, begin, tune
+
+Searches = dict[tuple[str, str], Search]
+
+
+class Session:
+    """One command; `with` closes what it started. Failed runs are kept, and raised at the end by `finish`."""
+
+    def __init__(self, options: Options, seeds: tuple[int, ...] = (0,)) -> None:
+        """Checks options that contradict each other or name what does not exist.
+
+        Raises:
+            UsageError: they do.
+        """
+        self.options = options
+        choose_device(options.device)
+        self.display = Display(plain=options.plain or options.json)
+        self.request = Request(
+            root=data_root(options.data_root).absolute(),
+            features=options.features,
+            splits=options.splits,
+            semantics=options.semantics,
+            preset=options.preset,
+            params=parse_params(options.param or []),
+            scale=options.scale,
+            seeds=seeds,
+            precision=options.precision,
+            on=options.on if isinstance(options, RunOptions) else "test",
+            fold=options.fold if isinstance(options, RunOptions) else 0,
+        )
+        name = options.engine or ("processes" if options.jobs > 1 else "inline")
+        self.engine: Engine = registry().resolve("engine", name, Engine)(options.jobs)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store; created only when everything that was asked for has been checked."""
+        return Store(self.options.store)
+
+    @cached_property
+    def setup(self) -> Setup:
+        """How runs are executed."""
+        return Setup(store=self.options.store, existing=self.options.existing, device=self.options.device)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.engine.close()
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """The data sets asked for; else the benchmark data sets that are there, else the embedded one."""
+        if self.options.dataset:
+            return list(dict.fromkeys(self.options.dataset))
+        request, found = self.request, []
+        for entry in registry().entries("dataset"):
+            try:
+                dataset = registry().resolve("dataset", entry.name, Dataset) if entry.card.benchmark else None
+            except PluginError as error:  # nobody asked for this data set by name, so it costs a line and no more
+                self.display.say(str(error))
+                continue
+            if dataset is not None and not dataset.missing(request.root, request.features, request.splits):
+                found.append(entry.name)
+        if found:
+            self.display.say(f"data sets present in {request.root}: {', '.join(found)}")
+            return found
+        fallback = next(entry.name for entry in registry().entries("dataset") if entry.card.embedded)
+        self.display.say(
+            f"no benchmark data set with features {request.features or 'res101'} in {request.root}; "
+            f"using the embedded {fallback} (--dataset names another)"
+        )
+        return [fallback]
+
+    def execute(self, jobs: list[Job], *, quiet: bool = False) -> dict[str, RunRecord | Exception]:
+        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
+        display = self.display
+        _ = self.store
+        with display.over(jobs, quiet=quiet) as listener, redirect_stdout(sys.stderr):  # methods and engines may print
+            self.engine.execute(jobs, self.setup, listener)
+        outcomes: dict[str, RunRecord | Exception] = {}
+        for job in jobs:
+            outcome = display.records.get(job.spec.id) or display.errors.get(job.spec.id)
+            if outcome is not None:
+                outcomes[job.spec.id] = outcome
+        return outcomes
+
+    def rows(self, methods: list[str]) -> list[Row]:
+        """Plans, tunes where that was asked for, executes, and returns the rows of the table with their records."""
+        options = self.options
+        assert isinstance(options, RunOptions)
+        external = [name for name in methods if name.startswith("external:")]
+        trained = [name for name in methods if name not in external]
+        wanted = configurations(trained, self.datasets, self.request)  # all names are checked before anything is done
+        searches = self.tune(wanted) if options.tuned else {}
+        rows = plan(trained, self.datasets, self.request, searches)
+        rows = self._with_external(rows, external)
+        jobs = [job for row in rows for job in row.jobs]
+        outcomes = self.execute(jobs)
+        for row in rows:
+            found = [outcomes.get(job.spec.id) for job in row.jobs]
+            row.records += [record for record in found if isinstance(record, RunRecord)]
+        if options.existing == "only-cached" and (absent := len(jobs) - len(outcomes)):
+            self.display.say(f"{absent} of {len(jobs)} runs are not stored, and --existing only-cached runs none")
+        if options.oracle:
+            by_key = {(c.variant.text, c.source): c for c in wanted}
+            for row in rows:
+                if row.search is not None:
+                    own = by_key[row.label, row.jobs[0].source]
+                    row.oracle = oracle(own, row.search, self.quietly, options.device)
+        return rows
+
+    def tune(self, wanted: list[Configuration], *, afresh: bool = False) -> Searches:
+        """Searches for each configuration that can be run; finished searches are not repeated.
+
+        Raises:
+            UsageError: a search is wrong, or stored with another space.
+        """
+        options = self.options
+        plans = {}
+        for configuration in wanted:
+            if not configuration.refusal:
+                spaces = [_space(configuration, text) for text in options.search or []]
+                key = (configuration.variant.text, configuration.source)
+                how = Plan(options.metric, options.folds, options.trials, options.grid, dict(spaces))
+                begin(configuration, how)  # every search is checked before the first one starts
+                plans[key] = how, configuration
+        searches: Searches = {}
+        for key, (how, configuration) in plans.items():
+            searches[key] = tune(
+                configuration,
+                how,
+                self.store,
+                self.quietly,
+                device=options.device,
+                afresh=afresh,
+                only_stored=options.existing == "only-cached",
+                say=self.display.say,
+            )
+        return searches
+
+    def quietly(self, jobs: list[Job]) -> dict[str, RunRecord | Exception]:
+        """Executes trials: one that fails says so in the search's log, and does not fail the command."""
+        outcomes = self.execute(jobs, quiet=True)
+        for job in jobs:
+            self.display.errors.pop(job.spec.id, None)
+        return outcomes
+
+    def finish(self) -> None:
+        """Raises:
+        RunError: a run failed; everything else was done and printed.
+        """
+        errors = list(self.display.errors.values())
+        if errors:
+            if self.options.debug:
+                raise errors[0]
+            raise RunError(
+                f"{len(errors)} of {len(errors) + len(self.display.records)} runs failed; the others are stored. "
+                f"First: {errors[0]}"
+            )
+
+    def _with_external(self, rows: list[Row], names: list[str]) -> list[Row]:
+        """Adds a row for each `external:NAME` that has stored scores on these data sets, data set by data set."""
+        if not names:
+            return rows
+        if self.request.on == "validation":
+            raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
+        stored = [record for record in self.store.records() if record.external]
+        known = {record.spec.method for record in stored}
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"no stored scores {name!r}{near_misses(name, known)}; `zslbench evaluate --save` stores some"
+                )
+        result = []
+        for dataset in self.datasets:
+            own = [row for row in rows if row.source == dataset]
+            result += own
+            data = find_dataset(dataset).load_labels(self.request.root, self.request.splits)
+            for name in names:
+                matching = [r for r in stored if r.spec.method == name and r.spec.fingerprint == data.fingerprint]
+                if matching:
+                    latest = max(matching, key=lambda record: record.provenance.get("started", ""))
+                    result.append(Row.of_scores(name, dataset, own[0].dataset if own else dataset, data.name, latest))
+        for name in names:
+            if all(row.label != name for row in result):
+                where = sorted({record.spec.dataset for record in stored if record.spec.method == name})
+                raise UsageError(
+                    f"the scores {name!r} are of {', '.join(where)}, not of {', '.join(self.datasets)}; see --dataset"
+                )
+        return result
+
+
+def _space(configuration: Configuration, text: str) -> tuple[str, Space]:
+    return configuration.method.params_type.parse_space(text, configuration.owner)

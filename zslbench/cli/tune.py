@@ -1,0 +1,37 @@
+"""`zslbench tune`: search a method's hyper-parameters on validation classes, and keep the result as a tuned preset."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument
+
+from zslbench.cli.options import Options, with_options
+from zslbench.cli.run import METHOD
+
+if TYPE_CHECKING:
+    from zslbench.search import Search
+
+
+@with_options(Options)
+def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
+    """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
+    from zslbench.cli.session import Session
+    from zslbench.plan import configurations
+    from zslbench.report.searches import print_search
+
+    with Session(options) as session:
+        wanted = configurations([method], session.datasets, session.request)
+        for configuration in wanted:
+            configuration.check_refusal()
+        searches = list(session.tune(wanted, afresh=options.existing == "rerun").values())
+        if options.json:
+            print(json.dumps([_json(search) for search in searches], indent=1))
+        else:
+            for search in searches:
+                print_search(search, plain=options.plain)
+
+
+def _json(search: Search) -> dict[str, object]:
+    return {"id": search.id, "tuned": search.tuned, "value": search.best.value, **search.model_dump(mode="json")}

@@ -1,0 +1,112 @@
+"""Search: the whole log of one tuning, from which its tuned preset is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zslbench.params import Space
+
+TuningMetric = Literal["ausuc", "h", "acc_uu"]
+TITLES = {"ausuc": "AUSUC", "h": "H", "acc_uu": "U->U"}
+
+
+class SearchTrial(BaseModel):
+    """One point of the search space, scored on validation classes.
+
+    Attributes:
+        params: the values tried; with `epochs` where the best number of them was read off the validation curves.
+        state: `pruned` where the first folds were hopeless, `failed` where a run failed.
+        values: the metric on each fold that was run, a fraction; at the trial's number of epochs if it is complete.
+        runs: ids of the runs, in the order of folds; none where a whole grid was solved at once.
+        seconds: fits and scoring of all folds.
+        reason: why it failed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    params: dict[str, Any]
+    state: Literal["complete", "pruned", "failed"]
+    values: list[float] = Field(default_factory=list)
+    runs: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
+    reason: str = ""
+
+    @property
+    def value(self) -> float:
+        """The mean over folds."""
+        return sum(self.values) / len(self.values)
+
+
+class Search(BaseModel):
+    """A search over a method's hyper-parameters on one data set; nothing in it comes from a test image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    method_version: int
+    base: dict[str, Any]
+    """Hyper-parameters that were fixed, by a preset or by hand."""
+    dataset: str
+    fingerprint: str
+    features: str
+    scale: str
+    setting: str
+    precision: str
+    metric: TuningMetric
+    folds: int
+    strategy: Literal["grid", "tpe"]
+    space: dict[str, Space]
+    wanted: int
+    """Trials asked for."""
+    trials: list[SearchTrial] = Field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Identity: what was tuned, and on what; not how the space was searched."""
+        fields = {
+            "method", "method_version", "base", "fingerprint", "features",
+            "scale", "setting", "precision", "metric", "folds",
+        }  # fmt: skip
+        canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all trials asked for were made."""
+        return len(self.trials) >= self.wanted
+
+    @property
+    def complete(self) -> list[SearchTrial]:
+        """The trials that ran on all folds."""
+        return [trial for trial in self.trials if trial.state == "complete"]
+
+    @property
+    def best(self) -> SearchTrial:
+        """The trial with the highest mean over folds; the first of equals."""
+        return max(self.complete, key=lambda trial: trial.value)
+
+    @property
+    def tuned(self) -> dict[str, Any]:
+        """The tuned preset: all hyper-parameters that were fixed or chosen."""
+        return {**self.base, **self.best.params}
+
+    @property
+    def origin(self) -> str:
+        """What a record says about where its hyper-parameters come from."""
+        how = "grid of " if self.strategy == "grid" else ""
+        folds = "1 fold" if self.folds == 1 else f"{self.folds} folds"
+        return f"tuned: {how}{len(self.trials)} trials, {self.metric}, {folds} (search {self.id})"
+
+    def difference(self, other: Search) -> str:
+        """Returns how another search of the same thing goes about it differently, or an empty string."""
+        if self.strategy != other.strategy:
+            return f"it was by {self.strategy}, not by {other.strategy}"
+        for name in {**self.space, **other.space}:
+            own, theirs = self.space.get(name), other.space.get(name)
+            if own != theirs:
+                return f"{name} was {own or 'fixed'}, not {theirs or 'fixed'}"
+        return ""

@@ -1,0 +1,349 @@
+"""The search over a method's hyper-parameters, on validation classes cut from trainval.
+
+Trials are runs like any other, and are proposed in rounds: what a round proposes depends on the earlier rounds alone,
+so a search comes out the same however many runs are executed at a time, and however often it was interrupted. A trial
+of a gradient method trains as many epochs as the space allows and is scored after each, so one run tells the best
+number of epochs. A method that splits its closed form into `factorize` and `assemble` is searched over the whole
+grid instead.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from zslbench.api.embedder import Embedder, GradientParams
+from zslbench.errors import RunError, UsageError, one_line
+from zslbench.params import Space
+from zslbench.plan import Configuration
+from zslbench.record import RunRecord
+from zslbench.runner import Job
+from zslbench.search import TITLES, Search, SearchTrial, TuningMetric
+from zslbench.store import Store
+from zslbench.tuning.sweep import sweep
+
+ROUND = 4
+"""Trials proposed at a time; more would be proposed with less knowledge."""
+RANDOM = 8
+"""Trials before the sampler begins to learn from them; the first is the method's defaults."""
+LARGEST_GRID = 1000
+
+Execute = Callable[[list[Job]], dict[str, RunRecord | Exception]]
+"""Executes runs and returns what came of each, by id."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search.
+
+    Attributes:
+        metric: what to choose by.
+        folds: cuts of the seen classes into training and validation classes; the mean over them counts.
+        trials: points to try, unless on a grid.
+        grid: try every combination of values instead.
+        space: search spaces by name, in place of the method's own.
+    """
+
+    metric: TuningMetric = "ausuc"
+    folds: int = 3
+    trials: int = 20
+    grid: bool = False
+    space: dict[str, Space] = field(default_factory=dict)
+
+
+def begin(configuration: Configuration, plan: Plan) -> Search:
+    """Returns the empty log of the search that is asked for.
+
+    Raises:
+        UsageError: there is nothing to search, or the grid is too large.
+    """
+    method, values = configuration.method, configuration.values
+    if both := sorted(set(plan.space) & set(values)):
+        raise UsageError(f"{both[0]} is both fixed to {values[both[0]]} and searched; give one of them")
+    space = {name: own for name, own in method.params_type.search_space().items() if name not in values} | plan.space
+    if not space:
+        raise UsageError(f"{configuration.owner} has nothing to search but what is fixed; see --search")
+    strategy: Literal["grid", "tpe"] = "grid" if plan.grid or shares_factors(method) else "tpe"
+    points = math.prod(len(own.grid()) for name, own in space.items() if not _read_off(configuration, name))
+    if strategy == "grid" and points > LARGEST_GRID:
+        raise UsageError(
+            f"the grid of {configuration.owner} has {points} points; name fewer values by --search, or take --trials"
+        )
+    return Search(
+        method=configuration.variant.method,
+        method_version=method.version,
+        base=values,
+        dataset=configuration.data.name,
+        fingerprint=configuration.data.fingerprint,
+        features=configuration.data.features_name,
+        scale=configuration.scale,
+        setting=configuration.card.setting,
+        precision=configuration.request.precision,
+        metric=plan.metric,
+        folds=plan.folds,
+        strategy=strategy,
+        space=space,
+        wanted=points if strategy == "grid" else plan.trials,
+    )
+
+
+def tune(
+    configuration: Configuration,
+    plan: Plan,
+    store: Store,
+    execute: Execute,
+    *,
+    device: str = "auto",
+    afresh: bool = False,
+    only_stored: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Search:
+    """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log.
+
+    Args:
+        configuration: the method and the data set; what it fixes is not searched.
+        plan: how to search.
+        store: where the log is kept.
+        execute: executes trials.
+        device: where whole grids are solved.
+        afresh: whether to forget a stored search.
+        only_stored: whether only a finished search will do.
+        say: prints a line of progress.
+
+    Raises:
+        UsageError: a stored search of the same thing had another space, or is not there though it had to be.
+        RunError: no trial could be completed.
+    """
+    search = begin(configuration, plan)
+    stored = None if afresh else store.find_search(search.id)
+    if stored is not None:
+        if difference := stored.difference(search):
+            state = "finished" if stored.finished else "begun"
+            raise UsageError(
+                f"a search of {search.method} on {search.dataset} was {state} with another space: {difference}; "
+                "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
+            )
+        search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
+    if not search.finished:
+        say(
+            f"tuning {search.method} on {search.dataset} by {TITLES[search.metric]} on validation classes: "
+            f"{search.wanted} trials, {search.folds} folds"
+        )
+        searcher = _Searcher(configuration, store, execute, device, say)
+        search = searcher.grid(search) if search.strategy == "grid" else searcher.tpe(search)
+    if not search.complete:
+        reasons = [trial.reason for trial in search.trials if trial.reason]
+        raise RunError(f"no trial of {search.method} on {search.dataset} was completed; first: {reasons[0]}")
+    return search
+
+
+def shares_factors(method: type[Embedder[Any]]) -> bool:
+    """Whether one factorisation serves a whole grid."""
+    return method.factorize is not Embedder.factorize
+
+
+@dataclass
+class _Searcher:
+    configuration: Configuration
+    store: Store
+    execute: Execute
+    device: str
+    say: Callable[[str], None]
+
+    def grid(self, search: Search) -> Search:
+        """Tries every combination, those still missing."""
+        names = [name for name in search.space if not _read_off(self.configuration, name)]
+        combinations = itertools.product(*(search.space[name].grid() for name in names))
+        points = [dict(zip(names, values, strict=True)) for values in combinations]
+        if shares_factors(self.configuration.method):
+            trials = sweep(self.configuration, points, search.folds, search.metric, self.device)
+            return self._saved(search, trials)
+        for start in range(len(search.trials), len(points), ROUND):
+            search = self._saved(search, self._round(search, points[start : start + ROUND], lambda trial, fold: False))
+        return search
+
+    def tpe(self, search: Search) -> Search:
+        """Lets Optuna's tree-structured Parzen estimator propose points (Bergstra et al., NIPS 2011)."""
+        optuna.logging.set_verbosity(logging.WARNING)
+        distributions = {
+            name: _distribution(space)
+            for name, space in search.space.items()
+            if not _read_off(self.configuration, name)
+        }
+        while not search.finished:
+            study = _study(search, distributions)
+            if not search.trials:
+                study.enqueue_trial(self._defaults(distributions))
+            asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
+
+            def hopeless(index: int, values: list[float], asked: list[optuna.Trial] = asked) -> bool:
+                asked[index].report(values[-1], step=len(values))
+                return asked[index].should_prune()
+
+            points = [_rounded(trial.params, search.space) for trial in asked]
+            search = self._saved(search, self._round(search, points, hopeless))
+        return search
+
+    def _defaults(self, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
+        defaults = self.configuration.method.params_type(**self.configuration.values).model_dump(mode="json")
+        inside = {name: d for name, d in distributions.items() if d._contains(d.to_internal_repr(defaults[name]))}
+        return {name: defaults[name] for name in inside}
+
+    def _round(
+        self, search: Search, points: list[dict[str, Any]], hopeless: Callable[[int, list[float]], bool]
+    ) -> list[SearchTrial]:
+        """Runs some points on fold after fold; those that are hopeless after a fold are dropped from the next."""
+        begun = [_Begun(self.configuration, point, search) for point in points]
+        for fold in range(search.folds):
+            alive = [trial for trial in begun if trial.state == "complete"]
+            jobs = {trial.job(fold).spec.id: trial.job(fold) for trial in alive}
+            outcomes = self.execute(list(jobs.values()))
+            for trial in alive:
+                trial.add(outcomes[trial.job(fold).spec.id])
+            last = fold + 1 == search.folds
+            for index, trial in enumerate(begun):
+                if trial in alive and trial.state == "complete" and hopeless(index, trial.bests) and not last:
+                    trial.state = "pruned"
+        return [trial.ended() for trial in begun]
+
+    def _saved(self, search: Search, trials: list[SearchTrial]) -> Search:
+        search = search.model_copy(update={"trials": [*search.trials, *trials]})
+        self.store.save_search(search)
+        if search.complete:
+            best = search.best
+            shown = " ".join(f"{name}={_short(value)}" for name, value in best.params.items())
+            self.say(
+                f"{len(search.trials)} of {search.wanted} trials: best {TITLES[search.metric]} "
+                f"{100 * best.value:.1f} with {shown}"
+            )
+        return search
+
+
+@dataclass
+class _Begun:
+    """A trial under way."""
+
+    configuration: Configuration
+    point: dict[str, Any]
+    search: Search
+    state: Literal["complete", "pruned", "failed"] = "complete"
+    records: list[RunRecord] = field(default_factory=list)
+    bests: list[float] = field(default_factory=list)
+    reason: str = ""
+
+    def job(self, fold: int) -> Job:
+        params = {**self.configuration.values, **self.point}
+        if "epochs" in self.search.space and _read_off(self.configuration, "epochs"):
+            params["epochs"] = self.search.space["epochs"].grid()[-1]
+        return self.configuration.job(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
+
+    def add(self, outcome: RunRecord | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self.state, self.reason = "failed", one_line(outcome)
+        elif self.search.metric not in outcome.metrics:
+            because = next(iter(outcome.not_applicable.values()), "it was not evaluated")
+            raise UsageError(
+                f"{self.configuration.owner} cannot be tuned by {TITLES[self.search.metric]}: {because}; see --metric"
+            )
+        else:
+            self.records.append(outcome)
+            self.bests.append(max(self._curve(outcome)))
+
+    def _curve(self, record: RunRecord) -> list[float]:
+        """Returns the metric after each epoch where their number is to be chosen, else the one value at the end."""
+        watched = record.training.watched if record.training else []
+        if "epochs" in self.search.space and _read_off(self.configuration, "epochs") and watched:
+            return [metrics[self.search.metric] for metrics in watched]
+        return [record.metrics[self.search.metric]]
+
+    def ended(self) -> SearchTrial:
+        """Returns the log entry; the best number of epochs is that of the mean over folds."""
+        params, values = dict(self.point), self.bests
+        curves = [self._curve(record) for record in self.records]
+        if self.state == "complete":
+            length = min(map(len, curves))
+            best = int(np.argmax(np.mean([curve[:length] for curve in curves], axis=0)))
+            values = [curve[best] for curve in curves]
+            if length > 1:
+                params["epochs"] = best + 1
+        trainings = [record.training for record in self.records if record.training]
+        return SearchTrial(
+            params=params,
+            state=self.state,
+            values=values,
+            runs=[record.id for record in self.records],
+            seconds=sum(training.seconds for training in trainings),
+            reason=self.reason,
+        )
+
+
+_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+
+
+def _read_off(configuration: Configuration, name: str) -> bool:
+    """Whether a parameter is the number of epochs, which is read off the validation curve of one run.
+
+    A cosine schedule is laid over all epochs, so that a part of a run says nothing about a shorter one.
+    """
+    params = configuration.method.params_type
+    if name != "epochs" or not issubclass(params, GradientParams):
+        return False
+    return params(**configuration.values).schedule != "cosine"
+
+
+def _distribution(space: Space) -> BaseDistribution:
+    if space.choices is not None:
+        return CategoricalDistribution(space.choices)
+    assert space.low is not None and space.high is not None
+    if space.integer:
+        return IntDistribution(int(space.low), int(space.high), log=space.log)
+    return FloatDistribution(space.low, space.high, log=space.log)
+
+
+def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna.Study:
+    """Returns a study that knows the trials made so far, and nothing else, so that going on is going on as before."""
+    with warnings.catch_warnings():  # options that Optuna calls experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            seed=len(search.trials), n_startup_trials=RANDOM, multivariate=True, constant_liar=True
+        )
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=ROUND)
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    for trial in search.trials:
+        frozen = optuna.trial.create_trial(
+            state=optuna.trial.TrialState[_STATES[trial.state]],
+            value=trial.value if trial.state == "complete" else None,
+            params={name: trial.params[name] for name in distributions},
+            distributions=distributions,
+            intermediate_values={fold + 1: value for fold, value in enumerate(trial.values)},
+        )
+        study.add_trial(frozen)
+    return study
+
+
+def _rounded(point: dict[str, Any], space: dict[str, Space]) -> dict[str, Any]:
+    """Returns the point with three significant digits, which people can read, inside its space."""
+    result = dict(point)
+    for name, value in point.items():
+        low, high = space[name].low, space[name].high
+        if isinstance(value, float) and low is not None and high is not None:
+            result[name] = min(max(float(f"{value:.3g}"), low), high)
+    return result
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
