@@ -74,7 +74,7 @@ class Configuration:
     Attributes:
         variant: the method as asked for.
         request: the options it was asked for with.
-        source: the data set as asked for.
+        source: the data set as asked for, with its features if they were named.
         data: the data set.
         card: the method's card.
         method: the method's class.
@@ -150,7 +150,7 @@ class Configuration:
         )
         return Job(
             spec=spec,
-            source=self.source,
+            source=split_source(self.source)[0],
             root=request.root,
             splits=request.splits,
             semantics=request.semantics,
@@ -225,6 +225,14 @@ def parse_params(pairs: list[str]) -> dict[str, str]:
     return params
 
 
+def split_source(source: str) -> tuple[str, str | None]:
+    """Splits a data set as asked for, `NAME` or `NAME@FEATURES`, into its name or folder and its features, if any."""
+    if "@" in source and not Path(source).exists():
+        name, _, features = source.rpartition("@")
+        return name, features
+    return source, None
+
+
 def plan(
     methods: list[str],
     datasets: list[str],
@@ -264,14 +272,14 @@ def _row(configuration: Configuration, search: Search | None) -> Row:
             configuration.job(seed, request.on, request.fold, params=params, origin=origin) for seed in request.seeds
         ]
     settings = f"@{variant.preset} {variant.given}".strip() if variant.preset else variant.given
-    source, data = configuration.source, configuration.data
+    name, data = split_source(configuration.source)[0], configuration.data
     return Row(
         label=variant.text,
         title=configuration.card.title,
         settings=settings,
         uses=configuration.card.setting,
-        source=source,
-        dataset=source if source in registry().names("dataset") else data.name,
+        source=configuration.source,
+        dataset=name if name in registry().names("dataset") else data.name,
         dataset_title=data.name,
         jobs=jobs,
         refusal=configuration.refusal,
@@ -293,7 +301,8 @@ def _configure(variant: Variant, source: str, request: Request) -> Configuration
     """Reads the data, and puts hyper-parameters together; later ones win: preset, -p, variant."""
     card = registry().entry("method", variant.method).card
     method = method_class(variant.method)
-    data = load_data(source, request.root, request.features, request.splits, request.semantics)
+    name, features = split_source(source)
+    data = load_data(name, request.root, features or request.features, request.splits, request.semantics)
     values: dict[str, Any] = {}
     scale, origin = None, []
     if variant.preset:

@@ -35,7 +35,9 @@ class Options:
     dataset: Annotated[
         list[str] | None,
         Option(
-            "--dataset", "-d", help="Name or folder; again for more. Default: every benchmark present, else digits."
+            "--dataset",
+            "-d",
+            help="Name or folder, or NAME@FEATURES; again for more. Default: every benchmark present, else digits.",
         ),
     ] = None
     features: Features = None

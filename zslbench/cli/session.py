@@ -15,7 +15,7 @@ from zslbench.data.xlsa17 import find_dataset
 from zslbench.engines.base import Engine
 from zslbench.errors import PluginError, RunError, UsageError, near_misses
 from zslbench.params import Space
-from zslbench.plan import Configuration, Request, Row, configurations, parse_params, plan
+from zslbench.plan import Configuration, Request, Row, configurations, parse_params, plan, split_source
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
 from zslbench.runner import Job, Setup
@@ -118,6 +118,9 @@ class Session:
         wanted = configurations(trained, self.datasets, self.request)  # all names are checked before anything is done
         searches = self.tune(wanted) if options.tuned else {}
         rows = plan(trained, self.datasets, self.request, searches)
+        for row in rows:
+            if options.tuned and row.search is None and not row.refusal:
+                row.jobs, row.refusal = [], "its tuning failed"
         rows = self._with_external(rows, external)
         jobs = [job for row in rows for job in row.jobs]
         outcomes = self.execute(jobs)
@@ -130,7 +133,7 @@ class Session:
             by_key = {(c.variant.text, c.source): c for c in wanted}
             for row in rows:
                 if row.search is not None:
-                    own = by_key[row.label, row.jobs[0].source]
+                    own = by_key[row.label, row.source]
                     row.oracle = oracle(own, row.search, self.quietly, options.device)
         return rows
 
@@ -151,16 +154,20 @@ class Session:
                 plans[key] = how, configuration
         searches: Searches = {}
         for key, (how, configuration) in plans.items():
-            searches[key] = tune(
-                configuration,
-                how,
-                self.store,
-                self.quietly,
-                device=options.device,
-                afresh=afresh,
-                only_stored=options.existing == "only-cached",
-                say=self.display.say,
-            )
+            try:
+                searches[key] = tune(
+                    configuration,
+                    how,
+                    self.store,
+                    self.quietly,
+                    device=options.device,
+                    afresh=afresh,
+                    only_stored=options.existing == "only-cached",
+                    say=self.display.say,
+                )
+            except RunError as error:  # it costs its own row
+                self.display.errors[f"search of {' on '.join(key)}"] = error
+                self.display.say(str(error))
         return searches
 
     def quietly(self, jobs: list[Job]) -> dict[str, RunRecord | Exception]:
@@ -200,7 +207,7 @@ class Session:
         for dataset in self.datasets:
             own = [row for row in rows if row.source == dataset]
             result += own
-            data = find_dataset(dataset).load_labels(self.request.root, self.request.splits)
+            data = find_dataset(split_source(dataset)[0]).load_labels(self.request.root, self.request.splits)
             for name in names:
                 matching = [r for r in stored if r.spec.method == name and r.spec.fingerprint == data.fingerprint]
                 if matching:

@@ -31,6 +31,7 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
         else:
             for search in searches:
                 print_search(search, plain=options.plain)
+        session.finish()
 
 
 def _json(search: Search) -> dict[str, object]:

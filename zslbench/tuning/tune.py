@@ -248,7 +248,7 @@ class _Begun:
     def job(self, fold: int) -> Job:
         params = {**self.configuration.values, **self.point}
         if "epochs" in self.search.space and _read_off(self.configuration, "epochs"):
-            params["epochs"] = self.search.space["epochs"].grid()[-1]
+            params["epochs"] = max(self.search.space["epochs"].grid())
         return self.configuration.job(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
 
     def add(self, outcome: RunRecord | Exception) -> None:
