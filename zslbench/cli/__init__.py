@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from zslbench.cli import data, doctor, evaluate, listing, run, show, tune
+from zslbench.cli import data, doctor, evaluate, listing, run, show, table, tune
 from zslbench.errors import ZSLBenchError
 from zslbench.plugins import plugins
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(run.compare)
 app.command()(tune.tune)
+app.command()(table.table)
 app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command("list")(listing.list_)

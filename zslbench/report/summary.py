@@ -38,6 +38,23 @@ def metrics() -> dict[str, Metric]:
     return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
 
 
+def figure(spread: Spread | None, metric: Metric, row: Row) -> str:
+    """Returns mean and spread as printed in tables; percent with one decimal."""
+    if spread is None:
+        return "n/a" if row.records or row.refusal else "none"
+    unit = 100 if metric.percent else 1
+    text = f"{spread.mean * unit:.1f}"
+    return f"{text}±{spread.std * unit:.1f}" if spread.n > 1 else text
+
+
+def is_best(metric: Metric, spread: dict[str, Spread], table: list[dict[str, Spread]]) -> bool:
+    """Whether a row of a table of several is the best in a metric, to six digits."""
+    means = [round(other[metric.name].mean, 6) for other in table if metric.name in other]
+    if metric.name not in spread or len(table) < 2:
+        return False
+    return round(spread[metric.name].mean, 6) == (max(means) if metric.higher_is_better else min(means))
+
+
 def summary(rows: list[Row]) -> list[dict[str, Any]]:
     """Returns the `summary` of `--json`."""
     return [

@@ -14,7 +14,7 @@ from tabulate import tabulate
 from zslbench.api.evaluator import Metric
 from zslbench.plan import Row
 from zslbench.report.published import Published, published_for
-from zslbench.report.summary import Spread, metrics, spreads
+from zslbench.report.summary import Spread, figure, is_best, metrics, spreads
 from zslbench.search import TITLES
 
 SHOWN = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "h_cal")
@@ -52,7 +52,7 @@ def print_comparison(rows: list[Row], console: Console, *, plain: bool) -> None:
             console.print(text, highlight=False, soft_wrap=True, markup=False)
         else:
             console.print(_rich(heading, head, lines, len(kept)))
-    for note in _notes(rows):
+    for note in notes(rows):
         console.print(note, highlight=False, soft_wrap=plain, style="dim")
 
 
@@ -68,18 +68,18 @@ def _lines(rows: list[Row], columns: list[Metric], *, with_oracle: bool) -> list
     table = [spreads(row) for row in rows]
     lines = []
     for row, spread in zip(rows, table, strict=True):
-        cells = [_cell(spread.get(metric.name), metric, row) for metric in columns]
-        best = frozenset(i for i, metric in enumerate(columns) if _is_best(metric, spread, table))
+        cells = [figure(spread.get(metric.name), metric, row) for metric in columns]
+        best = frozenset(i for i, metric in enumerate(columns) if is_best(metric, spread, table))
         cells += [_seconds(row), *([_peek(row)] if with_oracle else [])]
         lines.append(Line(_about(row), cells, best))
-        published = _published(row)
+        published = published_of(row)
         if published:
             rest = [""] * (len(cells) - len(columns))
             lines += [replace(line, cells=line.cells + rest) for line in _published_lines(published, spread, columns)]
     return lines
 
 
-def _published(row: Row) -> Published | None:
+def published_of(row: Row) -> Published | None:
     """Returns published numbers where they compare: the method as published, on the published data."""
     if not row.jobs or row.has_given_parameters or not row.jobs[0].is_published_protocol:
         return None
@@ -96,21 +96,6 @@ def _about(row: Row) -> list[str]:
         row.uses,
         f"{spec.features}{scale}{semantics}" if spec else "none" if row.refusal else "unknown",
     ]
-
-
-def _cell(spread: Spread | None, metric: Metric, row: Row) -> str:
-    if spread is None:
-        return "n/a" if row.records or row.refusal else "none"
-    unit = 100 if metric.percent else 1
-    text = f"{spread.mean * unit:.1f}"
-    return f"{text}±{spread.std * unit:.1f}" if spread.n > 1 else text
-
-
-def _is_best(metric: Metric, spread: dict[str, Spread], table: list[dict[str, Spread]]) -> bool:
-    means = [round(other[metric.name].mean, 6) for other in table if metric.name in other]
-    if metric.name not in spread or len(table) < 2:
-        return False
-    return round(spread[metric.name].mean, 6) == (max(means) if metric.higher_is_better else min(means))
 
 
 def _seconds(row: Row) -> str:
@@ -149,21 +134,22 @@ def _rich(heading: str, head: list[str], lines: list[Line], about: int) -> Table
     return table
 
 
-def _notes(rows: list[Row]) -> list[str]:
-    notes = []
+def notes(rows: list[Row]) -> list[str]:
+    """Returns what a reader of these rows must know: what does not apply, and what was not treated alike."""
+    result = []
     reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
     reasons |= {(row.label, row.refusal) for row in rows if row.refusal}
-    notes += [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
+    result += [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
     trained = [row for row in rows if row.jobs]
     treatments = {row.treatment: [r.label for r in trained if r.treatment == row.treatment] for row in trained}
     if len(treatments) > 1:
         shown = "; ".join(f"{', '.join(dict.fromkeys(labels))}: {how}" for how, labels in treatments.items())
-        notes.append(f"warning: hyper-parameters were not come by alike ({shown}); --tuned tunes every row alike.")
+        result.append(f"warning: hyper-parameters were not come by alike ({shown}); --tuned tunes every row alike.")
     if any(row.oracle is not None for row in rows):
-        notes.append("test-peek gap: what picking among the same trials on the test images would have gained.")
+        result.append("test-peek gap: what picking among the same trials on the test images would have gained.")
     records = [record for row in rows for record in row.records]
     if any("h_cal" in record.metrics for record in records):
-        notes.append("H cal: gamma chosen on validation classes cut from trainval.")
+        result.append("H cal: gamma chosen on validation classes cut from trainval.")
     if any(record.external for record in records):
-        notes.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")
-    return notes
+        result.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")
+    return result

@@ -1,0 +1,88 @@
+"""`zslbench table`: the whole table of the field, on whatever data is present."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from zslbench.cli.options import RunOptions, with_options
+from zslbench.cli.run import chosen_seeds
+from zslbench.errors import UsageError
+
+
+class Which(StrEnum):
+    """Tables that can be made."""
+
+    gbu = "gbu"
+
+
+@with_options(RunOptions)
+def table(
+    which: Annotated[Which, Argument(help="gbu: the protocol of Xian et al., every method on every data set.")],
+    options: RunOptions,
+    methods: Annotated[
+        list[str] | None,
+        Option("--methods", "-m", help="Only these; again for more, or divided by blanks.", show_default="all"),
+    ] = None,
+    text: Annotated[bool, Option("--text", help="Plain text (default).")] = False,
+    markdown: Annotated[bool, Option("--markdown")] = False,
+    latex: Annotated[bool, Option("--latex", help="For the booktabs package.")] = False,
+    csv: Annotated[bool, Option("--csv", help="All figures, one line a row.")] = False,
+    page: Annotated[Path | None, Option(help="Write a Markdown page with tables and curves to this file.")] = None,
+) -> None:
+    """Make the table of the field: every method, tuned if you say so, with tests of which rows really differ."""
+    flags = {"text": text, "markdown": markdown, "latex": latex, "csv": csv, "json": options.json}
+    chosen = [name for name, given in flags.items() if given] or ["text"]
+    if len(chosen) > 1:
+        raise UsageError(f"--{chosen[0]} and --{chosen[1]}: give one of them")
+    if page is not None and not page.parent.is_dir():
+        raise UsageError(f"--page {page}: there is no folder {page.parent}; make it first")
+    if options.on == "validation":
+        raise UsageError(f"--on validation: `table {which}` is of test images; `compare` shows validation classes")
+    seeds = chosen_seeds(options, 3)
+
+    from zslbench.cli.session import Session
+    from zslbench.plugins import registry
+    from zslbench.report.field import field_tables
+    from zslbench.report.formats import FORMATS
+    from zslbench.report.page import write_page
+
+    names = [name for text in methods or [] for name in text.split()] or registry().names("method")
+    with Session(options, seeds) as session:
+        rows = session.rows(names)
+        print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
+        if page is not None:
+            try:
+                written = write_page(page, _command(which, options, methods), rows, session.store)
+            except OSError as error:
+                raise UsageError(f"--page {page}: cannot be written ({error.strerror}); name another file") from error
+            session.display.say(f"wrote {', '.join(map(str, written))}")
+        session.finish()
+
+
+def _command(which: Which, options: RunOptions, methods: list[str] | None) -> str:
+    """Returns the command that gives the page again, without what does not change it."""
+    words = ["zslbench", "table", which.value]
+    for name in options.dataset or []:
+        words += ["--dataset", name]
+    for name in methods or []:
+        words += ["--methods", name]
+    plain = RunOptions()
+    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "precision"):
+        if getattr(options, name) != getattr(plain, name):
+            words += [f"--{name}", str(getattr(options, name))]
+    for text in options.param or []:
+        words += ["--param", text]
+    if options.tuned:
+        words.append("--tuned")
+        for name in ("trials", "metric", "folds"):
+            if getattr(options, name) != getattr(plain, name):
+                words += [f"--{name}", str(getattr(options, name))]
+        words += ["--grid"] if options.grid else []
+        for text in options.search or []:
+            words += ["--search", text]
+    return shlex.join(words)

@@ -1,0 +1,174 @@
+"""The table of the field: every method on every data set, which rows are really different, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from zslbench.api.evaluator import Decisions, Metric
+from zslbench.evaluation.influence import Estimate, influence
+from zslbench.evaluation.significance import Comparison, compare_rows
+from zslbench.plan import Row
+from zslbench.report.published import Published
+from zslbench.report.summary import Spread, figure, is_best, metrics, spreads
+from zslbench.report.tables import SHOWN, notes, published_of
+from zslbench.store import Store
+
+TESTED = "ausuc"
+"""The metric whose differences are tested: it needs no gamma to be chosen."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a cell, and whether it is the best of its column."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass
+class Line:
+    """A row of the table, or below one what a paper printed for it.
+
+    Attributes:
+        cells: its texts, the method's name first.
+        row: what it shows.
+        comment: whether it only comments on the line above.
+    """
+
+    cells: list[Cell]
+    row: Row
+    comment: bool = False
+
+
+@dataclass
+class FieldTable:
+    """The table of one data set.
+
+    Attributes:
+        title: the data set, and what the figures are.
+        head: names of the columns.
+        groups: lines by what the methods use.
+        notes: what a reader must know.
+        comparison: every pair of rows in AUSUC; None where fewer than two rows have results.
+    """
+
+    title: str
+    head: list[str]
+    groups: dict[str, list[Line]]
+    notes: list[str] = field(default_factory=list)
+    comparison: Comparison | None = None
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines, group by group."""
+        return [line for group in self.groups.values() for line in group]
+
+
+def field_tables(rows: list[Row], store: Store) -> list[FieldTable]:
+    """Returns a table for each data set, in the order of the rows."""
+    return [_table(list(group), store) for _, group in groupby(rows, key=lambda row: row.source)]
+
+
+def decisions_of(row: Row, store: Store) -> list[Decisions]:
+    """Returns the decisions of a row's runs, from the store."""
+    found = []
+    for record in row.records:
+        arrays = store.arrays(record)
+        arrays.pop("images")
+        found.append(Decisions(**arrays))
+    return found
+
+
+def compare(rows: list[Row], store: Store) -> Comparison | None:
+    """Tests every pair of rows of one data set in AUSUC."""
+    estimates: dict[str, list[Estimate]] = {}
+    y = np.zeros(0, dtype=np.int64)
+    for row in rows:
+        if row.records and TESTED in row.records[0].metrics:
+            decisions = decisions_of(row, store)
+            estimates[row.label] = [influence(d, TESTED) for d in decisions]
+            y = decisions[0].y
+    return compare_rows(estimates, y) if len(estimates) > 1 else None
+
+
+def _table(rows: list[Row], store: Store) -> FieldTable:
+    columns = [metric for name, metric in metrics().items() if name in SHOWN]
+    comparison = compare(rows, store)
+    head = ["method"]
+    for metric in columns:
+        head += [metric.title, "95 %", "group"] if metric.name == TESTED else [metric.title]
+    head += ["total s", "MB"]
+    table = [spreads(row) for row in rows]
+    groups: dict[str, list[Line]] = {}
+    for row, spread in zip(rows, table, strict=True):
+        cells = [Cell(" ".join(filter(None, [row.title, row.settings])))]
+        for metric in columns:
+            cells.append(Cell(figure(spread.get(metric.name), metric, row), is_best(metric, spread, table)))
+            if metric.name == TESTED:
+                letters = comparison.letters.get(row.label, "") if comparison else ""
+                cells += [Cell(_interval(row, metric)), Cell(letters)]
+        lines = groups.setdefault(row.uses, [])
+        lines.append(Line([*cells, Cell(_seconds(row)), Cell(_memory(row))], row))
+        if published := published_of(row):
+            lines += _published(published, row, spread, columns)
+    seeds = max((len(row.records) for row in rows), default=0)
+    inputs = sorted({f"{row.jobs[0].spec.features}" for row in rows if row.jobs})
+    spread_text = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    title = f"{rows[0].dataset_title}: {', '.join(inputs)}, per-class top-1 in percent on test images, {spread_text}"
+    return FieldTable(title, head, groups, _notes(rows, comparison), comparison)
+
+
+def _interval(row: Row, metric: Metric) -> str:
+    ends = [record.intervals[metric.name] for record in row.records if metric.name in record.intervals]
+    if not ends:
+        return ""
+    low, high = (100 * sum(end[side] for end in ends) / len(ends) for side in (0, 1))
+    return f"{low:.1f} to {high:.1f}"
+
+
+def seconds(row: Row) -> float:
+    """Returns what a row cost: all fits of all seeds, and its search."""
+    fits = [record.training for record in row.records if record.training]
+    search = sum(trial.seconds for trial in row.search.trials) if row.search else 0.0
+    return sum(training.seconds + training.seconds_validation for training in fits) + search
+
+
+def megabytes(row: Row) -> float:
+    """Returns the largest memory of a row's runs."""
+    return max((float(record.provenance.get("peak_memory_mb", 0)) for record in row.records), default=0.0)
+
+
+def _seconds(row: Row) -> str:
+    return f"{seconds(row):.0f}" if row.records else ""
+
+
+def _memory(row: Row) -> str:
+    return f"{megabytes(row):.0f}" if row.records else ""
+
+
+def _published(published: Published, row: Row, spread: dict[str, Spread], columns: list[Metric]) -> list[Line]:
+    printed, difference = [Cell(f"published, {published.source}")], [Cell("difference")]
+    for metric in columns:
+        value, own = published.values.get(metric.name), spread.get(metric.name)
+        gap = [Cell(""), Cell("")] if metric.name == TESTED else []
+        printed += [Cell("" if value is None else f"{100 * value:.1f}"), *gap]
+        difference += [Cell("" if value is None or own is None else f"{100 * (own.mean - value):+.1f}"), *gap]
+    end = [Cell(""), Cell("")]
+    return [Line([*printed, *end], row, comment=True), Line([*difference, *end], row, comment=True)]
+
+
+def _notes(rows: list[Row], comparison: Comparison | None) -> list[str]:
+    result = []
+    if comparison is not None:
+        result.append(
+            "group: rows that share a letter are not told apart in AUSUC (paired test over test images and seeds, "
+            f"Holm's correction for all {len(comparison.differences)} pairs, {comparison.alpha:.0%})."
+        )
+    result.append("95 %: of AUSUC, bootstrap over test images. total s, MB: all fits, search included; peak memory.")
+    origins = sorted({row.search.origin.split(" (")[0] for row in rows if row.search})
+    if origins:
+        result.append(f"hyper-parameters, and the number of epochs, {'; '.join(origins)}, on validation classes.")
+    return result + notes(rows)

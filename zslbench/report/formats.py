@@ -1,0 +1,140 @@
+"""A table of the field as text, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from tabulate import tabulate
+
+from zslbench.plan import Row
+from zslbench.report.field import Cell, FieldTable, megabytes, seconds
+from zslbench.report.summary import metrics, spreads
+
+
+def text(tables: list[FieldTable]) -> str:
+    """Returns plain text; the best of a column is marked by an asterisk."""
+    parts = []
+    for table in tables:
+        body = _body(table, lambda cell: f"{cell.text}*" if cell.best else cell.text, group=str)
+        columns = ["left" if i == 0 else "right" for i in range(len(table.head))]
+        grid = tabulate(body, table.head, disable_numparse=True, colalign=columns)
+        parts.append("\n".join([table.title, grid, *table.notes, "*: best of its column."]))
+    return "\n\n".join(parts)
+
+
+def markdown(tables: list[FieldTable]) -> str:
+    """Returns GitHub's Markdown."""
+    parts = []
+    for table in tables:
+        body = _body(table, lambda cell: f"**{cell.text}**" if cell.best else cell.text, group=lambda g: f"*{g}*")
+        grid = tabulate(body, table.head, tablefmt="github", disable_numparse=True)
+        parts.append("\n\n".join([f"### {table.title}", grid, "\n".join(f"- {note}" for note in table.notes)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(tables: list[FieldTable]) -> str:
+    """Returns a `table` environment for each data set, for the booktabs package."""
+    parts = []
+    for table in tables:
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{_escape(table.title)}. {_escape(' '.join(table.notes))}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(_escape, table.head)) + r" \\",
+        ]
+        for group, members in table.groups.items():
+            lines += [r"\midrule", rf"\multicolumn{{{len(table.head)}}}{{l}}{{\emph{{{_escape(group)}}}}} \\"]
+            lines += [" & ".join(_latex(cell) for cell in line.cells) + r" \\" for line in members]
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_csv(tables: list[FieldTable]) -> str:
+    """Returns one line for each row, metrics as fractions, all data sets in one file."""
+    names = list(metrics())
+    head = ["dataset", "features", "semantics", "scale", "method", "settings", "uses", "hyper_parameters", "seeds"]
+    head += [part for name in names for part in (name, f"{name}_std")]
+    head += ["ausuc_group", "seconds", "peak_memory_mb", "refused"]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, head, lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        writer.writerows(_flat(line.row, table) for line in table.lines if not line.comment)
+    return out.getvalue()
+
+
+def as_json(tables: list[FieldTable]) -> str:
+    """Returns what the CSV holds, and every pair of rows compared."""
+    return json.dumps(
+        [
+            {
+                "title": table.title,
+                "rows": [_flat(line.row, table) for line in table.lines if not line.comment],
+                "pairs": [asdict(pair) for pair in table.comparison.differences] if table.comparison else [],
+                "notes": table.notes,
+            }
+            for table in tables
+        ],
+        indent=1,
+    )
+
+
+def _flat(row: Row, table: FieldTable) -> dict[str, Any]:
+    spec = row.jobs[0].spec if row.jobs else None
+    flat: dict[str, Any] = {
+        "dataset": row.dataset_title,
+        "features": spec.features if spec else "",
+        "semantics": spec.semantics if spec else "",
+        "scale": spec.scale if spec else "",
+        "method": row.title,
+        "settings": row.settings,
+        "uses": row.uses,
+        "hyper_parameters": row.jobs[0].params_from if row.jobs else "",
+        "seeds": len(row.records),
+        "ausuc_group": table.comparison.letters.get(row.label, "") if table.comparison else "",
+        "seconds": round(seconds(row), 1),
+        "peak_memory_mb": round(megabytes(row)),
+        "refused": row.refusal,
+    }
+    for name, spread in spreads(row).items():
+        flat[name], flat[f"{name}_std"] = spread.mean, spread.std
+    return flat
+
+
+def _body(table: FieldTable, show: Callable[[Cell], str], group: Callable[[str], str]) -> list[list[str]]:
+    body = []
+    for name, members in table.groups.items():
+        if len(table.groups) > 1:
+            body.append([group(name), *[""] * (len(table.head) - 1)])
+        for line in members:
+            first, *rest = line.cells
+            indent = "  " if line.comment else ""
+            body.append([indent + show(first), *map(show, rest)])
+    return body
+
+
+_SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
+
+
+def _escape(text: str) -> str:
+    escaped = "".join(_SPECIAL.get(c, c) for c in text)
+    return escaped.replace("->", r"$\to$").replace("±", r"$\pm$")
+
+
+def _latex(cell: Cell) -> str:
+    return rf"\textbf{{{_escape(cell.text)}}}" if cell.best else _escape(cell.text)
+
+
+FORMATS: dict[str, Callable[[list[FieldTable]], str]] = {
+    "text": text,
+    "markdown": markdown,
+    "latex": latex,
+    "csv": as_csv,
+    "json": as_json,
+}
