@@ -101,7 +101,7 @@ def test_a_default_out_of_range_is_noticed() -> None:
 def test_the_search_space_is_what_was_declared_and_leaves_the_rest_alone() -> None:
     assert Example.search_space() == {
         "rate": Space(low=1e-3, high=1.0, log=True),
-        "count": Space(low=1, high=9),
+        "count": Space(low=1, high=9, integer=True),
         "kind": Space(choices=("left", "right")),
     }
 

@@ -80,7 +80,7 @@ def test_on_a_terminal_runs_side_by_side_have_a_bar_each_and_none_stays(jobs: li
 def test_errors_of_plugins_are_kept_as_errors_of_ours_with_their_cause(jobs: list[Job]) -> None:
     display = Display(plain=True)
     show(display, jobs)
-    known, unknown = display.errors
+    known, unknown = display.errors.values()
     assert str(known) == "loss 'cls' became NaN"
     assert str(unknown) == "ValueError: first line (--debug shows where)"
     assert isinstance(unknown.__cause__, ValueError)

@@ -38,6 +38,7 @@ class Session:
             UsageError: they do.
         """
         self.options = options
+        self._choice = ""
         choose_device(options.device)
         self.display = Display(plain=options.plain or options.json)
         self.request = Request(
@@ -87,14 +88,25 @@ class Session:
             if dataset is not None and not dataset.missing(request.root, request.features, request.splits):
                 found.append(entry.name)
         if found:
-            self.display.say(f"data sets present in {request.root}: {', '.join(found)}")
+            self._choice = f"data sets present in {request.root}: {', '.join(found)}"
             return found
         fallback = next(entry.name for entry in registry().entries("dataset") if entry.card.embedded)
-        self.display.say(
+        self._choice = (
             f"no benchmark data set with features {request.features or 'res101'} in {request.root}; "
             f"using the embedded {fallback} (--dataset names another)"
         )
         return [fallback]
+
+    def configure(self, methods: list[str]) -> list[Configuration]:
+        """Returns each method on each data set; says which data sets were found where none was asked for.
+
+        Raises:
+            UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
+        """
+        wanted = configurations(methods, self.datasets, self.request)
+        if self._choice:
+            self.display.say(self._choice)
+        return wanted
 
     def execute(self, jobs: list[Job], *, quiet: bool = False) -> dict[str, RunRecord | Exception]:
         """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
@@ -115,7 +127,7 @@ class Session:
         assert isinstance(options, RunOptions)
         external = [name for name in methods if name.startswith("external:")]
         trained = [name for name in methods if name not in external]
-        wanted = configurations(trained, self.datasets, self.request)  # all names are checked before anything is done
+        wanted = self.configure(trained)
         searches = self.tune(wanted) if options.tuned else {}
         rows = plan(trained, self.datasets, self.request, searches)
         for row in rows:

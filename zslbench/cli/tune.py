@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
     from zslbench.cli.session import Session
-    from zslbench.plan import configurations
     from zslbench.report.searches import print_search
 
     with Session(options) as session:
-        wanted = configurations([method], session.datasets, session.request)
+        wanted = session.configure([method])
         for configuration in wanted:
             configuration.check_refusal()
         searches = list(session.tune(wanted, afresh=options.existing == "rerun").values())
