@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
-from zslbench.api.evaluator import Scorer
+from zslbench.api.evaluator import Evaluator, Scorer
 from zslbench.api.views import TestView, TrainView
 from zslbench.data.scaling import Scaler
 from zslbench.errors import NotApplicable
@@ -100,10 +100,16 @@ class Trial:
         return scorer, fitted
 
 
-def quick_metrics(scorer: Scorer) -> dict[str, float]:
-    """Returns what may be chosen by: `acc_uu` where the method answers it, `acc_ut`, `acc_st`, `h`, `ausuc`."""
+OF_METRIC: dict[str, type[Evaluator]] = {
+    metric.name: evaluator for evaluator in (ConventionalZSL, GeneralizedZSL, AUSUC) for metric in evaluator.metrics
+}
+"""What may be chosen by, and the evaluators that give it."""
+
+
+def quick_metrics(scorer: Scorer, wanted: Iterable[str] = tuple(OF_METRIC)) -> dict[str, float]:
+    """Returns what may be chosen by, where the method answers it."""
     metrics: dict[str, float] = {}
-    for evaluator in (ConventionalZSL(), GeneralizedZSL(), AUSUC()):
+    for evaluator in dict.fromkeys(OF_METRIC[name] for name in wanted):
         with suppress(NotApplicable):
-            metrics |= evaluator.evaluate(scorer)
+            metrics |= evaluator().evaluate(scorer)
     return metrics

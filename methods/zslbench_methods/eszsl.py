@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zslbench import Embedder, Params, ProblemShape, TrainView, param
+from zslbench import ClassSet, Embedder, Params, ProblemShape, TrainView, param
 
 
 class ESZSLParams(Params):
@@ -27,6 +27,11 @@ class ESZSL(Embedder[ESZSLParams]):
     def embed(self, x: Tensor) -> Tensor:
         """Maps `(B, D)` to `(B, A)`."""
         return x @ self.V
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        """Returns x'V s_c, `(B, C)`, multiplied in the cheaper order."""
+        product: Tensor = torch.linalg.multi_dot((x, self.V, classes.semantics.T))
+        return product
 
     def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
         """Returns eigenvalues e, f and eigenvectors U, Q of X'X and S'S, and U'X'YSQ; all in float64."""

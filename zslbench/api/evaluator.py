@@ -107,9 +107,9 @@ class Scorer(ABC):
         for start in range(rows.start, rows.stop, chunk):
             span = slice(start, min(start + chunk, rows.stop))
             scores = self.scores(span, classes)
-            if not bool(torch.isfinite(scores).all()):
+            if not bool(torch.isfinite(scores.sum(dtype=torch.float64))):  # one pass; NaN and infinity outlast a sum
                 raise RunError("the method gave scores that are NaN or infinite")
-            parts.append(self._reduce(scores.double().cpu(), self.view.y[span], classes))
+            parts.append(self._reduce(scores.cpu(), self.view.y[span], classes))
         reduced = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return Decisions(y=self.view.y[rows], seen=self.view.seen[rows], **reduced)
 
@@ -127,7 +127,7 @@ class Scorer(ABC):
             else:
                 part = scores[:, torch.from_numpy(columns)]
                 top, first = part.max(dim=1)
-                best, ties = top.numpy(), (part == top[:, None]).sum(dim=1).numpy()
+                best, ties = top.double().numpy(), (part == top[:, None]).sum(dim=1).numpy()
                 hit, choice = mask[y] & (own == top).numpy(), classes[columns[first.numpy()]]
             result |= {f"best_{side}": best, f"ties_{side}": ties, f"hit_{side}": hit, f"choice_{side}": choice}
         return result

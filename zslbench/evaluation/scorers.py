@@ -17,20 +17,26 @@ from zslbench.errors import RunError
 
 
 class ModelScorer(Scorer):
-    """Scores of a trained model; features are read and scaled chunk by chunk."""
+    """Scores of a trained model; features are read and scaled chunk by chunk, unless `x` has them all."""
 
     def __init__(
-        self, embedder: Embedder[Any], view: TestView, scale: Callable[[Tensor], Tensor], device: torch.device
+        self,
+        embedder: Embedder[Any],
+        view: TestView,
+        scale: Callable[[Tensor], Tensor],
+        device: torch.device,
+        x: Tensor | None = None,
     ) -> None:
         super().__init__(view)
         self.embedder = embedder
         self.scale = scale
         self.device = device
+        self.x = x
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the model's scores in float32, `(n, C)`."""
         assert self.embedder is not None
-        x = self.scale(self.view.x(rows)).to(self.device)
+        x = self.scale(self.view.x(rows)).to(self.device) if self.x is None else self.x[rows]
         with torch.no_grad():
             return self.embedder.scores(x, self.view.classes.select(classes).to(self.device)).float()
 

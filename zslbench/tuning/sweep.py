@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from zslbench.api.evaluator import Scorer
-from zslbench.api.views import TestView
-from zslbench.data.scaling import Scaler
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.plan import Configuration
 from zslbench.search import SearchTrial
 from zslbench.training.device import choose_device, seeded
-from zslbench.trial import Part, part_of, quick_metrics
+from zslbench.trial import part_of, quick_metrics
 
 
 def sweep(
@@ -37,7 +34,8 @@ def measure(
 ) -> list[float]:
     """Returns the metric of each point on a fold, or on the proposed split's test images where it is empty."""
     spec = configuration.job(0, "validation").spec
-    part = _in_memory(part_of(configuration.data, spec, fold))
+    part = part_of(configuration.data, spec, fold)
+    x = part.scale(part.test.x(slice(0, len(part.test)))).to(device)  # held in memory: it is scored for every point
     method = configuration.method
     result = []
     with seeded(0, device):
@@ -50,14 +48,6 @@ def measure(
             factors = embedder.factorize(part.train.to(device)) if factors is None else factors
             embedder.assemble(factors)
             embedder.eval()
-            scorer: Scorer = ModelScorer(embedder, part.test, part.scale, device)
-            result.append(quick_metrics(scorer)[metric])
+            scorer: Scorer = ModelScorer(embedder, part.test, part.scale, device, x)
+            result.append(quick_metrics(scorer, [metric])[metric])
     return result
-
-
-def _in_memory(part: Part) -> Part:
-    """Returns the same part with its test features scaled and held in memory, for they are scored many times."""
-    x = part.scale(part.test.x(slice(0, len(part.test)))).numpy()
-    images = np.arange(len(part.test))
-    test: TestView = replace(part.test, images=images, features=x)
-    return Part(part.train, test, Scaler.fit("none", part.train.x))
