@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from zslbench.cli import data, doctor, evaluate, listing, run, show
+from zslbench.cli import data, doctor, evaluate, listing, published, run, show
 from zslbench.errors import ZSLBenchError
 from zslbench.plugins import plugins
 
@@ -28,6 +28,7 @@ app.command()(run.run)
 app.command()(run.compare)
 app.command()(evaluate.evaluate)
 app.command()(show.show)
+app.command()(published.published)
 app.command("list")(listing.list_)
 app.add_typer(data.app, name="data")
 app.command()(doctor.doctor)
