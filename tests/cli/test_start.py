@@ -20,7 +20,9 @@ finally:
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "plugins"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "plugins"], ["published"]]
+)
 def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
     answer = subprocess.run([sys.executable, "-c", WATCH, *arguments], capture_output=True, text=True, check=False)
     assert answer.returncode == 0
@@ -37,7 +39,7 @@ def test_the_watch_above_sees_a_heavy_import() -> None:
 def test_help_names_every_command() -> None:
     answer = command("--help")
     assert answer.status == 0
-    for name in ("run", "compare", "evaluate", "show", "list", "data", "doctor"):
+    for name in ("run", "compare", "evaluate", "show", "published", "list", "data", "doctor"):
         assert f"│ {name} " in answer.out
 
 

@@ -15,6 +15,7 @@ from zslbench.errors import ZSLBenchError
 from zslbench.plugins import plugins, registry
 from zslbench.provenance import environment
 from zslbench.registry import Entry
+from zslbench.report.published import published_table
 from zslbench.store import Store
 
 Check = tuple[str, bool | None, str]
@@ -31,6 +32,7 @@ def checks(root: Path | None, store: Path) -> list[Check]:
     results += [
         _tried(f"{entry.kind} {entry.name}", partial(_resolves, entry.kind, entry.name)) for entry in _entries()
     ]
+    results.append(_tried("published numbers", _published))
     results += _data(data_root(root))
     results.append(_tried("store", lambda: _store(store)))
     return results
@@ -75,6 +77,11 @@ def _entries() -> list[Entry]:
 def _resolves(kind: str, name: str) -> str:
     registry().resolve(kind, name, object)
     return "imports"
+
+
+def _published() -> str:
+    numbers = published_table()
+    return f"{len(numbers)} from {len({number.source for number in numbers})} sources"
 
 
 def _data(root: Path) -> list[Check]:

@@ -1,18 +1,68 @@
-"""Published numbers, shown beside measured ones where features and split are the published ones."""
+"""Published numbers: read from the plugins' files, and set beside measured ones where they compare."""
 
 from __future__ import annotations
 
+import csv
+import re
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
-import pandas as pd
-
-from zslbench.errors import PluginError
+from zslbench.errors import PluginError, near_misses
 from zslbench.plugins import registry
 
-COLUMNS = ["method", "dataset", "split", "setting", "metric", "value", "source"]
-METRICS = {"U->U": "acc_uu", "U->T": "acc_ut", "S->T": "acc_st", "H": "h"}
+COLUMNS = ("method", "dataset", "split", "setting", "metric", "value", "source")
 FEATURES = "res101"
 """The features of the GBU protocol; numbers from others are not comparable."""
+
+
+class Kind(NamedTuple):
+    """The setting that a metric belongs to, its largest value (None: any), and the name of our own metric."""
+
+    setting: str
+    largest: int | None
+    ours: str = ""
+
+
+METRICS = {
+    "U->U": Kind("ZSL", 100, "acc_uu"),
+    "U->T": Kind("GZSL", 100, "acc_ut"),
+    "S->T": Kind("GZSL", 100, "acc_st"),
+    "H": Kind("GZSL", 100, "h"),
+    "AUSUC": Kind("GZSL", 1, "ausuc"),
+    "AUSUC flat-hit@1": Kind("GZSL", 1),
+    "pixel MSE unseen test": Kind("reconstruction", None),
+}
+"""Every metric that a file may hold: accuracies in percent, areas as fractions, as papers print them."""
+
+_SPLIT = re.compile(r"PS|SS|[A-Z][A-Za-z-]*[0-9]{4}")
+"""Proposed split, standard split, or a paper's own."""
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number as printed, with the decimals it was printed with, and the line of the file that holds it."""
+
+    method: str
+    dataset: str
+    split: str
+    setting: str
+    metric: str
+    value: Decimal
+    source: str
+    where: str
+
+    @property
+    def key(self) -> Key:
+        """What a source prints once."""
+        return self.method, self.dataset, self.split, self.setting, self.metric, self.source
 
 
 @dataclass(frozen=True)
@@ -23,33 +73,110 @@ class Published:
     values: dict[str, float]
 
 
-def published_table() -> pd.DataFrame:
-    """Returns all registered published numbers; values in percent as printed.
+def published_table() -> list[Number]:
+    """Returns all registered published numbers, in the order of the files.
 
     Raises:
-        PluginError: a file lacks a column or has a value that is no number.
+        PluginError: a file cannot be read, or one of its lines is malformed; the line and what to do are named.
     """
-    tables = []
+    table: dict[Key, Number] = {}
     for path in registry().published_files:
-        table = pd.read_csv(path, dtype=str)
-        if missing := [column for column in COLUMNS if column not in table]:
-            raise PluginError(f"{path}: the column {missing[0]!r} is missing")
-        values = pd.to_numeric(table["value"], errors="coerce")
-        if values.isna().any():
-            raise PluginError(f"{path}: line {int(values.isna().argmax()) + 2}: the value is not a number")
-        tables.append(table.assign(value=values))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+        table |= _read(path, table)
+    return list(table.values())
+
+
+def usable_numbers() -> list[Number]:
+    """Returns the published numbers of every sound file; a malformed one is left out whole, with a warning."""
+    return _usable(tuple(registry().published_files))
 
 
 def published_for(title: str, dataset: str, features: str) -> Published | None:
     """Returns the first source's numbers for a method's title on the proposed split; None where none compares."""
     if features != FEATURES:
         return None
-    table = published_table()
-    own = table[(table.method == title) & (table.dataset == dataset) & (table.split == "PS")]
-    own = own[own.metric.isin(list(METRICS))]
-    if own.empty:
+    own = [n for n in usable_numbers() if (n.method, n.dataset, n.split) == (title, dataset, "PS")]
+    own = [n for n in own if METRICS[n.metric].ours]
+    if not own:
         return None
-    source = own.source.iloc[0]
-    first = own[own.source == source].drop_duplicates("metric")
-    return Published(source, {METRICS[m]: v / 100 for m, v in zip(first.metric, first.value, strict=True)})
+    first = [n for n in own if n.source == own[0].source]
+    return Published(first[0].source, {METRICS[n.metric].ours: _fraction(n) for n in first})
+
+
+def _fraction(number: Number) -> float:
+    return float(number.value / (METRICS[number.metric].largest or 1))
+
+
+@cache  # a comparison asks once for each of its rows, and should warn once
+def _usable(paths: tuple[Path, ...]) -> list[Number]:
+    table: dict[Key, Number] = {}
+    for path in paths:
+        try:
+            table |= _read(path, table)
+        except PluginError as error:
+            warnings.warn(f"no published number of this file is used: {error}", stacklevel=2)
+    return list(table.values())
+
+
+def _read(path: Path, others: Mapping[Key, Number]) -> dict[Key, Number]:
+    """Returns one file's numbers; `others` are those of the files before it, which it may repeat but not contradict."""
+    table: dict[Key, Number] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            head = _head(path, next(reader, []))
+            for fields in filter(None, reader):
+                number = _number(f"{path}: line {reader.line_num}", head, fields)
+                known = table.get(number.key) or others.get(number.key)
+                if known is not None and known.value != number.value:
+                    raise PluginError(
+                        f"{number.where}: {number.metric} of {number.method!r} on {number.dataset!r} is "
+                        f"{number.value:f} here and {known.value:f} at {known.where}, both from {number.source!r}; "
+                        "keep the one that is printed there"
+                    )
+                table.setdefault(number.key, number)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PluginError(f"{path}: cannot be read as CSV in UTF-8 ({error}); write the file anew") from error
+    return table
+
+
+def _head(path: Path, fields: list[str]) -> list[str]:
+    head = [field.strip() for field in fields]
+    for column in COLUMNS:
+        if head.count(column) != 1:
+            problem = "is there twice" if column in head else "is missing"
+            raise PluginError(f"{path}: the column {column!r} {problem}; the first line must be {','.join(COLUMNS)}")
+    return head
+
+
+def _number(where: str, head: list[str], fields: list[str]) -> Number:
+    if len(fields) != len(head):
+        raise PluginError(
+            f"{where}: it has {len(fields)} fields and the first line {len(head)}; quote a field that holds a comma"
+        )
+    row = {column: field.strip() for column, field in zip(head, fields, strict=True)}
+    for column in COLUMNS:
+        if not row[column]:
+            raise PluginError(f"{where}: the {column} is empty; write what the source prints, or leave out the line")
+    if not _SPLIT.fullmatch(row["split"]):
+        raise PluginError(
+            f"{where}: unknown split {row['split']!r}; write PS (proposed), SS (standard), or for a paper's own split "
+            "its first author and year, such as Chao2016"
+        )
+    settings = {kind.setting for kind in METRICS.values()}
+    for noun, known in (("setting", settings), ("metric", METRICS)):
+        if row[noun] not in known:
+            raise PluginError(f"{where}: unknown {noun} {row[noun]!r}{near_misses(row[noun], known)}")
+    kind = METRICS[row["metric"]]
+    if row["setting"] != kind.setting:
+        raise PluginError(
+            f"{where}: {row['metric']} is a number of the setting {kind.setting}, not {row['setting']}; correct one"
+        )
+    if not _NUMBER.fullmatch(row["value"]):
+        raise PluginError(f"{where}: the value {row['value']!r} is not a number; write digits as printed, such as 59.2")
+    value = Decimal(row["value"])
+    if value < 0 or (kind.largest is not None and value > kind.largest):
+        limits = "negative" if kind.largest is None else f"outside 0 to {kind.largest}"
+        raise PluginError(
+            f"{where}: {row['metric']} {row['value']} is {limits}; accuracies are in percent, areas are fractions"
+        )
+    return Number(**{column: row[column] for column in COLUMNS if column != "value"}, value=value, where=where)

@@ -1,0 +1,66 @@
+"""`zslbench published`: what papers printed, and where it contradicts itself."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterable
+from typing import Annotated
+
+from typer import Option
+
+from zslbench.cli.options import Json, Plain
+from zslbench.errors import UsageError, near_misses
+from zslbench.plugins import registry
+from zslbench.registry import NOUNS
+
+
+def published(
+    method: Annotated[
+        list[str] | None, Option("--method", "-m", help="A method's name, or its title in papers; again for more.")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None, Option("--dataset", "-d", help="A data set's name, or its title in papers; again for more.")
+    ] = None,
+    lint: Annotated[
+        bool, Option("--lint", help="Only numbers that contradict each other: H that is not 2US/(U+S).")
+    ] = False,
+    json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Show published numbers as printed, with their sources; --lint those that contradict each other."""
+    from rich.console import Console
+
+    from zslbench.report.published import usable_numbers
+    from zslbench.report.published_view import as_json, groups_of, print_groups, print_lint
+
+    numbers = usable_numbers()
+    methods = _titles("method", method, (number.method for number in numbers))
+    datasets = _titles("dataset", dataset, (number.dataset for number in numbers))
+    groups = [g for g in groups_of(numbers) if g.method in methods and g.dataset in datasets]
+    console = Console(no_color=plain)
+    plain = plain or not console.is_terminal
+    if json:
+        print(jsonlib.dumps(as_json(group for group in groups if group.difference or not lint), indent=1))
+    elif not groups:
+        console.print("no published number of these methods on these data sets", style="dim", soft_wrap=True)
+    elif lint:
+        print_lint(groups, console, plain=plain)
+    else:
+        print_groups(groups, console, plain=plain)
+
+
+def _titles(kind: str, wanted: list[str] | None, printed: Iterable[str]) -> set[str]:
+    """Returns the titles that are meant: all printed ones, or those of the names or titles given, in any case.
+
+    Raises:
+        UsageError: nothing is registered or printed under a name; near misses are suggested.
+    """
+    titles = set(printed)
+    if not wanted:
+        return titles
+    known = {name: entry.card.title for entry in registry().entries(kind) for name in (entry.card.title, entry.name)}
+    known = {name.casefold(): title for name, title in (known | {title: title for title in titles}).items()}
+    for name in wanted:
+        if name.casefold() not in known:
+            raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name.casefold(), known)}")
+    return {known[name.casefold()] for name in wanted}

@@ -1,0 +1,165 @@
+"""Published numbers as `zslbench published` shows them: a line for what one source prints of one method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from zslbench.report.harmonic import beyond, decimals, implied_h
+from zslbench.report.published import Number
+
+SHOWN = ("U->U", "U->T", "S->T", "H", "AUSUC")
+"""Columns of the table; other metrics have one of their own."""
+ABOUT = ["method", "data set", "split"]
+MARK = "!"
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one source prints of a method on a split of a data set, by metric."""
+
+    method: str
+    dataset: str
+    split: str
+    source: str
+    values: dict[str, Decimal]
+
+    @property
+    def about(self) -> list[str]:
+        """The cells that name it, without the source."""
+        return [self.method, self.dataset, self.split]
+
+    @property
+    def implied_h(self) -> tuple[Decimal, Decimal] | None:
+        """The range of H by U->T and S->T; None where one of the three is not printed."""
+        if not {"U->T", "S->T", "H"} <= self.values.keys():
+            return None
+        return implied_h(self.values["U->T"], self.values["S->T"], decimals(self.values["H"]))
+
+    @property
+    def difference(self) -> Decimal:
+        """How far the printed H is beyond that range; 0 where nothing contradicts it."""
+        return beyond(self.values["H"], *self.implied_h) if self.implied_h else Decimal(0)
+
+
+def groups_of(numbers: Iterable[Number]) -> list[Group]:
+    """Returns the groups, sorted by method, data set, source and split, whatever the case of letters."""
+    groups: dict[tuple[str, ...], Group] = {}
+    for n in numbers:
+        about = n.method, n.dataset, n.split, n.source
+        groups.setdefault(about, Group(*about, {})).values[n.metric] = n.value
+    return sorted(groups.values(), key=lambda g: [s.casefold() for s in (g.method, g.dataset, g.source, g.split)])
+
+
+def as_json(groups: Iterable[Group]) -> list[dict[str, Any]]:
+    """Returns the groups as `--json` prints them; values as printed, the range of H and how far H is beyond it."""
+    return [
+        {
+            "method": group.method,
+            "dataset": group.dataset,
+            "split": group.split,
+            "source": group.source,
+            "values": {metric: float(value) for metric, value in group.values.items()},
+            "implied_h": [float(end) for end in group.implied_h] if group.implied_h else None,
+            "difference": float(group.difference),
+        }
+        for group in groups
+    ]
+
+
+def print_groups(groups: list[Group], console: Console, *, plain: bool) -> None:
+    """Prints the numbers as printed, other metrics below them, the sources, and how many H do not fit."""
+    sources = _Sources(groups)
+    main = [
+        [*group.about, *(_cell(group, metric) for metric in SHOWN), sources.mark(group)]
+        for group in groups
+        if group.values.keys() & set(SHOWN)
+    ]
+    rest = [
+        [*group.about, metric, f"{value:f}", sources.mark(group)]
+        for group in groups
+        for metric, value in group.values.items()
+        if metric not in SHOWN
+    ]
+    if main:
+        _say(console, "as printed: per-class top-1 in percent, AUSUC as a fraction")
+        _grid(console, [*ABOUT, *SHOWN, "source"], main, len(ABOUT), plain)
+    if rest:
+        _grid(console, [*ABOUT, "metric", "value", "source"], rest, len(ABOUT) + 1, plain)
+    sources.show(console)
+    if found := sum(bool(group.difference) for group in groups):
+        _say(
+            console,
+            f"{MARK} {found} of {_checked(groups)} printed H cannot be 2US/(U+S) of the U->T and S->T beside them; "
+            "`zslbench published --lint` shows them",
+            style="dim",
+        )
+
+
+def print_lint(groups: list[Group], console: Console, *, plain: bool) -> None:
+    """Prints the groups whose H is not the harmonic mean of U->T and S->T, however these were rounded."""
+    flagged = [group for group in groups if group.difference]
+    sources = _Sources(flagged)
+    lines = []
+    for group in flagged:
+        low, high = group.implied_h or (Decimal(0), Decimal(0))
+        printed = [f"{group.values[metric]:f}" for metric in ("U->T", "S->T", "H")]
+        lines.append([*group.about, *printed, f"{low:f} to {high:f}", f"{group.difference:+f}", sources.mark(group)])
+    if flagged:
+        head = [*ABOUT, "U->T", "S->T", "H", "implied H", "difference", "source"]
+        _grid(console, head, lines, len(ABOUT), plain)
+        sources.show(console)
+    _say(
+        console,
+        f"{len(flagged)} of {_checked(groups)} printed H cannot be 2US/(U+S), however U->T and S->T were rounded"
+        + ("; a misprint in one of the three, or a mean of H over runs" if flagged else ""),
+        style="dim",
+    )
+
+
+class _Sources:
+    """The sources of some groups, numbered in the order in which they are met, as in a bibliography."""
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self._names = sorted({group.source for group in groups}, key=str.casefold)
+
+    def mark(self, group: Group) -> str:
+        return f"[{self._names.index(group.source) + 1}]"
+
+    def show(self, console: Console) -> None:
+        for i, name in enumerate(self._names, start=1):
+            _say(console, f"[{i}] {name}")
+
+
+def _cell(group: Group, metric: str) -> str:
+    if metric not in group.values:
+        return ""
+    return f"{group.values[metric]:f}" + (MARK if metric == "H" and group.difference else "")
+
+
+def _checked(groups: Iterable[Group]) -> int:
+    return sum(group.implied_h is not None for group in groups)
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _grid(console: Console, head: list[str], lines: list[list[str]], about: int, plain: bool) -> None:
+    if plain:
+        _say(console, tabulate(lines, head, disable_numparse=True))
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i < about else "right", no_wrap=i >= about, overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(cell, style="bold yellow" if cell.endswith(MARK) else "") for cell in line))
+    console.print(table)
