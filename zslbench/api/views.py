@@ -129,4 +129,4 @@ class TestView:
         """Reads the features of some test images, `(n, D)` float32."""
         if self.features is None:
             raise ValueError("this view was made without features")
-        return torch.from_numpy(np.asarray(self.features[self.images[rows]], dtype=np.float32))  # a copy: an index array
+        return torch.from_numpy(np.asarray(self.features[self.images[rows]], dtype=np.float32))
