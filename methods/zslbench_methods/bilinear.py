@@ -13,7 +13,7 @@ from zslbench import Batch, Embedder, GradientParams, ProblemShape, param
 class RankingParams(GradientParams):
     """Hyper-parameters of methods that rank the true class above the others by a margin."""
 
-    epochs: int = param(20, "epochs", search=(2, 60), ge=1)
+    epochs: int = param(20, "epochs", search=(2, 40), ge=1)
     batch_size: int = param(64, "images in a batch", ge=1)
     lr: float = param(2e-4, "learning rate", search=(1e-5, 1e-2), log=True, gt=0)
     margin: float = param(1.0, "margin m between the true class and the others", search=(0.1, 10.0), log=True, gt=0)

@@ -18,20 +18,20 @@ from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, S
 class SPAENParams(GradientParams):
     """Weights of Eq. (5) and (6), and the sizes of the networks."""
 
-    epochs: int = param(20, "epochs of E (and of all networks in joint training)", search=(5, 60), ge=1)
-    lr: float = param(1e-3, "learning rate of E", search=(1e-4, 1e-2), log=True, gt=0)
+    epochs: int = param(20, "epochs of E (and of all networks in joint training)", search=(2, 40), ge=1)
+    lr: float = param(1e-3, "learning rate of E", search=(3e-4, 3e-3), log=True, gt=0)
     beta1: float = param(0.5, "first Adam coefficient", ge=0, lt=1)
-    alpha: float = param(1.0, "weight of the reconstruction loss", search=(0.1, 100.0), log=True, ge=0)
-    beta: float = param(0.05, "weight of the adversarial loss", search=(1e-3, 1.0), log=True, ge=0)
+    alpha: float = param(1.0, "weight of the reconstruction loss", ge=0)
+    beta: float = param(0.05, "weight of the adversarial loss", search=(0.01, 0.5), log=True, ge=0)
     training: Literal["joint", "two-stage"] = param(
         "two-stage", "train F and G before E, as the released code does, or with E, as the paper does"
     )
-    margin: float = param(1.0, "margin gamma of the ranking loss", search=(0.05, 2.0), log=True, gt=0)
+    margin: float = param(1.0, "margin gamma of the ranking loss", search=(0.2, 2.0), log=True, gt=0)
     negative: Literal["random", "violating"] = param(
         "violating", "wrong class of the ranking loss: any seen one, or one that violates the margin"
     )
     hidden: int = param(1024, "width of E's hidden layer, 0 for a linear E", ge=0)
-    dropout: float = param(0.0, "dropout before each layer of E", ge=0, lt=1)
+    dropout: float = param(0.0, "dropout before each layer of E", search=[0.0, 0.2, 0.5], ge=0, lt=1)
     activate_output: bool = param(False, "leaky ReLU on E's output too")
     slope: float = param(0.3, "slope of the leaky ReLU of E, F and G", ge=0, le=1)
     autoencoder_hidden: int = param(256, "width of the hidden layers of F and G, 0 for linear ones", ge=0)

@@ -55,7 +55,7 @@ class Options:
         str | None,
         Option(help="none, l2, zscore or minmax; fitted on training images.", show_default="the method's own"),
     ] = None
-    trials: Annotated[int, Option(help="Settings to try.", min=1, rich_help_panel=TUNING)] = 20
+    trials: Annotated[int, Option(help="Settings to try.", min=1, rich_help_panel=TUNING)] = 16
     grid: Annotated[
         bool,
         Option("--grid", help="Try every combination; closed forms do anyway.", rich_help_panel=TUNING),

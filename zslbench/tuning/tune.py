@@ -60,7 +60,7 @@ class Plan:
 
     metric: TuningMetric = "ausuc"
     folds: int = 3
-    trials: int = 20
+    trials: int = 16
     grid: bool = False
     space: dict[str, Space] = field(default_factory=dict)
 
