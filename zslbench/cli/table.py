@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typer import Argument, Option
 
 from zslbench.cli.options import RunOptions, with_options
 from zslbench.cli.run import chosen_seeds
-from zslbench.errors import UsageError
+from zslbench.errors import PluginError, UsageError
 
 
 class Which(StrEnum):
@@ -41,19 +42,20 @@ def table(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]}: give one of them")
     if page is not None and not page.parent.is_dir():
         raise UsageError(f"--page {page}: there is no folder {page.parent}; make it first")
+    if page is not None and page.is_dir():
+        raise UsageError(f"--page {page}: is a folder; name a file in it")
     if options.on == "validation":
         raise UsageError(f"--on validation: `table {which}` is of test images; `compare` shows validation classes")
     seeds = chosen_seeds(options, 3)
 
     from zslbench.cli.session import Session
-    from zslbench.plugins import registry
     from zslbench.report.field import field_tables
     from zslbench.report.formats import FORMATS
     from zslbench.report.page import write_page
 
-    names = [name for text in methods or [] for name in text.split()] or registry().names("method")
+    names = [name for text in methods or [] for name in text.split()]
     with Session(options, seeds) as session:
-        rows = session.rows(names)
+        rows = session.rows(names or _usable(session.display.say))
         print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
         if page is not None:
             try:
@@ -64,6 +66,22 @@ def table(
         session.finish()
 
 
+def _usable(say: Callable[[str], None]) -> list[str]:
+    """Returns every method that can be loaded; nobody asked for the others by name, so each costs a line."""
+    from zslbench.plugins import registry
+    from zslbench.trial import method_class
+
+    names = []
+    for name in registry().names("method"):
+        try:
+            method_class(name)
+        except PluginError as error:
+            say(str(error))
+        else:
+            names.append(name)
+    return names
+
+
 def _command(which: Which, options: RunOptions, methods: list[str] | None) -> str:
     """Returns the command that gives the page again, without what does not change it."""
     words = ["zslbench", "table", which.value]
@@ -72,7 +90,7 @@ def _command(which: Which, options: RunOptions, methods: list[str] | None) -> st
     for name in methods or []:
         words += ["--methods", name]
     plain = RunOptions()
-    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "precision"):
+    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision"):
         if getattr(options, name) != getattr(plain, name):
             words += [f"--{name}", str(getattr(options, name))]
     for text in options.param or []:
@@ -83,6 +101,7 @@ def _command(which: Which, options: RunOptions, methods: list[str] | None) -> st
             if getattr(options, name) != getattr(plain, name):
                 words += [f"--{name}", str(getattr(options, name))]
         words += ["--grid"] if options.grid else []
+        words += ["--oracle"] if options.oracle else []
         for text in options.search or []:
             words += ["--search", text]
     return shlex.join(words)

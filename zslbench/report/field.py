@@ -13,7 +13,8 @@ from zslbench.evaluation.significance import Comparison, compare_rows
 from zslbench.plan import Row
 from zslbench.report.published import Published
 from zslbench.report.summary import Spread, figure, is_best, metrics, spreads
-from zslbench.report.tables import SHOWN, notes, published_of
+from zslbench.report.tables import SHOWN, notes, peek_gap, published_of
+from zslbench.search import TITLES
 from zslbench.store import Store
 
 TESTED = "ausuc"
@@ -82,15 +83,24 @@ def decisions_of(row: Row, store: Store) -> list[Decisions]:
     return found
 
 
+def name_of(row: Row) -> str:
+    """Returns the method's title with whatever is not at its default."""
+    return " ".join(filter(None, [row.title, row.settings]))
+
+
+def with_area(rows: list[Row]) -> list[Row]:
+    """Returns the rows whose records have an AUSUC: those that can be tested and drawn."""
+    return [row for row in rows if row.records and all(TESTED in record.metrics for record in row.records)]
+
+
 def compare(rows: list[Row], store: Store) -> Comparison | None:
     """Tests every pair of rows of one data set in AUSUC."""
     estimates: dict[str, list[Estimate]] = {}
     y = np.zeros(0, dtype=np.int64)
-    for row in rows:
-        if row.records and TESTED in row.records[0].metrics:
-            decisions = decisions_of(row, store)
-            estimates[row.label] = [influence(d, TESTED) for d in decisions]
-            y = decisions[0].y
+    for row in with_area(rows):
+        decisions = decisions_of(row, store)
+        estimates[row.label] = [influence(d, TESTED) for d in decisions]
+        y = decisions[0].y
     return compare_rows(estimates, y) if len(estimates) > 1 else None
 
 
@@ -101,23 +111,27 @@ def _table(rows: list[Row], store: Store) -> FieldTable:
     for metric in columns:
         head += [metric.title, "95 %", "group"] if metric.name == TESTED else [metric.title]
     head += ["total s", "MB"]
+    tuned_by = {TITLES[row.search.metric] for row in rows if row.search and row.oracle is not None}
+    head += [f"test-peek gap, {metric}" for metric in tuned_by]  # one metric: that of the command
     table = [spreads(row) for row in rows]
     groups: dict[str, list[Line]] = {}
     for row, spread in zip(rows, table, strict=True):
-        cells = [Cell(" ".join(filter(None, [row.title, row.settings])))]
+        cells = [Cell(name_of(row))]
         for metric in columns:
             cells.append(Cell(figure(spread.get(metric.name), metric, row), is_best(metric, spread, table)))
             if metric.name == TESTED:
                 letters = comparison.letters.get(row.label, "") if comparison else ""
                 cells += [Cell(_interval(row, metric)), Cell(letters)]
         lines = groups.setdefault(row.uses, [])
-        lines.append(Line([*cells, Cell(_seconds(row)), Cell(_memory(row))], row))
+        cells += [Cell(_whole(seconds(row))), Cell(_whole(megabytes(row)))]
+        lines.append(Line(cells + [Cell(peek_gap(row)) for _ in tuned_by], row))
         if published := published_of(row):
-            lines += _published(published, row, spread, columns)
+            lines += _published(published, row, spread, columns, len(head))
     seeds = max((len(row.records) for row in rows), default=0)
     inputs = sorted({f"{row.jobs[0].spec.features}" for row in rows if row.jobs})
     spread_text = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-    title = f"{rows[0].dataset_title}: {', '.join(inputs)}, per-class top-1 in percent on test images, {spread_text}"
+    facts = [*inputs, "per-class top-1 in percent on test images", spread_text]
+    title = f"{rows[0].dataset_title}: {', '.join(facts)}"
     return FieldTable(title, head, groups, _notes(rows, comparison), comparison)
 
 
@@ -129,34 +143,35 @@ def _interval(row: Row, metric: Metric) -> str:
     return f"{low:.1f} to {high:.1f}"
 
 
-def seconds(row: Row) -> float:
-    """Returns what a row cost: all fits of all seeds, and its search."""
+def seconds(row: Row) -> float | None:
+    """Returns what a row cost: all fits of all seeds, and its search; None where nothing was trained here."""
     fits = [record.training for record in row.records if record.training]
+    if not fits:
+        return None
     search = sum(trial.seconds for trial in row.search.trials) if row.search else 0.0
     return sum(training.seconds + training.seconds_validation for training in fits) + search
 
 
-def megabytes(row: Row) -> float:
-    """Returns the largest memory of a row's runs."""
-    return max((float(record.provenance.get("peak_memory_mb", 0)) for record in row.records), default=0.0)
+def megabytes(row: Row) -> float | None:
+    """Returns the largest memory of a row's runs; None where none was measured."""
+    known = [record.provenance for record in row.records if "peak_memory_mb" in record.provenance]
+    return max((float(provenance["peak_memory_mb"]) for provenance in known), default=None)
 
 
-def _seconds(row: Row) -> str:
-    return f"{seconds(row):.0f}" if row.records else ""
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
-def _memory(row: Row) -> str:
-    return f"{megabytes(row):.0f}" if row.records else ""
-
-
-def _published(published: Published, row: Row, spread: dict[str, Spread], columns: list[Metric]) -> list[Line]:
+def _published(
+    published: Published, row: Row, spread: dict[str, Spread], columns: list[Metric], width: int
+) -> list[Line]:
     printed, difference = [Cell(f"published, {published.source}")], [Cell("difference")]
     for metric in columns:
         value, own = published.values.get(metric.name), spread.get(metric.name)
         gap = [Cell(""), Cell("")] if metric.name == TESTED else []
         printed += [Cell("" if value is None else f"{100 * value:.1f}"), *gap]
         difference += [Cell("" if value is None or own is None else f"{100 * (own.mean - value):+.1f}"), *gap]
-    end = [Cell(""), Cell("")]
+    end = [Cell("")] * (width - len(printed))
     return [Line([*printed, *end], row, comment=True), Line([*difference, *end], row, comment=True)]
 
 

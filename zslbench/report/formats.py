@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from tabulate import tabulate
 
+from zslbench.evaluation.significance import Difference
 from zslbench.plan import Row
 from zslbench.report.field import Cell, FieldTable, megabytes, seconds
 from zslbench.report.summary import metrics, spreads
@@ -31,7 +34,7 @@ def markdown(tables: list[FieldTable]) -> str:
     """Returns GitHub's Markdown."""
     parts = []
     for table in tables:
-        body = _body(table, lambda cell: f"**{cell.text}**" if cell.best else cell.text, group=lambda g: f"*{g}*")
+        body = _body(table, _markdown, group=lambda g: f"*{g}*")
         grid = tabulate(body, table.head, tablefmt="github", disable_numparse=True)
         parts.append("\n\n".join([f"### {table.title}", grid, "\n".join(f"- {note}" for note in table.notes)]))
     return "\n\n".join(parts) + "\n"
@@ -50,7 +53,9 @@ def latex(tables: list[FieldTable]) -> str:
         ]
         for group, members in table.groups.items():
             lines += [r"\midrule", rf"\multicolumn{{{len(table.head)}}}{{l}}{{\emph{{{_escape(group)}}}}} \\"]
-            lines += [" & ".join(_latex(cell) for cell in line.cells) + r" \\" for line in members]
+            for line in members:
+                indent = r"\quad " if line.comment else ""
+                lines.append(indent + " & ".join(map(_latex, line.cells)) + r" \\")
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
     return "\n\n".join(parts) + "\n"
 
@@ -58,11 +63,13 @@ def latex(tables: list[FieldTable]) -> str:
 def as_csv(tables: list[FieldTable]) -> str:
     """Returns one line for each row, metrics as fractions, all data sets in one file."""
     names = list(metrics())
-    head = ["dataset", "features", "semantics", "scale", "method", "settings", "uses", "hyper_parameters", "seeds"]
+    head = ["dataset", "features", "semantics", "scale", "label", "method", "settings", "uses"]
+    head += ["hyper_parameters", "seeds"]
     head += [part for name in names for part in (name, f"{name}_std")]
-    head += ["ausuc_group", "seconds", "peak_memory_mb", "refused"]
+    head += ["ausuc_group", "seconds", "peak_memory_mb", "oracle", "refused"]
     out = io.StringIO()
-    writer = csv.DictWriter(out, head, lineterminator="\n")
+    # scores made elsewhere may have metrics of evaluators that are no longer installed
+    writer = csv.DictWriter(out, head, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for table in tables:
         writer.writerows(_flat(line.row, table) for line in table.lines if not line.comment)
@@ -76,7 +83,7 @@ def as_json(tables: list[FieldTable]) -> str:
             {
                 "title": table.title,
                 "rows": [_flat(line.row, table) for line in table.lines if not line.comment],
-                "pairs": [asdict(pair) for pair in table.comparison.differences] if table.comparison else [],
+                "pairs": [_pair(pair) for pair in table.comparison.differences] if table.comparison else [],
                 "notes": table.notes,
             }
             for table in tables
@@ -85,21 +92,29 @@ def as_json(tables: list[FieldTable]) -> str:
     )
 
 
+def _pair(pair: Difference) -> dict[str, Any]:
+    """Returns a pair of rows, by their labels; JSON has no infinity, which equal rows have as degrees of freedom."""
+    return {name: None if value == math.inf else value for name, value in asdict(pair).items()}
+
+
 def _flat(row: Row, table: FieldTable) -> dict[str, Any]:
+    time, memory = seconds(row), megabytes(row)
     spec = row.jobs[0].spec if row.jobs else None
     flat: dict[str, Any] = {
         "dataset": row.dataset_title,
         "features": spec.features if spec else "",
         "semantics": spec.semantics if spec else "",
         "scale": spec.scale if spec else "",
+        "label": row.label,
         "method": row.title,
         "settings": row.settings,
         "uses": row.uses,
         "hyper_parameters": row.jobs[0].params_from if row.jobs else "",
         "seeds": len(row.records),
         "ausuc_group": table.comparison.letters.get(row.label, "") if table.comparison else "",
-        "seconds": round(seconds(row), 1),
-        "peak_memory_mb": round(megabytes(row)),
+        "seconds": None if time is None else round(time, 1),
+        "peak_memory_mb": None if memory is None else round(memory),
+        "oracle": row.oracle,
         "refused": row.refusal,
     }
     for name, spread in spreads(row).items():
@@ -110,21 +125,37 @@ def _flat(row: Row, table: FieldTable) -> dict[str, Any]:
 def _body(table: FieldTable, show: Callable[[Cell], str], group: Callable[[str], str]) -> list[list[str]]:
     body = []
     for name, members in table.groups.items():
-        if len(table.groups) > 1:
-            body.append([group(name), *[""] * (len(table.head) - 1)])
+        body.append([group(name), *[""] * (len(table.head) - 1)])
         for line in members:
             first, *rest = line.cells
-            indent = "  " if line.comment else ""
-            body.append([indent + show(first), *map(show, rest)])
+            mark = "· " if line.comment else ""  # blanks would be stripped
+            body.append([mark + show(first), *map(show, rest)])
     return body
 
 
-_SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
+def escaped_markdown(text: str) -> str:
+    """Returns text for a cell, in which nothing is taken for markup."""
+    return re.sub(r"[\\|*`<]", r"\\\g<0>", text)
+
+
+def _markdown(cell: Cell) -> str:
+    return f"**{escaped_markdown(cell.text)}**" if cell.best else escaped_markdown(cell.text)
+
+
+_SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\^{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+}
 
 
 def _escape(text: str) -> str:
-    escaped = "".join(_SPECIAL.get(c, c) for c in text)
-    return escaped.replace("->", r"$\to$").replace("±", r"$\pm$")
+    parts = text.split("->")
+    return r"$\to$".join("".join(_SPECIAL.get(c, c) for c in part) for part in parts)
 
 
 def _latex(cell: Cell) -> str:

@@ -70,7 +70,7 @@ def _lines(rows: list[Row], columns: list[Metric], *, with_oracle: bool) -> list
     for row, spread in zip(rows, table, strict=True):
         cells = [figure(spread.get(metric.name), metric, row) for metric in columns]
         best = frozenset(i for i, metric in enumerate(columns) if is_best(metric, spread, table))
-        cells += [_seconds(row), *([_peek(row)] if with_oracle else [])]
+        cells += [_seconds(row), *([peek_gap(row)] if with_oracle else [])]
         lines.append(Line(_about(row), cells, best))
         published = published_of(row)
         if published:
@@ -103,7 +103,7 @@ def _seconds(row: Row) -> str:
     return f"{sum(times) / len(times):.1f}" if times else ""
 
 
-def _peek(row: Row) -> str:
+def peek_gap(row: Row) -> str:
     """Returns what picking on the test images would have gained, for the first seed."""
     if row.oracle is None or row.search is None or not row.records:
         return ""
