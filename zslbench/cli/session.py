@@ -146,7 +146,10 @@ class Session:
             for row in rows:
                 if row.search is not None:
                     own = by_key[row.label, row.source]
-                    row.oracle = oracle(own, row.search, self.quietly, options.device)
+                    try:
+                        row.oracle = oracle(own, row.search, self.quietly, options.device)
+                    except RunError as error:  # it costs its own cell
+                        self.display.errors[f"oracle of {row.label} on {row.source}"] = error
         return rows
 
     def tune(self, wanted: list[Configuration], *, afresh: bool = False) -> Searches:
