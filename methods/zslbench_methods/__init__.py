@@ -17,6 +17,8 @@ METHODS = {
     "devise": "devise:DeViSE",
     "ale": "ale:ALE",
     "spaen": "spaen:SPAEN",
+    "cmt": "cmt:CMT",
+    "cmt-star": "cmt:CMTStar",
 }
 
 
