@@ -19,6 +19,7 @@ METHODS = {
     "spaen": "spaen:SPAEN",
     "cmt": "cmt:CMT",
     "cmt-star": "cmt:CMTStar",
+    "sse": "sse:SSE",
 }
 
 
