@@ -17,6 +17,9 @@ METHODS = {
     "devise": "devise:DeViSE",
     "ale": "ale:ALE",
     "spaen": "spaen:SPAEN",
+    "cmt": "cmt:CMT",
+    "cmt-star": "cmt:CMTStar",
+    "sse": "sse:SSE",
 }
 
 

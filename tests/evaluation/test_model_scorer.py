@@ -13,6 +13,8 @@ from zslbench.plugins import registry
 from zslbench.trial import method_class
 
 METHODS = registry().names("method")
+GATED = {"cmt-star"}
+"""Their scores say first on which side an image is, so they are relative to the best class of each side."""
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -24,7 +26,9 @@ def test_scores_of_a_class_do_not_depend_on_the_order_or_number_of_classes(name:
     rows, classes = slice(0, len(scorer.view)), np.arange(len(scorer.view.classes))
     scores = scorer.scores(rows, classes)
     assert scores.abs().max() > 0
-    for order in (classes[::-1], np.random.default_rng(0).permutation(classes), classes[3:], classes[[4, 1]]):
+    orders = [classes[::-1], np.random.default_rng(0).permutation(classes)]
+    parts = [] if name in GATED else [classes[3:], classes[[4, 1]]]
+    for order in orders + parts:
         assert torch.allclose(scorer.scores(rows, order), scores[:, torch.from_numpy(order.copy())], atol=1e-5)
 
 
