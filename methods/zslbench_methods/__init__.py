@@ -12,14 +12,20 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 METHODS = {
-    "eszsl": "eszsl:ESZSL",
-    "sae": "sae:SAE",
-    "devise": "devise:DeViSE",
-    "ale": "ale:ALE",
-    "spaen": "spaen:SPAEN",
+    "dap": "dap:DAP",
+    "iap": "iap:IAP",
+    "conse": "conse:CONSE",
     "cmt": "cmt:CMT",
     "cmt-star": "cmt:CMTStar",
     "sse": "sse:SSE",
+    "latem": "latem:LATEM",
+    "ale": "ale:ALE",
+    "devise": "devise:DeViSE",
+    "sje": "sje:SJE",
+    "eszsl": "eszsl:ESZSL",
+    "sync": "sync:SYNC",
+    "sae": "sae:SAE",
+    "spaen": "spaen:SPAEN",
 }
 
 

@@ -1,4 +1,4 @@
-"""What DeViSE and ALE share: the bilinear compatibility F(x, c) = x'W s_c, trained by ranking."""
+"""What DeViSE, ALE, SJE and LATEM share: a compatibility F(x, c), for the first three x'W s_c, trained by ranking."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ class RankingParams(GradientParams):
 P = TypeVar("P", bound=RankingParams)
 
 
-class BilinearEmbedder(Embedder[P]):
+class RankingEmbedder(Embedder[P]):
+    """Whatever F is, training lowers the excess of wrong classes over the true one."""
+
+    def violations(self, batch: Batch) -> Tensor:
+        """Returns `[m + F(x, c) - F(x, y)]+` for each image and class, `(B, C)`; 0 for the true class."""
+        scores = self.scores(batch.x, batch.classes)
+        excess = self.params.margin + scores - scores.gather(1, batch.y[:, None])
+        others = torch.ones_like(scores).scatter(1, batch.y[:, None], 0.0)
+        return excess.clamp(min=0) * others
+
+
+class BilinearEmbedder(RankingEmbedder[P]):
     """E(x) = W'x without bias, so that s . E(x) = x'W s."""
 
     scale: ClassVar = "zscore"
@@ -37,10 +48,3 @@ class BilinearEmbedder(Embedder[P]):
         """Maps `(B, D)` to `(B, A)`."""
         embedding: Tensor = self.W(x)
         return embedding
-
-    def violations(self, batch: Batch) -> Tensor:
-        """Returns `[m + F(x, c) - F(x, y)]+` for each image and class, `(B, C)`; 0 for the true class."""
-        scores = self.scores(batch.x, batch.classes)
-        excess = self.params.margin + scores - scores.gather(1, batch.y[:, None])
-        others = torch.ones_like(scores).scatter(1, batch.y[:, None], 0.0)
-        return excess.clamp(min=0) * others

@@ -1,7 +1,8 @@
-"""DeViSE and ALE: their losses against loops, enumeration and hand-computed cases."""
+"""DeViSE, ALE and SJE: their losses against loops, enumeration and hand-computed cases."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
@@ -15,8 +16,10 @@ from zslbench.api.embedder import Batch
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
 from zslbench_methods.ale import ALE, ALEParams
 from zslbench_methods.devise import DeViSE, DeViSEParams
+from zslbench_methods.sje import SJE, SJEParams
 
 VIEW = toy_view(seed=2)
+KINDS: list[tuple[Any, Any]] = [(DeViSE, DeViSEParams), (ALE, ALEParams), (SJE, SJEParams)]
 
 
 def identity(method: Any, params: Any, scores: list[list[float]], y: list[int]) -> tuple[Any, Batch]:
@@ -34,27 +37,52 @@ def gradient(model: Any, loss: Tensor) -> Tensor:
     return torch.autograd.grad(loss, model.W.weight)[0]
 
 
-@pytest.mark.parametrize("margin", [0.3, 1.0, 5.0])
-def test_devise_sums_the_hinge_over_all_wrong_classes(margin: float) -> None:
-    devise = build(DeViSE, DeViSEParams(margin=margin), VIEW)
-    torch.nn.init.normal_(devise.W.weight)
-    x, y, s, W = (t.detach().double().numpy() for t in (VIEW.x[:9], VIEW.y[:9], VIEW.semantics, devise.W.weight))
-    total = 0.0
-    for n in range(9):
+def hinges(model: Any, margin: float, images: int) -> list[list[float]]:
+    """[m + F(x, c) - F(x, y)]+ of each image of VIEW and each wrong class, by loops."""
+    x, y, s, W = (t.detach().double().numpy() for t in (VIEW.x[:images], VIEW.y, VIEW.semantics, model.W.weight))
+    found: list[list[float]] = []
+    for n in range(images):
+        found.append([])
         for c in range(len(s)):
             if c != y[n]:
                 wrong = right = 0.0
                 for d in range(x.shape[1]):
                     wrong += x[n, d] * float(W[:, d] @ s[c])
                     right += x[n, d] * float(W[:, d] @ s[int(y[n])])
-                total += max(0.0, margin + wrong - right)
+                found[n].append(max(0.0, margin + wrong - right))
+    return found
+
+
+@pytest.mark.parametrize("margin", [0.3, 1.0, 5.0])
+@pytest.mark.parametrize(("method", "kind", "of_image"), [(DeViSE, DeViSEParams, sum), (SJE, SJEParams, max)])
+def test_devise_sums_the_hinge_over_wrong_classes_and_sje_takes_the_largest(
+    method: Any, kind: Any, of_image: Callable[[list[float]], float], margin: float
+) -> None:
+    model = build(method, kind(margin=margin), VIEW)
+    torch.nn.init.normal_(model.W.weight)
+    expected = sum(of_image(image) for image in hinges(model, margin, 9)) / 9
     batch = Batch(VIEW.x[:9], VIEW.y[:9], VIEW.classes, torch.Generator())
-    assert float(devise.loss(batch).detach()) == pytest.approx(total / 9, rel=1e-4)
+    assert float(model.loss(batch).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_devise_by_hand() -> None:
     model, batch = identity(DeViSE, DeViSEParams(margin=1.0), [[2.0, 1.5, 0.0], [0.0, 3.0, 2.0]], [0, 1])
     assert float(model.loss(batch).detach()) == pytest.approx((0.5 + 0.0 + 0.0 + 0.0) / 2)
+
+
+def test_sje_by_hand() -> None:
+    model, batch = identity(SJE, SJEParams(margin=1.0), [[2.0, 1.5, 1.25], [0.0, 3.0, 2.25]], [0, 1])
+    loss = model.loss(batch)
+    assert float(loss.detach()) == pytest.approx((0.5 + 0.25) / 2)
+    # x of the first image falls to the true class 0 and its worst rival 1, that of the second to 1 and 2
+    expected = torch.tensor([[-2.0, -1.5, -1.25], [2.0 - 0.0, 1.5 - 3.0, 1.25 - 2.25], [0.0, 3.0, 2.25]]) / 2
+    assert torch.equal(gradient(model, loss), expected)
+
+
+def test_sje_pushes_classes_that_violate_equally_alike() -> None:
+    model, batch = identity(SJE, SJEParams(margin=1.0), [[1.0, 1.0, 1.0]], [1])
+    pull = -gradient(model, model.loss(batch))
+    assert pull.tolist() == [[-0.5, -0.5, -0.5], [1.0, 1.0, 1.0], [-0.5, -0.5, -0.5]]
 
 
 def weight(rank: int) -> float:
@@ -118,23 +146,23 @@ def test_ale_never_draws_the_true_class() -> None:
     assert float(ale.loss(batch).detach()) == 0.0  # only the true class would violate its own margin
 
 
-@pytest.mark.parametrize(("method", "params"), [(ALE, ALEParams(margin=1.0)), (DeViSE, DeViSEParams(margin=1.0))])
-def test_without_a_violator_loss_and_gradient_are_zero(method: Any, params: Any) -> None:
-    model, batch = identity(method, params, [[5.0, 0.0, 1.0], [0.0, 0.0, 9.0]], [0, 2])
+@pytest.mark.parametrize(("method", "kind"), KINDS)
+def test_without_a_violator_loss_and_gradient_are_zero(method: Any, kind: Any) -> None:
+    model, batch = identity(method, kind(margin=1.0), [[5.0, 0.0, 1.0], [0.0, 0.0, 9.0]], [0, 2])
     loss = model.loss(batch)
     assert float(loss.detach()) == 0.0
     assert gradient(model, loss).abs().max() == 0.0
 
 
-@pytest.mark.parametrize(("method", "params"), [(ALE, ALEParams(margin=2.0)), (DeViSE, DeViSEParams(margin=2.0))])
-def test_the_gradient_pulls_towards_the_true_class_and_away_from_violators(method: Any, params: Any) -> None:
-    model, batch = identity(method, params, [[1.0, 0.0]], [0])
+@pytest.mark.parametrize(("method", "kind"), KINDS)
+def test_the_gradient_pulls_towards_the_true_class_and_away_from_violators(method: Any, kind: Any) -> None:
+    model, batch = identity(method, kind(margin=2.0), [[1.0, 0.0]], [0])
     pull = -gradient(model, model.loss(batch))  # (A, D)
     assert pull[0, 0] > 0 > pull[1, 0]
     assert pull[:, 1].tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(("method", "kind"), [(ALE, ALEParams), (DeViSE, DeViSEParams)])
+@pytest.mark.parametrize(("method", "kind"), KINDS)
 def test_ranking_separates_the_training_classes(method: Any, kind: Any) -> None:
     view = toy_view(noise=0.02)
     model, _ = train(method, kind(epochs=60, batch_size=16, lr=0.02), view)
@@ -143,7 +171,7 @@ def test_ranking_separates_the_training_classes(method: Any, kind: Any) -> None:
 
 
 def test_the_map_is_linear_and_without_bias() -> None:
-    for method, params in ((ALE, ALEParams()), (DeViSE, DeViSEParams())):
-        model = method(params)
+    for method, kind in KINDS:
+        model = method(kind())
         model.build(ProblemShape(4, 3, 5))
         assert {name: tuple(p.shape) for name, p in model.named_parameters()} == {"W.weight": (3, 4)}

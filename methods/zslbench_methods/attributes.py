@@ -1,0 +1,76 @@
+"""What DAP and IAP share: classes as binary attributes, recognised by the product of the attributes' probabilities."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from zslbench import ClassSet, Embedder, ProblemShape, TrainView, param
+from zslbench_methods.logistic import LogisticParams
+
+
+class AttributeParams(LogisticParams):
+    """How strengths of attributes become present or absent."""
+
+    threshold: Literal["mean", "median", "positive"] = param(
+        "mean",
+        "an attribute is present above its mean or median over the seen classes, or above 0",
+        search=["mean", "median", "positive"],
+    )
+
+
+P = TypeVar("P", bound=AttributeParams)
+
+
+class AttributeEmbedder(Embedder[P]):
+    """argmax over c of prod_m p(a_m^c | x) / p(a_m^c), with p(a_m) the share of seen classes that have attribute m.
+
+    An attribute that all seen classes have, or none, cannot be learnt: it counts as half present in each of them, so
+    that its prior and all its probabilities are 1/2 and it drops out of the product, also for unseen classes.
+    """
+
+    scale: ClassVar = "zscore"
+    thresholds: Tensor
+    prior: Tensor
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates thresholds and prior, `(A,)` each."""
+        self.register_buffer("thresholds", torch.zeros(shape.attributes))
+        self.register_buffer("prior", torch.full((shape.attributes,), 0.5))
+
+    def log_odds(self, x: Tensor) -> Tensor:
+        """Returns log p(a_m = 1 | x) - log p(a_m = 0 | x), `(B, D)` to `(B, A)`."""
+        raise NotImplementedError
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Returns p(a_m = 1 | x), `(B, D)` to `(B, A)`."""
+        return torch.sigmoid(self.log_odds(x))
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        """Returns the sum over m of log p(a_m^c | x) - log p(a_m^c), `(B, C)`."""
+        odds = self.log_odds(x)
+        present = logsigmoid(odds) - self.prior.log()
+        absent = logsigmoid(-odds) - (1 - self.prior).log()
+        has = self.binary(classes.semantics)
+        return present @ has.T + absent @ (1 - has).T
+
+    def binary(self, semantics: Tensor) -> Tensor:
+        """Returns 1 where an attribute is present, else 0, `(C, A)`."""
+        return (semantics > self.thresholds).to(semantics.dtype)
+
+    def learn_classes(self, view: TrainView) -> Tensor:
+        """Computes thresholds and prior; returns the attributes of the classes, 1/2 where all agree, `(C, A)`."""
+        semantics = view.semantics
+        if self.params.threshold == "mean":
+            self.thresholds.copy_(semantics.mean(dim=0))
+        elif self.params.threshold == "median":
+            self.thresholds.copy_(semantics.quantile(0.5, dim=0))
+        else:
+            self.thresholds.zero_()
+        has = self.binary(semantics)
+        has = torch.where((has == has[0]).all(dim=0), 0.5, has)
+        self.prior.copy_(has.mean(dim=0))
+        return has

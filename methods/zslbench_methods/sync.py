@@ -1,0 +1,125 @@
+"""SYNC (Changpinyo et al., CVPR 2016): classifiers of all classes are synthesised from those of phantom classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from zslbench import ClassSet, Embedder, Params, ProblemShape, TrainView, param
+
+
+class SYNCParams(Params):
+    """How the seen classes' classifiers are trained, and how far class embeddings are similar."""
+
+    loss: Literal["one-vs-other", "struct"] = param(
+        "struct", "loss of the seen classes' classifiers", search=["one-vs-other", "struct"]
+    )
+    lam: float = param(2.0**-12, "weight of the penalty, lambda", search=(2.0**-30, 2.0**-8), log=True, gt=0)
+    similarity: float = param(
+        0.5, "factor of the squared distance of class embeddings", search=(2.0**-5, 2.0**5), log=True, gt=0
+    )
+    iterations: int = param(100, "most iterations of L-BFGS", ge=1)
+
+
+class SYNC(Embedder[SYNCParams]):
+    """w_c = sum over r of s_cr v_r, where s_cr is the similarity of class c with phantom class r, Eq. (2).
+
+    Phantom classes are the seen ones, and the penalty is on the synthesised W = Sim V, not on V. So the best V is the
+    one that gives the W which minimises
+
+        mean over images of the loss + lambda / 2 |W|^2,
+
+    a convex problem without Sim. It is solved for W, then Sim V = W for V by least squares: seen classes keep their W,
+    unless Sim is singular, as it is where two classes have one embedding. The paper sums over the N images: its lambda
+    is N times this one. The released code takes means as here, but of one-vs-other also over the C classes: there, its
+    lambda is a C-th of this one.
+    """
+
+    scale: ClassVar = "l2"
+    phantoms: Tensor
+    V: Tensor
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates embeddings `(R, A)` and classifiers V `(R, D)` of the phantom classes.
+
+        V is float64, because wide similarities make it a small difference of large numbers.
+        """
+        self.register_buffer("phantoms", torch.zeros(shape.classes, shape.attributes))
+        self.register_buffer("V", torch.zeros(shape.classes, shape.features, dtype=torch.float64))
+
+    def similarities(self, semantics: Tensor) -> Tensor:
+        """Returns s_cr for classes with these embeddings, `(C, R)` float64; each row sums to 1."""
+        return torch.softmax(-self.params.similarity * squared_distances(semantics, self.phantoms), dim=1)
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        """Returns w_c . x, `(B, C)`."""
+        weights = self.similarities(classes.semantics) @ self.V
+        return x @ weights.to(x.dtype).T
+
+    def solve(self, view: TrainView) -> None:
+        """Computes W, then V by a pseudoinverse, which gives nothing to directions in which Sim all but vanishes."""
+        self.phantoms.copy_(view.semantics)
+        self.V.copy_(torch.linalg.pinv(self.similarities(view.semantics), rtol=1e-10) @ self.classifiers(view))
+
+    def classifiers(self, view: TrainView) -> Tensor:
+        """Returns W of the seen classes, `(C, D)` float64, by L-BFGS.
+
+        It works along the principal axes of the features, rescaled to a second moment of about 1: where lambda is
+        small, it would otherwise need many times as many iterations.
+        """
+        x, lam = view.x.double(), self.params.lam
+        moments, axes = torch.linalg.eigh(x.T @ x / len(x))
+        divisors = (moments.clamp(min=0) + lam).sqrt()
+        axes = axes / divisors
+        z, penalty = x @ axes, lam / 2 / divisors.square()
+        loss = self.mean_loss(view)
+        U = torch.zeros(len(penalty), len(view.classes), dtype=z.dtype, device=z.device, requires_grad=True)
+        solver = torch.optim.LBFGS(
+            [U],
+            max_iter=self.params.iterations,
+            tolerance_grad=1e-6,
+            tolerance_change=1e-12,
+            history_size=20,
+            line_search_fn="strong_wolfe",
+        )
+
+        def objective() -> Tensor:
+            value: Tensor = loss(z @ U) + penalty @ U.square().sum(dim=1)
+            (U.grad,) = torch.autograd.grad(value, U)
+            return value
+
+        solver.step(objective)  # type: ignore[no-untyped-call]
+        W: Tensor = axes @ U.detach()
+        return W.T
+
+    def mean_loss(self, view: TrainView) -> Callable[[Tensor], Tensor]:
+        """Returns the mean loss over the images, a function of their scores w_c . x, `(N, C)`.
+
+        One-vs-other: the sum over c of [1 - w_c . x]+^2 for the true class and [1 + w_c . x]+^2 for the others.
+        Struct: [max over c of |a_c - a_y|^2 + w_c . x - w_y . x]+^2, Crammer and Singer's loss with the classes'
+        distance as margin (the released code squares neither hinge nor distance). The maximum is smoothed, by a
+        hundredth of the mean margin: where classes tie, its gradient jumps and L-BFGS would get stuck.
+        """
+        if self.params.loss == "one-vs-other":
+            signs = 2.0 * one_hot(view.y, len(view.classes)) - 1.0
+            return lambda scores: (1 - signs * scores).clamp(min=0).square().sum(dim=1).mean()
+        y, margins = view.y[:, None], squared_distances(view.semantics, view.semantics)[view.y]
+        width = 0.01 * margins.mean()
+        # c = y counts too, with 0, so that there is nothing negative to clamp
+        return lambda scores: smooth_maximum(margins + scores - scores.gather(1, y), width).square().mean()
+
+
+def smooth_maximum(values: Tensor, width: Tensor) -> Tensor:
+    """Returns width * log(sum of exp(value / width)) of each row, which is at most width * log(columns) too much."""
+    top = values.detach().amax(dim=1, keepdim=True)
+    gaps = ((values - top) / width).clamp(min=-40)  # smaller ones add nothing, but CPUs are slow with such numbers
+    return top[:, 0] + width * gaps.exp().sum(dim=1).log()
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Returns |a_i - b_j|^2, `(I, J)` float64, without the rounding of |a|^2 - 2ab + |b|^2."""
+    return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
