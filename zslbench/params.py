@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zslbench.errors import UsageError, near_misses
 
+GRID_POINTS = 7
+
 
 class Space(BaseModel):
     """The search space of one hyper-parameter: `choices`, or the range from `low` to `high`."""
@@ -21,7 +23,7 @@ class Space(BaseModel):
     log: bool = False
     integer: bool = False
     choices: tuple[Any, ...] | None = None
-    points: int = 7
+    points: int = GRID_POINTS
     """Values that a grid takes from a range."""
 
     @classmethod
@@ -33,15 +35,24 @@ class Space(BaseModel):
         """
         if ":" not in text:
             return cls(choices=tuple(text.split(",")))
-        low, high, *rest = text.split(":")
+        ends, rest = text.split(":")[:2], text.split(":")[2:]
         log = rest[:1] == ["log"]
         rest = rest[1:] if log else rest
-        if len(rest) > 1:
-            raise ValueError(f"{text!r} is not LOW:HIGH, LOW:HIGH:log, LOW:HIGH:log:POINTS or A,B,C")
-        space = cls(low=float(low), high=float(high), log=log, points=int(rest[0]) if rest else 7)
-        if not float(low) < float(high) or (log and float(low) <= 0) or space.points < 2:
+        try:
+            low, high = map(float, ends)
+            points = int(":".join(rest)) if rest else GRID_POINTS
+        except ValueError:
+            raise ValueError(f"{text!r} is not LOW:HIGH, LOW:HIGH:log, LOW:HIGH:log:POINTS or A,B,C") from None
+        if not -math.inf < low < high < math.inf or (log and low <= 0) or points < 2:
             raise ValueError(f"{text!r} is no range: LOW < HIGH, LOW > 0 on a logarithmic scale, 2 points or more")
-        return space
+        return cls(low=low, high=high, log=log, points=points)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of the choices, or within the range."""
+        if self.choices is not None:
+            return value in self.choices
+        assert self.low is not None and self.high is not None
+        return bool(self.low <= value <= self.high)
 
     def grid(self) -> list[Any]:
         """Returns all choices, or `points` values that divide the range evenly."""
@@ -56,7 +67,8 @@ class Space(BaseModel):
     def __str__(self) -> str:
         if self.choices is not None:
             return ",".join(map(str, self.choices))
-        return f"{self.low:g}:{self.high:g}" + (":log" if self.log else "")
+        log, points = ":log" * self.log, f":{self.points}" * (self.points != GRID_POINTS)
+        return f"{self.low:g}:{self.high:g}{log}{points}"
 
 
 def param(
@@ -140,10 +152,13 @@ class Params(BaseModel):
         try:
             space = Space.parse(given)
             space = space.model_copy(update={"integer": cls.model_fields[name].annotation is int})
+            if space.integer and any(end is not None and end % 1 for end in (space.low, space.high)):
+                raise ValueError(f"{name} is a whole number")
             valid = [getattr(cls(**{name: value}), name) for value in space.grid()]
         except ValidationError as invalid:
             error = invalid.errors()[0]
             raise UsageError(f"--search {text}: {error['input']!r}: {error['msg'].removeprefix('Input ')}") from None
         except ValueError as error:
             raise UsageError(f"--search {text}: {error}") from None
-        return name, space.model_copy(update={"choices": tuple(valid)}) if space.choices is not None else space
+        choices = None if space.choices is None else tuple(dict.fromkeys(valid))
+        return name, space.model_copy(update={"choices": choices})

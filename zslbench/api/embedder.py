@@ -112,7 +112,7 @@ class Embedder(nn.Module, Generic[P]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in cls.__dict__.get("__orig_bases__", ()):  # its own: inherited ones have had their say
             for argument in get_args(base):
                 if isinstance(argument, type) and issubclass(argument, Params):
                     cls.params_type = argument

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument
 
 from zslbench.cli.options import RunOptions, with_options
-from zslbench.errors import UsageError
+from zslbench.errors import NotApplicable, UsageError
 
 if TYPE_CHECKING:
     from zslbench.plan import Row
@@ -19,7 +19,7 @@ METHOD = "NAME, NAME@PRESET or NAME:KEY=VALUE,... (`zslbench list methods`)"
 @with_options(RunOptions)
 def run(method: Annotated[str, Argument(help=METHOD)], options: RunOptions) -> None:
     """Train one method, evaluate it, and store the record; stored runs are not repeated."""
-    execute([method], options, default_seeds=1)
+    execute([method], options, default_seeds=1, alone=True)
 
 
 @with_options(RunOptions)
@@ -28,11 +28,12 @@ def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=MET
     execute(methods, options, default_seeds=3)
 
 
-def execute(methods: list[str], options: RunOptions, default_seeds: int) -> None:
+def execute(methods: list[str], options: RunOptions, default_seeds: int, *, alone: bool = False) -> None:
     """Plans, executes and prints.
 
     Raises:
         UsageError: options contradict each other or name what does not exist.
+        NotApplicable: there is one method `alone`, and it can be run on none of the data sets.
         RunError: a run failed; everything else was done and printed.
     """
     seeds = chosen_seeds(options, default_seeds)
@@ -40,6 +41,8 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int) -> None
 
     with Session(options, seeds) as session:
         rows = session.rows(methods)
+        if alone and not session.display.errors and all(row.refusal for row in rows):
+            raise NotApplicable(rows[0].refusal)
         _print(rows, options)
         session.finish()
 

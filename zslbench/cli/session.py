@@ -23,7 +23,7 @@ from zslbench.search import Search
 from zslbench.store import Store
 from zslbench.training.device import choose_device
 from zslbench.tuning.oracle import oracle
-from zslbench.tuning.tune import Plan, begin, tune
+from zslbench.tuning.tune import Plan, begin, begin_or_resume, tune
 
 Searches = dict[tuple[str, str], Search]
 
@@ -156,9 +156,10 @@ class Session:
         """Searches for each configuration that can be run; finished searches are not repeated.
 
         Raises:
-            UsageError: a search is wrong, or stored with another space.
+            UsageError: a search is wrong, stored with another space, or only wanted if stored and not there.
         """
         options = self.options
+        only_stored = options.existing == "only-cached"
         plans = {}
         for configuration in wanted:
             if not configuration.refusal:
@@ -167,6 +168,8 @@ class Session:
                 how = Plan(options.metric, options.folds, options.trials, options.grid, dict(spaces))
                 begin(configuration, how)  # every search is checked before the first one starts
                 plans[key] = how, configuration
+        for how, configuration in plans.values():
+            begin_or_resume(configuration, how, self.store, afresh=afresh, only_stored=only_stored)
         searches: Searches = {}
         for key, (how, configuration) in plans.items():
             try:
@@ -177,7 +180,7 @@ class Session:
                     self.quietly,
                     device=options.device,
                     afresh=afresh,
-                    only_stored=options.existing == "only-cached",
+                    only_stored=only_stored,
                     say=self.display.say,
                 )
             except RunError as error:  # it costs its own row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from zslbench.api.dataset import ZSLData
 from zslbench.errors import DataError, UsageError, near_misses, one_line
 
 OWN, ORIGINAL = "att", "original"
+LISTED = 1000
+"""Unknown names in a file among which near misses are looked for; files of word vectors have millions."""
 
 
 def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
@@ -53,10 +56,12 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
 def _from_array(path: Path, data: ZSLData) -> NDArray[np.float64]:
     try:
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as .npy ({one_line(error)})") from error
     classes = len(data.class_names)
-    if rows.ndim != 2 or len(rows) != classes or not np.issubdtype(rows.dtype, np.number):
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
+        raise DataError(f"{path}: it holds no real numbers; a row of them for each of the {classes} classes is needed")
+    if rows.ndim != 2 or len(rows) != classes:
         raise DataError(f"{path}: it has shape {rows.shape}; a row for each of the {classes} classes is needed")
     return np.asarray(rows, dtype=np.float64)
 
@@ -68,10 +73,15 @@ def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
-                name, *values = line.replace(",", " ").split() or [""]
+                name, _, rest = line.partition(",")  # before a comma, a name may have blanks in it
+                name, values = name.strip(), rest.replace(",", " ").split()
+                if name not in wanted:
+                    name, *values = line.replace(",", " ").split() or [""]
                 if name not in wanted:
                     others.append(name)
                     continue
+                if name in found:
+                    raise DataError(f"{path}: line {number}: class {name!r} comes a second time")
                 try:
                     found[name] = [float(value) for value in values]
                 except ValueError as error:
@@ -80,7 +90,8 @@ def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
         raise DataError(f"{path}: cannot be read as text ({one_line(error)})") from error
     for name in data.class_names:
         if name not in found:
-            raise DataError(f"{path}: it has no line for class {name!r}{near_misses(name, others)}")
+            hint = near_misses(name, others) if len(others) <= LISTED else ""
+            raise DataError(f"{path}: it has no line for class {name!r}{hint if 'did you mean' in hint else ''}")
     sizes = {name: len(found[name]) for name in data.class_names}
     size = sizes[data.class_names[0]]
     if strange := [name for name, own in sizes.items() if own != size or own == 0]:

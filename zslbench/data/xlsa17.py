@@ -218,6 +218,8 @@ def validation_lists(folder: Path, split: SplitFile, labels: IntArray) -> tuple[
     while (path := folder / f"valclasses{len(folds) + 1}.txt").is_file():
         train_path = folder / f"trainclasses{len(folds) + 1}.txt"
         validation, train = _class_list(path, split.class_names), _class_list(train_path, split.class_names)
+        if empty := [str(file) for file, names in ((path, validation), (train_path, train)) if not names]:
+            raise DataError(f"{empty[0]}: it names no class; a fold divides the seen classes")
         if both := sorted(validation & train):
             raise DataError(f"{path}: class {both[0]!r} is in {train_path.name} too; a fold divides the seen classes")
         if strange := sorted((validation | train) - seen):

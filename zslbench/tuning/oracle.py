@@ -21,16 +21,19 @@ def oracle(configuration: Configuration, search: Search, execute: Execute, devic
         RunError: none of the trials could be run on all of trainval.
     """
     points = [trial.params for trial in search.complete]
+    values: list[float]
     if shares_factors(configuration.method):
-        return max(measure(configuration, points, (), search.metric, choose_device(device)))
-    seed = configuration.request.seeds[0]
-    jobs = {}
-    for point in points:
-        params = {**search.base, **point}
-        job = configuration.job(seed, "test", params=params, origin=f"oracle of search {search.id}", calibrated=False)
-        jobs[job.spec.id] = job
-    outcomes = execute(list(jobs.values())).values()
-    values = [o.metrics[search.metric] for o in outcomes if isinstance(o, RunRecord) and search.metric in o.metrics]
+        found = measure(configuration, points, (), search.metric, choose_device(device))
+        values = [value for value in found if isinstance(value, float)]
+    else:
+        seed = configuration.request.seeds[0]
+        jobs = {}
+        for point in points:
+            params, origin = {**search.base, **point}, f"oracle of search {search.id}"
+            job = configuration.job(seed, "test", params=params, origin=origin, calibrated=False)
+            jobs[job.spec.id] = job
+        outcomes = execute(list(jobs.values())).values()
+        values = [o.metrics[search.metric] for o in outcomes if isinstance(o, RunRecord) and search.metric in o.metrics]
     if not values:
         raise RunError(f"no trial of {search.method} on {search.dataset} could be run on all of trainval")
     return max(values)

@@ -5,49 +5,77 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
 import torch
 
-from zslbench.api.evaluator import Scorer
+from zslbench.errors import NotApplicable, UsageError, one_line
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.plan import Configuration
-from zslbench.search import SearchTrial
+from zslbench.search import TITLES, SearchTrial, TuningMetric
 from zslbench.training.device import choose_device, seeded
-from zslbench.trial import part_of, quick_metrics
+from zslbench.trial import OF_METRIC, part_of
 
 
 def sweep(
-    configuration: Configuration, points: list[dict[str, Any]], folds: int, metric: str, device: str
+    configuration: Configuration, points: list[dict[str, Any]], folds: int, metric: TuningMetric, device: str
 ) -> list[SearchTrial]:
-    """Returns a trial for each point, scored on the validation classes of each fold."""
+    """Returns a trial for each point, scored on the validation classes of each fold.
+
+    Raises:
+        UsageError: the method does not have this metric.
+    """
     started = time.monotonic()
-    values = np.array([measure(configuration, points, (fold,), metric, choose_device(device)) for fold in range(folds)])
+    found = [measure(configuration, points, (fold,), metric, choose_device(device)) for fold in range(folds)]
     seconds = (time.monotonic() - started) / len(points)
-    return [
-        SearchTrial(params=point, state="complete", values=values[:, i].tolist(), seconds=seconds)
-        for i, point in enumerate(points)
-    ]
+    trials = []
+    for point, values in zip(points, zip(*found, strict=True), strict=True):
+        good = [value for value in values if isinstance(value, float)]
+        reason = next((one_line(value) for value in values if isinstance(value, Exception)), "")
+        state = "failed" if reason else "complete"
+        trials.append(SearchTrial(params=point, state=state, values=good, seconds=seconds, reason=reason))
+    return trials
 
 
 def measure(
-    configuration: Configuration, points: list[dict[str, Any]], fold: tuple[int, ...], metric: str, device: torch.device
-) -> list[float]:
-    """Returns the metric of each point on a fold, or on the proposed split's test images where it is empty."""
+    configuration: Configuration,
+    points: list[dict[str, Any]],
+    fold: tuple[int, ...],
+    metric: TuningMetric,
+    device: torch.device,
+) -> list[float | Exception]:
+    """Returns the metric of each point on a fold, or on the proposed split's test images where it is empty.
+
+    A point that fails has its error instead.
+
+    Raises:
+        UsageError: the method does not have this metric.
+    """
     spec = configuration.job(0, "validation").spec
     part = part_of(configuration.data, spec, fold)
     x = part.scale(part.test.x(slice(0, len(part.test)))).to(device)  # held in memory: it is scored for every point
     method = configuration.method
-    result = []
-    with seeded(0, device):
-        factors = None
-        for point in points:
+    result: list[float | Exception] = []
+    factors = None
+    for point in points:
+        try:
             params = method.params_type.parse({**configuration.values, **point}, configuration.owner)
-            embedder = method(params)
-            embedder.build(part.train.shape)
-            embedder.to(device)
-            factors = embedder.factorize(part.train.to(device)) if factors is None else factors
-            embedder.assemble(factors)
-            embedder.eval()
-            scorer: Scorer = ModelScorer(embedder, part.test, part.scale, device, x)
-            result.append(quick_metrics(scorer, [metric])[metric])
+            with seeded(0, device), torch.no_grad():  # what a run of seed 0 does
+                embedder = method(params)
+                embedder.build(part.train.shape)
+                embedder.to(device)
+                view = part.train.to(device)
+                factors = embedder.factorize(view) if factors is None else factors
+                embedder.assemble(factors)
+                embedder.eval()
+                embedder.finish(view)
+                scorer = ModelScorer(embedder, part.test, part.scale, device, x)
+                result.append(OF_METRIC[metric]().evaluate(scorer)[metric])
+        except NotApplicable as reason:
+            raise without_metric(configuration, metric, str(reason)) from None
+        except Exception as error:  # a plugin's method may raise anything
+            result.append(error)
     return result
+
+
+def without_metric(configuration: Configuration, metric: TuningMetric, reason: str) -> UsageError:
+    """Returns the error of a method that cannot be tuned by a metric."""
+    return UsageError(f"{configuration.owner} cannot be tuned by {TITLES[metric]}: {reason}; see --metric")

@@ -34,7 +34,7 @@ from zslbench.record import RunRecord
 from zslbench.runner import Job
 from zslbench.search import TITLES, Search, SearchTrial, TuningMetric
 from zslbench.store import Store
-from zslbench.tuning.sweep import sweep
+from zslbench.tuning.sweep import sweep, without_metric
 
 ROUND = 4
 """Trials proposed at a time; more would be proposed with less knowledge."""
@@ -78,7 +78,7 @@ def begin(configuration: Configuration, plan: Plan) -> Search:
     if not space:
         raise UsageError(f"{configuration.owner} has nothing to search but what is fixed; see --search")
     strategy: Literal["grid", "tpe"] = "grid" if plan.grid or shares_factors(method) else "tpe"
-    points = math.prod(len(own.grid()) for name, own in space.items() if not _read_off(configuration, name))
+    points = math.prod(len(own.grid()) for name, own in space.items() if not _read_off(configuration, space, name))
     if strategy == "grid" and points > LARGEST_GRID:
         raise UsageError(
             f"the grid of {configuration.owner} has {points} points; name fewer values by --search, or take --trials"
@@ -99,6 +99,32 @@ def begin(configuration: Configuration, plan: Plan) -> Search:
         space=space,
         wanted=points if strategy == "grid" else plan.trials,
     )
+
+
+def begin_or_resume(
+    configuration: Configuration, plan: Plan, store: Store, *, afresh: bool = False, only_stored: bool = False
+) -> Search:
+    """Returns the log of the search that is asked for as far as it is stored, else an empty one.
+
+    Raises:
+        UsageError: as `begin`; a stored search had another space; or a finished one had to be stored and is not.
+    """
+    search = begin(configuration, plan)
+    what = f"{search.method} on {search.dataset}"
+    stored = None if afresh else store.find_search(search.id)
+    if stored is not None:
+        if difference := stored.difference(search):
+            state = "finished" if stored.finished else "begun"
+            raise UsageError(
+                f"a search of {what} was {state} with another space: {difference}; "
+                "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
+            )
+        search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
+    if only_stored and not search.finished:
+        raise UsageError(
+            f"no finished search of {what} with {search.wanted} trials is stored, and --existing only-cached runs none"
+        )
+    return search
 
 
 def tune(
@@ -128,16 +154,7 @@ def tune(
         UsageError: a stored search of the same thing had another space, or is not there though it had to be.
         RunError: no trial could be completed.
     """
-    search = begin(configuration, plan)
-    stored = None if afresh else store.find_search(search.id)
-    if stored is not None:
-        if difference := stored.difference(search):
-            state = "finished" if stored.finished else "begun"
-            raise UsageError(
-                f"a search of {search.method} on {search.dataset} was {state} with another space: {difference}; "
-                "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
-            )
-        search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
+    search = begin_or_resume(configuration, plan, store, afresh=afresh, only_stored=only_stored)
     if not search.finished:
         say(
             f"tuning {search.method} on {search.dataset} by {TITLES[search.metric]} on validation classes: "
@@ -152,8 +169,9 @@ def tune(
 
 
 def shares_factors(method: type[Embedder[Any]]) -> bool:
-    """Whether one factorisation serves a whole grid."""
-    return method.factorize is not Embedder.factorize
+    """Whether one factorisation serves a whole grid: it is all that there is to training."""
+    ways = ("factorize", "solve", "loss", "objectives", "stages")
+    return [name for name in ways if getattr(method, name) is not getattr(Embedder, name)] == ["factorize"]
 
 
 @dataclass
@@ -166,7 +184,7 @@ class _Searcher:
 
     def grid(self, search: Search) -> Search:
         """Tries every combination, those still missing."""
-        names = [name for name in search.space if not _read_off(self.configuration, name)]
+        names = [name for name in search.space if not _read_off(self.configuration, search.space, name)]
         combinations = itertools.product(*(search.space[name].grid() for name in names))
         points = [dict(zip(names, values, strict=True)) for values in combinations]
         if shares_factors(self.configuration.method):
@@ -182,12 +200,12 @@ class _Searcher:
         distributions = {
             name: _distribution(space)
             for name, space in search.space.items()
-            if not _read_off(self.configuration, name)
+            if not _read_off(self.configuration, search.space, name)
         }
         while not search.finished:
             study = _study(search, distributions)
             if not search.trials:
-                study.enqueue_trial(self._defaults(distributions))
+                study.enqueue_trial(self._defaults({name: search.space[name] for name in distributions}))
             asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
 
             def hopeless(index: int, values: list[float], asked: list[optuna.Trial] = asked) -> bool:
@@ -198,10 +216,9 @@ class _Searcher:
             search = self._saved(search, self._round(search, points, hopeless))
         return search
 
-    def _defaults(self, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def _defaults(self, space: dict[str, Space]) -> dict[str, Any]:
         defaults = self.configuration.method.params_type(**self.configuration.values).model_dump(mode="json")
-        inside = {name: d for name, d in distributions.items() if d._contains(d.to_internal_repr(defaults[name]))}
-        return {name: defaults[name] for name in inside}
+        return {name: defaults[name] for name, own in space.items() if own.holds(defaults[name])}
 
     def _round(
         self, search: Search, points: list[dict[str, Any]], hopeless: Callable[[int, list[float]], bool]
@@ -245,10 +262,16 @@ class _Begun:
     bests: list[float] = field(default_factory=list)
     reason: str = ""
 
+    @property
+    def epochs(self) -> Space | None:
+        """Where the number of epochs is chosen from, if it is read off the validation curves."""
+        space = self.search.space
+        return space["epochs"] if "epochs" in space and _read_off(self.configuration, space, "epochs") else None
+
     def job(self, fold: int) -> Job:
         params = {**self.configuration.values, **self.point}
-        if "epochs" in self.search.space and _read_off(self.configuration, "epochs"):
-            params["epochs"] = max(self.search.space["epochs"].grid())
+        if self.epochs:
+            params["epochs"] = max(self.epochs.grid())
         return self.configuration.job(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
 
     def add(self, outcome: RunRecord | Exception) -> None:
@@ -256,30 +279,33 @@ class _Begun:
             self.state, self.reason = "failed", one_line(outcome)
         elif self.search.metric not in outcome.metrics:
             because = next(iter(outcome.not_applicable.values()), "it was not evaluated")
-            raise UsageError(
-                f"{self.configuration.owner} cannot be tuned by {TITLES[self.search.metric]}: {because}; see --metric"
-            )
+            raise without_metric(self.configuration, self.search.metric, because)
         else:
             self.records.append(outcome)
-            self.bests.append(max(self._curve(outcome)))
+            curve = self._curve(outcome)
+            self.bests.append(max(curve[epochs - 1] for epochs in self._choice(len(curve))))
 
     def _curve(self, record: RunRecord) -> list[float]:
         """Returns the metric after each epoch where their number is to be chosen, else the one value at the end."""
         watched = record.training.watched if record.training else []
-        if "epochs" in self.search.space and _read_off(self.configuration, "epochs") and watched:
+        if self.epochs and watched:
             return [metrics[self.search.metric] for metrics in watched]
         return [record.metrics[self.search.metric]]
 
+    def _choice(self, trained: int) -> list[int]:
+        """Returns the numbers of epochs to choose from."""
+        return [n for n in range(1, trained + 1) if self.epochs and self.epochs.holds(n)] or [trained]
+
     def ended(self) -> SearchTrial:
-        """Returns the log entry; the best number of epochs is that of the mean over folds."""
+        """Returns the log entry; the best number of epochs is that of the mean over folds, the first of equals."""
         params, values = dict(self.point), self.bests
         curves = [self._curve(record) for record in self.records]
         if self.state == "complete":
-            length = min(map(len, curves))
-            best = int(np.argmax(np.mean([curve[:length] for curve in curves], axis=0)))
-            values = [curve[best] for curve in curves]
-            if length > 1:
-                params["epochs"] = best + 1
+            means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+            best = max(self._choice(len(means)), key=lambda epochs: means[epochs - 1])
+            values = [curve[best - 1] for curve in curves]
+            if self.epochs and all(record.training and record.training.watched for record in self.records):
+                params["epochs"] = best
         trainings = [record.training for record in self.records if record.training]
         return SearchTrial(
             params=params,
@@ -294,7 +320,7 @@ class _Begun:
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-def _read_off(configuration: Configuration, name: str) -> bool:
+def _read_off(configuration: Configuration, space: dict[str, Space], name: str) -> bool:
     """Whether a parameter is the number of epochs, which is read off the validation curve of one run.
 
     A cosine schedule is laid over all epochs, so that a part of a run says nothing about a shorter one.
@@ -302,7 +328,8 @@ def _read_off(configuration: Configuration, name: str) -> bool:
     params = configuration.method.params_type
     if name != "epochs" or not issubclass(params, GradientParams):
         return False
-    return params(**configuration.values).schedule != "cosine"
+    searched = space["schedule"].grid() if "schedule" in space else [params(**configuration.values).schedule]
+    return "cosine" not in searched
 
 
 def _distribution(space: Space) -> BaseDistribution:
@@ -336,12 +363,13 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
 
 
 def _rounded(point: dict[str, Any], space: dict[str, Space]) -> dict[str, Any]:
-    """Returns the point with three significant digits, which people can read, inside its space."""
+    """Returns the point with three significant digits, which people can read, or more in a narrow space; inside it."""
     result = dict(point)
     for name, value in point.items():
         low, high = space[name].low, space[name].high
-        if isinstance(value, float) and low is not None and high is not None:
-            result[name] = min(max(float(f"{value:.3g}"), low), high)
+        if isinstance(value, float) and value and low is not None and high is not None:
+            digits = 3 + max(0, math.floor(math.log10(abs(value) / (high - low))))
+            result[name] = min(max(float(f"{value:.{digits}g}"), low), high)
     return result
 
 
