@@ -65,7 +65,17 @@ class Choosing(Evaluator):
         return {"chosen": self.value}
 
 
-METHODS = {"watched": Watched, "plain": Plain, "pair": Pair, "gated": Gated}
+class Large(Plain):
+    """Needs 400 MB for a moment."""
+
+    def solve(self, view: TrainView) -> None:
+        self.sum = float(torch.ones(100_000_000).sum())
+
+    def stages(self) -> Any:
+        return super(Plain, self).stages()
+
+
+METHODS = {"watched": Watched, "plain": Plain, "pair": Pair, "gated": Gated, "large": Large}
 
 
 @pytest.fixture(autouse=True)
@@ -363,3 +373,10 @@ def test_epochs_chosen_in_a_validation_run_are_chosen_on_a_fold_inside_it(run: A
     assert set(inner.train) | set(inner.test_seen) | set(inner.test_unseen) == set(outer.train)
     assert [len(view.classes) for view in VIEWS] == [len(inner.seen), len(outer.seen)]
     assert [len(view.x) for view in VIEWS] == [len(inner.train), len(outer.train)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not reset peaks of memory")
+def test_the_peak_memory_of_a_run_is_not_that_of_the_run_before(run: Any) -> None:
+    before, large, after = (run(toy_data(), method).provenance for method in ("plain", "large", "plain"))
+    assert large["peak_memory_mb"] - before["peak_memory_mb"] > 350
+    assert large["peak_memory_mb"] - after["peak_memory_mb"] > 350

@@ -1,0 +1,229 @@
+"""Class embeddings other than the data set's own: what may be given, and bad files in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import toy_files
+
+from zslbench import XLSA17Dataset, ZSLData
+from zslbench.data import semantics as module
+from zslbench.data.semantics import with_semantics
+from zslbench.errors import DataError, NotApplicable, UsageError
+from zslbench.plan import Request, configurations, plan
+from zslbench.plugins import registry
+from zslbench.registry import Entry
+
+RANDOM = np.random.default_rng(0)
+ROWS = RANDOM.normal(size=(11, 4))
+"""Embeddings of toy data's 11 classes."""
+
+
+@pytest.fixture
+def folder(make_xlsa17: Any) -> Path:
+    return make_xlsa17()
+
+
+@pytest.fixture
+def data(folder: Path, tmp_path: Path) -> ZSLData:
+    return XLSA17Dataset.at(folder).load(tmp_path)
+
+
+def lines(data: ZSLData, rows: Any = ROWS, separator: str = " ") -> list[str]:
+    pairs = zip(data.class_names, np.asarray(rows).tolist(), strict=True)
+    return [separator.join([name, *map(repr, row)]) for name, row in pairs]
+
+
+def unit(rows: Any) -> Any:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_att_is_the_data_sets_own_and_original_is_that_before_normalisation(data: ZSLData) -> None:
+    assert with_semantics(data, "att") is data
+    original = with_semantics(data, "original")
+    np.testing.assert_allclose(original.semantics, toy_files()["att_splits"]["original_att"].T, rtol=1e-6)
+    assert original.attributes
+
+
+def test_rows_of_an_array_are_those_of_the_classes_in_order_and_get_unit_length(data: ZSLData, tmp_path: Path) -> None:
+    for kind in (np.float64, np.float32, np.float16):
+        np.save(tmp_path / "rows.npy", ROWS.astype(kind))
+        found = with_semantics(data, str(tmp_path / "rows.npy"))
+        np.testing.assert_allclose(found.semantics, unit(ROWS.astype(kind).astype(float)), rtol=1e-5)
+        assert found.semantics.dtype == np.float32
+    np.save(tmp_path / "rows.npy", np.eye(11, dtype=np.int64) + 1)
+    np.testing.assert_allclose(with_semantics(data, str(tmp_path / "rows.npy")).semantics, unit(np.eye(11) + 1))
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ", ", "\t"])
+def test_a_text_file_gives_each_class_its_line_whatever_their_order(
+    data: ZSLData, tmp_path: Path, separator: str
+) -> None:
+    """As a file of word vectors: a header, other words, any order, an empty line."""
+    path = tmp_path / "vectors.csv"
+    content = ["400000 4", *reversed(lines(data, separator=separator)), f"zebra{separator}1", ""]
+    path.write_text("\n".join(content))
+    np.testing.assert_allclose(with_semantics(data, str(path)).semantics, unit(ROWS), rtol=1e-5)
+
+
+def test_a_name_may_have_blanks_where_commas_divide(data: ZSLData, tmp_path: Path) -> None:
+    """FLO has no names, so its classes are `class 1`, `class 2` and so on."""
+    data = replace(data, class_names=tuple(f"class {c}" for c in range(11)))
+    path = tmp_path / "vectors.csv"
+    path.write_text("\n".join(lines(data, separator=",")))
+    np.testing.assert_allclose(with_semantics(data, str(path)).semantics, unit(ROWS), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "attributes"), [(np.abs(ROWS), True), (ROWS, False)])
+def test_strengths_of_attributes_are_not_negative(data: ZSLData, tmp_path: Path, rows: Any, attributes: bool) -> None:
+    np.save(tmp_path / "rows.npy", rows)
+    assert with_semantics(data, str(tmp_path / "rows.npy")).attributes == attributes
+
+
+def _text(change: Any) -> Any:
+    def write(path: Path, data: ZSLData) -> None:
+        path.with_suffix(".txt").write_text("\n".join(change(lines(data), data)))
+
+    return write
+
+
+def _array(rows: Any) -> Any:
+    return lambda path, data: np.save(path, rows)
+
+
+BAD = {
+    "few rows": (_array(ROWS[:9]), "it has shape (9, 4); a row for each of the 11 classes is needed"),
+    "flat array": (_array(ROWS[:, 0]), "it has shape (11,); a row for each of the 11 classes is needed"),
+    "array of text": (_array(np.array([["a"]] * 11)), "it holds no real numbers"),
+    "array of complex numbers": (_array(ROWS + 1j), "it holds no real numbers"),
+    "array of objects": (_array(np.array([[None]] * 11)), "cannot be read as .npy (ValueError"),
+    "no array": (lambda path, data: path.write_bytes(b"not an array"), "cannot be read as .npy (ValueError"),
+    "nothing": (lambda path, data: path.write_bytes(b""), "cannot be read as .npy (EOFError"),
+    "cut archive": (lambda path, data: path.write_bytes(b"PK\x03\x04 cut"), "cannot be read as .npy (BadZipFile"),
+    "cut array": (lambda path, data: cut(path, ROWS), "cannot be read as .npy (ValueError"),
+    "archive": (lambda path, data: archive(path), "it holds no real numbers"),
+    "nan": (_array(np.where(np.arange(11)[:, None] == 3, np.nan, ROWS)), "the embedding of class {3} is zero or not"),
+    "zeros": (_array(ROWS * (np.arange(11)[:, None] != 5)), "the embedding of class {5} is zero or not finite"),
+    "missing class": (_text(lambda given, data: given[1:]), "it has no line for class {0}"),
+    "misspelt class": (
+        _text(lambda given, data: [given[0].replace("class", "clas"), *given[1:]]),
+        "it has no line for class {0}; did you mean '011.clas'?",
+    ),
+    "class twice": (_text(lambda given, data: [*given, given[2]]), "line 12: class {2} comes a second time"),
+    "short line": (
+        _text(lambda given, data: [*given[:4], given[4].rpartition(" ")[0], *given[5:]]),
+        "class {4} has 3 values, others have 4",
+    ),
+    "only names": (_text(lambda given, data: data.class_names), "class {0} has 0 values, others have 0"),
+    "words": (
+        _text(lambda given, data: [*given[:2], f"{data.class_names[2]} a b c d"]),
+        "line 3: ValueError: could not",
+    ),
+    "nan in text": (_text(lambda given, data: [f"{name} nan 1" for name in data.class_names]), "class {0} is zero or"),
+    "not UTF-8": (
+        lambda path, data: path.with_suffix(".txt").write_bytes(b"\xff\xfe\x00"),
+        "cannot be read as text (UnicodeDecodeError",
+    ),
+    "empty text": (_text(lambda given, data: []), "it has no line for class {0}"),
+}
+
+
+def cut(path: Path, rows: Any) -> None:
+    np.save(path, rows)
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def archive(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, rows=ROWS)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_one_line_that_names_it(data: ZSLData, tmp_path: Path, case: str) -> None:
+    write, message = BAD[case]
+    write(tmp_path / "bad.npy", data)
+    [path] = tmp_path.glob("bad.*")
+    with pytest.raises(DataError) as error:
+        with_semantics(data, str(path))
+    said = str(error.value)
+    for number in range(11):
+        message = message.replace(f"{{{number}}}", repr(data.class_names[number]))
+    assert said.startswith(f"{path}: ") and message in said and "\n" not in said
+
+
+def test_a_large_file_of_other_words_is_not_recited(
+    data: ZSLData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("\n".join(f"word{i} 1 2" for i in range(500)))
+    for listed in (1000, 100):
+        monkeypatch.setattr(module, "LISTED", listed)
+        with pytest.raises(DataError) as error:
+            with_semantics(data, str(path))
+        assert str(error.value) == f"{path}: it has no line for class {data.class_names[0]!r}"
+
+
+def test_what_is_neither_a_name_nor_a_file_is_a_wrong_command(data: ZSLData, tmp_path: Path) -> None:
+    for given in ("atts", str(tmp_path), str(tmp_path / "nowhere.npy")):
+        with pytest.raises(UsageError) as error:
+            with_semantics(data, given)
+        assert str(error.value) == f"--semantics {given}: that is no file; give att, original, or a .npy or text file"
+
+
+def test_originals_that_are_not_there_or_of_another_shape_are_said_so(data: ZSLData) -> None:
+    with pytest.raises(DataError, match="data set TOY has only its normalised class embeddings"):
+        with_semantics(replace(data, original_semantics=None), "original")
+    with pytest.raises(
+        DataError, match=r"those of data set TOY have shape \(10, 6\), but the normalised ones \(11, 6\)"
+    ):
+        with_semantics(replace(data, original_semantics=data.original_semantics[:10]), "original")
+    broken = data.original_semantics.copy()
+    broken[4, 2] = np.nan
+    with pytest.raises(DataError, match="TOY: class embeddings: 1 values are NaN or infinite, the first in row 5"):
+        with_semantics(replace(data, original_semantics=broken), "original")
+
+
+def test_runs_with_other_class_embeddings_are_other_runs(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", ROWS)
+    np.save(tmp_path / "same.npy", 7 * ROWS)
+    np.save(tmp_path / "other.npy", ROWS + 0.1)
+    files = [str(tmp_path / name) for name in ("one.npy", "other.npy")]
+    specs, given = {}, ["att", "original", *files, str(tmp_path / "same.npy")]
+    for semantics in given:
+        [row] = plan(["eszsl"], [str(folder)], Request(tmp_path, semantics=semantics))
+        [job] = row.jobs
+        assert job.semantics == semantics  # where a worker process finds them
+        specs[semantics] = job.spec
+    *different, same = (specs[semantics] for semantics in given)
+    assert len({spec.id for spec in different}) == len({spec.fingerprint for spec in different}) == 4
+    assert same.id == specs[files[0]].id  # after normalisation it is the same data under another name
+    assert [spec.semantics for spec in specs.values()] == ["att", "original", "one", "other", "same"]
+
+
+@pytest.fixture
+def needy(monkeypatch: pytest.MonkeyPatch) -> Entry:
+    """ESZSL as if it needed attributes, as DAP does."""
+    entry = registry().entry("method", "eszsl")
+    changed = replace(entry, card=replace(entry.card, needs_attributes=True))
+    monkeypatch.setitem(registry()._entries, ("method", "eszsl"), changed)
+    return changed
+
+
+@pytest.mark.usefixtures("needy")
+def test_a_method_that_needs_attributes_is_refused_where_there_are_none(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "words.npy"
+    np.save(path, ROWS)
+    reason = "ESZSL needs attributes, and the class embeddings of TOY are none"
+    wanted = configurations(["eszsl", "sae"], [str(folder)], Request(tmp_path, semantics=str(path)))
+    assert [configuration.refusal for configuration in wanted] == [reason, ""]
+    with pytest.raises(NotApplicable, match=reason):
+        wanted[0].check_refusal()
+    refused, other = plan(["eszsl", "sae"], [str(folder)], Request(tmp_path, semantics=str(path)))
+    assert (refused.jobs, refused.refusal, other.refusal) == ([], reason, "") and other.jobs
+    np.save(path, np.abs(ROWS))
+    [accepted] = plan(["eszsl"], [str(folder)], Request(tmp_path / ".", semantics=f"{tmp_path}/./words.npy"))
+    assert accepted.jobs and accepted.refusal == ""

@@ -1,0 +1,206 @@
+"""Searches over a problem in memory: a small method, and trials that are run or only answered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toy import toy_data
+
+from zslbench import runner, trial
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import Batch, Embedder, GradientParams
+from zslbench.api.views import ProblemShape, TrainView
+from zslbench.cards import MethodCard, Setting
+from zslbench.engines.base import Listener
+from zslbench.engines.inline import Inline
+from zslbench.params import Params, Space, param
+from zslbench.plan import Configuration, Request, Variant
+from zslbench.record import RunRecord, Training
+from zslbench.runner import Job, Setup
+from zslbench.search import Search
+from zslbench.store import Store
+from zslbench.tuning.tune import Plan, tune
+
+
+class ExampleParams(GradientParams):
+    epochs: int = param(3, "epochs", search=(1, 5), ge=1)
+    batch_size: int = param(16, "images in a batch", ge=1)
+    lr: float = param(0.05, "learning rate", search=(1e-3, 0.5), log=True, gt=0)
+    width: int = param(6, "hidden units", search=(2, 9), ge=1)
+    kind: Literal["relu", "tanh"] = param("tanh", "non-linearity", search=["relu", "tanh"])
+
+
+class Example(Embedder[ExampleParams]):
+    """Regression by a small network; one parameter to search of each kind."""
+
+    def build(self, shape: ProblemShape) -> None:
+        middle = {"relu": nn.ReLU, "tanh": nn.Tanh}[self.params.kind]()
+        width = self.params.width
+        self.net = nn.Sequential(nn.Linear(shape.features, width), middle, nn.Linear(width, shape.attributes))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def loss(self, batch: Batch) -> Tensor:
+        return (self.net(batch.x) - batch.s).square().mean()
+
+
+class RidgeParams(Params):
+    weight: float = param(1.0, "penalty", search=(1e-2, 1e2), log=True, ge=0)
+
+
+class Ridge(Embedder[RidgeParams]):
+    """Ridge regression onto a random basis, with a scale found at the end: all that a closed form may do."""
+
+    W: Tensor
+
+    def build(self, shape: ProblemShape) -> None:
+        self.register_buffer("basis", torch.linalg.qr(torch.randn(shape.features, 4)).Q)
+        self.register_buffer("W", torch.zeros(4, shape.attributes))
+        self.size = 0.0
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.size * (x @ self.basis @ self.W)
+
+    def factorize(self, view: TrainView) -> tuple[Tensor, Tensor]:
+        x = (view.x @ self.basis).double()
+        return x.T @ x, x.T @ view.semantics[view.y].double()
+
+    def assemble(self, factors: tuple[Tensor, Tensor]) -> None:
+        gram, right = factors
+        if self.params.weight == 0:
+            raise ValueError("nothing holds it\nat all")
+        self.W.copy_(torch.linalg.solve(gram + self.params.weight * torch.eye(len(gram)), right))
+
+    def finish(self, view: TrainView) -> None:
+        self.size = 1 / float((view.x @ self.basis @ self.W).abs().mean())
+
+
+METHODS: dict[str, type[Embedder[Any]]] = {"example": Example, "ridge": Ridge}
+
+
+def configuration(
+    method: str = "example", data: ZSLData | None = None, setting: Setting = "inductive", **values: Any
+) -> Configuration:
+    """A method on data in memory, `values` fixed."""
+    return Configuration(
+        variant=Variant(method, method),
+        request=Request(Path()),
+        source="toy",
+        data=data or toy_data(),
+        card=MethodCard(title=method, paper="none", setting=setting),
+        method=METHODS[method],
+        values=values,
+        scale="zscore",
+        origin="default",
+    )
+
+
+def landscape(params: Any, fold: int) -> list[float]:
+    """A made-up validation curve with its best epoch at 2, 3, 4 in folds 0, 1, 2."""
+    height = 0.6 - 0.1 * abs(math.log10(params.lr) + 1.5) - 0.02 * abs(params.width - 5) + 0.03 * fold
+    height -= 0.05 * (params.kind == "relu")
+    return [height - 0.02 * abs(epoch - 2 - fold) for epoch in range(1, params.epochs + 1)]
+
+
+class Killed(BaseException):
+    """Stands for a kill between two steps."""
+
+
+@dataclass
+class Answers:
+    """Answers trials by a made-up curve instead of running them; `kill_at` is the call in which it dies.
+
+    Attributes:
+        jobs: all that were asked for.
+    """
+
+    curve: Callable[[Any, int], list[float] | Exception] = landscape
+    kill_at: int = -1
+    backwards: bool = False
+    metric: str = "ausuc"
+    jobs: list[Job] = field(default_factory=list)
+    calls: int = 0
+
+    def __call__(self, jobs: list[Job]) -> dict[str, RunRecord | Exception]:
+        self.calls += 1
+        if self.calls == self.kill_at:
+            raise Killed
+        self.jobs += jobs
+        order = reversed(jobs) if self.backwards else jobs
+        return {job.spec.id: self.answer(job) for job in order}
+
+    def answer(self, job: Job) -> RunRecord | Exception:
+        spec = job.spec
+        curve = self.curve(params_of(job), spec.fold)
+        if isinstance(curve, Exception):
+            return curve
+        return RunRecord(
+            id=spec.id,
+            spec=spec,
+            params=spec.params,
+            metrics={self.metric: curve[-1]},
+            not_applicable={} if self.metric == "ausuc" else {"ausuc": "the gate needs seen classes"},
+            training=Training(seconds=1.0, epochs=len(curve), watched=[{self.metric: value} for value in curve]),
+        )
+
+
+def params_of(job: Job) -> Any:
+    return METHODS[job.spec.method].params_type(**job.spec.params)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Callable[..., dict[str, RunRecord | Exception]]]:
+    """Executes jobs of one of METHODS on data in memory, and stores what comes of them."""
+    for module in (runner, trial):
+        monkeypatch.setattr(module, "method_class", METHODS.__getitem__)
+    monkeypatch.setattr(runner, "provenance", lambda *arguments: {})
+    monkeypatch.setattr(runner, "REPLICATES", 50)
+
+    def run(jobs: list[Job], data: ZSLData | None = None) -> dict[str, RunRecord | Exception]:
+        monkeypatch.setattr(runner, "load_data", lambda *arguments: data or toy_data())
+        outcomes: dict[str, RunRecord | Exception] = {}
+        listener = Listener(
+            finished=lambda job, record: outcomes.update({job.spec.id: record}),
+            failed=lambda job, error: outcomes.update({job.spec.id: error}),
+        )
+        Inline().execute(jobs, Setup(store=store.root, device="cpu"), listener)
+        return outcomes
+
+    return run
+
+
+def search(
+    store: Store,
+    execute: Callable[[list[Job]], dict[str, RunRecord | Exception]],
+    of: Configuration | None = None,
+    *,
+    afresh: bool = False,
+    only_stored: bool = False,
+    **plan: Any,
+) -> Search:
+    """Tunes; `plan` are the fields of a `Plan`."""
+    plan = {"trials": 8, "folds": 3} | plan
+    return tune(
+        of or configuration(), Plan(**plan), store, execute, device="cpu", afresh=afresh, only_stored=only_stored
+    )
+
+
+def span(low: float, high: float, **more: Any) -> Space:
+    return Space(low=low, high=high, **more)
+
+
+def among(*choices: Any) -> Space:
+    return Space(choices=choices)

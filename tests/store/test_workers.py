@@ -1,0 +1,86 @@
+"""Worker processes: runs follow each other in the same one, a dead one is replaced, and all end with the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from outside import distribution
+
+from zslbench.engines.base import Engine, Listener
+from zslbench.engines.inline import Inline
+from zslbench.engines.processes import Processes
+from zslbench.errors import RunError
+from zslbench.plan import Request, plan
+from zslbench.record import RunRecord
+from zslbench.runner import Job, Setup
+from zslbench.store import Store
+
+DOOMED = 2
+"""The seed whose run kills its process."""
+
+
+@pytest.fixture
+def pids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[int, int]]:
+    """A plugin in the workers notes which process began the run of each seed; returns what it noted."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    source = f"""
+        import os, signal
+        def zslbench_run_started(spec):
+            with open({str(folder / "log")!r}, "a") as file:
+                file.write(f"{{spec.seed}} {{os.getpid()}}\\n")
+            if spec.seed == {DOOMED}:
+                os.kill(os.getpid(), signal.SIGKILL)
+        """
+    distribution(folder, "noting", source)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+    def noted() -> dict[int, int]:
+        return {int(seed): int(pid) for seed, pid in map(str.split, (folder / "log").read_text().splitlines())}
+
+    return noted
+
+
+def execute(engine: Engine, jobs: list[Job], store: Path) -> tuple[dict[int, RunRecord], dict[int, Exception]]:
+    finished: dict[int, RunRecord] = {}
+    failed: dict[int, Exception] = {}
+    listener = Listener(
+        finished=lambda job, record: finished.update({job.spec.seed: record}),
+        failed=lambda job, error: failed.update({job.spec.seed: error}),
+    )
+    engine.execute(jobs, Setup(store=store, device="cpu"), listener)
+    return finished, failed
+
+
+def jobs(*seeds: int) -> list[Job]:
+    [row] = plan(["devise:epochs=2"], ["digits"], Request(Path(), seeds=seeds))
+    return row.jobs
+
+
+def test_runs_share_a_worker_give_what_inline_gives_and_a_dead_worker_is_replaced(
+    pids: Callable[[], dict[int, int]], store: Path, tmp_path: Path
+) -> None:
+    Store(store)
+    with Processes(1) as engine:
+        finished, failed = execute(engine, jobs(0, 1, DOOMED, 3), store)
+        later, _ = execute(engine, jobs(4), store)  # the worker outlasts a call of `execute`
+        [worker] = engine._started.values()
+        assert worker.poll() is None
+    assert worker.poll() == 0  # closing the engine ended it
+    assert finished.keys() == {0, 1, 3} and failed.keys() == {DOOMED} and later.keys() == {4}
+    assert str(failed[DOOMED]) == "its process died with signal 9; issue the command again to go on"
+    assert isinstance(failed[DOOMED], RunError)
+    noted = pids()
+    assert noted[0] == noted[1] == noted[DOOMED] != noted[3]
+    assert os.getpid() not in noted.values()
+
+    assert noted[3] == noted[4] == worker.pid
+
+    Store(tmp_path / "inline")
+    inline, _ = execute(Inline(), jobs(0, 1, 3, 4), tmp_path / "inline")
+    for seed, record in (finished | later).items():
+        assert record.metrics == inline[seed].metrics
+        assert record.arrays == inline[seed].arrays  # named by the hash of every decision

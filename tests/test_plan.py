@@ -1,0 +1,61 @@
+"""Data sets as asked for: a name or a folder, with the name of its features after an @."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Files
+
+from zslbench.errors import DataError, UsageError
+from zslbench.plan import Request, plan, split_source
+from zslbench.runner import execute
+
+
+def two_features(files: Files) -> None:
+    files["vit"] = {"features": files["res101"]["features"][:5] * 2}
+
+
+@pytest.fixture
+def folder(make_xlsa17: Callable[..., Path]) -> Path:
+    return make_xlsa17(name="mine", edit=two_features)
+
+
+def test_features_named_with_the_data_set_are_read_and_win_over_those_for_all(folder: Path, tmp_path: Path) -> None:
+    sources = [f"{folder}@vit", str(folder), f"{folder}@res101"]
+    vit, default, named = plan(["eszsl"], sources, Request(tmp_path))
+    assert [row.jobs[0].spec.features for row in (vit, default, named)] == ["vit", "res101", "res101"]
+    assert default.jobs[0].spec.id == named.jobs[0].spec.id != vit.jobs[0].spec.id
+    assert [row.dataset for row in (vit, default)] == ["mine", "mine"]
+    assert {row.jobs[0].source for row in (vit, default, named)} == {str(folder)}
+    over = plan(["eszsl"], sources, Request(tmp_path, features="vit"))
+    assert [row.jobs[0].spec.features for row in over] == ["vit", "vit", "res101"]
+
+
+def test_a_run_finds_the_features_that_were_planned(folder: Path, tmp_path: Path) -> None:
+    [row] = plan(["eszsl"], [f"{folder}@vit"], Request(tmp_path))
+    record, arrays = execute(row.jobs[0], "cpu", None, lambda progress: None)
+    assert record.spec.features == "vit" and 0 <= record.metrics["ausuc"] <= 1
+    assert np.isfinite(arrays["best_seen"]).all()
+
+
+def test_an_at_sign_in_the_name_of_a_folder_is_part_of_it(make_xlsa17: Callable[..., Path], tmp_path: Path) -> None:
+    odd = make_xlsa17(name="me@home", edit=two_features)
+    assert split_source(str(odd)) == (str(odd), None)
+    assert split_source(f"{odd}@vit") == (str(odd), "vit")
+    rows = plan(["eszsl"], [str(odd), f"{odd}@vit"], Request(tmp_path))
+    assert [(row.dataset_title, row.jobs[0].spec.features) for row in rows] == [
+        ("me@home", "res101"),
+        ("me@home", "vit"),
+    ]
+
+
+def test_features_that_are_not_there_and_mistyped_names_are_said(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"vat\.mat is missing; take what is there with --features res101 or vit"):
+        plan(["eszsl"], [f"{folder}@vat"], Request(tmp_path))
+    with pytest.raises(DataError, match="data set digits has no features 'res101'"):
+        plan(["eszsl"], ["digits@res101"], Request(tmp_path))
+    with pytest.raises(UsageError, match="unknown data set 'digit'; did you mean 'digits'"):
+        plan(["eszsl"], ["digit@pixels"], Request(tmp_path))
