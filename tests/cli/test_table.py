@@ -160,7 +160,7 @@ def test_what_fails_costs_its_own_row(inside: Inside, tmp_path: Path) -> None:
         (["--json", "--text"], "--text and --json: give one of them"),
         (["--on", "validation"], "--on validation: `table gbu` is of test images"),
         (["--seed", "1"], "--seed and --seeds: give one of them"),
-        (["-m", "sea"], "unknown method 'sea'; did you mean 'sae'"),
+        (["-m", "eszl"], "unknown method 'eszl'; did you mean 'eszsl'"),
         (["-m", "sae:lamb=1"], "method 'sae' has no parameter 'lamb'; did you mean 'lam'?"),
         (["-m", "external:mine"], "no stored scores 'external:mine'"),
         (["-d", "digit"], "unknown data set 'digit'; did you mean 'digits'?"),
