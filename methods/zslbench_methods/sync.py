@@ -105,7 +105,7 @@ class SYNC(Embedder[SYNCParams]):
         hundredth of the mean margin: where classes tie, its gradient jumps and L-BFGS would get stuck.
         """
         if self.params.loss == "one-vs-other":
-            signs = 2.0 * one_hot(view.y, len(view.classes)) - 1.0
+            signs = 2.0 * one_hot(view.y, len(view.classes)).double() - 1.0
             return lambda scores: (1 - signs * scores).clamp(min=0).square().sum(dim=1).mean()
         y, margins = view.y[:, None], squared_distances(view.semantics, view.semantics)[view.y]
         width = 0.01 * margins.mean()

@@ -46,7 +46,25 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("methods", ["eszsl", "sae", "devise", "ale", "spaen"]),
+        (
+            "methods",
+            [
+                "dap",
+                "iap",
+                "conse",
+                "cmt",
+                "cmt-star",
+                "sse",
+                "latem",
+                "ale",
+                "devise",
+                "sje",
+                "eszsl",
+                "sync",
+                "sae",
+                "spaen",
+            ],
+        ),
         ("datasets", ["sun", "cub", "awa1", "awa2", "apy", "flo", "digits"]),
         ("evaluators", ["zsl", "gzsl", "ausuc", "calibrated"]),
         ("engines", ["inline", "processes", "ray"]),

@@ -8,7 +8,22 @@ from pathlib import Path
 import pytest
 from outside import CHEAP, command, distribution
 
-BUILT_IN = ["eszsl", "sae", "devise", "ale", "spaen"]
+BUILT_IN = [
+    "dap",
+    "iap",
+    "conse",
+    "cmt",
+    "cmt-star",
+    "sse",
+    "latem",
+    "ale",
+    "devise",
+    "sje",
+    "eszsl",
+    "sync",
+    "sae",
+    "spaen",
+]
 REGISTERS = """
     from zslbench import MethodCard
     def zslbench_register(registry):
