@@ -156,7 +156,7 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
         (["tune", "devise", "--metric", "acc_st"], ["--metric", "'ausuc', 'h', 'acc_uu'"]),
         (["tune", "devise", "--trials", "0"], ["--trials", "greater than or equal to 1"]),
         (["tune", "devise", "--folds", "0"], ["--folds", "greater than or equal to 1"]),
-        (["tune", "devise", "--existing", "only-cached"], ["no finished search of devise on digits with 16 trials"]),
+        (["tune", "devise", "--existing", "only-cached"], ["no finished search of devise on digits with"]),
         (["run", "devise", "--oracle"], ["--oracle: it looks at the trials of --tuned; give both"]),
         (["run", "devise", "--tuned", "--on", "validation"], ["--tuned --on validation", "leave out one"]),
         (["compare", "eszsl", "--tuned", "--existing", "only-cached"], ["no finished search of eszsl on digits"]),
