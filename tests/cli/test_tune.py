@@ -176,7 +176,8 @@ def test_a_wrong_command_is_one_line_and_status_2(
 def test_another_space_is_refused_before_any_other_search_begins(inside: Inside, store: Path) -> None:
     inside("tune", "eszsl", *DIGITS, *CLOSED)
     before = [path.read_bytes() for path in store.glob("tuned/*")]
-    answer = inside("compare", "sae", "eszsl", *DIGITS, "--folds", "2", "--tuned")
+    other = ["--search", "lam=1:10:log"]
+    answer = inside("compare", "sae", "eszsl", *DIGITS, "--folds", "2", "--tuned", *other)
     assert answer.status == 2
     assert answer.error() == (
         "a search of eszsl on digits was finished with another space: gamma was 0.1,10.0, not 0.001:1000:log; "
@@ -228,3 +229,16 @@ def test_killed_in_the_middle_and_started_again_the_log_is_that_of_an_undisturbe
     undisturbed = inside(*tune, "--store", tmp_path / "undisturbed")
     assert [log(search) for search in document(resumed)] == [log(search) for search in document(undisturbed)]
     assert document(resumed)[0]["tuned"] == document(undisturbed)[0]["tuned"]
+
+
+def test_a_finished_search_is_used_as_it_was_made(inside: Inside) -> None:
+    space = ["--search", "margin=0.5,1", "--search", "epochs=1", "--trials", "2", "--folds", "1"]
+    tuned = inside("tune", "devise", "-d", "digits", *space, "--json")
+    [search] = json.loads(tuned.out)
+    answer = inside("run", "devise", "-d", "digits", "--tuned", "--folds", "1", "--json")
+    assert answer.status == 0, answer.err
+    [record] = json.loads(answer.out)["runs"]
+    assert {name: record["params"][name] for name in search["tuned"]} == search["tuned"]
+    refused = inside("tune", "devise", "-d", "digits", "--folds", "1")
+    assert refused.status == 2
+    assert "with another space" in refused.error()

@@ -128,7 +128,8 @@ class Session:
         external = [name for name in methods if name.startswith("external:")]
         trained = [name for name in methods if name not in external]
         wanted = self.configure(trained)
-        searches = self.tune(wanted) if options.tuned else {}
+        as_found = not options.search and not options.grid
+        searches = self.tune(wanted, as_found=as_found) if options.tuned else {}
         rows = plan(trained, self.datasets, self.request, searches)
         for row in rows:
             if options.tuned and row.search is None and not row.refusal:
@@ -152,8 +153,13 @@ class Session:
                         self.display.errors[f"oracle of {row.label} on {row.source}"] = error
         return rows
 
-    def tune(self, wanted: list[Configuration], *, afresh: bool = False) -> Searches:
+    def tune(self, wanted: list[Configuration], *, afresh: bool = False, as_found: bool = False) -> Searches:
         """Searches for each configuration that can be run; finished searches are not repeated.
+
+        Args:
+            wanted: methods on data sets.
+            afresh: whether to forget stored searches.
+            as_found: whether a finished search will do whatever its space was.
 
         Raises:
             UsageError: a search is wrong, stored with another space, or only wanted if stored and not there.
@@ -169,7 +175,7 @@ class Session:
                 begin(configuration, how)  # every search is checked before the first one starts
                 plans[key] = how, configuration
         for how, configuration in plans.values():
-            begin_or_resume(configuration, how, self.store, afresh=afresh, only_stored=only_stored)
+            begin_or_resume(configuration, how, self.store, afresh=afresh, only_stored=only_stored, as_found=as_found)
         searches: Searches = {}
         for key, (how, configuration) in plans.items():
             try:
@@ -181,6 +187,7 @@ class Session:
                     device=options.device,
                     afresh=afresh,
                     only_stored=only_stored,
+                    as_found=as_found,
                     say=self.display.say,
                 )
             except RunError as error:  # it costs its own row

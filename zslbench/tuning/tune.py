@@ -102,7 +102,13 @@ def begin(configuration: Configuration, plan: Plan) -> Search:
 
 
 def begin_or_resume(
-    configuration: Configuration, plan: Plan, store: Store, *, afresh: bool = False, only_stored: bool = False
+    configuration: Configuration,
+    plan: Plan,
+    store: Store,
+    *,
+    afresh: bool = False,
+    only_stored: bool = False,
+    as_found: bool = False,
 ) -> Search:
     """Returns the log of the search that is asked for as far as it is stored, else an empty one.
 
@@ -114,6 +120,8 @@ def begin_or_resume(
     stored = None if afresh else store.find_search(search.id)
     if stored is not None:
         if difference := stored.difference(search):
+            if as_found and stored.finished:
+                return stored
             state = "finished" if stored.finished else "begun"
             raise UsageError(
                 f"a search of {what} was {state} with another space: {difference}; "
@@ -136,6 +144,7 @@ def tune(
     device: str = "auto",
     afresh: bool = False,
     only_stored: bool = False,
+    as_found: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Search:
     """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log.
@@ -148,13 +157,14 @@ def tune(
         device: where whole grids are solved.
         afresh: whether to forget a stored search.
         only_stored: whether only a finished search will do.
+        as_found: whether a finished search will do whatever its space was.
         say: prints a line of progress.
 
     Raises:
         UsageError: a stored search of the same thing had another space, or is not there though it had to be.
         RunError: no trial could be completed.
     """
-    search = begin_or_resume(configuration, plan, store, afresh=afresh, only_stored=only_stored)
+    search = begin_or_resume(configuration, plan, store, afresh=afresh, only_stored=only_stored, as_found=as_found)
     if not search.finished:
         say(
             f"tuning {search.method} on {search.dataset} by {TITLES[search.metric]} on validation classes: "
