@@ -27,7 +27,9 @@ def table(
     options: RunOptions,
     methods: Annotated[
         list[str] | None,
-        Option("--methods", "-m", help="Only these; again for more, or divided by blanks.", show_default="all"),
+        Option(
+            "--methods", "-m", help="Only these; again for more, or divided by blanks or commas.", show_default="all"
+        ),
     ] = None,
     text: Annotated[bool, Option("--text", help="Plain text (default).")] = False,
     markdown: Annotated[bool, Option("--markdown")] = False,
@@ -53,7 +55,7 @@ def table(
     from zslbench.report.formats import FORMATS
     from zslbench.report.page import write_page
 
-    names = [name for text in methods or [] for name in text.split()]
+    names = [name for text in methods or [] for name in _names(text)]
     with Session(options, seeds) as session:
         rows = session.rows(names or _usable(session.display.say))
         print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
@@ -80,6 +82,11 @@ def _usable(say: Callable[[str], None]) -> list[str]:
         else:
             names.append(name)
     return names
+
+
+def _names(text: str) -> list[str]:
+    """Divides names at blanks, and at commas where none of them stands between parameters."""
+    return (text if ":" in text else text.replace(",", " ")).split()
 
 
 def _command(which: Which, options: RunOptions, methods: list[str] | None) -> str:
