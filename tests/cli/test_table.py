@@ -83,9 +83,9 @@ def test_without_methods_it_is_of_every_method_and_of_three_seeds(inside: Inside
     assert records(store) == {}
 
 
-def test_methods_may_be_divided_by_blanks_or_given_again(inside: Inside) -> None:
+def test_methods_may_be_divided_or_given_again(inside: Inside) -> None:
     cached = ("-d", "digits", "--existing", "only-cached", "--csv")
-    answer = inside("table", "gbu", "-m", "eszsl sae@f2s", "-m", " devise:epochs=1,lr=0.1 ", *cached)
+    answer = inside("table", "gbu", "-m", "eszsl,sae@f2s", "-m", " devise:epochs=1,lr=0.1 ", *cached)
     labels = [row["label"] for row in csv.DictReader(io.StringIO(answer.out))]
     assert labels == ["eszsl", "sae@f2s", "devise:epochs=1,lr=0.1"]
 
