@@ -111,9 +111,16 @@ class Session:
     def execute(self, jobs: list[Job], *, quiet: bool = False) -> dict[str, RunRecord | Exception]:
         """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
         display = self.display
-        _ = self.store
         with display.over(jobs, quiet=quiet) as listener, redirect_stdout(sys.stderr):  # methods and engines may print
-            self.engine.execute(jobs, self.setup, listener)
+            missing = []
+            for job in jobs:  # what is stored needs no engine, whose processes take seconds to start
+                record = self.store.find(job.spec.id) if self.options.existing != "rerun" else None
+                if record is None:
+                    missing.append(job)
+                else:
+                    listener.finished(job, record)
+            if missing:
+                self.engine.execute(missing, self.setup, listener)
         outcomes: dict[str, RunRecord | Exception] = {}
         for job in jobs:
             outcome = display.records.get(job.spec.id) or display.errors.get(job.spec.id)

@@ -53,13 +53,14 @@ def table(
     from zslbench.cli.session import Session
     from zslbench.report.field import field_tables
     from zslbench.report.formats import FORMATS
-    from zslbench.report.page import write_page
 
     names = [name for text in methods or [] for name in _names(text)]
     with Session(options, seeds) as session:
         rows = session.rows(names or _usable(session.display.say))
         print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
         if page is not None:
+            from zslbench.report.page import write_page
+
             try:
                 written = write_page(page, _command(which, options, methods), rows, session.store)
             except OSError as error:
