@@ -14,6 +14,23 @@ import pytest
 
 import zslbench.cli
 
+BUILT_IN = [
+    "dap",
+    "iap",
+    "conse",
+    "cmt",
+    "cmt-star",
+    "sse",
+    "latem",
+    "ale",
+    "devise",
+    "sje",
+    "eszsl",
+    "sync",
+    "sae",
+    "spaen",
+]
+"""The built-in methods, in the order of lists and tables."""
 CHEAP = ("--dataset", "digits", "--seeds", "1", "--device", "cpu")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -233,19 +232,13 @@ def split_source(source: str) -> tuple[str, str | None]:
     return source, None
 
 
-def plan(
-    methods: list[str],
-    datasets: list[str],
-    request: Request,
-    searches: Mapping[tuple[str, str], Search] | None = None,
-) -> list[Row]:
-    """Returns a row for each method and data set; with the tuned preset of those that have a search.
+def plan(methods: list[str], datasets: list[str], request: Request) -> list[Row]:
+    """Returns a row for each method and data set.
 
     Raises:
         UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
     """
-    searches = searches or {}
-    return [_row(c, searches.get((c.variant.text, c.source))) for c in configurations(methods, datasets, request)]
+    return [row_of(configuration) for configuration in configurations(methods, datasets, request)]
 
 
 def configurations(methods: list[str], datasets: list[str], request: Request) -> list[Configuration]:
@@ -262,7 +255,8 @@ def configurations(methods: list[str], datasets: list[str], request: Request) ->
     return [_configure(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
 
 
-def _row(configuration: Configuration, search: Search | None) -> Row:
+def row_of(configuration: Configuration, search: Search | None = None) -> Row:
+    """Returns the row of a method on a data set, with the tuned preset of a search where there is one."""
     variant, request = configuration.variant, configuration.request
     jobs = []
     if not configuration.refusal:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from outside import Inside, command
+from outside import BUILT_IN, Inside, command
 
 WATCH = """
 import sys
@@ -46,25 +46,7 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        (
-            "methods",
-            [
-                "dap",
-                "iap",
-                "conse",
-                "cmt",
-                "cmt-star",
-                "sse",
-                "latem",
-                "ale",
-                "devise",
-                "sje",
-                "eszsl",
-                "sync",
-                "sae",
-                "spaen",
-            ],
-        ),
+        ("methods", BUILT_IN),
         ("datasets", ["sun", "cub", "awa1", "awa2", "apy", "flo", "digits"]),
         ("evaluators", ["zsl", "gzsl", "ausuc", "calibrated"]),
         ("engines", ["inline", "processes", "ray"]),

@@ -6,24 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from outside import CHEAP, command, distribution
+from outside import BUILT_IN, CHEAP, command, distribution
 
-BUILT_IN = [
-    "dap",
-    "iap",
-    "conse",
-    "cmt",
-    "cmt-star",
-    "sse",
-    "latem",
-    "ale",
-    "devise",
-    "sje",
-    "eszsl",
-    "sync",
-    "sae",
-    "spaen",
-]
 REGISTERS = """
     from zslbench import MethodCard
     def zslbench_register(registry):

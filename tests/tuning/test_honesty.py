@@ -15,7 +15,7 @@ from toy import toy_data
 from zslbench.api.dataset import ZSLData
 from zslbench.cards import Setting
 from zslbench.errors import RunError
-from zslbench.plan import Request, configurations, plan
+from zslbench.plan import Request, configurations, row_of
 from zslbench.search import Search
 from zslbench.store import Store
 
@@ -72,9 +72,9 @@ def test_a_tuned_run_says_in_its_record_where_its_values_are_from(run: Any, stor
 
 def test_rows_take_the_tuned_values_of_their_search_and_say_so(store: Store) -> None:
     request = Request(Path(), seeds=(0, 1))
-    [of] = configurations(["eszsl"], ["digits"], request)
+    [of, other] = configurations(["eszsl", "sae"], ["digits"], request)
     found = search(store, lambda jobs: {}, of, folds=1)
-    [tuned, default] = plan(["eszsl", "sae"], ["digits"], request, {("eszsl", "digits"): found})
+    tuned, default = row_of(of, found), row_of(other)
     assert [job.spec.params for job in tuned.jobs] == [found.best.params] * 2
     assert {job.params_from for job in tuned.jobs} == {found.origin}
     assert found.origin.startswith("tuned: grid of 49 trials, ausuc, 1 fold (search ")

@@ -15,7 +15,7 @@ from zslbench.data.xlsa17 import find_dataset
 from zslbench.engines.base import Engine
 from zslbench.errors import PluginError, RunError, UsageError, near_misses
 from zslbench.params import Space
-from zslbench.plan import Configuration, Request, Row, configurations, parse_params, plan, split_source
+from zslbench.plan import Configuration, Request, Row, configurations, parse_params, row_of, split_source
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
 from zslbench.runner import Job, Setup
@@ -137,7 +137,7 @@ class Session:
         wanted = self.configure(trained)
         as_found = not options.search and not options.grid
         searches = self.tune(wanted, as_found=as_found) if options.tuned else {}
-        rows = plan(trained, self.datasets, self.request, searches)
+        rows = [row_of(c, searches.get((c.variant.text, c.source))) for c in wanted]
         for row in rows:
             if options.tuned and row.search is None and not row.refusal:
                 row.jobs, row.refusal = [], "its tuning failed"
