@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from zslbench.api.views import ProblemShape as ProblemShape
     from zslbench.api.views import TestView as TestView
     from zslbench.api.views import TrainView as TrainView
+    from zslbench.cards import BackboneCard as BackboneCard
     from zslbench.cards import DatasetCard as DatasetCard
     from zslbench.cards import DatasetSizes as DatasetSizes
     from zslbench.cards import EngineCard as EngineCard
     from zslbench.cards import EvaluatorCard as EvaluatorCard
     from zslbench.cards import MethodCard as MethodCard
     from zslbench.cards import Preset as Preset
+    from zslbench.cards import TextEncoderCard as TextEncoderCard
     from zslbench.data.xlsa17 import XLSA17Dataset as XLSA17Dataset
     from zslbench.errors import DataError as DataError
     from zslbench.errors import NotApplicable as NotApplicable
@@ -50,7 +52,16 @@ _HOME = {
     "api.embedder": ["Batch", "Embedder", "GradientParams", "Objective", "Stage"],
     "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
     "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
-    "cards": ["DatasetCard", "DatasetSizes", "EngineCard", "EvaluatorCard", "MethodCard", "Preset"],
+    "cards": [
+        "BackboneCard",
+        "DatasetCard",
+        "DatasetSizes",
+        "EngineCard",
+        "EvaluatorCard",
+        "MethodCard",
+        "Preset",
+        "TextEncoderCard",
+    ],
     "data.xlsa17": ["XLSA17Dataset"],
     "errors": ["DataError", "NotApplicable"],
     "params": ["Params", "param"],

@@ -136,3 +136,21 @@ class EngineCard:
     """Where and how an engine executes runs, in one line."""
 
     summary: str
+
+
+@dataclass(frozen=True)
+class BackboneCard:
+    """A network that turns images into visual features: its title, its paper, and where its weights come from."""
+
+    title: str
+    paper: str
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class TextEncoderCard:
+    """A model that turns texts into class embeddings: its title, its paper, and where its weights come from."""
+
+    title: str
+    paper: str
+    summary: str = ""

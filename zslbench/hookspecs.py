@@ -22,7 +22,7 @@ hookspec = pluggy.HookspecMarker("zslbench")
 
 @hookspec
 def zslbench_register(registry: Registry) -> None:
-    """Called once when the plugin is loaded: register methods, data sets, evaluators, engines, published numbers."""
+    """Called once when the plugin is loaded, to register whatever it offers; see `Registry`."""
 
 
 @hookspec

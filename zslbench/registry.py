@@ -9,13 +9,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zslbench.cards import DatasetCard, EngineCard, EvaluatorCard, MethodCard
+from zslbench.cards import BackboneCard, DatasetCard, EngineCard, EvaluatorCard, MethodCard, TextEncoderCard
 from zslbench.errors import PluginError, UsageError, near_misses, one_line
 
-Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard
+Card = MethodCard | DatasetCard | EvaluatorCard | BackboneCard | TextEncoderCard | EngineCard
 
-KINDS = {"method": MethodCard, "dataset": DatasetCard, "evaluator": EvaluatorCard, "engine": EngineCard}
-NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set"}
+KINDS = {
+    "method": MethodCard,
+    "dataset": DatasetCard,
+    "evaluator": EvaluatorCard,
+    "backbone": BackboneCard,
+    "text-encoder": TextEncoderCard,
+    "engine": EngineCard,
+}
+NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder": "text encoder"}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -31,7 +38,7 @@ class Entry:
 
 
 class Registry:
-    """What plugins offer: methods, data sets, evaluators, engines and tables of published numbers."""
+    """What plugins offer: methods, data sets, evaluators, backbones, text encoders, engines, published numbers."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -48,6 +55,14 @@ class Registry:
     def evaluator(self, name: str, target: str, card: EvaluatorCard) -> None:
         """Registers an evaluator; `target` is "module:attribute" of an `Evaluator` class."""
         self._add("evaluator", name, target, card)
+
+    def backbone(self, name: str, target: str, card: BackboneCard) -> None:
+        """Registers a backbone; `target` is "module:attribute" of a `Backbone` class."""
+        self._add("backbone", name, target, card)
+
+    def text_encoder(self, name: str, target: str, card: TextEncoderCard) -> None:
+        """Registers a text encoder; `target` is "module:attribute" of a `TextEncoder` class."""
+        self._add("text-encoder", name, target, card)
 
     def engine(self, name: str, target: str, card: EngineCard) -> None:
         """Registers an engine; `target` is "module:attribute" of an `Engine` class."""

@@ -1,4 +1,4 @@
-"""`zslbench list`: methods, data sets, evaluators, plugins; imports none of them."""
+"""`zslbench list`: whatever plugins registered, and the plugins themselves; imports none of it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ class What(StrEnum):
     methods = "methods"
     datasets = "datasets"
     evaluators = "evaluators"
+    backbones = "backbones"
+    text_encoders = "text-encoders"
     engines = "engines"
     plugins = "plugins"
 
 
 def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = False) -> None:
-    """List what is installed: methods, data sets, evaluators, engines, plugins."""
+    """List what is installed."""
     rows = _plugins() if what is What.plugins else _entries(what)
     if json:
         print(jsonlib.dumps(rows, indent=1))
@@ -35,9 +37,11 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
     from rich.text import Text
 
     console = Console()
+    if not rows:
+        console.print(f"no {what.value} are installed", highlight=False)
     table = Table(box=None, pad_edge=False)
     rows = [{key: value for key, value in row.items() if key != "problem"} for row in rows]
-    for column in rows[0]:
+    for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold", no_wrap=column in ("name", "title", "version"))
     for row in rows:
         cells = (", ".join(value) if isinstance(value, dict | list) else str(value) for value in row.values())
@@ -56,6 +60,8 @@ def _entries(what: What) -> list[dict[str, Any]]:
         What.methods: ["title", "setting", "presets", "paper"],
         What.datasets: ["title", "summary", "licence"],
         What.evaluators: ["summary", "paper"],
+        What.backbones: ["title", "summary", "paper"],
+        What.text_encoders: ["title", "summary", "paper"],
         What.engines: ["summary"],
     }[what]
     entries = registry().entries(what.value.removesuffix("s"))
