@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
 from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, get_args
 
 import numpy as np
@@ -103,8 +103,8 @@ def check_class_embeddings(subject: DatasetSubject) -> None:
     worst = int(np.argmax(np.abs(norms - 1)))
     if abs(norms[worst] - 1) > NORM_TOLERANCE and not said:
         raise CheckFailed(
-            f"the embedding of class {subject.labelled.class_names[worst]!r} has length {norms[worst]:.4g}; divide each "
-            'by its length, or say "not normalised" in the card\'s summary'
+            f"the embedding of class {subject.labelled.class_names[worst]!r} has length {norms[worst]:.4g}; "
+            'divide each by its length, or say "not normalised" in the card\'s summary'
         )
 
 
@@ -160,7 +160,7 @@ def check_validation_folds(subject: DatasetSubject) -> None:
             )
 
 
-@after(check_split)
+@after(check_split, check_features)
 def check_train_view(subject: DatasetSubject) -> None:
     """A method is handed the training images with their classes, and of unseen classes only what its setting allows."""
     data, split, features = subject.data, subject.data.split, _features(subject)
@@ -192,9 +192,8 @@ def check_views_share_nothing(subject: DatasetSubject) -> None:
     arrays = [_features(subject), data.labels, data.semantics]
     for setting in get_args(Setting):
         for found in _reachable(data.train_view(setting)):
-            held = found.untyped_storage().nbytes() if isinstance(found, Tensor) else found.nbytes
             values = found.numpy() if isinstance(found, Tensor) else found
-            if held > values.nbytes or any(np.may_share_memory(values, array) for array in arrays):
+            if _held(found) > values.nbytes or any(np.may_share_memory(values, array) for array in arrays):
                 raise CheckFailed(
                     f"{setting}: an array of shape {tuple(found.shape)} shares memory with the data; hand out copies"
                 )
@@ -248,6 +247,13 @@ def _features(subject: DatasetSubject) -> NDArray[np.float32]:
     return features
 
 
+def _held(array: Any) -> int:
+    """Returns how many bytes can be reached through a tensor or an array, however small a part of them it shows."""
+    if isinstance(array, Tensor):
+        return array.untyped_storage().nbytes()
+    return _held(array.base) if isinstance(array.base, np.ndarray) else int(array.nbytes)
+
+
 def _reachable(thing: Any, met: set[int] | None = None) -> list[Any]:
     """Returns all tensors and arrays that attributes, containers and closures lead to."""
     met = set() if met is None else met
@@ -255,17 +261,17 @@ def _reachable(thing: Any, met: set[int] | None = None) -> list[Any]:
         return []
     met.add(id(thing))
     if isinstance(thing, Tensor | np.ndarray):
-        base = thing._base if isinstance(thing, Tensor) else thing.base
-        return [thing, *_reachable(base, met)] if isinstance(base, Tensor | np.ndarray) else [thing]
-    parts: list[Any] = []
+        return [thing]
+    if isinstance(thing, type | ModuleType):
+        return []
     if isinstance(thing, dict):
         parts = [*thing.keys(), *thing.values()]
     elif isinstance(thing, list | tuple | set | frozenset):
         parts = list(thing)
-    elif is_dataclass(thing) or hasattr(thing, "__dict__"):
-        parts = list(vars(thing).values())
-    if closure := getattr(thing, "__closure__", None):
-        parts += [cell.cell_contents for cell in closure]
-    if isinstance(thing, type) or (callable(thing) and not closure):
-        return []
+    elif isinstance(thing, FunctionType):
+        parts = [cell.cell_contents for cell in thing.__closure__ or ()]
+    elif isinstance(thing, MethodType):
+        parts = [thing.__self__]
+    else:
+        parts = list(getattr(thing, "__dict__", {}).values())
     return [found for part in parts for found in _reachable(part, met)]

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
+ELSEWHERE = 20_260_000
+"""No seed that anybody would choose."""
+
 
 @contextmanager
 def disturbed(seed: int = 0) -> Iterator[None]:
     """Puts the random states of Python, NumPy and torch elsewhere, and back on leaving."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([]):
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        for seeds in (random.seed, np.random.seed, torch.manual_seed):
+            seeds(ELSEWHERE + seed)
         try:
             yield
         finally:

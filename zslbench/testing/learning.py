@@ -26,7 +26,7 @@ from zslbench.testing.fitting import (
     train_view,
 )
 from zslbench.testing.isolation import changed_global_state, disturbed
-from zslbench.testing.methods import check_scores, check_trains
+from zslbench.testing.methods import check_scoring_changes_nothing, check_trains
 from zslbench.testing.problem import separable, with_canaries, with_other_unseen
 from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
@@ -94,7 +94,7 @@ def check_losses_are_pure(subject: MethodSubject) -> None:
             )
 
 
-@after(check_scores)
+@after(check_scoring_changes_nothing)
 def check_same_seed_same_scores(subject: MethodSubject) -> None:
     """The same seed gives the same weights and scores, bit for bit, whatever the state of the process."""
     models = []
@@ -148,7 +148,7 @@ def check_unseen_embeddings_have_no_influence(subject: MethodSubject) -> None:
     _compare(models, "the model depends on embeddings of unseen classes, but its card says inductive")
 
 
-@after(check_scores)
+@after(check_scoring_changes_nothing)
 def check_finish_repeats(subject: MethodSubject) -> None:
     """finish() may be called again: it draws no random number, and scores stay the same."""
     model = train(subject, separable())
@@ -183,8 +183,9 @@ def check_state_keeps_its_shape(subject: MethodSubject) -> None:
 @after(check_state_keeps_its_shape, check_finish_repeats)
 def check_state_round_trip(subject: MethodSubject) -> None:
     """A new model gives the same scores once it has the saved parameters and buffers, and is finished."""
-    model = train(subject, separable())
-    view, _ = train_view(subject, separable())
+    data = separable()
+    model = train(subject, data)
+    view, _ = train_view(subject, data)
     restored = _built(subject, view, model.embedder.params, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ APART = 4
 """In how many attributes any two classes differ, at least."""
 
 
+@cache
 def separable(
     *,
     seen: int = SEEN,

@@ -162,9 +162,8 @@ def _named(name: str) -> list[Subject]:
                 f"plugin {plugin.distribution}:{plugin.name} registers nothing, because it does not work: "
                 f"{plugin.problem}"
             )
-    for kind, noun in NOUNS.items():
-        if name in registry().names(kind):
-            raise UsageError(f"{name!r} is {noun}; there are checks for methods, data sets and evaluators only")
+    if others := [noun for kind, noun in NOUNS.items() if name in registry().names(kind)]:
+        raise UsageError(f"no checks for {others[0]} {name!r}; there are some for methods, data sets and evaluators")
     known = [entry for kind in KINDS for entry in registry().names(kind.kind)]
     broken = "".join(f"; plugin {p.distribution}:{p.name} does not work ({p.problem})" for p in plugins().problems)
     raise UsageError(f"unknown method, data set or evaluator {name!r}{near_misses(name, known)}{broken}")
