@@ -67,7 +67,8 @@ def _git(home: Path, *arguments: str) -> str:
 
 def _plugin_of(method: str) -> str:
     owner = registry().entry("method", method).plugin
-    return next(f"{p.distribution} {p.version}" for p in plugins().loaded if f"{p.distribution}:{p.name}" == owner)
+    by_owner = {f"{p.distribution}:{p.name}": f"{p.distribution} {p.version}" for p in plugins().loaded}
+    return by_owner.get(owner, owner)  # a single file is its own owner
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -70,6 +70,7 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"schema_version": 2},
         {"method": "ale"},
         {"method_version": 2},
+        {"code": "0123456789abcdef"},
         {"params": {"epochs": 3, "lr": 0.01}},
         {"params": {"epochs": 2}},
         {"fingerprint": "0" * 64},
