@@ -26,6 +26,11 @@ NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder":
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
+def is_name(text: str) -> bool:
+    """Whether something may be registered under this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Entry:
     """One registered name; `target` is imported by `Registry.resolve` alone.
@@ -81,7 +86,7 @@ class Registry:
 
     def _add(self, kind: str, name: str, target: str, card: Card, plugin: str = "") -> None:
         noun = NOUNS[kind]
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise PluginError(f"{noun} name {name!r} is not lower-case letters, digits and single hyphens")
         if target.count(":") != 1 or not all(target.split(":")):
             raise PluginError(f"{noun} {name!r}: target {target!r} is not 'module:attribute'")

@@ -91,7 +91,7 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
-    covered = {*BASE, "schema_version", "on", "fold", "precision"} - {"dataset"}
+    covered = {*BASE, "code", "schema_version", "on", "fold", "precision"} - {"dataset"}
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 
 
