@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import zslbench as public
+
 ROOT = Path(__file__).parent.parent
 MODULES = {"method": "zsl_cosine", "dataset": "zsl_blobs", "evaluator": "zsl_bias"}
 
@@ -55,3 +57,9 @@ def test_the_data_set_and_the_evaluator_of_contributing_work_together(site: Path
 
 def test_the_method_of_contributing_is_forty_lines_at_most() -> None:
     assert len(block("method").splitlines()) <= 40
+
+
+def test_every_public_name_is_in_the_reference_once_and_nothing_else_is() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")]
+    shown = [name for text in pages for name in re.findall(r"^::: zslbench\.(\w+)$", text, re.MULTILINE)]
+    assert sorted(shown) == sorted({*public.__all__, "hookspecs"} - {"__version__"})
