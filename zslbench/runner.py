@@ -28,7 +28,7 @@ from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.experiment import method_name
 from zslbench.plugins import plugins, registry
-from zslbench.provenance import peak_memory, provenance, reset_peak_memory
+from zslbench.provenance import method_code, peak_memory, provenance, reset_peak_memory
 from zslbench.record import Progress, RunRecord, Training
 from zslbench.spec import RunSpec
 from zslbench.store import Store
@@ -198,7 +198,12 @@ def execute(
             losses=fitted.losses,
             watched=fitted.watched,
         ),
-        provenance=provenance(spec, device, started) | {"splits": job.splits, "peak_memory_mb": peak_memory(device)},
+        provenance={
+            **provenance(spec, device, started),
+            "method_code": method_code(method_class(spec.method)),
+            "splits": job.splits,
+            "peak_memory_mb": peak_memory(device),
+        },
     )
     return record, decision_arrays(scorer)
 
