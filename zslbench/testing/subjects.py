@@ -15,6 +15,7 @@ from zslbench.api.evaluator import Evaluator
 from zslbench.cards import Setting
 from zslbench.data.folders import data_root
 from zslbench.errors import DataError, PluginError, UsageError, near_misses
+from zslbench.experiment import method_name
 from zslbench.plugins import plugins, registry
 from zslbench.registry import NOUNS, Entry
 from zslbench.testing.verdicts import Check, Skip, Verdict
@@ -152,7 +153,8 @@ def registered(root: Path | None = None) -> list[Subject]:
     return subjects(dict.fromkeys(names), root)
 
 
-def _named(name: str) -> list[Subject]:
+def _named(text: str) -> list[Subject]:
+    name = method_name(text)
     entries = {kind: entry for kind in KINDS for entry in registry().entries(kind.kind) if entry.name == name}
     if entries:
         return [kind(entry.name, entry.card, entry) for kind, entry in entries.items()]
