@@ -51,27 +51,28 @@ def check(
 
 
 def _print(subject: Subject, found: list[Verdict], console: Console) -> None:
-    from rich.table import Table
+    """Prints a line for each check, unbroken, so that it can be searched; one for all that are skipped alike."""
     from rich.text import Text
 
     from zslbench.registry import NOUNS
+    from zslbench.testing import CHECKS, promise_of
 
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in STYLES}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     console.print(Text(f"{NOUNS[subject.kind]} {subject.name}: {summary}", style="bold"), soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    for column in ("check", "verdict", "reason"):
-        table.add_column(column, overflow="fold", no_wrap=column != "reason")
-    for verdict in found:
-        if verdict.verdict != "skipped":
-            table.add_row(verdict.check, Text(verdict.verdict, style=STYLES[verdict.verdict]), Text(verdict.reason))
-    console.print(table)
+    width = max(len(verdict.check) for verdict in found)
     skipped: dict[str, list[str]] = {}
-    for verdict in found:
+    for verdict, made in zip(found, CHECKS[subject.kind], strict=True):
         if verdict.verdict == "skipped":
             skipped.setdefault(verdict.reason, []).append(verdict.check)
+            continue
+        head = Text(f"{verdict.verdict:8}", style=STYLES[verdict.verdict]) + Text(
+            f"{verdict.check:{width}}  ", style=""
+        )
+        text = Text(verdict.reason) if verdict.reason else Text(promise_of(made), style="dim")
+        console.print(head + text, soft_wrap=True)
     for reason, checks in skipped.items():
-        console.print(Text(f"skipped {', '.join(checks)}: {reason}", style=STYLES["skipped"]), soft_wrap=True)
+        console.print(Text(f"skipped {', '.join(checks)}: {reason}", style="dim"), soft_wrap=True)
     console.print()
 
 
