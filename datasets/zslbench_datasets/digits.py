@@ -13,7 +13,6 @@ from zslbench_datasets.cards import DIGITS
 SEGMENTS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
 """Lit segments of the digits 0 to 9; a is the top bar, then clockwise b to f, g is the middle bar."""
 UNSEEN = (2, 4, 5)
-FEATURES, SPLITS = "pixels", "att_splits"
 
 
 class Digits(Dataset):
@@ -21,7 +20,7 @@ class Digits(Dataset):
 
     card = DIGITS
 
-    def load(self, root: Path, features: str | None = None, splits: str = SPLITS) -> ZSLData:
+    def load(self, root: Path, features: str | None = None, splits: str = "att_splits") -> ZSLData:
         """Makes the data set; every fifth image of a seen class is in test_seen.
 
         Raises:
@@ -36,7 +35,7 @@ class Digits(Dataset):
         unseen = np.isin(labels, UNSEEN)
         return ZSLData(
             name=self.card.title,
-            features_name=FEATURES,
+            features_name=self.card.default_features,
             features=pixels.reshape(len(pixels), -1),
             labels=labels,
             semantics=segments(),
@@ -45,12 +44,6 @@ class Digits(Dataset):
             test_seen=np.flatnonzero(~unseen & (rank % 5 == 4)),
             test_unseen=np.flatnonzero(unseen),
         )
-
-    def missing(self, root: Path, features: str | None = None, splits: str = SPLITS) -> str:
-        """Returns why these features or this split cannot be had; the images themselves are always there."""
-        if features not in (None, FEATURES):
-            return f"data set digits has no features {features!r}; leave out --features, or take {FEATURES}"
-        return "" if splits == SPLITS else f"data set digits has no split {splits!r}; leave out --splits"
 
     def images(self) -> NDArray[np.float32]:
         """Returns the images, `(1797, 1, 8, 8)` float32 in [0, 1]."""

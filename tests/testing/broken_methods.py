@@ -265,6 +265,14 @@ class GrowsAtTheEnd(Linear):
         self.map.weight.data *= 1.01
 
 
+@breaks("watching_changes_nothing")
+class Unbiased(Linear):
+    """What it does at the end, it does once too often: training goes on from there."""
+
+    def finish(self, view: TrainView) -> None:
+        self.map.bias.data.zero_()
+
+
 @breaks("state_keeps_its_shape")
 class AddsBuffers(Linear):
     def epoch_ended(self, view: TrainView, epoch: int) -> None:

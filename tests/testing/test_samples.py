@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from outside import distribution
 from testing import broken_datasets, broken_evaluators, broken_methods
-from testing.sound import Linear, Ridge, Right, Separable
+from testing.sound import Linear, Ridge, Right, Separable, Shifted
 
 from zslbench.registry import Entry
 from zslbench.testing import CHECKS, CheckFailed, name_of, promise_of, verdicts
@@ -25,6 +26,8 @@ TABLES = {
 SOUND: list[Callable[[], Subject]] = [
     lambda: broken_methods.subject(Linear),
     lambda: broken_methods.subject(Ridge),
+    lambda: broken_methods.subject(Shifted, replace(broken_methods.CARD, setting="semantic-transductive")),
+    lambda: broken_methods.subject(Shifted, replace(broken_methods.CARD, setting="transductive")),
     lambda: broken_datasets.subject(Separable()),
     lambda: broken_evaluators.subject(Right),
 ]
@@ -58,6 +61,8 @@ def test_a_sound_sample_passes(sample: Callable[[], Subject]) -> None:
         "loss_falls",
         "losses_are_pure",
         "resume",
+        "watching_changes_nothing",
+        "unseen_embeddings_have_no_influence",  # of those that declare it
         "factors_are_free_of_parameters",
         "assembled_equals_solved",
     }

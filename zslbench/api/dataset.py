@@ -248,8 +248,16 @@ class Dataset(ABC):
         return self.load(root, splits=splits)
 
     def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
-        """Returns why the data set cannot be loaded, in one line, or an empty string; must be quick."""
-        return ""
+        """Returns why the data set cannot be loaded, in one line, or an empty string; must be quick.
+
+        By default only other features than the card's and another split are missing; what reads files overrides it.
+        """
+        if features not in (None, self.card.default_features):
+            options = f"leave out --features, or take {self.card.default_features}"
+            return f"data set {self.card.title} has no features {features!r}; {options}"
+        return (
+            "" if splits == "att_splits" else f"data set {self.card.title} has no split {splits!r}; leave out --splits"
+        )
 
 
 def array_fingerprint(array: NDArray[np.generic]) -> str:

@@ -34,6 +34,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         learning.check_test_images_have_no_influence,
         learning.check_unseen_embeddings_have_no_influence,
         learning.check_finish_repeats,
+        learning.check_watching_changes_nothing,
         learning.check_state_keeps_its_shape,
         learning.check_state_round_trip,
         learning.check_resume,

@@ -15,11 +15,13 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.views import ClassSet, TrainView
 from zslbench.data.scaling import Scaler
+from zslbench.evaluation.scorers import ModelScorer
 from zslbench.params import Params
 from zslbench.record import Progress
 from zslbench.testing.subjects import MethodSubject
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
+from zslbench.trial import quick_metrics
 
 CPU = torch.device("cpu")
 EPOCHS, BATCH = 3, 64
@@ -77,14 +79,25 @@ def train(
     device: torch.device = CPU,
     checkpoint: Path | None = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
+    watch: bool = False,
 ) -> Model:
     """Builds and fits, with short training unless parameters are given; the seed is set before the model is built."""
     view, scale = train_view(subject, data)
+
+    def measure(embedder: Embedder[Any]) -> dict[str, float]:
+        return quick_metrics(ModelScorer(embedder, data.test_view(), scale, device))
+
     with seeded(seed, device):
         embedder = subject.method(params or shortened(subject.method))
         embedder.build(view.shape)
         embedder.to(device)
-        how = Fit(device, on_epoch=on_epoch, checkpoint=checkpoint, checkpoint_seconds=0)
+        how = Fit(
+            device,
+            watch=measure if watch else None,
+            on_epoch=on_epoch,
+            checkpoint=checkpoint,
+            checkpoint_seconds=0,
+        )
         fitted = fit(embedder, view, seed, how)
     return Model(embedder, view, scale, fitted)
 

@@ -164,6 +164,17 @@ def check_finish_repeats(subject: MethodSubject) -> None:
         raise CheckFailed("scores differ after finish() was called a second time; let it start from the weights alone")
 
 
+@after(check_finish_repeats, check_view_untouched)
+def check_watching_changes_nothing(subject: MethodSubject) -> None:
+    """A training that is scored after each epoch, for early stopping or to choose, ends as one that is not."""
+    data = separable()
+    alone = train(subject, data)
+    if not alone.fitted.losses:
+        raise Skip("it is a closed form, without epochs")
+    watched = train(subject, data, watch=True)
+    _compare([alone, watched], "scored after each epoch it ends otherwise; finish() must leave what is trained alone")
+
+
 @after(check_trains)
 def check_state_keeps_its_shape(subject: MethodSubject) -> None:
     """After training there are the same parameters and persistent buffers, of the same shapes, as when it was built."""

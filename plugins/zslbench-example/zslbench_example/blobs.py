@@ -45,11 +45,5 @@ class Blobs(Dataset):
             test_unseen=np.flatnonzero(unseen),
         )
 
-    def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
-        """Returns why these features or this split cannot be had; it needs no files."""
-        if features not in (None, self.card.default_features):
-            return f"data set blobs has no features {features!r}; leave out --features"
-        return "" if splits == "att_splits" else f"data set blobs has no split {splits!r}; leave out --splits"
-
 
 blobs = Blobs()
