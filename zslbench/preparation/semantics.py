@@ -54,7 +54,7 @@ def text_encoder(name: str | None) -> tuple[str, TextEncoder]:
     """
     known = registry().names("text-encoder")
     if not known:
-        raise UsageError("no text encoder is installed; the plugin zslbench-text has one: pip install zslbench-text")
+        raise UsageError("no text encoder is installed; the plugin zslbench-text has one")
     if name is None and len(known) > 1:
         raise UsageError(f"several text encoders are installed; choose one with --encoder: {', '.join(known)}")
     name = name or known[0]
