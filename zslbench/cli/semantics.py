@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def semantics(
     from zslbench.data.folders import data_root as folder
     from zslbench.data.xlsa17 import find_dataset
     from zslbench.errors import UsageError
-    from zslbench.preparation.semantics import from_texts, text_encoder, write
+    from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, read_texts, write
     from zslbench.preparation.word_vectors import from_word_vectors
 
     texts = source.suffix.lower() == ".csv"
@@ -48,8 +49,8 @@ def semantics(
     data = find_dataset(name).load_labels(folder(data_root), splits)
     names, parts = data.class_names, [data.name.lower().replace(" ", "-"), source.stem]
     if texts:
-        chosen, model = text_encoder(encoder)
-        rows = from_texts(source, names, model, chosen)
+        chosen, about = choose_text_encoder(encoder), read_texts(source, names)
+        rows = embed(about, load_text_encoder(chosen), chosen)
         origin, found = f"{source.name} by {chosen}", f"texts embedded by {chosen}"
         parts.append(chosen)
     else:
@@ -59,7 +60,7 @@ def semantics(
     target = out or Path("-".join(parts) + ".csv")
     state = "written" if write(target, names, rows, origin) else "there already, the same"
     typer.echo(f"{target}: {len(names)} classes, {rows.shape[1]} values each; {found} ({state})")
-    typer.echo(f"use it: zslbench run eszsl --dataset {name} --semantics {target}")
+    typer.echo(f"use it: {shlex.join(['zslbench', 'run', 'eszsl', '--dataset', name, '--semantics', str(target)])}")
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

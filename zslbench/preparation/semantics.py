@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,61 +18,72 @@ from zslbench.plugins import registry
 COLUMNS = ("class", "text")
 
 
-def from_texts(path: Path, names: Sequence[str], encoder: TextEncoder, encoder_name: str) -> NDArray[np.float64]:
-    """Returns the mean embedding of each class's texts, `(C, d)`.
-
-    Args:
-        path: a CSV with the columns `class` and `text`; a class may have several lines.
-        names: class names.
-        encoder: turns texts into vectors.
-        encoder_name: as registered, for errors.
+def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """Reads the texts of each class from a CSV with the columns `class` and `text`; a class may have several lines.
 
     Raises:
         DataError: the file is no such CSV, names no class of these, or lacks one; near misses are named.
-        PluginError: the encoder does not return a finite vector for each text.
     """
-    rows_of: dict[str, list[int]] = {name: [] for name in names}
-    texts: list[str] = []
-    for line, name, text in _texts(path):
-        if name not in rows_of:
+    texts: dict[str, list[str]] = {name: [] for name in names}
+    for line, name, text in _lines(path):
+        if name not in texts:
             raise DataError(f"{path}: line {line}: {name!r} is no class of the data{near_misses(name, names)}")
-        rows_of[name].append(len(texts))
-        texts.append(text)
-    if missing := [name for name, rows in rows_of.items() if not rows]:
+        texts[name].append(text)
+    if missing := [name for name, own in texts.items() if not own]:
         more = f", nor for {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(f"{path}: it has no text for class {missing[0]!r}{more}; every class needs one")
-    vectors = _encode(encoder, encoder_name, texts)
-    return np.array([vectors[rows].mean(axis=0, dtype=np.float64) for rows in rows_of.values()])
+    return texts
 
 
-def text_encoder(name: str | None) -> tuple[str, TextEncoder]:
-    """Returns a text encoder with its name; without a name, the only one that is installed.
+def choose_text_encoder(name: str | None) -> str:
+    """Returns the name of a text encoder: the one asked for, else the only one that is installed.
 
     Raises:
         UsageError: there is none of this name, none at all, or several and no name.
-        PluginError: it cannot be loaded.
     """
     known = registry().names("text-encoder")
     if not known:
         raise UsageError("no text encoder is installed; the plugin zslbench-text has one")
     if name is None and len(known) > 1:
         raise UsageError(f"several text encoders are installed; choose one with --encoder: {', '.join(known)}")
-    name = name or known[0]
+    return registry().entry("text-encoder", name or known[0]).name
+
+
+def load_text_encoder(name: str) -> TextEncoder:
+    """Returns a registered text encoder.
+
+    Raises:
+        PluginError: it cannot be loaded.
+    """
     encoder_class = registry().resolve("text-encoder", name, TextEncoder)
     try:
-        return name, encoder_class()
+        encoder: TextEncoder = encoder_class()
     except Exception as error:
         plugin = registry().entry("text-encoder", name).plugin
         raise PluginError(f"text encoder {name!r} of plugin {plugin!r} cannot be loaded ({one_line(error)})") from error
+    return encoder
+
+
+def embed(texts: Mapping[str, Sequence[str]], encoder: TextEncoder, name: str) -> NDArray[np.float64]:
+    """Returns the mean embedding of each class's texts, `(C, d)`; `name` is the encoder's, for errors.
+
+    Raises:
+        PluginError: the encoder does not return a finite vector for each text.
+    """
+    vectors = _encode(encoder, name, [text for own in texts.values() for text in own])
+    ends = np.cumsum([len(own) for own in texts.values()])
+    return np.array([part.mean(axis=0, dtype=np.float64) for part in np.split(vectors, ends[:-1])])
 
 
 def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: str) -> bool:
     """Writes class embeddings for `--semantics`, marked as no attributes; returns whether they were not there already.
 
     Raises:
-        UsageError: the file exists and differs.
+        UsageError: the file exists and differs, or its name says that it is no text.
         DataError: a class name or an embedding does not suit such a file, or the file cannot be written.
     """
+    if path.suffix == ".npy":
+        raise UsageError(f"--out {path}: it is written as text; name it .csv")
     if strange := [name for name in names if "," in name or name != name.strip() or not name.isprintable()]:
         raise DataError(f"class {strange[0]!r}: a name with commas or outer blanks cannot be written to {path}")
     if zero := [name for name, row in zip(names, rows, strict=True) if not row.any()]:
@@ -93,7 +104,7 @@ def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: s
     return True
 
 
-def _texts(path: Path) -> Iterator[tuple[int, str, str]]:
+def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yields line number, class and text."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
