@@ -90,13 +90,15 @@ class Inside:
         return Answer(ending.value.code, out, err)
 
 
-def distribution(folder: Path, name: str, source: str, points: str = "plugin = {module}") -> Path:
+def distribution(
+    folder: Path, name: str, source: str, points: str = "plugin = {module}", requires: str = "zslbench"
+) -> Path:
     """Writes a module and the metadata of a distribution that offers it as a plugin; returns the folder."""
     module = name.replace("-", "_")
     (folder / f"{module}.py").write_text(dedent(source))
     info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {requires}\n")
     (info / "entry_points.txt").write_text(f"[zslbench]\n{points.format(module=module)}\n")
     return folder
 

@@ -23,6 +23,7 @@ from zslbench.engines.inline import Inline
 from zslbench.params import Params, Space, param
 from zslbench.plan import Configuration, Request, Variant
 from zslbench.record import RunRecord, Training
+from zslbench.registry import Entry
 from zslbench.runner import Job, Setup
 from zslbench.search import Search
 from zslbench.store import Store
@@ -95,7 +96,7 @@ def configuration(
         request=Request(Path()),
         source="toy",
         data=data or toy_data(),
-        card=MethodCard(title=method, paper="none", setting=setting),
+        entry=Entry("method", method, "searching:method", MethodCard(method, "none", setting=setting), "tests"),
         method=METHODS[method],
         values=values,
         scale="zscore",

@@ -1,65 +1,38 @@
-"""The code in the documents runs as it stands there."""
+"""The pages of documentation do what they show."""
 
-import json
-import os
-import re
-import subprocess
-import sys
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
+from documents import ROOT, absent, blocks, environment, perform
 
-import zslbench as public
-
-ROOT = Path(__file__).parent.parent
-MODULES = {"method": "zsl_cosine", "dataset": "zsl_blobs", "evaluator": "zsl_bias"}
+GUIDE = ROOT / "docs" / "guide"
 
 
-def block(name: str) -> str:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    found = re.search(rf"<!-- test: {name} -->\n```\w+\n(.*?)```", text, re.DOTALL)
-    assert found, f"CONTRIBUTING.md has no block {name!r}"
-    return found[1]
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return environment(tmp_path_factory.mktemp("environment") / "venv")
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """A folder with the three plugins of CONTRIBUTING.md, as an installer would leave it."""
-    for name, module in MODULES.items():
-        (tmp_path / f"{module}.py").write_text(block(name), encoding="utf-8")
-        info = tmp_path / f"{module}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[zslbench]\n{module} = {module}\n")
-    return tmp_path
+@pytest.mark.parametrize("page", sorted(path.name for path in GUIDE.glob("*.md")))
+def test_the_code_of_a_page_runs_and_its_commands_print_what_it_shows(
+    page: str, variables: dict[str, str], tmp_path: Path
+) -> None:
+    seconds = perform(blocks(GUIDE / page), tmp_path, variables)
+    if page == "tutorial.md":
+        assert seconds < 60, "the tutorial promises its five commands in a minute of processor time"
 
 
-def zslbench(site: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(site), "ZSLBENCH_STORE": str(site / "store")}
-    command = [sys.executable, "-m", "zslbench", *arguments]
-    done = subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def test_shown_output_is_compared_in_order_and_without_its_numbers() -> None:
+    printed = ["digits: one seed", "method  U->U", "------  ----", "SAE     59.5", "done in 2 s"]
+    assert absent(["method U->U", "SAE  61.0", "..."], printed) == ""
+    assert absent(["SAE  61.0", "method U->U"], printed) == "method U->U"
+    assert absent(["ALE  61.0"], printed) == "ALE  61.0"
 
 
-def test_the_method_of_contributing_trains_and_beats_chance_on_digits(site: Path) -> None:
-    result = json.loads(zslbench(site, "run", "cosine", "-d", "digits", "--json", "--on", "validation"))
-    chance = 1 / 2  # two validation classes
-    assert result["summary"][0]["metrics"]["acc_uu"]["mean"] > chance
-
-
-def test_the_data_set_and_the_evaluator_of_contributing_work_together(site: Path) -> None:
-    metrics = json.loads(zslbench(site, "run", "eszsl", "-d", "blobs", "--json"))["runs"][0]["metrics"]
-    assert metrics["acc_uu"] == 1.0
-    assert 0.0 <= metrics["seen_bias"] <= 1.0
-    assert metrics["seen_bias"] >= 1.0 - metrics["acc_ut"] - 1e-9
-
-
-def test_the_method_of_contributing_is_forty_lines_at_most() -> None:
-    assert len(block("method").splitlines()) <= 40
-
-
-def test_every_public_name_is_in_the_reference_once_and_nothing_else_is() -> None:
-    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")]
-    shown = [name for text in pages for name in re.findall(r"^::: zslbench\.(\w+)$", text, re.MULTILINE)]
-    assert sorted(shown) == sorted({*public.__all__, "hookspecs"} - {"__version__"})
+def test_a_block_that_no_test_would_run_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n")
+    with pytest.raises(AssertionError, match="python that no test runs"):
+        blocks(page)

@@ -10,8 +10,10 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.cards import SCALES, MethodCard, Scale
 from zslbench.errors import NotApplicable, PluginError, UsageError
+from zslbench.experiment import method_name
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
+from zslbench.registry import Entry
 from zslbench.runner import Job, evaluators, load_data
 from zslbench.search import TITLES, Search
 from zslbench.spec import RunSpec
@@ -20,7 +22,7 @@ from zslbench.trial import method_class
 
 @dataclass(frozen=True)
 class Variant:
-    """A method as asked for: `name[@preset][:key=value,...]`."""
+    """A method as asked for: `name[@preset][:key=value,...]`, or a file in place of the name."""
 
     text: str
     method: str
@@ -29,14 +31,15 @@ class Variant:
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`.
+        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported.
 
         Raises:
-            UsageError: something is not `key=value`.
+            UsageError: something is not `key=value`, or there is no such file.
+            PluginError: the file is no method.
         """
         head, _, tail = text.partition(":")
         method, _, preset = head.partition("@")
-        return cls(text, method, preset or None, parse_params(tail.split(",") if tail else []))
+        return cls(text, method_name(method), preset or None, parse_params(tail.split(",") if tail else []))
 
     def over(self, request: Request) -> Variant:
         """Returns the variant with the request's preset and parameters where it has none of its own."""
@@ -75,7 +78,7 @@ class Configuration:
         request: the options it was asked for with.
         source: the data set as asked for, with its features if they were named.
         data: the data set.
-        card: the method's card.
+        entry: the method's place in the registry.
         method: the method's class.
         values: hyper-parameters from the preset and by hand, checked.
         scale: feature scaling.
@@ -86,7 +89,7 @@ class Configuration:
     request: Request
     source: str
     data: ZSLData
-    card: MethodCard
+    entry: Entry
     method: type[Embedder[Any]]
     values: dict[str, Any]
     scale: Scale
@@ -96,6 +99,12 @@ class Configuration:
     def owner(self) -> str:
         """The method, for error messages."""
         return f"method {self.variant.method!r}"
+
+    @property
+    def card(self) -> MethodCard:
+        """The method's card."""
+        card: MethodCard = self.entry.card
+        return card
 
     @property
     def refusal(self) -> str:
@@ -130,6 +139,7 @@ class Configuration:
         spec = RunSpec(
             method=self.variant.method,
             method_version=self.method.version,
+            code=self.entry.code,
             params=parsed.changed(),
             dataset=data.name,
             fingerprint=data.fingerprint,
@@ -154,6 +164,7 @@ class Configuration:
             splits=request.splits,
             semantics=request.semantics,
             params_from=origin or self.origin,
+            method_file=self.entry.file,
         )
 
 
@@ -293,14 +304,14 @@ def _check_names(variant: Variant) -> None:
 
 def _configure(variant: Variant, source: str, request: Request) -> Configuration:
     """Reads the data, and puts hyper-parameters together; later ones win: preset, -p, variant."""
-    card = registry().entry("method", variant.method).card
+    entry = registry().entry("method", variant.method)
     method = method_class(variant.method)
     name, features = split_source(source)
     data = load_data(name, request.root, features or request.features, request.splits, request.semantics)
     values: dict[str, Any] = {}
     scale, origin = None, []
     if variant.preset:
-        preset = card.preset(variant.preset)
+        preset = entry.card.preset(variant.preset)
         try:
             values, scale = preset.resolve(data.name.lower(), data.features_name)
         except UsageError as error:
@@ -319,7 +330,7 @@ def _configure(variant: Variant, source: str, request: Request) -> Configuration
         request=request,
         source=source,
         data=data,
-        card=card,
+        entry=entry,
         method=method,
         values={name: parsed[name] for name in given},
         scale=cast(Scale, request.scale or scale or method.scale),

@@ -14,8 +14,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
+from packaging.requirements import Requirement
 
-from zslbench import hookspecs
+from zslbench import __version__, hookspecs
 from zslbench.errors import near_misses
 from zslbench.registry import Registry
 
@@ -68,6 +69,8 @@ class Plugins:
         name = f"{distribution}:{point.name}"
         problem = ""
         try:
+            if point.dist and distribution != _BUILT_IN:
+                _check_interface(point.dist.requires or [])
             self._register(name, point.load())
         except (Exception, SystemExit) as error:
             problem = _one_line(error)
@@ -107,6 +110,19 @@ class Plugins:
             except Exception as error:
                 name, reason = implementation.plugin_name, _one_line(error)
                 warnings.warn(f"plugin {name!r}: {hook} failed ({reason})", stacklevel=2)
+
+
+def _check_interface(requirements: list[str]) -> None:
+    """Compares the versions of zslbench that a distribution says it was written for with this one.
+
+    An installer sees to that only while it installs; afterwards zslbench may be upgraded under the plugin.
+    """
+    for text in requirements:
+        if text.startswith(_BUILT_IN) and "extra ==" not in text:
+            requirement = Requirement(text)
+            if requirement.name == _BUILT_IN and not requirement.specifier.contains(__version__, prereleases=True):
+                needed = f"zslbench {requirement.specifier}, and this is {__version__}"
+                raise ValueError(f"it was written for {needed}; update that plugin, or install the zslbench it needs")
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import inspect
 import os
 import platform
 import resource
@@ -67,7 +70,40 @@ def _git(home: Path, *arguments: str) -> str:
 
 def _plugin_of(method: str) -> str:
     owner = registry().entry("method", method).plugin
-    return next(f"{p.distribution} {p.version}" for p in plugins().loaded if f"{p.distribution}:{p.name}" == owner)
+    by_owner = {f"{p.distribution}:{p.name}": f"{p.distribution} {p.version}" for p in plugins().loaded}
+    return by_owner.get(owner, owner)  # a single file is its own owner
+
+
+def method_code(method: type) -> str:
+    """Returns a hash of a method's source without comments and docstrings: its module, and what that imports beside it.
+
+    Stored runs whose hash differs may be results of another state of the method, whose author forgot its `version`.
+    """
+    sources: dict[str, str] = {}
+    pending = [method.__module__]
+    while pending:
+        name = pending.pop()
+        module = sys.modules.get(name)
+        if module is None or name in sources:
+            continue
+        with suppress(OSError, TypeError, SyntaxError):  # no source: a method typed in somewhere
+            sources[name] = _without_docstrings(inspect.getsource(module))
+        homes = {value.__name__ if inspect.ismodule(value) else _home(value) for value in vars(module).values()}
+        pending += [home for home in homes if home.split(".")[0] == name.split(".")[0]]
+    return hashlib.sha256("\n".join(sources[name] for name in sorted(sources)).encode()).hexdigest()[:16]
+
+
+def _home(value: object) -> str:
+    home = getattr(value, "__module__", "")
+    return home if isinstance(home, str) else ""
+
+
+def _without_docstrings(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,25 @@ NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder":
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
+def is_name(text: str) -> bool:
+    """Whether something may be registered under this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One registered name; `target` is imported by `Registry.resolve` alone."""
+    """One registered name; `target` is imported by `Registry.resolve` alone.
+
+    `file` and `code`, a hash of its content, are those of a method that is a single file outside any package.
+    """
 
     kind: str
     name: str
     target: str
     card: Any
     plugin: str
+    file: Path | None = None
+    code: str = ""
 
 
 class Registry:
@@ -76,7 +86,7 @@ class Registry:
 
     def _add(self, kind: str, name: str, target: str, card: Card, plugin: str = "") -> None:
         noun = NOUNS[kind]
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise PluginError(f"{noun} name {name!r} is not lower-case letters, digits and single hyphens")
         if target.count(":") != 1 or not all(target.split(":")):
             raise PluginError(f"{noun} {name!r}: target {target!r} is not 'module:attribute'")
@@ -86,8 +96,8 @@ class Registry:
             raise PluginError(f"it registers the {noun} {name!r} twice")
         self._entries[kind, name] = Entry(kind, name, target, card, plugin)
 
-    def adopt(self, staged: Registry, plugin: str) -> None:
-        """Takes over everything that one plugin registered, or nothing of it.
+    def adopt(self, staged: Registry, plugin: str, file: Path | None = None, code: str = "") -> None:
+        """Takes over everything that one plugin, or a single file, registered, or nothing of it.
 
         Raises:
             PluginError: another plugin owns one of the names already; both owners are named.
@@ -97,7 +107,7 @@ class Registry:
                 owner = self._entries[key].plugin
                 raise PluginError(f"the {NOUNS[entry.kind]} name {entry.name!r} is taken by plugin {owner!r}")
         for key, entry in staged._entries.items():
-            self._entries[key] = Entry(entry.kind, entry.name, entry.target, entry.card, plugin)
+            self._entries[key] = replace(entry, plugin=plugin, file=file, code=code)
         self.published_files += staged.published_files
 
     def names(self, kind: str) -> list[str]:

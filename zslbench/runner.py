@@ -26,8 +26,9 @@ from zslbench.data.semantics import OWN, with_semantics
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
+from zslbench.experiment import method_name
 from zslbench.plugins import plugins, registry
-from zslbench.provenance import peak_memory, provenance, reset_peak_memory
+from zslbench.provenance import method_code, peak_memory, provenance, reset_peak_memory
 from zslbench.record import Progress, RunRecord, Training
 from zslbench.spec import RunSpec
 from zslbench.store import Store
@@ -53,6 +54,8 @@ class Job(BaseModel):
     splits: str
     semantics: str = OWN
     params_from: str = "default"
+    method_file: Path | None = None
+    """Where the method is, if it is a single file."""
 
     @property
     def is_published_protocol(self) -> bool:
@@ -146,6 +149,10 @@ def execute(
     """Executes a run; returns its record and each test image's decisions."""
     started = datetime.now(UTC)
     spec, device = job.spec, choose_device(device_name)
+    if job.method_file:  # a worker process has not met it yet
+        entry = registry().entry("method", method_name(str(job.method_file)))
+        if entry.code != spec.code:
+            raise RunError(f"{job.method_file} changed between planning and running; issue the command again")
     reset_peak_memory(device)
     data = load_data(job.source, job.root, spec.features, job.splits, job.semantics)
     if data.fingerprint != spec.fingerprint:
@@ -195,7 +202,12 @@ def execute(
             losses=fitted.losses,
             watched=fitted.watched,
         ),
-        provenance=provenance(spec, device, started) | {"splits": job.splits, "peak_memory_mb": peak_memory(device)},
+        provenance={
+            **provenance(spec, device, started),
+            "method_code": method_code(method_class(spec.method)),
+            "splits": job.splits,
+            "peak_memory_mb": peak_memory(device),
+        },
     )
     return record, decision_arrays(scorer)
 

@@ -48,6 +48,8 @@ class Search(BaseModel):
 
     method: str
     method_version: int
+    code: str = ""
+    """Hash of a method that is a single file."""
     base: dict[str, Any]
     """Hyper-parameters that were fixed, by a preset or by hand."""
     dataset: str
@@ -71,6 +73,7 @@ class Search(BaseModel):
             "method", "method_version", "base", "fingerprint", "features",
             "scale", "setting", "precision", "metric", "folds",
         }  # fmt: skip
+        fields |= {"code"} if self.code else set()  # ids are older than this field
         canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -27,6 +27,8 @@ class RunSpec(BaseModel):
     schema_version: int = Field(default=SCHEMA)
     method: str
     method_version: int
+    code: str = ""
+    """Hash of a method that is a single file; an installed one raises its version when its meaning changes."""
     params: dict[str, Any]
     """The hyper-parameters that differ from the method's defaults."""
     dataset: str

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from outside import BUILT_IN, CHEAP, command, distribution
 
+import zslbench
+
 REGISTERS = """
     from zslbench import MethodCard
     def zslbench_register(registry):
@@ -226,3 +228,18 @@ def test_a_plugin_whose_commands_fail_leaves_the_others(tmp_path: Path) -> None:
     answer = command("list", "methods", "--json", path=tmp_path)
     assert answer.status == 0
     assert answer.err == "warning: plugin 'commands:plugin': zslbench_commands failed (ValueError: no)\n"
+
+
+@pytest.mark.parametrize("requires", ["zslbench<0.1", "zslbench>=7,<8", "zslbench==0.0.1"])
+def test_a_plugin_written_for_another_version_of_the_interfaces_is_one_line(tmp_path: Path, requires: str) -> None:
+    distribution(tmp_path, "older", REGISTERS.format(name="mine", target="older:A"), requires=requires)
+    problem = problem_of(tmp_path, "older:plugin")
+    assert "it was written for zslbench " in problem
+    assert f"and this is {zslbench.__version__}; update that plugin" in problem
+    assert methods(tmp_path) == []
+
+
+@pytest.mark.parametrize("requires", ["zslbench>=0.1,<0.2", "zslbench[ray]", "zslbench-other<0.1", "torch<0.1"])
+def test_what_a_plugin_requires_otherwise_is_the_installers_business(tmp_path: Path, requires: str) -> None:
+    distribution(tmp_path, "mine", REGISTERS.format(name="mine", target="mine:A"), requires=requires)
+    assert methods(tmp_path) == ["mine"]

@@ -70,6 +70,7 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"schema_version": 2},
         {"method": "ale"},
         {"method_version": 2},
+        {"code": "0123456789abcdef"},
         {"params": {"epochs": 3, "lr": 0.01}},
         {"params": {"epochs": 2}},
         {"fingerprint": "0" * 64},
@@ -90,7 +91,7 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
-    covered = {*BASE, "schema_version", "on", "fold", "precision"} - {"dataset"}
+    covered = {*BASE, "code", "schema_version", "on", "fold", "precision"} - {"dataset"}
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 
 

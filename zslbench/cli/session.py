@@ -17,11 +17,13 @@ from zslbench.errors import PluginError, RunError, UsageError, near_misses
 from zslbench.params import Space
 from zslbench.plan import Configuration, Request, Row, configurations, parse_params, row_of, split_source
 from zslbench.plugins import registry
+from zslbench.provenance import method_code
 from zslbench.record import RunRecord
 from zslbench.runner import Job, Setup
 from zslbench.search import Search
 from zslbench.store import Store
 from zslbench.training.device import choose_device
+from zslbench.trial import method_class
 from zslbench.tuning.oracle import oracle
 from zslbench.tuning.tune import Plan, begin, begin_or_resume, tune
 
@@ -112,21 +114,35 @@ class Session:
         """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
         display = self.display
         with display.over(jobs, quiet=quiet) as listener, redirect_stdout(sys.stderr):  # methods and engines may print
-            missing = []
+            missing, stored = [], []
             for job in jobs:  # what is stored needs no engine, whose processes take seconds to start
                 record = self.store.find(job.spec.id) if self.options.existing != "rerun" else None
                 if record is None:
                     missing.append(job)
                 else:
+                    stored.append(record)
                     listener.finished(job, record)
             if missing:
                 self.engine.execute(missing, self.setup, listener)
+        self._say_what_is_outdated(stored)
         outcomes: dict[str, RunRecord | Exception] = {}
         for job in jobs:
             outcome = display.records.get(job.spec.id) or display.errors.get(job.spec.id)
             if outcome is not None:
                 outcomes[job.spec.id] = outcome
         return outcomes
+
+    def _say_what_is_outdated(self, stored: list[RunRecord]) -> None:
+        """Says which stored runs were made by another state of a method that did not raise its version."""
+        for name in dict.fromkeys(record.spec.method for record in stored):
+            own = [record.provenance.get("method_code", "") for record in stored if record.spec.method == name]
+            present = method_code(method_class(name))
+            if count := sum(code not in ("", present) for code in own):
+                runs = "1 stored run was" if count == 1 else f"{count} stored runs were"
+                self.display.say(
+                    f"warning: {runs} made by another state of {name}'s code; "
+                    "--existing rerun repeats what is asked for, a raised `version` keeps them apart"
+                )
 
     def rows(self, methods: list[str]) -> list[Row]:
         """Plans, tunes where that was asked for, executes, and returns the rows of the table with their records."""

@@ -11,8 +11,8 @@ SHOWN = 8
 """Trials in the table; the log in the store has all."""
 
 
-def print_search(search: Search, *, plain: bool) -> None:
-    """Prints the best trials of a search, and how to use the result."""
+def print_search(search: Search, method: str, *, plain: bool) -> None:
+    """Prints the best trials of a search, and how to use the result of tuning `method`, as it was asked for."""
     console = Console(no_color=plain, highlight=False, soft_wrap=True)
     names = [name for name in search.space if any(name in trial.params for trial in search.complete)]
     ranked = sorted(search.complete, key=lambda trial: -trial.value)
@@ -27,7 +27,7 @@ def print_search(search: Search, *, plain: bool) -> None:
     seconds = sum(trial.seconds for trial in search.trials)
     console.print(
         f"{len(search.complete)} complete, {counts['pruned']} pruned, {counts['failed']} failed; {seconds:.0f} s; "
-        f"`run {search.method} --tuned` uses the first row",
+        f"`run {method} --tuned` uses the first row",
         markup=False,
         style="dim",
     )

@@ -1,1 +1,29 @@
-"""Conformance checks: whether a method, a data set or an evaluator keeps its promises."""
+"""Conformance checks: whether a method, a data set or an evaluator keeps its promises.
+
+A plugin's own tests take them all with one decorator:
+
+    from zslbench.testing import parametrize_with_checks
+
+    @parametrize_with_checks("my-method")
+    def test_conformance(check):
+        check()
+"""
+
+from zslbench.testing.checks import CHECKS, verdicts
+from zslbench.testing.decorator import parametrize_with_checks
+from zslbench.testing.subjects import registered, subjects
+from zslbench.testing.verdicts import CheckFailed, Skip, Verdict, judge, name_of, promise_of
+
+__all__ = [
+    "CHECKS",
+    "CheckFailed",
+    "Skip",
+    "Verdict",
+    "judge",
+    "name_of",
+    "parametrize_with_checks",
+    "promise_of",
+    "registered",
+    "subjects",
+    "verdicts",
+]

@@ -86,6 +86,7 @@ def begin(configuration: Configuration, plan: Plan) -> Search:
     return Search(
         method=configuration.variant.method,
         method_version=method.version,
+        code=configuration.entry.code,
         base=values,
         dataset=configuration.data.name,
         fingerprint=configuration.data.fingerprint,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zslbench import Dataset, ZSLData
+from zslbench import DataError, Dataset, ZSLData
 from zslbench_example import BLOBS
 
 SEEN, UNSEEN, IMAGES, ATTRIBUTES, FEATURES = 8, 4, 30, 6, 16
@@ -18,7 +18,13 @@ class Blobs(Dataset):
     card = BLOBS
 
     def load(self, root: Path, features: str | None = None, splits: str = "att_splits") -> ZSLData:
-        """Makes the data set; every fifth image of a seen class is in test_seen."""
+        """Makes the data set; every fifth image of a seen class is in test_seen.
+
+        Raises:
+            DataError: other features or another split are asked for.
+        """
+        if problem := self.missing(root, features, splits):
+            raise DataError(problem)
         random = np.random.default_rng(0)
         classes = SEEN + UNSEEN
         semantics = random.random((classes, ATTRIBUTES))
@@ -38,6 +44,12 @@ class Blobs(Dataset):
             test_seen=np.flatnonzero(~unseen & fifth),
             test_unseen=np.flatnonzero(unseen),
         )
+
+    def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
+        """Returns why these features or this split cannot be had; it needs no files."""
+        if features not in (None, self.card.default_features):
+            return f"data set blobs has no features {features!r}; leave out --features"
+        return "" if splits == "att_splits" else f"data set blobs has no split {splits!r}; leave out --splits"
 
 
 blobs = Blobs()

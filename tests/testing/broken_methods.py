@@ -1,0 +1,317 @@
+"""Methods that each break one promise, and the check that must catch them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+from testing.sound import Linear, LinearParams, Ridge
+from torch import Tensor, nn
+
+from zslbench import Batch, ClassSet, Embedder, MethodCard, Preset, ProblemShape, TrainView, ZSLData, param
+from zslbench.testing.subjects import MethodSubject
+
+CARD = MethodCard(title="Sample", paper="nobody: Nothing. 2026")
+Sample = Callable[[], MethodSubject]
+SAMPLES: list[tuple[str, Sample]] = []
+
+
+def subject(method: Any, card: MethodCard = CARD) -> MethodSubject:
+    return MethodSubject(method.__name__, card, given=method)
+
+
+def breaks(check: str, **card: Any) -> Callable[[Any], Any]:
+    """Adds a class to the samples."""
+
+    def add(method: Any) -> Any:
+        SAMPLES.append((check, lambda: subject(method, replace(CARD, **card))))
+        return method
+
+    return add
+
+
+SAMPLES += [
+    ("importable", lambda: MethodSubject("Instance", CARD, given=Linear(LinearParams()))),
+    ("citation", lambda: subject(Linear, replace(CARD, paper=""))),
+    ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"no_such": 1})}))),
+    ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("", {"lr": 0.1})}))),
+]
+
+
+@breaks("declarations")
+class StrangeScale(Linear):
+    scale: ClassVar = "standard"
+
+
+@breaks("declarations")
+class VersionZero(Linear):
+    version = 0
+
+
+class UndescribedParams(LinearParams):
+    extra: int = 3
+
+
+@breaks("parameters")
+class Undescribed(Linear):
+    params_type = UndescribedParams
+
+
+class LooseParams(LinearParams):
+    model_config = ConfigDict(frozen=False)
+
+
+@breaks("parameters_are_frozen")
+class Loose(Linear):
+    params_type = LooseParams
+
+
+class InvalidEndParams(LinearParams):
+    margin: float = param(0.5, "margin", search=(0.0, 1.0), gt=0)
+
+
+@breaks("search_space")
+class InvalidEnd(Linear):
+    params_type = InvalidEndParams
+
+
+class OutsideParams(LinearParams):
+    margin: float = param(5.0, "margin", search=(0.0, 1.0))
+
+
+@breaks("defaults_are_searched")
+class Outside(Linear):
+    params_type = OutsideParams
+
+
+@breaks("trains")
+class NoNumber(Linear):
+    def loss(self, batch: Batch) -> Tensor:
+        return super().loss(batch) * math.nan
+
+
+@breaks("scores")
+class Transposed(Linear):
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        return super().scores(x, classes).T
+
+
+@breaks("scores")
+class Ranks(Linear):
+    """Whole numbers instead of scores."""
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        return super().scores(x, classes).argsort(dim=1).argsort(dim=1)
+
+
+@breaks("scoring_changes_nothing")
+class Counts(Linear):
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        self.register_buffer("scored", torch.zeros(()))
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        self.scored += len(x)
+        return super().scores(x, classes)
+
+
+@breaks("class_order")
+class PrefersLater(Linear):
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        return super().scores(x, classes) + 0.002 * torch.arange(len(classes))
+
+
+@breaks("chunking")
+class Centred(Linear):
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        scores = super().scores(x, classes)
+        return scores - scores.mean(dim=0)
+
+
+@breaks("other_sizes")
+class FixedSizes(Linear):
+    def build(self, shape: ProblemShape) -> None:
+        self.map = nn.Linear(24, 12)
+
+
+@breaks("devices_agree")
+class StaysAtHome(Linear):
+    """Its factor stays on the CPU, being no buffer."""
+
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        self.factor = torch.ones(shape.attributes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.map(x) * self.factor
+
+
+@breaks("beats_chance")
+class UpsideDown(Linear):
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        return -super().scores(x, classes)
+
+
+@breaks("signed_embeddings")
+class Roots(Linear):
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        return self.embed(x) @ classes.semantics.sqrt().T
+
+
+@breaks("loss_falls")
+class Climbs(Linear):
+    """Its gradient is right, its value is not."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        loss = super().loss(batch)
+        return loss - 2 * loss.detach()
+
+
+@breaks("losses_are_pure")
+class OwnNoise(Linear):
+    def loss(self, batch: Batch) -> Tensor:
+        return super().loss(replace(batch, x=batch.x + 0.01 * torch.randn(batch.x.shape)))
+
+
+@breaks("losses_are_pure")
+class Reshapes(Linear):
+    def loss(self, batch: Batch) -> Tensor:
+        batch.x.mul_(0.999)
+        return super().loss(batch)
+
+
+@breaks("same_seed_same_scores")
+class Numbered(Linear):
+    """Each model of a process starts elsewhere."""
+
+    number: ClassVar = itertools.count(1)
+
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        self.map.weight.data *= 1 + 1 / next(self.number)
+
+
+@breaks("global_state_untouched")
+class SeedsNumPy(Linear):
+    def build(self, shape: ProblemShape) -> None:
+        np.random.seed(0)
+        super().build(shape)
+
+
+@breaks("view_untouched")
+class Erases(Linear):
+    def finish(self, view: TrainView) -> None:
+        view.y.zero_()
+
+
+def stolen() -> ZSLData | None:
+    """Finds the data set in the frames of whoever called, as a method that cheats could."""
+    frame = sys._getframe()
+    while frame is not None:
+        for value in frame.f_locals.values():
+            if isinstance(value, ZSLData):
+                return value
+        frame = frame.f_back
+    return None
+
+
+@breaks("test_images_have_no_influence")
+class StealsImages(Linear):
+    def solve(self, view: TrainView) -> None:
+        if data := stolen():
+            self.map.bias.data += float(data.features[data.test_unseen].mean()) * 1e-6
+
+
+@breaks("unseen_embeddings_have_no_influence")
+class StealsEmbeddings(Linear):
+    def solve(self, view: TrainView) -> None:
+        if data := stolen():
+            self.map.bias.data += torch.from_numpy(data.semantics[data.split.unseen].mean(axis=0)) * 1e-3
+
+
+@breaks("unseen_embeddings_have_no_influence")
+class RemembersEmbeddings(Linear):
+    """The stolen embeddings are kept out of the weights."""
+
+    spoils: Any = 1.0
+
+    def solve(self, view: TrainView) -> None:
+        if data := stolen():
+            self.spoils = 1 + float(data.semantics[data.split.unseen].mean())
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.map(x) * (self.spoils if not self.training else 1.0)
+
+    def finish(self, view: TrainView) -> None:
+        self.solve(view)
+
+
+@breaks("finish_repeats")
+class DrawsAtTheEnd(Linear):
+    def finish(self, view: TrainView) -> None:
+        torch.randperm(len(view.x))
+
+
+@breaks("finish_repeats")
+class GrowsAtTheEnd(Linear):
+    def finish(self, view: TrainView) -> None:
+        self.map.weight.data *= 1.01
+
+
+@breaks("state_keeps_its_shape")
+class AddsBuffers(Linear):
+    def epoch_ended(self, view: TrainView, epoch: int) -> None:
+        self.register_buffer(f"norm{epoch}", self.map.weight.detach().norm())
+
+
+@breaks("state_round_trip")
+class ForgetsItsScale(Linear):
+    factor = 1.0
+
+    def epoch_ended(self, view: TrainView, epoch: int) -> None:
+        self.factor = float(self.map.weight.norm())
+
+    def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        return self.factor * super().scores(x, classes)
+
+
+@breaks("resume")
+class ForgetsItsEpoch(Linear):
+    factor = 1.0
+
+    def epoch_ended(self, view: TrainView, epoch: int) -> None:
+        self.factor = 0.9**epoch
+
+    def loss(self, batch: Batch) -> Tensor:
+        return self.factor * super().loss(batch)
+
+
+@breaks("factors_are_free_of_parameters")
+class TunedFactors(Ridge):
+    def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
+        e, u, middle = super().factorize(view)
+        return e, u, middle * self.params.lam
+
+
+@breaks("factors_are_free_of_parameters")
+class SpoilsFactors(Ridge):
+    def assemble(self, factors: tuple[Tensor, ...]) -> None:
+        factors[0].add_(self.params.lam)
+        self.W.copy_(factors[1] @ (factors[2] / factors[0][:, None]))
+
+
+@breaks("assembled_equals_solved")
+class SolvesOtherwise(Ridge):
+    def solve(self, view: TrainView) -> None:
+        super().solve(view)
+        self.W.mul_(2)
+
+
+SOUND: list[type[Embedder[Any]]] = [Linear, Ridge]

@@ -1,0 +1,113 @@
+"""A method of each kind, a data set and an evaluator that keep all promises; the broken samples are made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zslbench import (
+    Batch,
+    DataError,
+    Dataset,
+    DatasetCard,
+    Embedder,
+    Evaluator,
+    GradientParams,
+    Metric,
+    Params,
+    ProblemShape,
+    Scorer,
+    TrainView,
+    ZSLData,
+    param,
+)
+from zslbench.testing.problem import separable
+
+
+class LinearParams(GradientParams):
+    lr: float = param(1e-2, "learning rate", search=(1e-3, 1e-1), log=True, gt=0)
+
+
+class Linear(Embedder[LinearParams]):
+    """A linear map, trained by gradients."""
+
+    scale: ClassVar = "zscore"
+
+    def build(self, shape: ProblemShape) -> None:
+        self.map = nn.Linear(shape.features, shape.attributes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.map(x)
+
+    def loss(self, batch: Batch) -> Tensor:
+        return (batch.s - self.map(batch.x)).square().sum(dim=1).mean()
+
+
+class RidgeParams(Params):
+    lam: float = param(1.0, "weight of the penalty", search=(0.1, 10.0), log=True, gt=0)
+
+
+class Ridge(Embedder[RidgeParams]):
+    """A linear map in closed form."""
+
+    scale: ClassVar = "zscore"
+    W: Tensor
+
+    def build(self, shape: ProblemShape) -> None:
+        self.register_buffer("W", torch.zeros(shape.features, shape.attributes))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return x @ self.W
+
+    def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
+        x = view.x.double()
+        e, u = torch.linalg.eigh(x.T @ x)
+        return e, u, u.T @ x.T @ view.semantics[view.y].double()
+
+    def assemble(self, factors: tuple[Tensor, ...]) -> None:
+        e, u, middle = factors
+        self.W.copy_(u @ (middle / (e + self.params.lam)[:, None]))
+
+
+class Separable(Dataset):
+    """The problem of the checks as a data set; it needs its root to exist."""
+
+    card = DatasetCard(
+        title="separable",
+        citation="nobody",
+        licence="CC0-1.0",
+        homepage="https://example.org",
+        default_features="vectors",
+    )
+
+    def load(self, root: Path, features: str | None = None, splits: str = "att_splits") -> ZSLData:
+        if problem := self.missing(root, features, splits):
+            raise DataError(problem)
+        return separable()
+
+    def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
+        if not root.is_dir():
+            return f"the folder {root} is missing; make it"
+        known = features in (None, "vectors") and splits == "att_splits"
+        return "" if known else f"it has only vectors and att_splits, not {features} or {splits}"
+
+
+class Right(Evaluator):
+    """The share of test images that are right."""
+
+    metrics: ClassVar = (Metric("right", "right"),)
+
+    def credit(self, scorer: Scorer) -> NDArray[np.float64]:
+        return scorer.generalized.credit()
+
+    def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
+        return {"right": float(self.credit(scorer).mean())}
+
+    def resample(self, scorer: Scorer, weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        return {"right": (weights * self.credit(scorer)).mean(axis=1)}

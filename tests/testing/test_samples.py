@@ -1,0 +1,105 @@
+"""The table of checks against broken samples: each is caught by the check meant for it, and by no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from outside import distribution
+from testing import broken_datasets, broken_evaluators, broken_methods
+from testing.sound import Linear, Ridge, Right, Separable
+
+from zslbench.registry import Entry
+from zslbench.testing import CHECKS, CheckFailed, name_of, promise_of, verdicts
+from zslbench.testing import methods as method_checks
+from zslbench.testing.subjects import Subject
+
+TABLES = {
+    "method": broken_methods.SAMPLES,
+    "dataset": broken_datasets.SAMPLES,
+    "evaluator": broken_evaluators.SAMPLES,
+}
+SOUND: list[Callable[[], Subject]] = [
+    lambda: broken_methods.subject(Linear),
+    lambda: broken_methods.subject(Ridge),
+    lambda: broken_datasets.subject(Separable()),
+    lambda: broken_evaluators.subject(Right),
+]
+BROKEN = [
+    pytest.param(check, sample, id=f"{kind}-{check}-{sample().name}")
+    for kind, samples in TABLES.items()
+    for check, sample in samples
+]
+NEEDS_GPU = {"devices_agree"}
+
+
+@pytest.mark.parametrize(("check", "sample"), BROKEN)
+def test_a_broken_sample_is_caught_by_the_check_meant_for_it_and_by_no_other(
+    check: str, sample: Callable[[], Subject]
+) -> None:
+    if check in NEEDS_GPU and not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    failed = {verdict.check: verdict.reason for verdict in verdicts(sample()) if verdict.verdict == "failed"}
+    assert list(failed) == [check], failed
+    assert len(failed[check].splitlines()) == 1
+
+
+@pytest.mark.parametrize("sample", SOUND, ids=lambda sample: sample().name)
+def test_a_sound_sample_passes(sample: Callable[[], Subject]) -> None:
+    found = verdicts(sample())
+    assert [verdict for verdict in found if verdict.verdict == "failed"] == []
+    inapplicable = {
+        "registration_is_light",  # these are not registered; see below
+        "presets",
+        "devices_agree",
+        "loss_falls",
+        "losses_are_pure",
+        "resume",
+        "factors_are_free_of_parameters",
+        "assembled_equals_solved",
+    }
+    assert {verdict.check for verdict in found if verdict.verdict == "skipped"} <= inapplicable
+
+
+@pytest.mark.parametrize("kind", CHECKS)
+def test_every_check_has_a_broken_sample_and_a_promise_in_one_line(kind: str) -> None:
+    checks = {name_of(check) for check in CHECKS[kind]}
+    assert checks - {check for check, _ in TABLES[kind]} == {"registration_is_light"}  # its sample is a distribution
+    for check in CHECKS[kind]:
+        assert promise_of(check).endswith("."), check
+        assert check.__doc__ == promise_of(check), f"{check.__name__}: one line"
+
+
+@pytest.mark.parametrize("sample", SOUND, ids=lambda sample: sample().name)
+@pytest.mark.parametrize(("line", "problem"), [("import torch", "imports torch"), ("", "")], ids=["heavy", "light"])
+def test_a_plugin_that_imports_torch_to_register_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Callable[[], Subject], line: str, problem: str
+) -> None:
+    name = f"{'heavy' if line else 'light'}-{sample().name.lower()}"
+    distribution(tmp_path, name, f"{line}\ndef zslbench_register(registry): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    subject = sample()
+    subject.entry = Entry(subject.kind, subject.name, "module:attribute", subject.card, f"{name}:plugin")
+    [verdict] = [found for found in verdicts(subject) if found.check == "registration_is_light"]
+    assert verdict.verdict == ("failed" if problem else "ok"), verdict
+    assert problem in verdict.reason
+
+
+def test_devices_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU too: a model that does not hold all of itself in its state is another on the second device."""
+
+    class Partial(broken_methods.Numbered):
+        def scores(self, x: Any, classes: Any) -> Any:
+            return super().scores(x, classes) * self.factor
+
+        def build(self, shape: Any) -> None:
+            super().build(shape)
+            self.factor = float(next(self.number))
+
+    monkeypatch.setattr(method_checks, "accelerator", lambda: torch.device("cpu"))
+    method_checks.check_devices_agree(broken_methods.subject(Linear))
+    with pytest.raises(CheckFailed, match="differ from those on the CPU"):
+        method_checks.check_devices_agree(broken_methods.subject(Partial))

@@ -1,0 +1,297 @@
+"""Checks of what a method declares, and of its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import Embedder
+from zslbench.api.evaluator import Decisions
+from zslbench.api.views import ClassSet
+from zslbench.cards import SCALES, MethodCard
+from zslbench.errors import NotApplicable, UsageError
+from zslbench.evaluation.scorers import ModelScorer
+from zslbench.params import Params
+from zslbench.testing.fitting import (
+    BATCH_TO_LEARN,
+    CPU,
+    EPOCHS_TO_LEARN,
+    Model,
+    close,
+    same,
+    shortened,
+    train,
+)
+from zslbench.testing.problem import separable
+from zslbench.testing.registration import check_importable
+from zslbench.testing.subjects import MethodSubject
+from zslbench.testing.verdicts import CheckFailed, Skip, after
+
+ENOUGH = 0.5
+"""Share of right images that tells a method from chance, 1 in 10 unseen classes.
+
+Images of a class tend to be right or wrong together, so what chance may do is deal out whole classes: of all orders of
+10 classes, 1 in 270 leaves half of them or more in their places.
+"""
+
+
+def check_citation(subject: MethodSubject) -> None:
+    """Its card has a title and names its paper, each in one line."""
+    card = _card(subject)
+    for field in ("title", "paper"):
+        text = getattr(card, field)
+        if not text.strip() or "\n" in text:
+            raise CheckFailed(f"the card's {field} is {text!r}; tables and papers need it, in one line")
+
+
+@after(check_importable)
+def check_declarations(subject: MethodSubject) -> None:
+    """Its version, feature scaling and type of hyper-parameters are valid."""
+    method = subject.method
+    if not isinstance(method.version, int) or isinstance(method.version, bool) or method.version < 1:
+        raise CheckFailed(f"version is {method.version!r}; a whole number from 1 is needed")
+    if method.scale not in SCALES:
+        raise CheckFailed(f"scale is {method.scale!r}; choose {', '.join(SCALES)}")
+    if not (isinstance(method.params_type, type) and issubclass(method.params_type, Params)):
+        raise CheckFailed(f"params_type is {method.params_type!r}; write class {method.__name__}(Embedder[MyParams])")
+
+
+@after(check_declarations)
+def check_parameters(subject: MethodSubject) -> None:
+    """Its hyper-parameters have valid defaults, a line of help each, and survive being written down."""
+    kind = subject.method.params_type
+    values = kind().model_dump(mode="json")
+    if kind(**values) != kind():
+        raise CheckFailed(f"{kind.__name__} is not the same after it was written as JSON and read")
+    for name, field in kind.model_fields.items():
+        if not (field.description or "").strip():
+            raise CheckFailed(f"parameter {name} has no line of help; declare it with param(default, help)")
+
+
+@after(check_declarations)
+def check_parameters_are_frozen(subject: MethodSubject) -> None:
+    """Its hyper-parameters cannot be changed, so that a record says what was run."""
+    kind = subject.method.params_type
+    if not kind.model_config.get("frozen"):
+        raise CheckFailed(f"{kind.__name__} can be changed; leave frozen=True of Params as it is")
+
+
+@after(check_parameters)
+def check_search_space(subject: MethodSubject) -> None:
+    """Each end and each choice of its search space is valid, and a model can be built with it."""
+    kind = subject.method.params_type
+    shape = separable().train_view(subject.setting).shape
+    for name, space in kind.search_space().items():
+        for value in space.grid():
+            try:
+                params = kind.parse({name: value}, "search space")
+            except UsageError as error:
+                raise CheckFailed(f"{error}; make the space smaller, or the bounds wider") from error
+            with torch.random.fork_rng([]):
+                subject.method(params).build(shape)
+
+
+@after(check_parameters)
+def check_defaults_are_searched(subject: MethodSubject) -> None:
+    """Its defaults lie inside the search space, so that tuning can find nothing worse than them."""
+    defaults = subject.method.params_type()
+    for name, space in subject.method.params_type.search_space().items():
+        value = getattr(defaults, name)
+        if not space.holds(value):
+            raise CheckFailed(f"the default {name}={value!r} is outside of its search space {space}")
+
+
+@after(check_declarations)
+def check_presets(subject: MethodSubject) -> None:
+    """Each preset has a source, and values that the method takes, for each of its data sets."""
+    presets = _card(subject).presets
+    if not presets:
+        raise Skip("it has no presets")
+    for name, preset in presets.items():
+        if not preset.source.strip():
+            raise CheckFailed(f"preset {name!r} names no source")
+        for dataset in preset.datasets or ("any",):
+            values, scale = preset.resolve(dataset, preset.features)
+            if scale is not None and scale not in SCALES:
+                raise CheckFailed(f"preset {name!r} for {dataset}: scale is {scale!r}; choose {', '.join(SCALES)}")
+            try:
+                subject.method.params_type.parse(values, f"preset {name!r} for {dataset}")
+            except UsageError as error:
+                raise CheckFailed(str(error)) from error
+
+
+@after(check_parameters)
+def check_trains(subject: MethodSubject) -> None:
+    """It can be built and trained, and no loss becomes NaN or infinite."""
+    _trained(subject)
+
+
+@after(check_trains)
+def check_scores(subject: MethodSubject) -> None:
+    """Scores are finite floating-point numbers, one for each image and class; embed() gives class embeddings."""
+    model, x, classes = _model_and_images(subject)
+    for which, some in _choices(classes):
+        try:
+            scores = model.scores(x, some)
+        except NotApplicable as reason:
+            if which == "all":
+                raise CheckFailed(f"a method must answer among all classes, but it says: {reason}") from reason
+            continue
+        if scores.shape != (len(x), len(some)):
+            raise CheckFailed(
+                f"scores() of {len(x)} images and {len(some)} classes ({which}) have shape {tuple(scores.shape)}"
+            )
+        if not scores.is_floating_point():
+            raise CheckFailed(f"scores() are {scores.dtype}; floating-point numbers are needed")
+        if not bool(torch.isfinite(scores).all()):
+            raise CheckFailed(f"scores() among {which} classes are NaN or infinite")
+    if subject.method.embed is not Embedder.embed:
+        with torch.no_grad():
+            embedding = model.embedder.embed(model.scale(x))
+        if embedding.shape != (len(x), classes.semantics.shape[1]):
+            raise CheckFailed(
+                f"embed() of {len(x)} images has shape {tuple(embedding.shape)}; "
+                f"({len(x)}, {classes.semantics.shape[1]}) is needed, the size of class embeddings"
+            )
+
+
+@after(check_scores)
+def check_scoring_changes_nothing(subject: MethodSubject) -> None:
+    """Scoring leaves the model, the images and the classes as they are, and gives the same again."""
+    model, x, classes = _model_and_images(subject)
+    before, images, semantics = model.state(), x.clone(), classes.semantics.clone()
+    first, again = model.scores(x, classes), model.scores(x, classes)
+    if not same(before, model.state()):
+        raise CheckFailed("scores() changes parameters or buffers; test images must leave no trace")
+    if not (torch.equal(x, images) and torch.equal(classes.semantics, semantics)):
+        raise CheckFailed("scores() changes the features or class embeddings it was given; work on copies")
+    if not torch.equal(first, again):
+        raise CheckFailed("scores() of the same images differ when asked for again")
+
+
+@after(check_scoring_changes_nothing)
+def check_class_order(subject: MethodSubject) -> None:
+    """The score of a class does not depend on the order of the classes."""
+    model, x, classes = _model_and_images(subject)
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))
+    if not close(model.scores(x, classes.select(order.tolist())), model.scores(x, classes)[:, order]):
+        raise CheckFailed("scores() differ when the same classes come in another order; let them depend on s_c alone")
+
+
+@after(check_scoring_changes_nothing)
+def check_chunking(subject: MethodSubject) -> None:
+    """The score of an image does not depend on the other images scored with it."""
+    model, x, classes = _model_and_images(subject)
+    whole = model.scores(x, classes)
+    for size in (1, 7):
+        parts = torch.cat([model.scores(part, classes) for part in torch.split(x, size)])
+        if not close(parts, whole):
+            raise CheckFailed(f"scores() differ when images come {size} at a time; use no statistics of test images")
+
+
+@after(check_scores)
+def check_beats_chance(subject: MethodSubject) -> None:
+    """With its defaults it solves a problem that is separable through class embeddings, far beyond chance."""
+    _check_learns(subject, separable())
+
+
+@after(check_beats_chance)
+def check_signed_embeddings(subject: MethodSubject) -> None:
+    """It does as well on class embeddings with negative values, unless its card says that it needs attributes."""
+    if _needs_attributes(subject):
+        raise Skip("it needs attributes, so it is refused on other class embeddings")
+    try:
+        _check_learns(subject, separable(signed=True))
+    except Exception as error:
+        raise CheckFailed(
+            f"on class embeddings that have negative values: {error}; make it work there, as vectors of words have "
+            "them, or declare needs_attributes on its card"
+        ) from error
+
+
+@after(check_scores)
+def check_other_sizes(subject: MethodSubject) -> None:
+    """It works on a problem with other numbers of features, attributes and classes, fewer images than a batch."""
+    data = separable(seen=5, unseen=3, features=7, attributes=6, apart=2)
+    model = train(subject, data, shortened(subject.method, batch=1000))
+    test = data.test_view()
+    scores = model.scores(test.x(slice(0, len(test))), test.classes)
+    if scores.shape != (len(test), len(test.classes)) or not bool(torch.isfinite(scores).all()):
+        raise CheckFailed(f"scores of {len(test)} images and {len(test.classes)} classes are {_described(scores)}")
+
+
+@after(check_scoring_changes_nothing)
+def check_devices_agree(subject: MethodSubject) -> None:
+    """It trains on a GPU, and a model gives there the scores that it gives on the CPU."""
+    device = accelerator()
+    if device is None:
+        raise Skip("there is no GPU here")
+    model, x, classes = _model_and_images(subject)
+    there = train(subject, separable(), device=device)
+    at_home = model.scores(x, classes)
+    view = model.view.to(device)
+    there.embedder.load_state_dict(model.embedder.state_dict())
+    with torch.no_grad():
+        there.embedder.finish(view)
+        away = there.embedder.scores(model.scale(x).to(device), classes.to(device))
+    if away.device.type != device.type:
+        raise CheckFailed(f"scores() of images on {device} are on {away.device}; create tensors on the images' device")
+    if not close(away.cpu(), at_home, 1e-3):
+        difference = float((away.cpu() - at_home).abs().max())
+        raise CheckFailed(f"scores on {device} differ from those on the CPU by up to {difference:.2g}")
+
+
+def accelerator() -> torch.device | None:
+    """Returns the GPU to compare with, or None."""
+    return torch.device("cuda") if torch.cuda.is_available() else None
+
+
+def _check_learns(subject: MethodSubject, data: ZSLData) -> None:
+    model = train(subject, data, shortened(subject.method, EPOCHS_TO_LEARN, BATCH_TO_LEARN))
+    decisions = ModelScorer(model.embedder, data.test_view(), model.scale, CPU).generalized
+    for side, hit, count in _sides(decisions, data):
+        if hit < ENOUGH:
+            raise CheckFailed(
+                f"of the images of {side} classes {hit:.0%} are right among these {count}, where chance is "
+                f"{1 / count:.0%} and {ENOUGH:.0%} are needed; is the sign of the scores right, do the defaults learn?"
+            )
+
+
+def _sides(decisions: Decisions, data: ZSLData) -> Iterator[tuple[str, float, int]]:
+    """Yields unseen and seen classes: which share of their images is right among them, and how many there are."""
+    yield "unseen", float(decisions.hit_unseen[~decisions.seen].mean()), len(data.split.unseen)
+    yield "seen", float(decisions.hit_seen[decisions.seen].mean()), len(data.split.seen)
+
+
+def _trained(subject: MethodSubject) -> Model:
+    return train(subject, separable(signed=False))
+
+
+def _model_and_images(subject: MethodSubject) -> tuple[Model, Tensor, ClassSet]:
+    """Returns a briefly trained model, some test images of both sides, and all classes."""
+    data = separable()
+    test = data.test_view()
+    return train(subject, data), test.x(slice(None, None, 7)), test.classes
+
+
+def _choices(classes: ClassSet) -> list[tuple[str, ClassSet]]:
+    return [("all", classes), ("unseen", classes.unseen_only), ("seen", classes.seen_only)]
+
+
+def _card(subject: MethodSubject) -> MethodCard:
+    if subject.card is None:
+        raise Skip("it is not registered, so it has no card")
+    card: MethodCard = subject.card
+    return card
+
+
+def _needs_attributes(subject: MethodSubject) -> bool:
+    return bool(subject.card and subject.card.needs_attributes)
+
+
+def _described(scores: Tensor) -> Any:
+    return f"of shape {tuple(scores.shape)}, or not finite"

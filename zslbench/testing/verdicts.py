@@ -1,0 +1,98 @@
+"""Verdicts: what came of a check, and in which order checks are made."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from zslbench.errors import ZSLBenchError, one_line
+
+if TYPE_CHECKING:
+    from zslbench.testing.subjects import Subject
+
+Check = Callable[[Any], None]
+"""A function of a subject, named `check_...`; its docstring is the promise that it protects, in one line."""
+C = TypeVar("C", bound=Check)
+
+_EARLIER: dict[Check, tuple[Check, ...]] = {}
+
+
+class CheckFailed(AssertionError):
+    """A promise is broken: what, where, and what to do."""
+
+
+class Skip(Exception):
+    """A check does not apply here, or cannot be made; says why."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one check.
+
+    Attributes:
+        check: its name, without `check_`.
+        verdict: `ok`, `failed`, or `skipped` where it does not apply or cannot be made.
+        reason: why, in one line; empty for `ok`.
+        error: what was raised.
+    """
+
+    check: str
+    verdict: Literal["ok", "failed", "skipped"]
+    reason: str = ""
+    error: BaseException | None = field(default=None, repr=False, compare=False)
+
+
+def after(*earlier: Check) -> Callable[[C], C]:
+    """Declares that a check is skipped where one of the earlier ones fails: it would only say the same again."""
+
+    def declare(check: C) -> C:
+        _EARLIER[check] = tuple(dict.fromkeys(one for last in earlier for one in (*_EARLIER.get(last, ()), last)))
+        return check
+
+    return declare
+
+
+def name_of(check: Check) -> str:
+    """Returns a check's name as printed."""
+    return check.__name__.removeprefix("check_")
+
+
+def promise_of(check: Check) -> str:
+    """Returns the promise that a check protects, in one line."""
+    return (check.__doc__ or "").strip().splitlines()[0]
+
+
+def judge(check: Check, subject: Subject) -> Verdict:
+    """Makes a check, and before it those it comes after; each is made once for a subject."""
+    if check not in subject.verdicts:
+        failed = [one for one in _EARLIER.get(check, ()) if judge(one, subject).verdict == "failed"]
+        name = name_of(check)
+        subject.verdicts[check] = (
+            Verdict(name, "skipped", f"{name_of(failed[0])} must pass first") if failed else _made(check, subject)
+        )
+    return subject.verdicts[check]
+
+
+def _made(check: Check, subject: Subject) -> Verdict:
+    name = name_of(check)
+    try:
+        check(subject)
+    except Skip as reason:
+        return Verdict(name, "skipped", str(reason), reason)
+    except CheckFailed as failure:
+        return Verdict(name, "failed", " ".join(str(failure).split()), failure)
+    except Exception as error:
+        return Verdict(name, "failed", _unexpected(error), error)
+    return Verdict(name, "ok")
+
+
+def _unexpected(error: Exception) -> str:
+    """Returns what was raised, and where if it is none of our own messages."""
+    reason = " ".join(one_line(error).split())
+    if isinstance(error, ZSLBenchError):
+        return reason
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"it raised {reason} ({Path(last.filename).name}, line {last.lineno})"
