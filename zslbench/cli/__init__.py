@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from zslbench.cli import check, data, doctor, evaluate, listing, new, published, run, show, table, tune
+from zslbench.cli import check, data, doctor, evaluate, listing, new, published, run, semantics, show, table, tune
 from zslbench.errors import ZSLBenchError
 from zslbench.plugins import plugins
 
@@ -32,6 +32,7 @@ app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command()(published.published)
 app.command("list")(listing.list_)
+data.app.command("semantics")(semantics.semantics)
 app.add_typer(data.app, name="data")
 app.command()(new.new)
 app.command()(check.check)

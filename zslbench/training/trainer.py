@@ -34,6 +34,7 @@ class Fit:
 
     Attributes:
         device: where to train.
+        name: which of a run's fits this is, as progress says it.
         precision: `32` or `bf16`.
         epochs: epochs of the last stage, if another number than the method's was chosen on validation.
         watch: measures the model on validation classes after each epoch of the last stage.
@@ -43,6 +44,7 @@ class Fit:
     """
 
     device: torch.device
+    name: str = "final"
     precision: Literal["32", "bf16"] = "32"
     epochs: int | None = None
     watch: Callable[[Embedder[Any]], dict[str, float]] | None = None
@@ -169,8 +171,9 @@ class _Trainer:
             with torch.no_grad():
                 self.embedder.epoch_ended(self.view, epoch + 1)
             self.fitted.losses.append(losses)
-            self.how.on_epoch(Progress(stage.name, epoch + 1, epochs, losses, self._seconds()))
-            if is_last and self.how.watch and self._should_stop(self.how.watch, epoch + 1):
+            stop = bool(is_last and self.how.watch and self._should_stop(self.how.watch, epoch + 1))
+            self.how.on_epoch(self._progress(stage, epoch + 1, epochs, watched=is_last and self.how.watch is not None))
+            if stop:
                 break
             self._save_if_due(index, epoch + 1, players)
 
@@ -211,6 +214,11 @@ class _Trainer:
             self.best_score, self.best_epoch = score, epoch
             self.best_state = {name: value.detach().clone() for name, value in self.embedder.state_dict().items()}
         return bool(epoch - self.best_epoch >= self.embedder.params.patience)
+
+    def _progress(self, stage: Stage, epoch: int, epochs: int, *, watched: bool) -> Progress:
+        losses, step = self.fitted.losses[-1], len(self.fitted.losses)
+        metrics = self.fitted.watched[-1] if watched else {}
+        return Progress(stage.name, epoch, epochs, losses, self._seconds(), step, self.how.name, metrics)
 
     def _seconds(self) -> float:
         return self.fitted.seconds + time.monotonic() - self.started
