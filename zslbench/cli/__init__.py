@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from zslbench.cli import data, doctor, evaluate, listing, published, run, show, table, tune
+from zslbench.cli import build, data, doctor, evaluate, listing, published, run, show, table, tune
 from zslbench.errors import ZSLBenchError
 from zslbench.plugins import plugins
 
@@ -32,6 +32,8 @@ app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command()(published.published)
 app.command("list")(listing.list_)
+data.app.command()(build.build)
+data.app.command()(build.extract)
 app.add_typer(data.app, name="data")
 app.command()(doctor.doctor)
 
