@@ -71,6 +71,7 @@ def build(
     chosen = choose_device(device)
     planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, seed)
     _ = planned.is_made  # complains before weights are downloaded
+    typer.echo(f"loading {backbone}", err=True)  # from the network it may take long
     loaded = load_backbone(backbone, weights, pretrained, seed)
     with _progress(plain) as progress:
         built = make(planned, loaded, chosen, batch_size, progress)
@@ -119,6 +120,7 @@ def extract(
     root, chosen, dataset = root_of(data_root), choose_device(device), find_dataset(name)
     if not isinstance(dataset, XLSA17Dataset):
         raise UsageError(f"data set {name!r} has no files, so its images have no names to find them by")
+    typer.echo(f"loading {backbone}", err=True)  # from the network it may take long
     loaded = load_backbone(backbone, weights, pretrained, seed)
     with _progress(plain) as progress:
         new = add_features(dataset, root, loaded, images, out, chosen, batch_size, progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.cards import DatasetCard
+from zslbench.data.writing import whole
 from zslbench.errors import DataError, near_misses, one_line
 
 FILE = "card.toml"
@@ -49,9 +50,8 @@ def write_card(folder: Path, card: DatasetCard, source: Mapping[str, str]) -> No
     lines = [f"{name} = {_quoted(getattr(card, name))}\n" for name in TEXTS]
     lines += [f"{FLAG} = {str(card.attributes).lower()}\n", f"\n[{SOURCE}]\n"]
     lines += [f"{name} = {_quoted(value)}\n" for name, value in source.items()]
-    part = folder / f"{FILE}.part"
-    part.write_text(HEAD + "".join(lines), encoding="utf-8")
-    part.replace(folder / FILE)
+    with whole(folder / FILE) as part:
+        part.write_text(HEAD + "".join(lines), encoding="utf-8")
 
 
 def _read(folder: Path) -> dict[str, Any]:

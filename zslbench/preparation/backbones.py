@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,7 +102,7 @@ def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
         if timm.is_model(model):
             return f"{TIMM}:{model}", partial(TimmBackbone, model)
         known = known + timm.list_models() + timm.list_pretrained()
-    raise UsageError(f"unknown backbone {name!r}{_short(near_misses(model, known))}")
+    raise UsageError(f"unknown backbone {name!r}{_short(near_misses(model, set(known)))}")
 
 
 class TorchvisionBackbone(Backbone):
@@ -143,7 +145,8 @@ class TimmBackbone(Backbone):
         architecture, _, tag = name.partition(".")
         if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
             raise UsageError(f"--backbone {TIMM}:{name}: it has no weights {tag!r}{near_misses(name, tagged)}")
-        network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        with _quiet("huggingface_hub"):  # which tells of every attempt to reach the network
+            network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
         preprocessing: Any = timm.data
         configuration = preprocessing.resolve_model_data_config(network)
         self.transform = preprocessing.create_transform(**configuration, is_training=False)
@@ -159,6 +162,17 @@ class TimmBackbone(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         """Returns pooled features, `(B, D)`."""
         return cast("Tensor", self.network(images)).flatten(1)
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    logger = logging.getLogger(library)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _torchvision_names() -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zslbench.api.dataset import array_fingerprint
 from zslbench.cards import DatasetCard
 from zslbench.data.foldercard import read_card, write_card
+from zslbench.data.writing import whole
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation.attributes import read_attributes
@@ -207,10 +208,8 @@ def _write_skipped(folder: Path, skipped: dict[str, str]) -> None:
     if not skipped:
         path.unlink(missing_ok=True)
         return
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("image", "reason"), *skipped.items()])
-    part.replace(path)
 
 
 def _read_skipped(folder: Path) -> dict[str, str]:

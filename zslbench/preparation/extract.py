@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslbench.api.backbone import Backbone
+from zslbench.data.writing import whole
 from zslbench.errors import DataError, RunError, UsageError, one_line
 from zslbench.preparation.images import UnreadableImage, load_image
 
@@ -88,7 +90,8 @@ def extract(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock", timeout=0):
             state = _resume(folder, source, batch_size or BATCH[device.type])
-            with (folder / "rows").open("ab") as rows:
+            with (folder / "rows").open("ab") as rows, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="PIL")  # of oddities that do not keep it from decoding
                 rows.truncate(4 * state.rows * state.size)  # what came after the last state is made again
                 _extract(paths, backbone.to(device), state, folder, rows.fileno(), device, progress)
     except Timeout:
@@ -196,6 +199,5 @@ def _write(rows: int, features: NDArray[np.float32]) -> None:
 
 
 def _save(path: Path, state: State) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(state)), encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(asdict(state)), encoding="utf-8")

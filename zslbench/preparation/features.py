@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from zslbench.api.dataset import IntArray
 from zslbench.data.foldercard import images_folder, write_card
+from zslbench.data.writing import whole
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation.backbones import Loaded
@@ -141,6 +142,5 @@ def _copy_layout(dataset: XLSA17Dataset, folder: Path, target: Path, features: s
         copy = target / path.name
         if copy.exists() and copy.read_bytes() != path.read_bytes():
             raise UsageError(f"{copy}: it differs from {path}; name another folder by --out")
-        part = copy.with_name(f"{copy.name}.part")
-        shutil.copyfile(path, part)
-        part.replace(copy)
+        with whole(copy) as part:
+            shutil.copyfile(path, part)

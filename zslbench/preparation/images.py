@@ -15,6 +15,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zslbench.errors import DataError, UsageError
 
+Image.init()
+FORMATS = [
+    name for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP") if name in Image.OPEN
+]
+"""What may be decoded, whatever a file calls itself: others run programs (EPS does), or are no images."""
 LONGEST = 16
 """How many times as long as it is wide an image may be. A longer one keeps its middle, which is all that a centre crop
 would keep: scaled until its short side fits a network, the whole of it could take gigabytes."""
@@ -98,7 +103,7 @@ def match_images(names: Sequence[str], folder: Path) -> list[Path]:
         raise DataError(
             f"{folder}: {len(missing)} of {len(names)} images are missing, for instance {', '.join(missing[:NAMED])}"
         )
-    return [_best(name, there[PurePosixPath(name).name]) for name in names]
+    return [_best(name, folder, there[PurePosixPath(name).name]) for name in names]
 
 
 def load_image(path: Path) -> Image.Image:
@@ -108,7 +113,7 @@ def load_image(path: Path) -> Image.Image:
         UnreadableImage: it is no image or a damaged one.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             opened.load()
             image = _rgb(_upright(opened))
     except UnidentifiedImageError as error:
@@ -119,7 +124,7 @@ def load_image(path: Path) -> Image.Image:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    suffixes = Image.registered_extensions()
+    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -127,7 +132,9 @@ def _images_below(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _best(name: str, candidates: list[Path]) -> Path:
+def _best(name: str, folder: Path, candidates: list[Path]) -> Path:
+    if folder / name in candidates:
+        return folder / name
     wanted = PurePosixPath(name).parts[::-1]
     shared = [_common(wanted, path.parts[::-1]) for path in candidates]
     best = [path for path, length in zip(candidates, shared, strict=True) if length == max(shared)]

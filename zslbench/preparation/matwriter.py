@@ -12,14 +12,14 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from zslbench.errors import DataError
+from zslbench.data.writing import whole
 
 V5_BYTES = 2**31
 """From this size on a variable does not fit a version 5 file."""
 ROWS = 4096
 """How many columns of a matrix are held in memory at a time."""
 MI_SINGLE, MI_MATRIX, MX_SINGLE = 7, 14, 7
-HEADER_BYTES = 512
+HEADER_BYTES, DESCRIPTION_BYTES = 512, 116
 
 Variables = dict[str, NDArray[Any] | list[str] | str]
 
@@ -36,15 +36,9 @@ def write_mat(path: Path, variables: Variables, columns: dict[str, NDArray[np.fl
         DataError: it cannot be written.
     """
     columns = columns or {}
-    part = path.with_name(f"{path.name}.part")
     write = _write_v73 if any(rows.nbytes >= V5_BYTES for rows in columns.values()) else _write_v5
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part:
         write(part, variables, columns)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _write_v5(path: Path, variables: Variables, columns: dict[str, NDArray[np.float32]]) -> None:
@@ -53,6 +47,10 @@ def _write_v5(path: Path, variables: Variables, columns: dict[str, NDArray[np.fl
         scipy.io.savemat(cast("Any", file), cells, do_compression=True)
         for name, rows in columns.items():  # scipy would hold it in memory
             _write_v5_matrix(file, name, rows)
+        file.seek(0)
+        file.write(
+            b"MATLAB 5.0 MAT-file".ljust(DESCRIPTION_BYTES)
+        )  # scipy puts the time there; equal data, equal files
 
 
 def _write_v5_matrix(file: IO[bytes], name: str, rows: NDArray[np.float32]) -> None:

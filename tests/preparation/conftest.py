@@ -1,0 +1,5 @@
+"""Commands run in the test's own process."""
+
+from outside import inside, store
+
+__all__ = ["inside", "store"]
