@@ -24,7 +24,14 @@ from zslbench.errors import DataError, UsageError
 from zslbench.preparation.attributes import read_attributes
 from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import Progress, extract
-from zslbench.preparation.features import add_features, check_absent, features_source, images_digest, write_features
+from zslbench.preparation.features import (
+    add_features,
+    check_absent,
+    features_source,
+    images_digest,
+    labels_and_names,
+    write_features,
+)
 from zslbench.preparation.images import ImageFolder, check_two_each
 from zslbench.preparation.matwriter import write_mat
 from zslbench.preparation.source import made_from, written
@@ -162,6 +169,7 @@ def build(
     if check_absent(path, source):
         write_features(path, features, labels, names, source)
     del features
+    write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed
     _write_skipped(folder, {images.names[i]: reason for i, reason in unreadable.items()})
     _write_card(planned, loaded, len(names))
     _write_split(planned, split)

@@ -118,9 +118,13 @@ def check_absent(path: Path, source: dict[str, str]) -> bool:
 def write_features(
     path: Path, features: NDArray[np.float32], labels: IntArray, names: Sequence[str], source: dict[str, str]
 ) -> None:
-    """Writes `features` `(D, N)`, `labels` from 1 and `image_files`, as the files of the GBU release have them."""
-    variables: Variables = {"labels": (labels + 1.0)[:, None], "image_files": list(names), **written(source)}
-    write_mat(path, variables, {"features": features})
+    """Writes `features` `(D, N)`, `labels` and `image_files`, as the files of the GBU release have them."""
+    write_mat(path, {**labels_and_names(labels, names), **written(source)}, {"features": features})
+
+
+def labels_and_names(labels: IntArray, names: Sequence[str]) -> Variables:
+    """Returns the variables that say of each image its class, from 1, and its file."""
+    return {"labels": (labels + 1.0)[:, None], "image_files": list(names)}
 
 
 def _check_one_class(paths: Sequence[Path], labels: IntArray) -> None:

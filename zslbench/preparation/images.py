@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from zslbench.errors import DataError, UsageError
 
 Image.init()
-FORMATS = [
+FORMATS: list[str] = [
     name for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP") if name in Image.OPEN
 ]
 """What may be decoded, whatever a file calls itself: others run programs (EPS does), or are no images."""
