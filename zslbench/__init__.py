@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from zslbench.api.backbone import Backbone as Backbone
+    from zslbench.api.backbone import load_weights as load_weights
     from zslbench.api.dataset import Dataset as Dataset
     from zslbench.api.dataset import Split as Split
     from zslbench.api.dataset import ZSLData as ZSLData
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from zslbench.spec import RunSpec as RunSpec
 
 _HOME = {
+    "api.backbone": ["Backbone", "load_weights"],
     "api.dataset": ["Dataset", "Split", "ZSLData"],
     "api.embedder": ["Batch", "Embedder", "GradientParams", "Objective", "Stage"],
     "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
