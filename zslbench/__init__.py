@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zslbench.api.evaluator import Evaluator as Evaluator
     from zslbench.api.evaluator import Metric as Metric
     from zslbench.api.evaluator import Scorer as Scorer
+    from zslbench.api.losses import gradient_penalty as gradient_penalty
     from zslbench.api.views import ClassSet as ClassSet
     from zslbench.api.views import ProblemShape as ProblemShape
     from zslbench.api.views import TestView as TestView
@@ -49,6 +50,7 @@ _HOME = {
     "api.dataset": ["Dataset", "Split", "ZSLData"],
     "api.embedder": ["Batch", "Embedder", "GradientParams", "Objective", "Stage"],
     "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.losses": ["gradient_penalty"],
     "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
     "cards": ["DatasetCard", "DatasetSizes", "EngineCard", "EvaluatorCard", "MethodCard", "Preset"],
     "data.xlsa17": ["XLSA17Dataset"],
