@@ -18,7 +18,6 @@ class GenerativeParams(GradientParams):
     standardise: bool = param(
         True, "centre features and class embeddings and give them unit mean variance, where the papers leave both alone"
     )
-
     batch_size: int = param(64, "images in a batch", ge=1)
     synthetic: float = param(
         20.0,
