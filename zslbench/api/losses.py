@@ -24,4 +24,5 @@ def gradient_penalty(
     mix = torch.rand(len(real), 1, generator=generator, device=real.device)
     between = (mix * real + (1 - mix) * fake).requires_grad_()
     slope = torch.autograd.grad(critic(between).sum(), between, create_graph=True)[0]
-    return (slope.norm(dim=1) - 1).square().mean()
+    penalty: Tensor = (slope.norm(dim=1) - 1).square().mean()
+    return penalty

@@ -108,11 +108,11 @@ class CADAVAE(Generative[CADAVAEParams]):
 
 def rectified(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Returns a network with one hidden layer of ReLU; weights begin as Glorot's at half the size, biases as 0."""
-    network = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-    for layer in (network[0], network[2]):
+    first, second = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+    for layer in (first, second):
         nn.init.xavier_uniform_(layer.weight, gain=0.5)
         nn.init.zeros_(layer.bias)
-    return network
+    return nn.Sequential(first, nn.ReLU(), second)
 
 
 def wasserstein(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
