@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zslbench.api.evaluator import Evaluator as Evaluator
     from zslbench.api.evaluator import Metric as Metric
     from zslbench.api.evaluator import Scorer as Scorer
+    from zslbench.api.losses import gradient_penalty as gradient_penalty
     from zslbench.api.text_encoder import TextEncoder as TextEncoder
     from zslbench.api.views import ClassSet as ClassSet
     from zslbench.api.views import ProblemShape as ProblemShape
@@ -55,6 +56,7 @@ _HOME = {
     "api.dataset": ["Dataset", "Split", "ZSLData"],
     "api.embedder": ["Batch", "Embedder", "GradientParams", "Objective", "Stage"],
     "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.losses": ["gradient_penalty"],
     "api.text_encoder": ["TextEncoder"],
     "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
     "cards": [

@@ -42,7 +42,7 @@ class Training(BaseModel):
     losses: list[dict[str, float]] = Field(default_factory=list)
     """Mean of each loss, one entry an epoch."""
     watched: list[dict[str, float]] = Field(default_factory=list)
-    """Metrics on validation classes after each epoch of the last stage; only where a run is scored on them."""
+    """Metrics on validation classes after each epoch of the main stage; only where a run is scored on them."""
 
 
 PROTOCOL = {

@@ -82,7 +82,7 @@ def test_each_epoch_of_each_stage_ends_once_with_its_number_and_training_ends_on
 
 
 def test_before_each_look_at_validation_the_model_is_finished_and_in_eval_mode() -> None:
-    """Only the last stage is watched; the end is finished once more, for what early stopping went back to."""
+    """Only the main stage is watched; the end is finished once more, for what early stopping went back to."""
     model, fitted = train(NotedPair, short(PairParams, two_stage=True), VIEW, watch=watch)
     assert model.log == [*EPOCHS, *(entry for epoch in EPOCHS for entry in (epoch, FINISH, WATCH)), FINISH]
     assert len(fitted.watched) == 3 and not model.training
