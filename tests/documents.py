@@ -6,8 +6,8 @@ import os
 import re
 import resource
 import subprocess
-import sys
 import sysconfig
+import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ def blocks(path: Path) -> list[Block]:
 
 def environment(folder: Path) -> dict[str, str]:
     """Makes a virtual environment on top of this one, where pip needs no network; returns its variables."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    venv.create(folder, with_pip=False, symlinks=True)  # pip comes from below
     python = folder / "bin" / "python"
     own = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
@@ -57,15 +57,13 @@ def environment(folder: Path) -> dict[str, str]:
     )
     below = sysconfig.get_path("purelib")
     Path(own.stdout.strip(), "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
-    for name, module in {"zslbench": "zslbench", "pytest": "pytest"}.items():
+    for name in ("zslbench", "pip"):
         script = folder / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{python}" -m {module} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec "{python}" -m {name} "$@"\n')
         script.chmod(0o755)
-    path = os.environ.get("PYTHONPATH", "")
     return {
         **os.environ,
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": path,
         "PIP_NO_INDEX": "1",
         "PIP_NO_DEPS": "1",
         "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this variable the other way round: it means no isolation

@@ -60,7 +60,7 @@ def start(
     *arguments: object, environment: dict[str, str] | None = None, path: Path | None = None
 ) -> subprocess.Popen[str]:
     """Starts `zslbench ...` without waiting for it."""
-    extra = {"PYTHONPATH": str(path)} if path else {}
+    extra = {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))} if path else {}
     return subprocess.Popen(
         [sys.executable, "-m", "zslbench", *map(str, arguments)],
         env={**os.environ, "COLUMNS": "80", **extra, **(environment or {})},

@@ -10,15 +10,11 @@ from documents import ROOT, absent, blocks, environment, perform
 GUIDE = ROOT / "docs" / "guide"
 
 
-@pytest.fixture(scope="module")
-def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return environment(tmp_path_factory.mktemp("environment") / "venv")
-
-
 @pytest.mark.parametrize("page", sorted(path.name for path in GUIDE.glob("*.md")))
 def test_the_code_of_a_page_runs_and_its_commands_print_what_it_shows(
-    page: str, variables: dict[str, str], tmp_path: Path
+    page: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    variables = environment(tmp_path_factory.mktemp("environment"))
     seconds = perform(blocks(GUIDE / page), tmp_path, variables)
     if page == "tutorial.md":
         assert seconds < 60, "the tutorial promises its five commands in a minute of processor time"

@@ -256,8 +256,12 @@ def test_the_epochs_chosen_on_validation_are_those_of_the_final_fit(run: Any) ->
     epochs: list[Progress] = []
     params = {"epochs": 40, "batch_size": 16, "lr": 0.1, "patience": 2}
     record = run(toy_data(noise=0.5), params=params, on_epoch=epochs.append)
-    trial = [progress for progress in epochs if progress.epochs == 40]
+    trial = [progress for progress in epochs if progress.fit == "validation"]
     final = epochs[len(trial) :]
+    assert {progress.fit for progress in final} == {"final"}
+    assert {progress.epochs for progress in trial} == {40}
+    assert all("ausuc" in progress.watched for progress in trial)
+    assert not any(progress.watched for progress in final), "the final fit is never scored before it ends"
     assert len(trial) < 40, "it must stop early for this test to say anything"
     assert record.training.epochs == len(trial) - 2 == len(final) == len(record.training.losses)
     assert [progress.epochs for progress in final] == [len(final)] * len(final)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from zslbench.api.backbone import Backbone as Backbone
+    from zslbench.api.backbone import load_weights as load_weights
     from zslbench.api.dataset import Dataset as Dataset
     from zslbench.api.dataset import Split as Split
     from zslbench.api.dataset import ZSLData as ZSLData
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from zslbench.api.evaluator import Evaluator as Evaluator
     from zslbench.api.evaluator import Metric as Metric
     from zslbench.api.evaluator import Scorer as Scorer
+    from zslbench.api.losses import gradient_penalty as gradient_penalty
+    from zslbench.api.text_encoder import TextEncoder as TextEncoder
     from zslbench.api.views import ClassSet as ClassSet
     from zslbench.api.views import ProblemShape as ProblemShape
     from zslbench.api.views import TestView as TestView
@@ -48,9 +52,12 @@ if TYPE_CHECKING:
     from zslbench.spec import RunSpec as RunSpec
 
 _HOME = {
+    "api.backbone": ["Backbone", "load_weights"],
     "api.dataset": ["Dataset", "Split", "ZSLData"],
     "api.embedder": ["Batch", "Embedder", "GradientParams", "Objective", "Stage"],
     "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.losses": ["gradient_penalty"],
+    "api.text_encoder": ["TextEncoder"],
     "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
     "cards": [
         "BackboneCard",

@@ -43,3 +43,8 @@ def zslbench_epoch_finished(spec: RunSpec, progress: Progress) -> None:
 @hookspec
 def zslbench_run_finished(record: RunRecord) -> None:
     """Called when a run's record has been stored; an observer that raises only warns."""
+
+
+@hookspec
+def zslbench_run_failed(spec: RunSpec, error: Exception) -> None:
+    """Called when a run that started cannot be finished; an observer that raises only warns."""

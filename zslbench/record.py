@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,12 @@ class Progress:
     """Mean of each loss over the epoch, named `objective` or `objective/term`."""
     seconds: float
     """Since this fit began, time before an interruption included."""
+    step: int
+    """Epochs since this fit began, those of earlier stages and before an interruption included."""
+    fit: str = "final"
+    """`validation` for the fit on the training part of trainval, `final` for the one whose scores are recorded."""
+    watched: dict[str, float] = field(default_factory=dict)
+    """Metrics on validation classes after this epoch, where a fit is watched on them."""
 
 
 class Training(BaseModel):
@@ -36,7 +42,7 @@ class Training(BaseModel):
     losses: list[dict[str, float]] = Field(default_factory=list)
     """Mean of each loss, one entry an epoch."""
     watched: list[dict[str, float]] = Field(default_factory=list)
-    """Metrics on validation classes after each epoch of the last stage; only where a run is scored on them."""
+    """Metrics on validation classes after each epoch of the main stage; only where a run is scored on them."""
 
 
 PROTOCOL = {

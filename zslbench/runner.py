@@ -101,8 +101,12 @@ def fulfil(job: Job, setup: Setup, watcher: Watcher, *, wait: bool) -> RunRecord
             store.discard_partial(run)
         watcher.started(job)
         plugins().notify("zslbench_run_started", spec=job.spec)
-        record, arrays = execute(job, setup.device, store.partial(run), partial(_announce, job, watcher))
-        record = store.save(record, arrays)
+        try:
+            record, arrays = execute(job, setup.device, store.partial(run), partial(_announce, job, watcher))
+            record = store.save(record, arrays)
+        except Exception as error:
+            plugins().notify("zslbench_run_failed", spec=job.spec, error=error)
+            raise
     plugins().notify("zslbench_run_finished", record=record)
     return record
 

@@ -85,6 +85,7 @@ class Trial:
             embedder.to(self.device)
             how = Fit(
                 device=self.device,
+                name=name,
                 precision=self.spec.precision,
                 epochs=epochs,
                 watch=measure if watch or stop_on else None,

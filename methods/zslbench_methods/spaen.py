@@ -12,7 +12,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, param
+from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, gradient_penalty, param
 
 
 class SPAENParams(GradientParams):
@@ -123,12 +123,10 @@ class SPAEN(Embedder[SPAENParams]):
         """Wasserstein critic with gradient penalty (Gulrajani et al., 2017): F(x) is real, E(x) is fake."""
         with torch.no_grad():
             real, fake = self.F(batch.x), self.E(batch.x)
-        mix = torch.rand(len(real), 1, generator=batch.generator, device=real.device)
-        between = (mix * real + (1 - mix) * fake).requires_grad_()
-        slope = torch.autograd.grad(self.D(between).sum(), between, create_graph=True)[0]
+        penalty = gradient_penalty(self.D, real, fake, batch.generator)
         return {
             "distance": self.D(fake).mean() - self.D(real).mean(),
-            "penalty": self.params.gradient_penalty * (slope.norm(dim=1) - 1).square().mean(),
+            "penalty": self.params.gradient_penalty * penalty,
         }
 
     def _ranking(self, embedding: Tensor, batch: Batch) -> Tensor:

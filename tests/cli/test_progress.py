@@ -15,7 +15,7 @@ from zslbench.errors import RunError
 from zslbench.plan import Request, plan
 from zslbench.runner import Job
 
-HALF = Progress("train", 5, 10, {"cls": 0.25, "adv": 1.5}, 3.0)
+HALF = Progress("train", 5, 10, {"cls": 0.25, "adv": 1.5}, 3.0, step=5)
 
 
 @pytest.fixture

@@ -185,6 +185,31 @@ def test_an_observer_that_raises_only_warns_and_the_next_observer_is_still_calle
     }
 
 
+def test_an_observer_is_told_of_a_run_that_fails_and_may_fail_itself(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    source = f"""
+        from zslbench import Embedder, MethodCard
+        class Failing(Embedder):
+            def solve(self, view):
+                raise ValueError("singular")
+            def scores(self, x, classes):
+                raise NotImplementedError
+        def zslbench_register(registry):
+            registry.method("failing", "observed:Failing", MethodCard(title="Failing", paper="none"))
+        def zslbench_run_finished(record):
+            open({str(log)!r}, "a").write("finished")
+        def zslbench_run_failed(spec, error):
+            open({str(log)!r}, "a").write(f"{{spec.method}} {{spec.seed}} {{type(error).__name__}}: {{error}}")
+            raise OSError("disk full")
+        """
+    distribution(tmp_path, "observed", source)
+    answer = command("run", "failing", *CHEAP, path=tmp_path)
+    assert answer.status == 1
+    assert "ValueError: singular" in answer.err
+    assert "warning: plugin 'observed:plugin': zslbench_run_failed failed (OSError: disk full)" in answer.err
+    assert log.read_text() == "failing 0 ValueError: singular"
+
+
 def test_a_plugin_adds_a_command(tmp_path: Path) -> None:
     source = """
         def zslbench_commands(app):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def test_each_epoch_of_each_stage_ends_once_with_its_number_and_training_ends_on
 
 
 def test_before_each_look_at_validation_the_model_is_finished_and_in_eval_mode() -> None:
-    """Only the last stage is watched; the end is finished once more, for what early stopping went back to."""
+    """Only the main stage is watched; the end is finished once more, for what early stopping went back to."""
     model, fitted = train(NotedPair, short(PairParams, two_stage=True), VIEW, watch=watch)
     assert model.log == [*EPOCHS, *(entry for epoch in EPOCHS for entry in (epoch, FINISH, WATCH)), FINISH]
     assert len(fitted.watched) == 3 and not model.training
@@ -135,6 +136,34 @@ def test_after_early_stopping_the_model_is_finished_as_of_its_best_epoch() -> No
     model, fitted = train(Pruned, short(epochs=9, patience=2), VIEW, watch=watch, stop_on="score")
     assert fitted.epochs == 2 and len(scales) == 4
     assert model.scale == scales[1] != scales[-1]
+
+
+def test_progress_counts_epochs_over_all_stages_and_holds_what_was_seen_after_each() -> None:
+    told: list[Progress] = []
+    _, fitted = train(
+        NotedPair, short(PairParams, two_stage=True), VIEW, watch=watch, on_epoch=told.append, name="validation"
+    )
+    assert [(progress.epoch, progress.step, progress.fit) for progress in told] == [
+        (epoch, epoch + before, "validation") for before in (0, 3) for epoch in (1, 2, 3)
+    ]
+    assert [progress.watched for progress in told] == [{}, {}, {}, *fitted.watched]
+    assert [progress.losses for progress in told] == fitted.losses
+
+
+def test_progress_goes_on_counting_after_an_interruption(tmp_path: Path) -> None:
+    """A checkpoint is written after an epoch is told, so the epoch that was interrupted is told again."""
+    steps: list[int] = []
+
+    def die(progress: Progress) -> None:
+        steps.append(progress.step)
+        if steps == [1, 2, 3, 4, 5]:
+            raise Killed
+
+    how: dict[str, Any] = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0, "on_epoch": die}
+    for expected in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 5, 6]):
+        with suppress(Killed):
+            train(NotedPair, short(PairParams, two_stage=True), VIEW, **how)
+        assert steps == expected
 
 
 @pytest.mark.parametrize("stop_on", ["", "closeness"])

@@ -10,7 +10,21 @@ from typing import NoReturn
 
 import typer
 
-from zslbench.cli import check, data, doctor, evaluate, listing, new, published, run, show, table, tune
+from zslbench.cli import (
+    build,
+    check,
+    data,
+    doctor,
+    evaluate,
+    listing,
+    new,
+    published,
+    run,
+    semantics,
+    show,
+    table,
+    tune,
+)
 from zslbench.errors import ZSLBenchError
 from zslbench.plugins import plugins
 
@@ -32,6 +46,9 @@ app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command()(published.published)
 app.command("list")(listing.list_)
+data.app.command("semantics")(semantics.semantics)
+data.app.command()(build.build)
+data.app.command()(build.extract)
 app.add_typer(data.app, name="data")
 app.command()(new.new)
 app.command()(check.check)

@@ -95,8 +95,8 @@ def verify(name: Name, data_root: DataRoot = None) -> None:
     from zslbench.data.xlsa17 import find_dataset
 
     findings = verify_dataset(find_dataset(name), folder(data_root))
-    _print_findings(findings, f"{name} below {folder(data_root)}")
-    _exit_if_failed(findings)
+    print_findings(findings, f"{name} below {folder(data_root)}")
+    exit_if_failed(findings)
 
 
 @app.command("audit")
@@ -117,8 +117,8 @@ def audit(
         report = {"dataset": name, "splits": splits, "findings": [asdict(finding) for finding in findings]}
         typer.echo(jsonlib.dumps(report, indent=1))
     else:
-        _print_findings(findings, f"{name}, {splits}")
-    _exit_if_failed(findings)
+        print_findings(findings, f"{name}, {splits}")
+    exit_if_failed(findings)
 
 
 @app.command("describe")
@@ -134,7 +134,8 @@ def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = 
     _print_lines([("", f"{field:{width}}  {value}", "") for field, value in fields.items()])
 
 
-def _print_findings(findings: Sequence[Finding], title: str) -> None:
+def print_findings(findings: Sequence[Finding], title: str) -> None:
+    """Prints a line for each finding, below a title."""
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     _print_lines([("", title, "")])
     for found in findings:
@@ -152,6 +153,7 @@ def _print_lines(lines: Sequence[tuple[str, str, str]]) -> None:
         console.print(Text.from_markup(head) + Text(text) + Text(aside, style="dim"), soft_wrap=True)
 
 
-def _exit_if_failed(findings: Sequence[Finding]) -> None:
+def exit_if_failed(findings: Sequence[Finding]) -> None:
+    """Ends the command with status 1 if a check failed."""
     if any(found.verdict == "fail" for found in findings):
         raise typer.Exit(1)

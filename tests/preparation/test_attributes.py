@@ -1,0 +1,79 @@
+"""The table of attributes: what is read, and one line for each thing that may be wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import write_table
+
+from zslbench.errors import DataError, UsageError
+from zslbench.preparation.attributes import read_attributes
+
+CLASSES = ("cat", "dog", "007")
+GOOD: dict[str, list[object]] = {"dog": [1, 0.5], "007": [0, 2], "cat": [-1, 3]}
+
+
+def test_rows_come_in_the_order_of_the_classes(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "a.csv", GOOD)
+    np.testing.assert_array_equal(read_attributes(path, CLASSES), [[-1, 3], [1, 0.5], [0, 2]])
+
+
+def test_a_spreadsheets_byte_order_mark_quotes_and_blanks_are_no_part_of_names(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffclass, x ,y\r\n"cat, big" ,1,2\r\n dog,3,4\r\n'.encode())
+    np.testing.assert_array_equal(read_attributes(path, ("cat, big", "dog")), [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cat": None}, "class 'cat' is missing"),
+        ({"cat": None, "kat": [1, 1]}, "class 'cat' is missing; did you mean 'kat'?"),
+        ({"cat": None, "dog": None}, "2 classes, 'cat' the first, are missing"),
+        ({"cow": [1, 1]}, "class 'cow' is in the table, but there are no images of it"),
+        ({"cat": ["furry", 1]}, "class 'cat' has 'furry' in column 'x'; a finite number is needed"),
+        ({"cat": ["", 1]}, "class 'cat' has '' in column 'x'"),
+        ({"cat": ["nan", 1]}, "class 'cat' has 'nan' in column 'x'"),
+        ({"cat": [1, "inf"]}, "class 'cat' has 'inf' in column 'y'"),
+        ({"cat": [1, 2], "dog": [1, 3], "007": [1, 4]}, "column 'x' is constant"),
+        ({"cat": [0, 0]}, "class 'cat' has no attribute but zeros"),
+        ({"cat": [1]}, "class 'cat' has '' in column 'y'"),
+        ({"cat": [1, 2, 3]}, "cannot be read as CSV"),
+        ({" cat ": [1, 2]}, "two classes are called 'cat'"),
+    ],
+)
+def test_each_fault_of_a_table_is_one_line_that_names_it(
+    tmp_path: Path, change: dict[str, list[object] | None], message: str
+) -> None:
+    rows = {name: values for name, values in {**GOOD, **change}.items() if values is not None}
+    path = write_table(tmp_path / "a.csv", rows)
+    with pytest.raises(DataError) as error:
+        read_attributes(path, CLASSES)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as CSV"),
+        (b"class,x\n", "a head of at least two columns"),
+        (b"class\ncat\ndog\n", "a head of at least two columns"),
+        (b"class;x\ncat;1\n", "divided by commas"),
+        (b"class,x,x\ncat,1,2\ndog,2,1\n", "two columns are called 'x'"),
+        (b"\xff\xfe\x00,\x00\n", "cannot be read as CSV"),
+    ],
+)
+def test_what_is_no_table_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message) as error:
+        read_attributes(tmp_path / "a.csv", ("cat", "dog"))
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_table_is_a_wrong_command(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--attributes .*: there is no such file"):
+        read_attributes(tmp_path / "a.csv", CLASSES)

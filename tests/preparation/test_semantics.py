@@ -1,0 +1,247 @@
+"""Class embeddings from texts, the file they are written to, and the command; values are worked by hand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from outside import inside, store
+from synthetic import toy_files
+
+from zslbench import Registry, TextEncoder, TextEncoderCard, XLSA17Dataset
+from zslbench.data.semantics import with_semantics
+from zslbench.errors import DataError, PluginError, UsageError
+from zslbench.preparation.semantics import embed, read_texts, write
+
+__all__ = ["inside", "store"]
+
+NAMES = ("polar bear", "grizzly+bear")
+TEXTS = 'class,text\npolar bear,it is white\ngrizzly+bear,"brown, and large"\npolar bear,ice\n'
+
+
+class Counting(TextEncoder):
+    """Number of characters and number of words."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        return np.array([[len(text), len(text.split())] for text in texts], dtype=np.float32)
+
+
+class Returning(TextEncoder):
+    def __init__(self, vectors: Any) -> None:
+        self.vectors = vectors
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        return self.vectors
+
+
+def written(folder: Path, content: str | bytes) -> Path:
+    path = folder / "texts.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_a_class_embedding_is_the_mean_over_its_texts(tmp_path: Path) -> None:
+    rows = embed(read_texts(written(tmp_path, TEXTS), NAMES), Counting(), "counting")
+    np.testing.assert_allclose(rows, [[(11 + 3) / 2, (3 + 1) / 2], [16, 3]])
+
+
+def test_a_mark_of_utf_8_and_further_columns_do_not_matter(tmp_path: Path) -> None:
+    content = "\ufeffsource,class,text\nme,grizzly+bear,abc\nme,polar bear,a b\n"
+    assert read_texts(written(tmp_path, content), NAMES) == {"polar bear": ["a b"], "grizzly+bear": ["abc"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "must name the columns class and text"),
+        ("polar bear,white\n", "must name the columns class and text"),
+        ("class,text\n", "it has no text for class 'polar bear', nor for 1 more"),
+        ("class,text\npolar bear,white\n", "it has no text for class 'grizzly+bear'; every class needs one"),
+        ("class,text\npolar baer,white\n", "line 2: 'polar baer' is no class of the data; did you mean 'polar bear'?"),
+        ("class,text\npolar bear,\n", "line 2: its class or its text is empty"),
+        ("class,text\npolar bear\n", "line 2: its class or its text is empty"),
+        ("class,text\npolar bear,white, large\n", "line 2: it has more fields than columns"),
+        ('class,text\npolar bear,"white\n', "cannot be read as a CSV in UTF-8"),
+        ("class,text\npolar bear,blanc comme l'été\n".encode("latin-1"), "cannot be read as a CSV in UTF-8"),
+        (TEXTS.encode("utf-16"), "cannot be read as a CSV in UTF-8"),
+    ],
+)
+def test_a_bad_file_of_texts_is_one_line_that_says_where(tmp_path: Path, content: str | bytes, said: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(DataError) as caught:
+        read_texts(path, NAMES)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        ([[1.0]], "list, not a float32 array"),
+        (np.ones((3, 2)), "float64, not a float32 array"),
+        (np.ones((2, 2), dtype=np.float32), r"shape \(2, 2\) for 3 texts"),
+        (np.ones((3, 0), dtype=np.float32), r"shape \(3, 0\) for 3 texts"),
+        (np.full((3, 2), np.nan, dtype=np.float32), "NaN or infinite"),
+    ],
+)
+def test_an_encoder_that_breaks_its_word_is_named(vectors: Any, said: str) -> None:
+    with pytest.raises(PluginError, match=f"text encoder 'mine' returned .*{said}"):
+        embed({"bear": ["white", "brown"], "seal": ["grey"]}, Returning(vectors), "mine")
+
+
+def test_what_is_written_is_what_semantics_reads_and_no_attributes_even_without_a_negative_value(
+    make_xlsa17: Any, tmp_path: Path
+) -> None:
+    data = XLSA17Dataset.at(make_xlsa17()).load_labels(tmp_path)
+    rows = np.random.default_rng(0).random((11, 5))
+    assert write(tmp_path / "made.csv", data.class_names, rows, "somewhere")
+    read = with_semantics(data, str(tmp_path / "made.csv"))
+    np.testing.assert_allclose(read.semantics, rows / np.linalg.norm(rows, axis=1, keepdims=True), rtol=1e-6)
+    assert not read.attributes
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_same_content_is_left_alone_and_another_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "made.csv"
+    assert write(path, NAMES, np.eye(2), "somewhere")
+    before = path.stat().st_mtime_ns
+    assert not write(path, NAMES, np.eye(2), "somewhere")
+    with pytest.raises(UsageError, match="there already and differs; remove it, or name another file with --out"):
+        write(path, NAMES, 2 * np.eye(2), "somewhere")
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("name", "row"), [("bear, polar", [1, 0]), ("bear\n", [1, 0]), ("bear", [0, 0])])
+def test_what_cannot_be_read_back_is_not_written(tmp_path: Path, name: str, row: list[int]) -> None:
+    with pytest.raises(DataError, match=r"cannot be written to|is zero"):
+        write(tmp_path / "made.csv", [name], np.array([row]), "somewhere")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_command_writes_a_file_and_prints_the_command_that_uses_it(here: Path, inside: Any) -> None:
+    digits = "".join(f"{digit} {digit - 4.5} {digit % 2} 1\n" for digit in range(10))
+    (here / "glove.txt").write_text(digits)
+    answer = inside("data", "semantics", "digits", "--from", "glove.txt")
+    assert (answer.status, answer.err) == (0, "")
+    first, second = answer.out.splitlines()
+    assert first == (
+        "digits-glove.csv: 10 classes, 3 values each; 10 names have an entry, 0 are means over words (written)"
+    )
+    assert second == "use it: zslbench run eszsl --dataset digits --semantics digits-glove.csv"
+    again = inside("data", "semantics", "digits", "--from", "glove.txt")
+    assert "(there already, the same)" in again.out
+    run = inside(*second.removeprefix("use it: zslbench ").split(), "--on", "validation", "--seeds", "1")
+    assert run.status == 0, run.err
+
+
+@pytest.mark.parametrize("method", ["dap", "iap"])
+def test_methods_that_need_attributes_are_refused_on_word_vectors(here: Path, inside: Any, method: str) -> None:
+    (here / "glove.txt").write_text("".join(f"{digit} {digit + 1} 1\n" for digit in range(10)))
+    assert inside("data", "semantics", "digits", "--from", "glove.txt", "--out", "mine.csv").status == 0
+    answer = inside("run", method, "--dataset", "digits", "--semantics", "mine.csv")
+    assert answer.status != 0
+    assert f"{method.upper()} needs attributes" in answer.err
+
+
+def test_words_say_what_to_look_up_instead(here: Path, make_xlsa17: Any, inside: Any) -> None:
+    folder = make_xlsa17()
+    names = toy_files()["att_splits"]["allclasses_names"]
+    (here / "glove.txt").write_text("a 1 2\nclass 3 4\n")
+    answer = inside("data", "semantics", folder, "--from", "glove.txt", "--words", f"{names[0]}=a class")
+    assert answer.status == 0, answer.err
+    lines = Path(answer.out.partition(":")[0]).read_text().splitlines()
+    assert lines[1:3] == [f"{names[0]},2.0,3.0", f"{names[1]},3.0,4.0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "glove.txt", "--encoder", "mine"], "glove.txt is no .csv of texts"),
+        (["--from", "texts.csv", "--words", "a=b"], "--words says what to look up among word vectors"),
+        (["--from", "glove.txt", "--words", "a"], "--words 'a' is not CLASS=WORDS"),
+        (["--from", "digits.txt", "--out", "x.npy"], "--out x.npy: it is written as text; name it .csv"),
+        (["--from", "glove.txt", "--words", "a="], "--words 'a=' is not CLASS=WORDS"),
+    ],
+)
+def test_wrong_options_are_one_line(here: Path, inside: Any, arguments: list[str], said: str) -> None:
+    (here / "digits.txt").write_text("".join(f"{digit} 1 2\n" for digit in range(10)))
+    answer = inside("data", "semantics", "digits", *arguments)
+    assert answer.status == 2
+    assert said in answer.error()
+
+
+ENCODERS = """
+import numpy as np
+from zslbench import TextEncoder
+
+class Length(TextEncoder):
+    def encode(self, texts):
+        return np.array([[len(text), -1.0] for text in texts], dtype=np.float32)
+
+class Broken(Length):
+    def __init__(self):
+        raise OSError("its weights are gone")
+
+class Failing(TextEncoder):
+    def encode(self, texts):
+        raise ValueError("too long")
+"""
+
+
+@pytest.fixture
+def texts_command(here: Path, inside: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the command on texts of 1 to 10 characters where only the named text encoders are installed."""
+    (here / "texts.csv").write_text("class,text\n" + "".join(f"{digit},{'x' * (digit + 1)}\n" for digit in range(10)))
+    (here / "encoders_of_this_test.py").write_text(ENCODERS)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "encoders_of_this_test", raising=False)
+
+    def run(names: Sequence[str], *options: str) -> Any:
+        installed, staged = Registry(), Registry()
+        for name in names:
+            card = TextEncoderCard(title=name, paper="none")
+            staged.text_encoder(name.lower(), f"encoders_of_this_test:{name}", card)
+        installed.adopt(staged, "lengths")
+        monkeypatch.setattr("zslbench.preparation.semantics.registry", lambda: installed)
+        return inside("data", "semantics", "digits", "--from", "texts.csv", *options)
+
+    return run
+
+
+def test_the_only_encoder_that_is_installed_is_used(here: Path, texts_command: Any) -> None:
+    answer = texts_command(["Length"])
+    assert answer.status == 0, answer.err
+    assert "10 classes, 2 values each; texts embedded by length (written)" in answer.out
+    lines = (here / "digits-texts-length.csv").read_text().splitlines()
+    assert lines[0] == "# vectors of words or sentences, from texts.csv by length"
+    assert lines[1:] == [f"{digit},{digit + 1}.0,-1.0" for digit in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        ([], [], "no text encoder is installed; the plugin zslbench-text has one"),
+        (["Length", "Broken"], [], "several text encoders are installed; choose one with --encoder: length, broken"),
+        (["Length"], ["--encoder", "lenght"], "unknown text encoder 'lenght'; did you mean 'length'?"),
+        (["Broken"], [], "text encoder 'broken' of plugin 'lengths' cannot be loaded (OSError: its weights are gone)"),
+        (["Failing"], [], "text encoder 'failing' failed (ValueError: too long)"),
+    ],
+)
+def test_no_usable_encoder_is_one_line(
+    here: Path, texts_command: Any, names: list[str], options: list[str], said: str
+) -> None:
+    answer = texts_command(names, *options)
+    assert answer.status in (1, 2)
+    assert said in answer.error()
+    assert not list(here.glob("digits-*"))

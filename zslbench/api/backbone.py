@@ -1,0 +1,99 @@
+"""The backbone interface: a network that turns images into visual features, and how weights get into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zslbench.errors import DataError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+WRAPPERS = ("state_dict", "model")
+"""Under which keys training scripts keep the state dict that is meant."""
+
+
+class Backbone(nn.Module):
+    """Images to visual features. It is used as it is made: in evaluation mode and without gradients.
+
+    A subclass is made with these two arguments alone. It raises a `DataError` where pretrained weights cannot be had.
+
+    Args:
+        weights: a file of weights to use instead of the pretrained ones; see `load_weights`.
+        pretrained: whether to use pretrained weights; without them and without a file, weights are drawn at random.
+    """
+
+    def __init__(self, weights: Path | None = None, pretrained: bool = True) -> None:
+        super().__init__()
+
+    def prepare(self, image: Image) -> Tensor:
+        """Turns an RGB image of any size into one input, `(3, H, W)` float32 with the same H and W for all.
+
+        Called from several threads at a time.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define prepare()")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps prepared images `(B, 3, H, W)` to features `(B, D)`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward()")
+
+
+def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> None:
+    """Loads a file of weights into a network that has lost its head.
+
+    Args:
+        network: every parameter and buffer of it must be in the file, with its shape.
+        path: a safetensors file, or a state dict that `torch.save` wrote; it is never unpickled beyond tensors.
+        head: names of submodules whose weights may be in the file though the network does not have them, or has them
+            with another shape.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: the file cannot be read, or holds the weights of another architecture.
+    """
+    found, wanted = _read_state(path), network.state_dict()
+    prefixes = tuple(f"{name}." for name in head)
+    found = {name: value for name, value in found.items() if not name.startswith(prefixes)}
+    counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # absent from old files, and unused
+    missing = [name for name in wanted if name not in found and name not in counters and not name.startswith(prefixes)]
+    strange = [name for name in found if name not in wanted]
+    reshaped = [name for name in found if name in wanted and found[name].shape != wanted[name].shape]
+    if missing or strange or reshaped:
+        examples = (missing or reshaped or strange)[0]
+        raise DataError(
+            f"{path}: it holds the weights of another architecture: {len(missing)} tensors are missing, "
+            f"{len(strange)} are unknown, {len(reshaped)} have another shape ({examples} for one)"
+        )
+    network.load_state_dict(found, strict=False)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UsageError(f"--weights {path}: there is no such file")
+    try:
+        content: Any
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or foreign file makes torch and safetensors raise a dozen kinds
+        raise DataError(
+            f"{path}: no weights can be read from it ({one_line(error)}); give a safetensors file, or a state dict "
+            "saved by torch.save"
+        ) from error
+    for key in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise DataError(f"{path}: it holds no state dict, which maps names to tensors")
+    if all(name.startswith("module.") for name in content):  # saved from a DataParallel
+        content = {name.removeprefix("module."): value for name, value in content.items()}
+    state: dict[str, Tensor] = content
+    return state

@@ -1,0 +1,164 @@
+"""`zslbench data build` and `data extract`: data sets and visual features from images of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from zslbench.cli.data import Name, exit_if_failed, print_findings
+from zslbench.cli.options import DataRoot, Plain
+
+if TYPE_CHECKING:
+    from zslbench.preparation.extract import Progress
+
+SHOWN = 20
+"""How many skipped images are printed; the file lists them all."""
+
+Backbone = Annotated[
+    str, Option(help="`list backbones`, torchvision:NAME or timm:NAME; a name alone is looked for in this order.")
+]
+Weights = Annotated[Path | None, Option(help="A safetensors file or a state dict, instead of pretrained weights.")]
+Pretrained = Annotated[bool, Option("--pretrained/--no-pretrained", help="Pretrained weights, or random ones.")]
+Device = Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")]
+BatchSize = Annotated[
+    int | None,
+    Option(min=1, help="Images at a time to begin with; halved where memory ends.", show_default="by device"),
+]
+Seed = Annotated[int, Option(min=0, help="What is drawn is drawn by it.")]
+
+
+def build(
+    folder: Annotated[Path, Argument(metavar="DIR", help="Folder to make the data set in.")],
+    images: Annotated[Path, Option(help="Folder of images: a sub-folder for each class.")],
+    attributes: Annotated[Path, Option(help="CSV: class names in the first column, then a column for each attribute.")],
+    backbone: Backbone,
+    splits: Annotated[
+        Path | None, Option(help="CSV with class,role (seen, validation, unseen) or image,part (trainval, test_*).")
+    ] = None,
+    unseen_classes: Annotated[str | None, Option(metavar="A,B,C", help="Names of the unseen classes.")] = None,
+    random_unseen: Annotated[
+        float | None, Option(help="Share of the classes to draw as unseen.", show_default="0.2")
+    ] = None,
+    weights: Weights = None,
+    pretrained: Pretrained = True,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    plain: Plain = False,
+) -> None:
+    """Make a data set from a folder of images and a table of class attributes.
+
+    Run again, it goes on where it was stopped; images that cannot be read are listed and skipped.
+    """
+    from zslbench.errors import UsageError
+
+    given = {"--splits": splits, "--unseen-classes": unseen_classes, "--random-unseen": random_unseen}
+    if len(named := [option for option, value in given.items() if value is not None]) > 1:
+        raise UsageError(f"{' and '.join(named)} contradict each other; give one of them")
+
+    from zslbench.data.verify import audit_dataset
+    from zslbench.data.xlsa17 import XLSA17Dataset
+    from zslbench.preparation.backbones import load_backbone
+    from zslbench.preparation.build import SKIPPED, plan
+    from zslbench.preparation.build import build as make
+    from zslbench.training.device import choose_device
+
+    chosen = choose_device(device)
+    planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, seed)
+    _ = planned.is_made  # complains before weights are downloaded
+    typer.echo(f"loading {backbone}", err=True)  # from the network it may take long
+    loaded = load_backbone(backbone, weights, pretrained, seed)
+    with _progress(plain) as progress:
+        built = make(planned, loaded, chosen, batch_size, progress)
+    if not built.new:
+        typer.echo(f"{folder}: nothing to do, all of it was there already")
+    if built.skipped:
+        typer.echo(f"skipped {len(built.skipped)} images that cannot be read, listed in {folder / SKIPPED}")
+        for name, reason in list(built.skipped.items())[:SHOWN]:
+            typer.echo(f"  {name}: {reason}")
+    dataset = XLSA17Dataset.at(folder)
+    findings = audit_dataset(dataset, folder, built.features)
+    print_findings(findings, f"{folder}, features {built.features}")
+    default = dataset.card.default_features == built.features
+    _next(str(folder), "" if default else built.features)
+    exit_if_failed(findings)
+
+
+def extract(
+    name: Name,
+    backbone: Backbone,
+    images: Annotated[
+        Path | None, Option(help="Folder that has the images, at any depth.", show_default="the data set's own")
+    ] = None,
+    out: Annotated[
+        Path | None, Option(help="Another folder to write to; it becomes a data set with the same splits.")
+    ] = None,
+    weights: Weights = None,
+    pretrained: Pretrained = True,
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    data_root: DataRoot = None,
+    plain: Plain = False,
+) -> None:
+    """Compute further visual features for a data set whose images are there.
+
+    Run again, it goes on where it was stopped.
+    """
+    from zslbench.data.folders import data_root as root_of
+    from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+    from zslbench.errors import UsageError
+    from zslbench.preparation.backbones import load_backbone
+    from zslbench.preparation.features import add_features
+    from zslbench.training.device import choose_device
+
+    root, chosen, dataset = root_of(data_root), choose_device(device), find_dataset(name)
+    if not isinstance(dataset, XLSA17Dataset):
+        raise UsageError(f"data set {name!r} has no files, so its images have no names to find them by")
+    typer.echo(f"loading {backbone}", err=True)  # from the network it may take long
+    loaded = load_backbone(backbone, weights, pretrained, seed)
+    with _progress(plain) as progress:
+        new = add_features(dataset, root, loaded, images, out, chosen, batch_size, progress)
+    path = (dataset.folder(root) if out is None else out) / f"{loaded.features}.mat"
+    typer.echo(f"added {path}" if new else f"{path}: nothing to do, it was there already")
+    _next(name if out is None else str(out), loaded.features if out is None else "")
+
+
+def _next(name: str, features: str) -> None:
+    import shlex
+
+    option = f" --features {features}" if features else ""
+    typer.echo(f"next: zslbench run eszsl --dataset {shlex.quote(name)}{option}")
+
+
+@contextmanager
+def _progress(plain: bool) -> Iterator[Progress]:
+    """Shows how many images are done: a bar on a terminal, a line every few seconds elsewhere."""
+    import sys
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from zslbench.cli.progress import SECONDS_BETWEEN_LINES
+
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    moving = not plain and sys.stderr.isatty()
+    last = time.monotonic()
+    with Bar(*columns, console=Console(stderr=True), disable=not moving, transient=True) as bar:
+        task = bar.add_task("images", total=None)
+
+        def show(done: int, total: int) -> None:
+            nonlocal last
+            bar.update(task, completed=done, total=total)
+            if not moving and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                print(f"images {done}/{total}", file=sys.stderr, flush=True)
+
+        yield show

@@ -1,0 +1,67 @@
+"""`card.toml`: what a folder in the xlsa17 layout says of itself; its owner may edit it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zslbench.cards import DatasetCard
+from zslbench.data.writing import whole
+from zslbench.errors import DataError, near_misses, one_line
+
+FILE = "card.toml"
+TEXTS = ("title", "citation", "licence", "homepage", "summary", "default_features")
+FLAG, SOURCE = "attributes", "source"
+HEAD = "# What tables and `zslbench data describe` say of this data set; edit it as you like.\n"
+
+
+def read_card(folder: Path) -> DatasetCard:
+    """Reads the card of a folder; without one, the data set is called as the folder is.
+
+    Raises:
+        DataError: the card is no TOML, or a field is unknown or of the wrong type.
+    """
+    values = _read(folder)
+    values.pop(SOURCE, None)
+    path = folder / FILE
+    for name, value in values.items():
+        if name not in (*TEXTS, FLAG):
+            raise DataError(f"{path}: there is no field {name!r}{near_misses(name, (*TEXTS, FLAG))}")
+        if not isinstance(value, bool if name == FLAG else str):
+            raise DataError(f"{path}: {name} must be {'true or false' if name == FLAG else 'a text in quotes'}")
+    default = {"title": folder.name, "citation": "", "licence": "", "summary": f"the folder {folder}"}
+    given = {name: value for name, value in values.items() if value != ""}
+    return DatasetCard(**{**default, **given}, benchmark=False)
+
+
+def images_folder(folder: Path) -> Path:
+    """Returns where the images of a data set are: where its card says, else in its sub-folder `images`."""
+    source = _read(folder).get(SOURCE, {})
+    return Path(source.get("images", folder / "images") if isinstance(source, dict) else folder / "images")
+
+
+def write_card(folder: Path, card: DatasetCard, source: Mapping[str, str]) -> None:
+    """Writes a card where there is none yet, with what the data set was made from."""
+    if (folder / FILE).exists():
+        return
+    lines = [f"{name} = {_quoted(getattr(card, name))}\n" for name in TEXTS]
+    lines += [f"{FLAG} = {str(card.attributes).lower()}\n", f"\n[{SOURCE}]\n"]
+    lines += [f"{name} = {_quoted(value)}\n" for name, value in source.items()]
+    with whole(folder / FILE) as part:
+        part.write_text(HEAD + "".join(lines), encoding="utf-8")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / FILE}: cannot be read as TOML ({one_line(error)}); repair or remove it") from error
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

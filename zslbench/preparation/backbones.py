@@ -1,0 +1,204 @@
+"""Finds a backbone by name: a registered one, or any classification model of torchvision or timm without its head."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from zslbench.api.backbone import Backbone, load_weights
+from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
+from zslbench.plugins import registry
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TORCHVISION, TIMM = "torchvision", "timm"
+CLASSES = 1000
+"""Of ImageNet, on which torchvision's models are made; the layer with as many outputs is the head."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone with its weights.
+
+    Attributes:
+        name: in full, `torchvision:resnet101` for instance.
+        features: a name for its features that tells its weights too, fit for a file.
+        backbone: in evaluation mode, on the CPU.
+        fingerprint: SHA-256 of its weights.
+    """
+
+    name: str
+    features: str
+    backbone: Backbone
+    fingerprint: str
+
+
+def load_backbone(name: str, weights: Path | None = None, pretrained: bool = True, seed: int = 0) -> Loaded:
+    """Makes the backbone of this name.
+
+    Args:
+        name: of a registered backbone, `torchvision:NAME` or `timm:NAME`; a name alone is looked for in this order.
+        weights: a file of weights instead of the pretrained ones.
+        pretrained: without it and without a file, weights are drawn at random.
+        seed: what random weights are drawn by.
+
+    Raises:
+        UsageError: there is no such backbone, near misses are suggested; or no such file of weights.
+        DataError: the weights are of another architecture, or cannot be downloaded.
+    """
+    full, make = find_backbone(name)
+    pretrained = pretrained and weights is None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            backbone = make(weights=weights, pretrained=pretrained)
+        except ZSLBenchError:
+            raise
+        except Exception as error:  # a download fails in as many ways as there are libraries below it
+            if not pretrained:
+                raise DataError(f"--backbone {name}: it cannot be made ({one_line(error)})") from error
+            raise DataError(
+                f"--backbone {name}: its pretrained weights cannot be had ({one_line(error)}); give a local file by "
+                "--weights FILE, or take random ones by --no-pretrained"
+            ) from error
+    origin = f"-{weights.stem}" if weights else "" if pretrained else "-random"
+    features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
+    return Loaded(full, features, backbone.eval().requires_grad_(False), _fingerprint(backbone))
+
+
+def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
+    """Returns a backbone's full name and what makes it, given `weights` and `pretrained`.
+
+    Raises:
+        UsageError: there is no such backbone; near misses are suggested.
+        PluginError: a plugin offers it, and it cannot be imported.
+    """
+    registered = registry().names("backbone")
+    if name in registered:
+        return name, cast("type[Backbone]", registry().resolve("backbone", name, Backbone))
+    library, _, model = name.rpartition(":")
+    if library not in ("", TORCHVISION, TIMM):
+        raise UsageError(f"--backbone {name}: there is no library {library!r}; write torchvision:NAME or timm:NAME")
+    known = [] if library else registered
+    if library != TIMM:
+        known = known + (names := _torchvision_names())
+        if model in names:
+            return f"{TORCHVISION}:{model}", partial(TorchvisionBackbone, model)
+    if library != TORCHVISION:
+        import timm
+
+        if timm.is_model(model):
+            return f"{TIMM}:{model}", partial(TimmBackbone, model)
+        known = known + timm.list_models() + timm.list_pretrained()
+    raise UsageError(f"unknown backbone {name!r}{_short(near_misses(model, set(known)))}")
+
+
+class TorchvisionBackbone(Backbone):
+    """A classification model of torchvision without its last layer, with the preprocessing of its weights.
+
+    Of several weights it takes the first, which are those of the model's paper: ResNet-101 as in the GBU release.
+    """
+
+    def __init__(self, name: str, weights: Path | None = None, pretrained: bool = True) -> None:
+        import torchvision
+
+        super().__init__()
+        known = next(iter(torchvision.models.get_model_weights(name)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # GoogLeNet and Inception warn that their initial weights take a while
+            self.network = torchvision.models.get_model(name, weights=known if pretrained else None)
+        if hasattr(self.network, "transform_input"):
+            self.network.transform_input = True  # what torchvision does wherever such a network has weights
+        self.transform = known.transforms()
+        head = _remove_head(self.network)
+        if weights is not None:
+            load_weights(self.network, weights, [head])
+
+    def prepare(self, image: Image) -> Tensor:
+        """Resizes, crops and normalises as the weights were evaluated."""
+        return cast("Tensor", self.transform(image))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns what the model's last layer is given, `(B, D)`."""
+        return cast("Tensor", self.network(images)).flatten(1)
+
+
+class TimmBackbone(Backbone):
+    """A model of timm without its classifier: pooled features, with the preprocessing of its configuration."""
+
+    def __init__(self, name: str, weights: Path | None = None, pretrained: bool = True) -> None:
+        import timm
+
+        super().__init__()
+        architecture, _, tag = name.partition(".")
+        if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
+            raise UsageError(f"--backbone {TIMM}:{name}: it has no weights {tag!r}{near_misses(name, tagged)}")
+        with _quiet("huggingface_hub"):  # which tells of every attempt to reach the network
+            network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        preprocessing: Any = timm.data
+        configuration = preprocessing.resolve_model_data_config(network)
+        self.transform = preprocessing.create_transform(**configuration, is_training=False)
+        if weights is not None:
+            head = network.pretrained_cfg.get("classifier") or ()
+            load_weights(network, weights, [head] if isinstance(head, str) else head)
+        self.network = network
+
+    def prepare(self, image: Image) -> Tensor:
+        """Resizes, crops and normalises as timm evaluates the model."""
+        return cast("Tensor", self.transform(image))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns pooled features, `(B, D)`."""
+        return cast("Tensor", self.network(images)).flatten(1)
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    logger = logging.getLogger(library)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _torchvision_names() -> list[str]:
+    import torchvision
+
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def _remove_head(network: nn.Module) -> str:
+    """Replaces the layer that gives the class scores, and returns its name."""
+    sizes = {nn.Linear: "out_features", nn.Conv2d: "out_channels"}
+    layers = [(name, layer) for name, layer in network.named_modules() if type(layer) in sizes]
+    head: str = [name for name, layer in layers if getattr(layer, sizes[type(layer)]) == CLASSES][-1]
+    parent, _, child = head.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+    return head
+
+
+def _fingerprint(backbone: Backbone) -> str:
+    digest = hashlib.sha256()
+    for name, value in backbone.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _short(hint: str) -> str:
+    """Returns near misses, but not a thousand known names."""
+    return hint if "did you mean" in hint else "; `zslbench list backbones`, torchvision and timm name those there are"

@@ -1,0 +1,231 @@
+"""A folder of images and a table of attributes become a data set in the xlsa17 layout, killed and resumed or not.
+
+The split file is written last: before it is there, a folder is no data set.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslbench.api.dataset import array_fingerprint
+from zslbench.cards import DatasetCard
+from zslbench.data.foldercard import read_card, write_card
+from zslbench.data.writing import whole
+from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
+from zslbench.errors import DataError, UsageError
+from zslbench.preparation.attributes import read_attributes
+from zslbench.preparation.backbones import Loaded
+from zslbench.preparation.extract import Progress, extract
+from zslbench.preparation.features import (
+    add_features,
+    check_absent,
+    features_source,
+    images_digest,
+    labels_and_names,
+    write_features,
+)
+from zslbench.preparation.images import ImageFolder, check_two_each
+from zslbench.preparation.matwriter import write_mat
+from zslbench.preparation.source import made_from, written
+from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
+
+SKIPPED = "skipped.csv"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a data set is to be made from, checked before anything is computed.
+
+    Attributes:
+        folder: where to.
+        images: the images by class.
+        attributes: `(C, A)` in the order of the classes.
+        table: where the attributes were read from.
+        roles: which classes or images play which part.
+        roles_from: where the roles come from, for messages and the card.
+        seed: what unseen classes and test_seen images are drawn by.
+    """
+
+    folder: Path
+    images: ImageFolder
+    attributes: NDArray[np.float64]
+    table: Path
+    roles: Roles
+    roles_from: str
+    seed: int
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What identifies the data set, features aside."""
+        return {
+            "images": images_digest(self.images.names, self.images.paths),
+            "attributes": array_fingerprint(self.attributes),
+            "roles": hashlib.sha256(repr(self.roles).encode()).hexdigest(),
+            "seed": str(self.seed),
+        }
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the data set is there.
+
+        Raises:
+            UsageError: the folder holds another one.
+        """
+        path = self.folder / f"{SPLITS}.mat"
+        if not path.exists():
+            return False
+        there, own = made_from(path), self.source
+        if there != own:
+            changed = [name for name in own if there.get(name) != own[name]] if there else []
+            reason = f"made from other {', '.join(changed)}" if changed else "which `data build` did not make"
+            raise UsageError(f"{self.folder}: it holds a data set {reason}; name another folder, or remove it")
+        return True
+
+
+@dataclass(frozen=True)
+class Built:
+    """What `build` did.
+
+    Attributes:
+        features: the name of the features file.
+        new: whether there was anything to do.
+        skipped: image -> why it could not be read.
+    """
+
+    features: str
+    new: bool
+    skipped: dict[str, str]
+
+
+def plan(
+    folder: Path,
+    images: Path,
+    attributes: Path,
+    splits: Path | None = None,
+    unseen_classes: str | None = None,
+    random_unseen: float | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Reads and checks what a data set is to be made from; at most one of the three says which classes are unseen.
+
+    Raises:
+        UsageError: an option names nothing that is there, or the folder cannot be the data set's.
+        DataError: images, table or split do not fit together.
+    """
+    folder, images = folder.expanduser().absolute(), images.expanduser().absolute()
+    if folder.resolve().is_relative_to(images.resolve()):
+        raise UsageError(f"{folder}: it lies in the folder of images; name one beside it")
+    found = ImageFolder.read(images)
+    values = read_attributes(attributes, found.class_names)
+    if splits is not None:
+        roles, roles_from = read_roles(splits, found.class_names, found.names), str(splits)
+    elif unseen_classes is not None:
+        roles, roles_from = named_unseen(found.class_names, unseen_classes), "--unseen-classes"
+    else:
+        share = 0.2 if random_unseen is None else random_unseen
+        roles, roles_from = draw_unseen(found.class_names, share, seed), f"--random-unseen {share:g}"
+    planned = Plan(folder, found, values, attributes.absolute(), roles, roles_from, seed)
+    make_split(found.labels, found.class_names, found.names, roles, seed, roles_from)  # complains before hours of work
+    return planned
+
+
+def build(
+    planned: Plan,
+    loaded: Loaded,
+    device: torch.device,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Built:
+    """Makes the data set, or what is missing of it; images that cannot be read are left out.
+
+    Raises:
+        UsageError: the folder holds another data set, or other features of this name.
+        DataError: a class has fewer than two readable images, or files cannot be written.
+        RunError: the backbone fails.
+    """
+    folder, images = planned.folder, planned.images
+    if planned.is_made:
+        new = add_features(XLSA17Dataset.at(folder), Path(), loaded, images.folder, None, device, batch_size, progress)
+        return Built(loaded.features, new, _read_skipped(folder))
+    source = features_source(loaded, images_digest(images.names, images.paths))
+    work = folder / f"{loaded.features}.part"
+    features, unreadable = extract(images.paths, loaded.backbone, work, source, device, batch_size, progress)
+    good = np.setdiff1d(np.arange(len(images.names)), list(unreadable))
+    names, labels = [images.names[i] for i in good], images.labels[good]
+    counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
+    check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
+    split = make_split(labels, images.class_names, names, planned.roles, planned.seed, planned.roles_from)
+
+    path, paths = folder / f"{loaded.features}.mat", [images.paths[i] for i in good]
+    source = features_source(loaded, images_digest(names, paths))
+    if check_absent(path, source):
+        write_features(path, features, labels, names, source)
+    del features
+    write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed
+    _write_skipped(folder, {images.names[i]: reason for i, reason in unreadable.items()})
+    _write_card(planned, loaded, len(names))
+    _write_split(planned, split)
+    shutil.rmtree(work, ignore_errors=True)
+    return Built(loaded.features, True, _read_skipped(folder))
+
+
+def _write_split(planned: Plan, split: dict[str, NDArray[np.int64]]) -> None:
+    attributes = planned.attributes
+    columns = {name: (rows + 1.0)[:, None] for name, rows in split.items()}
+    write_mat(
+        planned.folder / f"{SPLITS}.mat",
+        {
+            "allclasses_names": list(planned.images.class_names),
+            "att": (attributes / np.linalg.norm(attributes, axis=1, keepdims=True)).T,
+            "original_att": attributes.T,
+            **columns,
+            **written(planned.source),
+        },
+    )
+
+
+def _write_card(planned: Plan, loaded: Loaded, images: int) -> None:
+    own = read_card(planned.folder)
+    card = DatasetCard(
+        title=own.title,
+        citation="",
+        licence="",
+        summary=f"{images} images of {len(planned.attributes)} classes, built from {planned.images.folder.name}",
+        default_features=loaded.features,
+        attributes=bool((planned.attributes >= 0).all()),
+    )
+    source = {
+        "images": str(planned.images.folder),
+        "attributes": str(planned.table),
+        "splits": planned.roles_from,
+        "seed": str(planned.seed),
+    }
+    write_card(planned.folder, card, source)
+
+
+def _write_skipped(folder: Path, skipped: dict[str, str]) -> None:
+    path = folder / SKIPPED
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("image", "reason"), *skipped.items()])
+
+
+def _read_skipped(folder: Path) -> dict[str, str]:
+    path = folder / SKIPPED
+    if not path.exists():
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row[0]: row[1] for row in list(csv.reader(file))[1:]}
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); remove it") from error

@@ -1,0 +1,150 @@
+"""Further visual features for a data set in the xlsa17 layout, of the images that its `image_files` name."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslbench.api.dataset import IntArray
+from zslbench.data.foldercard import images_folder, write_card
+from zslbench.data.writing import whole
+from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
+from zslbench.errors import DataError, UsageError
+from zslbench.preparation.backbones import Loaded
+from zslbench.preparation.extract import Progress, extract
+from zslbench.preparation.images import NAMED, match_images
+from zslbench.preparation.matwriter import Variables, write_mat
+from zslbench.preparation.source import made_from, written
+
+
+def add_features(
+    dataset: XLSA17Dataset,
+    root: Path,
+    loaded: Loaded,
+    images: Path | None,
+    out: Path | None,
+    device: torch.device,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> bool:
+    """Adds a file of features, a column for each image of the data set in its order.
+
+    Args:
+        dataset: it names its images in `image_files`.
+        root: folder that holds the data sets.
+        loaded: what computes the features.
+        images: folder that has the images, at any depth; by default what the data set's card names, or its `images`.
+        out: another folder to write to, which becomes a data set of its own with the same splits.
+        device: where to compute.
+        batch_size: images at a time to begin with.
+        progress: is told how far it is.
+
+    Returns:
+        False if there was nothing to do.
+
+    Raises:
+        UsageError: there is no such folder, or other features of this name are there.
+        DataError: images are missing or cannot be read, or one belongs to several classes.
+        RunError: the backbone fails.
+    """
+    folder = dataset.folder(root)
+    if problem := dataset.missing_split(root):
+        raise DataError(problem)
+    names, (labels, _) = dataset.image_files(root), dataset.read_labels(root)
+    if len(names) != len(labels):
+        raise DataError(f"{folder}: it names {len(names)} images, but has {len(labels)} labels")
+    paths = match_images(names, images or images_folder(folder))
+    _check_one_class(paths, labels)
+    target = folder if out is None else out.expanduser().absolute()
+    source = features_source(loaded, images_digest(names, paths))
+    path = target / f"{loaded.features}.mat"
+    new = check_absent(path, source)
+    if new:
+        work = target / f"{loaded.features}.part"
+        features, unreadable = extract(paths, loaded.backbone, work, source, device, batch_size, progress)
+        if unreadable:
+            examples = ", ".join(f"{paths[i]}: {why}" for i, why in list(unreadable.items())[:NAMED])
+            raise DataError(f"{len(unreadable)} of {len(paths)} images cannot be read, for instance {examples}")
+        write_features(path, features, labels, names, source)
+        del features
+        shutil.rmtree(work, ignore_errors=True)
+    if target != folder:
+        _copy_layout(dataset, folder, target, loaded.features)
+    return new
+
+
+def features_source(loaded: Loaded, images: str) -> dict[str, str]:
+    """Returns what identifies a file of features."""
+    return {"backbone": loaded.name, "weights": loaded.fingerprint, "images": images}
+
+
+def images_digest(names: Sequence[str], paths: Sequence[Path]) -> str:
+    """Returns a hash of image names and file sizes: reading terabytes to notice a change would cost more than it saves.
+
+    Raises:
+        DataError: a file has gone, or its name is no text.
+    """
+    digest = hashlib.sha256()
+    for name, path in zip(names, paths, strict=True):
+        try:
+            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        except UnicodeEncodeError:
+            raise DataError(f"{path!r}: the name is not UTF-8; rename the file") from None
+    return digest.hexdigest()
+
+
+def check_absent(path: Path, source: dict[str, str]) -> bool:
+    """Returns whether a file of features is still to be made; False if it is there and made from the same.
+
+    Raises:
+        UsageError: it is there and was made from something else.
+    """
+    if not path.exists():
+        return True
+    if made_from(path) != source:
+        raise UsageError(f"{path}: it is there already, and was made from other images or weights; move it away")
+    return False
+
+
+def write_features(
+    path: Path, features: NDArray[np.float32], labels: IntArray, names: Sequence[str], source: dict[str, str]
+) -> None:
+    """Writes `features` `(D, N)`, `labels` and `image_files`, as the files of the GBU release have them."""
+    write_mat(path, {**labels_and_names(labels, names), **written(source)}, {"features": features})
+
+
+def labels_and_names(labels: IntArray, names: Sequence[str]) -> Variables:
+    """Returns the variables that say of each image its class, from 1, and its file."""
+    return {"labels": (labels + 1.0)[:, None], "image_files": list(names)}
+
+
+def _check_one_class(paths: Sequence[Path], labels: IntArray) -> None:
+    of: dict[Path, int] = {}
+    for path, label in zip(paths, labels.tolist(), strict=True):
+        if of.setdefault(path, label) != label:
+            raise DataError(
+                f"{path} shows objects of several classes: features of this data set are those of crops, which its "
+                "files do not tell, so they cannot be made from whole images"
+            )
+
+
+def _copy_layout(dataset: XLSA17Dataset, folder: Path, target: Path, features: str) -> None:
+    """Makes a data set of a folder of features: copies lists and splits, the proposed split last."""
+    splits = sorted(folder.glob(f"{SPLITS}*.mat"), key=lambda path: (path.stem == SPLITS, path.name))
+    lists = sorted([*folder.glob("trainclasses*.txt"), *folder.glob("valclasses*.txt")])
+    write_card(target, replace(dataset.card, default_features=features), {"images": str(images_folder(folder))})
+    for path in [*lists, *splits]:
+        copy = target / path.name
+        if copy.exists() and copy.read_bytes() != path.read_bytes():
+            raise UsageError(f"{copy}: it differs from {path}; name another folder by --out")
+        with whole(copy) as part:
+            shutil.copyfile(path, part)

@@ -1,0 +1,137 @@
+"""Class embeddings from texts that describe the classes, and the file in which `--semantics` reads any."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslbench.api.text_encoder import TextEncoder
+from zslbench.data.semantics import NOT_ATTRIBUTES
+from zslbench.errors import DataError, PluginError, UsageError, near_misses, one_line
+from zslbench.plugins import registry
+
+COLUMNS = ("class", "text")
+
+
+def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """Reads the texts of each class from a CSV with the columns `class` and `text`; a class may have several lines.
+
+    Raises:
+        DataError: the file is no such CSV, names no class of these, or lacks one; near misses are named.
+    """
+    texts: dict[str, list[str]] = {name: [] for name in names}
+    for line, name, text in _lines(path):
+        if name not in texts:
+            raise DataError(f"{path}: line {line}: {name!r} is no class of the data{near_misses(name, names)}")
+        texts[name].append(text)
+    if missing := [name for name, own in texts.items() if not own]:
+        more = f", nor for {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"{path}: it has no text for class {missing[0]!r}{more}; every class needs one")
+    return texts
+
+
+def choose_text_encoder(name: str | None) -> str:
+    """Returns the name of a text encoder: the one asked for, else the only one that is installed.
+
+    Raises:
+        UsageError: there is none of this name, none at all, or several and no name.
+    """
+    known = registry().names("text-encoder")
+    if not known:
+        raise UsageError("no text encoder is installed; the plugin zslbench-text has one")
+    if name is None and len(known) > 1:
+        raise UsageError(f"several text encoders are installed; choose one with --encoder: {', '.join(known)}")
+    return registry().entry("text-encoder", name or known[0]).name
+
+
+def load_text_encoder(name: str) -> TextEncoder:
+    """Returns a registered text encoder.
+
+    Raises:
+        PluginError: it cannot be loaded.
+    """
+    encoder_class = registry().resolve("text-encoder", name, TextEncoder)
+    try:
+        encoder: TextEncoder = encoder_class()
+    except Exception as error:
+        plugin = registry().entry("text-encoder", name).plugin
+        raise PluginError(f"text encoder {name!r} of plugin {plugin!r} cannot be loaded ({one_line(error)})") from error
+    return encoder
+
+
+def embed(texts: Mapping[str, Sequence[str]], encoder: TextEncoder, name: str) -> NDArray[np.float64]:
+    """Returns the mean embedding of each class's texts, `(C, d)`; `name` is the encoder's, for errors.
+
+    Raises:
+        PluginError: the encoder does not return a finite vector for each text.
+    """
+    vectors = _encode(encoder, name, [text for own in texts.values() for text in own])
+    ends = np.cumsum([len(own) for own in texts.values()])
+    return np.array([part.mean(axis=0, dtype=np.float64) for part in np.split(vectors, ends[:-1])])
+
+
+def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: str) -> bool:
+    """Writes class embeddings for `--semantics`, marked as no attributes; returns whether they were not there already.
+
+    Raises:
+        UsageError: the file exists and differs, or its name says that it is no text.
+        DataError: a class name or an embedding does not suit such a file, or the file cannot be written.
+    """
+    if path.suffix == ".npy":
+        raise UsageError(f"--out {path}: it is written as text; name it .csv")
+    if strange := [name for name in names if "," in name or name != name.strip() or not name.isprintable()]:
+        raise DataError(f"class {strange[0]!r}: a name with commas or outer blanks cannot be written to {path}")
+    if zero := [name for name, row in zip(names, rows, strict=True) if not row.any()]:
+        raise DataError(f"{source}: the embedding of class {zero[0]!r} is zero")
+    lines = [f"{NOT_ATTRIBUTES}, from {' '.join(source.split())}"]
+    lines += [",".join([name, *map(str, row)]) for name, row in zip(names, rows.astype(np.float32), strict=True)]
+    content = "\n".join([*lines, ""]).encode()
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        if path.exists():
+            if path.read_bytes() == content:
+                return False
+            raise UsageError(f"{path} is there already and differs; remove it, or name another file with --out")
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({one_line(error)}); name another file with --out") from error
+    return True
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yields line number, class and text."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                raise DataError(f"{path}: its first line must name the columns class and text")
+            for row in reader:
+                name, text = ((row[column] or "").strip() for column in COLUMNS)
+                if None in row or not name or not text:
+                    problem = "it has more fields than columns; put a text with commas" if None in row else ""
+                    problem = f"{problem} in double quotes" if problem else "its class or its text is empty"
+                    raise DataError(f"{path}: line {reader.line_num}: {problem}")
+                yield reader.line_num, name, text
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a CSV in UTF-8 ({one_line(error)})") from error
+
+
+def _encode(encoder: TextEncoder, name: str, texts: list[str]) -> NDArray[np.float32]:
+    try:
+        vectors = encoder.encode(texts)
+    except Exception as error:
+        raise PluginError(f"text encoder {name!r} failed ({one_line(error)})") from error
+    if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32:
+        kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
+        raise PluginError(f"text encoder {name!r} returned {kind}, not a float32 array")
+    if vectors.ndim != 2 or len(vectors) != len(texts) or not vectors.size:
+        raise PluginError(f"text encoder {name!r} returned shape {vectors.shape} for {len(texts)} texts")
+    if not np.isfinite(vectors).all():
+        raise PluginError(f"text encoder {name!r} returned values that are NaN or infinite")
+    return vectors
