@@ -13,6 +13,7 @@ from zslbench.api.evaluator import Scorer
 from zslbench.api.views import ClassSet, TestView, TrainView
 from zslbench.evaluation.scorers import MatrixScorer
 from zslbench.params import Params
+from zslbench.testing.fitting import same as same
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
 
@@ -74,20 +75,8 @@ def train(
     return embedder, fitted
 
 
-def briefly(method: type[Embedder[Any]], **values: Any) -> Params:
-    """Parameters that train for a moment only."""
-    short = {"epochs": 2, "autoencoder_epochs": 1, "batch_size": 16}
-    known = {name: value for name, value in short.items() if name in method.params_type.model_fields}
-    return method.params_type(**(known | values))
-
-
 def weights(embedder: Embedder[Any]) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in embedder.state_dict().items()}
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    """Whether two models agree bit for bit."""
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def matrix_scorer(scores: Any, y: Any, seen: Any) -> Scorer:

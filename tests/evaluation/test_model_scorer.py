@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy import CPU, briefly, build, toy_data, train
+from toy import CPU, build, toy_data, train
 
 from zslbench.data.scaling import Scaler
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.plugins import registry
+from zslbench.testing.fitting import shortened
 from zslbench.trial import method_class
 
 METHODS = registry().names("method")
@@ -17,31 +18,17 @@ GATED = {"cmt-star"}
 """Their scores say first on which side an image is, so they are relative to the best class of each side."""
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_scores_of_a_class_do_not_depend_on_the_order_or_number_of_classes(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in GATED])
+def test_scores_of_a_class_do_not_depend_on_which_other_classes_there_are(name: str) -> None:
     data = toy_data()
     method = method_class(name)
-    embedder, _ = train(method, briefly(method), data.train_view("inductive"))
+    embedder, _ = train(method, shortened(method), data.train_view("inductive"))
     scorer = ModelScorer(embedder, data.test_view(), lambda x: x, CPU)
     rows, classes = slice(0, len(scorer.view)), np.arange(len(scorer.view.classes))
     scores = scorer.scores(rows, classes)
     assert scores.abs().max() > 0
-    orders = [classes[::-1], np.random.default_rng(0).permutation(classes)]
-    parts = [] if name in GATED else [classes[3:], classes[[4, 1]]]
-    for order in orders + parts:
-        assert torch.allclose(scorer.scores(rows, order), scores[:, torch.from_numpy(order.copy())], atol=1e-5)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_scores_of_an_image_do_not_depend_on_the_other_images(name: str) -> None:
-    data = toy_data()
-    method = method_class(name)
-    embedder, _ = train(method, briefly(method), data.train_view("inductive"))
-    scorer = ModelScorer(embedder, data.test_view(), lambda x: x, CPU)
-    classes = np.arange(len(scorer.view.classes))
-    together = scorer.scores(slice(0, 10), classes)
-    alone = torch.cat([scorer.scores(slice(i, i + 1), classes) for i in range(10)])
-    assert torch.allclose(together, alone, atol=1e-5)
+    for part in (classes[3:], classes[[4, 1]]):
+        assert torch.allclose(scorer.scores(rows, part), scores[:, torch.from_numpy(part)], atol=1e-5)
 
 
 def test_test_images_are_scaled_as_the_training_images_were() -> None:

@@ -82,6 +82,24 @@ class InvalidEnd(Linear):
     params_type = InvalidEndParams
 
 
+class BackwardsParams(LinearParams):
+    margin: float = param(0.5, "margin", search=(1.0, 0.0))
+
+
+@breaks("search_space")
+class BackwardsSpace(Linear):
+    params_type = BackwardsParams
+
+
+class FromZeroParams(LinearParams):
+    margin: float = param(0.5, "margin", search=(0.0, 1.0), log=True)
+
+
+@breaks("search_space")
+class FromZero(Linear):
+    params_type = FromZeroParams
+
+
 class OutsideParams(LinearParams):
     margin: float = param(5.0, "margin", search=(0.0, 1.0))
 

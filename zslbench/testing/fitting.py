@@ -48,18 +48,28 @@ class Model:
         return {name: value.detach().clone() for name, value in self.embedder.state_dict().items()}
 
 
-def shortened(method: type[Embedder[Any]], epochs: int = EPOCHS, batch: int = BATCH) -> Params:
-    """Returns a method's defaults, with no more than so many epochs in any stage, of batches no larger than this."""
+def shortened(method: type[Embedder[Any]], batch: int = BATCH) -> Params:
+    """Returns a method's defaults with no more than 3 epochs in any stage, of batches no larger than this."""
+    return _changed(method, lambda epochs: min(epochs, EPOCHS), batch)
+
+
+def generous(method: type[Embedder[Any]]) -> Params:
+    """Returns a method's defaults with 30 epochs in every stage, of small batches.
+
+    Defaults count on thousands of images; on a small problem as many epochs would be but a few steps.
+    """
+    return _changed(method, lambda epochs: EPOCHS_TO_LEARN, BATCH_TO_LEARN)
+
+
+def _changed(method: type[Embedder[Any]], epochs: Callable[[int], int], batch: int) -> Params:
     defaults = method.params_type()
-    most = {name: epochs for name in method.params_type.model_fields if name.endswith("epochs")} | {"batch_size": batch}
-    values = {
-        name: min(value, most[name])
-        for name, value in defaults.model_dump().items()
-        if name in most and isinstance(value, int)
-    }
+    values = defaults.model_dump()
+    changes = {name: epochs(value) for name, value in values.items() if name.endswith("epochs")}
+    if "batch_size" in values:
+        changes["batch_size"] = min(values["batch_size"], batch)
     try:
-        return method.params_type(**values)
-    except ValidationError:  # the method's own rules want more
+        return method.params_type(**changes)
+    except ValidationError:  # the method's own rules forbid it
         return defaults
 
 

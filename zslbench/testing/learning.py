@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zslbench.api.embedder import Batch, Embedder, Loss
+from zslbench.api.embedder import Batch, Embedder, Loss, Objective
 from zslbench.params import Params
 from zslbench.record import Progress
 from zslbench.testing.fitting import (
-    BATCH_TO_LEARN,
-    EPOCHS_TO_LEARN,
     Model,
     close,
+    generous,
     same,
     shortened,
     train,
@@ -39,51 +40,23 @@ class Interrupted(Exception):
 
 
 @after(check_trains)
-def check_loss_falls(subject: MethodSubject) -> None:
-    """In each stage of training the loss of one player at least falls."""
-    progress: list[Progress] = []
-    params = shortened(subject.method, EPOCHS_TO_LEARN, BATCH_TO_LEARN)
-    train(subject, separable(), params, on_epoch=progress.append)
-    if not progress:
-        raise Skip("it is a closed form, without a loss")
-    for stage in dict.fromkeys(epoch.stage for epoch in progress):
-        epochs = [_by_player(epoch.losses) for epoch in progress if epoch.stage == stage]
-        first, last = epochs[0], epochs[-1]
-        if len(epochs) > 1 and not any(last[player] < first[player] for player in first):
-            moves = ", ".join(f"{player} from {first[player]:.4g} to {last[player]:.4g}" for player in first)
-            raise CheckFailed(f"in {len(epochs)} epochs of stage {stage!r} no loss fell ({moves}); is its sign right?")
-
-
-@after(check_trains)
 def check_losses_are_pure(subject: MethodSubject) -> None:
     """A loss depends on parameters, batch and the batch's generator alone, and changes neither batch nor parameters."""
     model = train(subject, separable())
-    view, embedder = model.view, model.embedder
+    embedder = model.embedder
     stages = embedder.stages()
     if not stages:
         raise Skip("it is a closed form, without a loss")
     for objective in [objective for stage in stages for objective in stage.objectives]:
-
-        def loss(seed: int, training: bool, objective: Any = objective) -> float:
-            embedder.train(training)
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed)
-            rows = slice(0, 32)
-            batch = Batch(view.x[rows].clone(), view.y[rows].clone(), view.classes, torch.Generator().manual_seed(1))
-            value = _total(objective.loss(batch))
-            if not (torch.equal(batch.x, view.x[rows]) and torch.equal(batch.y, view.y[rows])):
-                raise CheckFailed(f"loss {objective.name!r} changes the batch it is given; work on copies")
-            return value
-
+        loss = partial(_loss, objective, model)
         before = {name: value.detach().clone() for name, value in embedder.named_parameters()}
         with disturbed():
-            if loss(0, training=True) != loss(0, training=True):
+            if loss() != loss():
                 raise CheckFailed(
                     f"loss {objective.name!r} of the same batch and random state is another the second time; "
                     "let it keep no state"
                 )
-            if loss(0, training=False) != loss(1, training=False):
+            if loss(training=False) != loss(seed=1, training=False):
                 raise CheckFailed(
                     f"loss {objective.name!r} draws random numbers of its own beside dropout layers; "
                     "draw them with generator=batch.generator"
@@ -92,6 +65,30 @@ def check_losses_are_pure(subject: MethodSubject) -> None:
             raise CheckFailed(
                 f"loss {objective.name!r} changes parameters; leave that to the trainer, or epoch_ended()"
             )
+
+
+@after(check_losses_are_pure)
+def check_loss_falls(subject: MethodSubject) -> None:
+    """In each stage one player at least has a lower loss than with the parameters it started from."""
+    params = generous(subject.method)
+    model = train(subject, separable(), params)
+    start = _built(subject, model.view, params)
+    start.solve(model.view)
+    started = dict(start.named_parameters())
+    stages = model.embedder.stages()
+    if not stages:
+        raise Skip("it is a closed form, without a loss")
+    for stage in stages:
+        moves = []
+        for objective in stage.objectives:
+            with disturbed():
+                last = _loss(objective, model)
+                with _parameters(objective, model.embedder, started):
+                    first = _loss(objective, model)
+            moves.append((objective.name, first, last))
+        if not any(last < first for _, first, last in moves):
+            told = ", ".join(f"{name} from {first:.4g} to {last:.4g}" for name, first, last in moves)
+            raise CheckFailed(f"training lowers no loss of stage {stage.name!r} ({told}); is its sign right?")
 
 
 @after(check_scoring_changes_nothing)
@@ -164,7 +161,7 @@ def check_finish_repeats(subject: MethodSubject) -> None:
         raise CheckFailed("scores differ after finish() was called a second time; let it start from the weights alone")
 
 
-@after(check_finish_repeats, check_view_untouched)
+@after(check_finish_repeats, check_view_untouched, check_same_seed_same_scores)
 def check_watching_changes_nothing(subject: MethodSubject) -> None:
     """A training that is scored after each epoch, for early stopping or to choose, ends as one that is not."""
     data = separable()
@@ -304,21 +301,50 @@ def _factorized(subject: MethodSubject) -> Any:
     return train_view(subject, separable())[0]
 
 
+def _loss(objective: Objective, model: Model, seed: int = 0, training: bool = True) -> float:
+    """Returns a loss of all training images, with the global random states seeded and the generator always alike.
+
+    Raises:
+        CheckFailed: the loss changes the batch.
+    """
+    view = model.view
+    model.embedder.train(training)
+    for seeds in (random.seed, np.random.seed, torch.manual_seed):
+        seeds(seed)
+    batch = Batch(view.x.clone(), view.y.clone(), view.classes, torch.Generator().manual_seed(1))
+    value = _total(objective.loss(batch))
+    if not (torch.equal(batch.x, view.x) and torch.equal(batch.y, view.y)):
+        raise CheckFailed(f"loss {objective.name!r} changes the batch it is given; work on copies")
+    return value
+
+
+@contextmanager
+def _parameters(objective: Objective, embedder: Embedder[Any], others: Mapping[str, Tensor]) -> Iterator[None]:
+    """Gives a player's parameters the values of others of the same names, and takes them back on leaving."""
+    own = {id(parameter) for parameter in objective.parameters}
+    named = {
+        name: parameter for name, parameter in embedder.named_parameters() if id(parameter) in own and name in others
+    }
+    kept = {name: parameter.detach().clone() for name, parameter in named.items()}
+
+    def put(values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name in named.keys() & values.keys():
+                named[name].copy_(values[name])
+
+    put(others)
+    try:
+        yield
+    finally:
+        put(kept)
+
+
 def _total(loss: Loss) -> float:
     return (
         float(sum(term.detach().double().sum() for term in loss.values()))
         if isinstance(loss, dict)
         else float(loss.detach())
     )
-
-
-def _by_player(losses: dict[str, float]) -> dict[str, float]:
-    """Sums the terms of each player."""
-    players: dict[str, float] = {}
-    for name, value in losses.items():
-        player = name.split("/")[0]
-        players[player] = players.get(player, 0.0) + value
-    return players
 
 
 def _tensors(value: Any) -> list[Tensor]:
