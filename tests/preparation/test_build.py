@@ -81,6 +81,16 @@ def test_the_files_are_in_the_release_layout(build, tmp_path: Path, images: Path
     assert there == ["att_splits.mat", "card.toml", "corners.mat", "labels.mat"]
 
 
+def test_the_command_to_run_next_means_the_folder_even_if_it_is_called_as_a_data_set_is(  # type: ignore[no-untyped-def]
+    build, inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = build(folder=Path("digits"))
+    assert answer.out.splitlines()[-1] == "next: zslbench run eszsl --dataset ./digits"
+    [run] = json.loads(inside("run", "eszsl", "--dataset", "./digits", "--json").out)["runs"]
+    assert run["spec"]["features"] == "corners"
+
+
 def test_the_same_command_again_finds_nothing_to_do(build, tmp_path: Path, images: Path) -> None:  # type: ignore[no-untyped-def]
     (images / "c" / "9.png").write_text("no image")
     assert build().status == 0

@@ -86,7 +86,7 @@ def build(
     findings = audit_dataset(dataset, folder, built.features)
     print_findings(findings, f"{folder}, features {built.features}")
     default = dataset.card.default_features == built.features
-    _next(str(folder), "" if default else built.features)
+    _next(_path(folder), "" if default else built.features)
     exit_if_failed(findings)
 
 
@@ -127,7 +127,12 @@ def extract(
         new = add_features(dataset, root, loaded, images, out, chosen, batch_size, progress)
     path = (dataset.folder(root) if out is None else out) / f"{loaded.features}.mat"
     typer.echo(f"added {path}" if new else f"{path}: nothing to do, it was there already")
-    _next(name if out is None else str(out), loaded.features if out is None else "")
+    _next(name if out is None else _path(out), loaded.features if out is None else "")
+
+
+def _path(folder: Path) -> str:
+    """Returns a folder so that no name of a registered data set can be meant."""
+    return str(folder) if len(folder.parts) > 1 else f"./{folder}"
 
 
 def _next(name: str, features: str) -> None:
