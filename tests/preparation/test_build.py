@@ -81,6 +81,16 @@ def test_the_files_are_in_the_release_layout(build, tmp_path: Path, images: Path
     assert there == ["att_splits.mat", "card.toml", "corners.mat", "labels.mat"]
 
 
+def test_the_command_to_run_next_means_the_folder_even_if_it_is_called_as_a_data_set_is(  # type: ignore[no-untyped-def]
+    build, inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = build(folder=Path("digits"))
+    assert answer.out.splitlines()[-1] == "next: zslbench run eszsl --dataset ./digits"
+    [run] = json.loads(inside("run", "eszsl", "--dataset", "./digits", "--json").out)["runs"]
+    assert run["spec"]["features"] == "corners"
+
+
 def test_the_same_command_again_finds_nothing_to_do(build, tmp_path: Path, images: Path) -> None:  # type: ignore[no-untyped-def]
     (images / "c" / "9.png").write_text("no image")
     assert build().status == 0
@@ -120,7 +130,7 @@ def test_another_data_set_is_not_overwritten(  # type: ignore[no-untyped-def]
         write_table(table, {c: [i, i] for i, c in enumerate(CLASSES, 1)})
     answer = build(*options)
     assert answer.status == COMMAND
-    assert f"it holds a data set made from other {named}" in answer.err.splitlines()[-1]
+    assert f"it holds a data set made from other {named}" in answer.error()
     assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before
 
 
@@ -135,7 +145,7 @@ def test_files_of_other_origin_are_not_overwritten(build, make_xlsa17) -> None: 
     (folder / "att_splits.mat").unlink()
     answer = build(folder=folder)
     assert answer.status == COMMAND
-    assert "res101.mat: it is there already, and `data build` did not finish it" in answer.err.splitlines()[-1]
+    assert "res101.mat: it is there already, and `data build` did not finish it" in answer.error()
 
 
 def test_a_second_backbone_is_added_to_the_same_data_set(build, inside: Inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -191,7 +201,7 @@ def test_a_class_that_damage_leaves_too_small_is_one_line_and_leaves_no_data_set
         (images / "e" / f"{i}.png").write_text("no image")
     answer = build()
     assert answer.status == FAILED
-    assert "class 'e' has 1 readable images; each class needs two" in answer.err.splitlines()[-1]
+    assert "class 'e' has 1 readable images; each class needs two" in answer.error()
     assert list((tmp_path / "set").glob("*.mat")) == []
 
 
@@ -217,7 +227,7 @@ def test_a_wrong_command_is_one_line(build, options: list[str], status: int, mes
 def test_a_wrong_backbone_is_told_before_anything_is_written(build, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     answer = build(backbone="cornrs")
     assert answer.status == COMMAND
-    assert "did you mean 'corners'" in answer.err.splitlines()[-1]
+    assert "did you mean 'corners'" in answer.error()
     assert not (tmp_path / "set").exists()
 
 

@@ -100,7 +100,7 @@ def test_another_folder_becomes_a_data_set_with_the_same_splits(  # type: ignore
 def test_another_folder_with_other_splits_is_refused(extract, make_xlsa17) -> None:  # type: ignore[no-untyped-def]
     answer = extract("--out", make_xlsa17(name="other", seed=1))
     assert answer.status == COMMAND
-    assert "it differs from" in answer.err.splitlines()[-1]
+    assert "it differs from" in answer.error()
 
 
 def test_missing_images_are_an_error_because_columns_would_shift(extract, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -108,7 +108,7 @@ def test_missing_images_are_an_error_because_columns_would_shift(extract, folder
         path.unlink()
     answer = extract()
     assert answer.status == FAILED
-    assert "4 of 110 images are missing, for instance /BS/xian//work/images/001/" in answer.err.splitlines()[-1]
+    assert "4 of 110 images are missing, for instance /BS/xian//work/images/001/" in answer.error()
     assert not (folder / "corners.mat").exists()
 
 
@@ -117,7 +117,7 @@ def test_damaged_images_are_an_error_that_names_them(extract, folder: Path, tmp_
     damaged.write_text("no image")
     answer = extract()
     assert answer.status == FAILED
-    line = answer.err.splitlines()[-1]
+    line = answer.error()
     assert f"1 of 110 images cannot be read, for instance {damaged}: not an image" in line
     assert not (folder / "corners.mat").exists()
 
@@ -133,7 +133,7 @@ def test_crops_of_one_image_with_several_classes_cannot_be_made_again(  # type: 
         "data", "extract", "apy", "--data-root", real_data, "--images", tmp_path, "--backbone", "corners", "--out", "o"
     )
     assert answer.status == FAILED
-    assert "shows objects of several classes" in answer.err.splitlines()[-1]
+    assert "shows objects of several classes" in answer.error()
 
 
 def test_a_data_set_without_files_is_a_wrong_command(inside: Inside, corners: None) -> None:

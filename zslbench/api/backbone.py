@@ -49,8 +49,7 @@ def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> No
     Args:
         network: every parameter and buffer of it must be in the file, with its shape.
         path: a safetensors file, or a state dict that `torch.save` wrote; it is never unpickled beyond tensors.
-        head: names of submodules whose weights may be in the file though the network does not have them, or has them
-            with another shape.
+        head: names of submodules of which the file may hold what the network does not have.
 
     Raises:
         UsageError: there is no such file.
@@ -58,9 +57,9 @@ def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> No
     """
     found, wanted = _read_state(path), network.state_dict()
     prefixes = tuple(f"{name}." for name in head)
-    found = {name: value for name, value in found.items() if not name.startswith(prefixes)}
+    found = {name: value for name, value in found.items() if name in wanted or not name.startswith(prefixes)}
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # absent from old files, and unused
-    missing = [name for name in wanted if name not in found and name not in counters and not name.startswith(prefixes)]
+    missing = [name for name in wanted if name not in found and name not in counters]
     strange = [name for name in found if name not in wanted]
     reshaped = [name for name in found if name in wanted and found[name].shape != wanted[name].shape]
     if missing or strange or reshaped:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 """How many skipped images are printed; the file lists them all."""
 
+SECONDS_OF_SILENCE = 10.0
+
 Backbone = Annotated[
     str, Option(help="`list backbones`, torchvision:NAME or timm:NAME; a name alone is looked for in this order.")
 ]
@@ -70,9 +72,8 @@ def build(
 
     chosen = choose_device(device)
     planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, seed)
-    _ = planned.is_made  # complains before weights are downloaded
-    typer.echo(f"loading {backbone}", err=True)  # from the network it may take long
-    loaded = load_backbone(backbone, weights, pretrained, seed)
+    with _patience(f"waiting for the weights of {backbone}"):
+        loaded = load_backbone(backbone, weights, pretrained, seed)
     with _progress(plain) as progress:
         built = make(planned, loaded, chosen, batch_size, progress)
     if not built.new:
@@ -85,7 +86,7 @@ def build(
     findings = audit_dataset(dataset, folder, built.features)
     print_findings(findings, f"{folder}, features {built.features}")
     default = dataset.card.default_features == built.features
-    _next(str(folder), "" if default else built.features)
+    _next(_path(folder), "" if default else built.features)
     exit_if_failed(findings)
 
 
@@ -120,13 +121,18 @@ def extract(
     root, chosen, dataset = root_of(data_root), choose_device(device), find_dataset(name)
     if not isinstance(dataset, XLSA17Dataset):
         raise UsageError(f"data set {name!r} has no files, so its images have no names to find them by")
-    typer.echo(f"loading {backbone}", err=True)  # from the network it may take long
-    loaded = load_backbone(backbone, weights, pretrained, seed)
+    with _patience(f"waiting for the weights of {backbone}"):
+        loaded = load_backbone(backbone, weights, pretrained, seed)
     with _progress(plain) as progress:
         new = add_features(dataset, root, loaded, images, out, chosen, batch_size, progress)
     path = (dataset.folder(root) if out is None else out) / f"{loaded.features}.mat"
     typer.echo(f"added {path}" if new else f"{path}: nothing to do, it was there already")
-    _next(name if out is None else str(out), loaded.features if out is None else "")
+    _next(name if out is None else _path(out), loaded.features if out is None else "")
+
+
+def _path(folder: Path) -> str:
+    """Returns a folder so that no name of a registered data set can be meant."""
+    return str(folder) if len(folder.parts) > 1 else f"./{folder}"
 
 
 def _next(name: str, features: str) -> None:
@@ -134,6 +140,20 @@ def _next(name: str, features: str) -> None:
 
     option = f" --features {features}" if features else ""
     typer.echo(f"next: zslbench run eszsl --dataset {shlex.quote(name)}{option}")
+
+
+@contextmanager
+def _patience(what: str) -> Iterator[None]:
+    """Says what takes so long, if it does: a network that does not answer is tried for a minute."""
+    from threading import Timer
+
+    timer = Timer(SECONDS_OF_SILENCE, lambda: typer.echo(what, err=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -152,7 +152,8 @@ class TimmBackbone(Backbone):
         self.transform = preprocessing.create_transform(**configuration, is_training=False)
         if weights is not None:
             head = network.pretrained_cfg.get("classifier") or ()
-            load_weights(network, weights, [head] if isinstance(head, str) else head)
+            names = [head] if isinstance(head, str) else head
+            load_weights(network, weights, {name.split(".")[0] for name in names})  # a norm may have gone with it
         self.network = network
 
     def prepare(self, image: Image) -> Tensor:

@@ -51,6 +51,8 @@ class Plan:
         roles: which classes or images play which part.
         roles_from: where the roles come from, for messages and the card.
         seed: what unseen classes and test_seen images are drawn by.
+        source: what identifies the data set, features aside.
+        made: whether it is there already.
     """
 
     folder: Path
@@ -60,33 +62,8 @@ class Plan:
     roles: Roles
     roles_from: str
     seed: int
-
-    @property
-    def source(self) -> dict[str, str]:
-        """What identifies the data set, features aside."""
-        return {
-            "images": images_digest(self.images.names, self.images.paths),
-            "attributes": array_fingerprint(self.attributes),
-            "roles": hashlib.sha256(repr(self.roles).encode()).hexdigest(),
-            "seed": str(self.seed),
-        }
-
-    @property
-    def is_made(self) -> bool:
-        """Whether the data set is there.
-
-        Raises:
-            UsageError: the folder holds another one.
-        """
-        path = self.folder / f"{SPLITS}.mat"
-        if not path.exists():
-            return False
-        there, own = made_from(path), self.source
-        if there != own:
-            changed = [name for name in own if there.get(name) != own[name]] if there else []
-            reason = f"made from other {', '.join(changed)}" if changed else "which `data build` did not make"
-            raise UsageError(f"{self.folder}: it holds a data set {reason}; name another folder, or remove it")
-        return True
+    source: dict[str, str]
+    made: bool
 
 
 @dataclass(frozen=True)
@@ -116,7 +93,7 @@ def plan(
     """Reads and checks what a data set is to be made from; at most one of the three says which classes are unseen.
 
     Raises:
-        UsageError: an option names nothing that is there, or the folder cannot be the data set's.
+        UsageError: an option names nothing that is there, or the folder holds another data set.
         DataError: images, table or split do not fit together.
     """
     folder, images = folder.expanduser().absolute(), images.expanduser().absolute()
@@ -131,9 +108,15 @@ def plan(
     else:
         share = 0.2 if random_unseen is None else random_unseen
         roles, roles_from = draw_unseen(found.class_names, share, seed), f"--random-unseen {share:g}"
-    planned = Plan(folder, found, values, attributes.absolute(), roles, roles_from, seed)
     make_split(found.labels, found.class_names, found.names, roles, seed, roles_from)  # complains before hours of work
-    return planned
+    source = {
+        "images": images_digest(found.names, found.paths),
+        "attributes": array_fingerprint(values),
+        "roles": hashlib.sha256(repr(roles).encode()).hexdigest(),
+        "seed": str(seed),
+    }
+    made = _is_made(folder, source)
+    return Plan(folder, found, values, attributes.absolute(), roles, roles_from, seed, source, made)
 
 
 def build(
@@ -151,7 +134,7 @@ def build(
         RunError: the backbone fails.
     """
     folder, images = planned.folder, planned.images
-    if planned.is_made:
+    if planned.made:
         new = add_features(XLSA17Dataset.at(folder), Path(), loaded, images.folder, None, device, batch_size, progress)
         return Built(loaded.features, new, _read_skipped(folder))
     work = folder / f"{loaded.features}.part"
@@ -174,6 +157,18 @@ def build(
     _write_split(planned, split)
     shutil.rmtree(work, ignore_errors=True)
     return Built(loaded.features, True, _read_skipped(folder))
+
+
+def _is_made(folder: Path, source: dict[str, str]) -> bool:
+    path = folder / f"{SPLITS}.mat"
+    if not path.exists():
+        return False
+    there = made_from(path)
+    if there != source:
+        changed = [name for name in source if there.get(name) != source[name]] if there else []
+        reason = f"made from other {', '.join(changed)}" if changed else "which `data build` did not make"
+        raise UsageError(f"{folder}: it holds a data set {reason}; name another folder, or remove it")
+    return True
 
 
 def _write_split(planned: Plan, split: dict[str, NDArray[np.int64]]) -> None:

@@ -93,7 +93,7 @@ def extract(
             with (folder / "rows").open("ab") as rows, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="PIL")  # of oddities that do not keep it from decoding
                 rows.truncate(4 * state.rows * state.size)  # what came after the last state is made again
-                _extract(paths, backbone.to(device), state, folder, rows.fileno(), device, progress)
+                _extract(paths, _moved(backbone, device), state, folder, rows.fileno(), device, progress)
     except Timeout:
         raise UsageError(f"{folder}: another process is making these features; wait for it") from None
     except OSError as error:
@@ -114,7 +114,11 @@ def _extract(
     progress: Progress | None,
 ) -> None:
     waiting: deque[Future[Tensor | str]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool, torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True):
+    with (
+        ThreadPoolExecutor(THREADS) as pool,
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(enabled=True, deterministic=True),
+    ):
         try:
             while state.done < len(paths):
                 if progress is not None:
@@ -135,6 +139,7 @@ def _extract(
                         if state.batch == 1:
                             raise RunError(f"memory does not suffice for one image on {device}; try --device") from None
                         state.batch //= 2
+                        torch.cuda.empty_cache()
                         continue
                     _check(features, len(images), state, paths[state.done])
                     state.size = features.shape[1]
@@ -148,6 +153,13 @@ def _extract(
             pool.shutdown(cancel_futures=True)
     if progress is not None:
         progress(state.done, len(paths))
+
+
+def _moved(backbone: Backbone, device: torch.device) -> Backbone:
+    try:
+        return backbone.to(device)
+    except torch.OutOfMemoryError:
+        raise RunError(f"memory does not suffice for the backbone on {device}; try --device") from None
 
 
 def _prepared(backbone: Backbone, path: Path) -> Tensor | str:

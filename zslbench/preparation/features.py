@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -67,6 +68,8 @@ def add_features(
     path = target / f"{loaded.features}.mat"
     new = check_absent(path, source)
     if new:
+        if target.exists() and not os.access(target, os.W_OK):
+            raise UsageError(f"{target}: it cannot be written; name another folder by --out")
         work = target / f"{loaded.features}.part"
         features, unreadable = extract(paths, loaded.backbone, work, source, device, batch_size, progress)
         if unreadable:
