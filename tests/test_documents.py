@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from documents import ROOT, absent, blocks, environment, perform
+
+import zslbench
 
 GUIDE = ROOT / "docs" / "guide"
 
@@ -18,6 +21,14 @@ def test_the_code_of_a_page_runs_and_its_commands_print_what_it_shows(
     seconds = perform(blocks(GUIDE / page), tmp_path, variables)
     if page == "tutorial.md":
         assert seconds < 60, "the tutorial promises its five commands in a minute of processor time"
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md")]
+    named = re.findall(r"^::: zslbench\.(\w+)$", "\n".join(pages), re.MULTILINE)
+    modules = {"hookspecs", "testing"}
+    assert sorted(set(named) - modules) == sorted(set(zslbench.__all__) - {"__version__"})
+    assert len(named) == len(set(named))
 
 
 def test_shown_output_is_compared_in_order_and_without_its_numbers() -> None:

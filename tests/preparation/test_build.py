@@ -130,6 +130,14 @@ def test_a_data_set_of_other_origin_is_not_overwritten(build, make_xlsa17) -> No
     assert "which `data build` did not make" in answer.error()
 
 
+def test_files_of_other_origin_are_not_overwritten(build, make_xlsa17) -> None:  # type: ignore[no-untyped-def]
+    folder = make_xlsa17()
+    (folder / "att_splits.mat").unlink()
+    answer = build(folder=folder)
+    assert answer.status == COMMAND
+    assert "res101.mat: it is there already, and `data build` did not finish it" in answer.err.splitlines()[-1]
+
+
 def test_a_second_backbone_is_added_to_the_same_data_set(build, inside: Inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert build().status == 0
     before = (tmp_path / "set" / "att_splits.mat").read_bytes()

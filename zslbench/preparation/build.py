@@ -26,7 +26,6 @@ from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import Progress, extract
 from zslbench.preparation.features import (
     add_features,
-    check_absent,
     features_source,
     images_digest,
     labels_and_names,
@@ -155,8 +154,10 @@ def build(
     if planned.is_made:
         new = add_features(XLSA17Dataset.at(folder), Path(), loaded, images.folder, None, device, batch_size, progress)
         return Built(loaded.features, new, _read_skipped(folder))
-    source = features_source(loaded, images_digest(images.names, images.paths))
     work = folder / f"{loaded.features}.part"
+    if not work.exists() and (other := sorted(folder.glob("*.mat"))):
+        raise UsageError(f"{other[0]}: it is there already, and `data build` did not finish it; name another folder")
+    source = features_source(loaded, images_digest(images.names, images.paths))
     features, unreadable = extract(images.paths, loaded.backbone, work, source, device, batch_size, progress)
     good = np.setdiff1d(np.arange(len(images.names)), list(unreadable))
     names, labels = [images.names[i] for i in good], images.labels[good]
@@ -164,10 +165,8 @@ def build(
     check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
     split = make_split(labels, images.class_names, names, planned.roles, planned.seed, planned.roles_from)
 
-    path, paths = folder / f"{loaded.features}.mat", [images.paths[i] for i in good]
-    source = features_source(loaded, images_digest(names, paths))
-    if check_absent(path, source):
-        write_features(path, features, labels, names, source)
+    source = features_source(loaded, images_digest(names, [images.paths[i] for i in good]))
+    write_features(folder / f"{loaded.features}.mat", features, labels, names, source)
     del features
     write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed
     _write_skipped(folder, {images.names[i]: reason for i, reason in unreadable.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from datetime import date
+from keyword import iskeyword
 from pathlib import Path
 from string import Template
 from typing import Literal
@@ -52,13 +53,14 @@ def substitutions(kind: Kind, name: str) -> dict[str, str]:
     """Returns what the templates' placeholders stand for."""
     identifier = name.replace("-", "_")
     words = [word.capitalize() for word in name.split("-")]
-    class_name = "".join(words) if name[0].isalpha() else f"{kind.capitalize()}{''.join(words)}"
+    class_name = "".join(words)
+    if not class_name.isidentifier() or iskeyword(class_name):  # 3d, none
+        class_name = f"{kind.capitalize()}{class_name}"
     return {
         "name": name,
         "noun": NOUNS[kind],
         "distribution": f"zslbench-{name}",
         "package": f"zslbench_{identifier}",
-        "attribute": identifier if name[0].isalpha() else f"{kind}_{identifier}",
         "metric": identifier,
         "class_name": class_name,
         "title": " ".join(words),

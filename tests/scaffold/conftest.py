@@ -1,0 +1,5 @@
+"""Commands with a store and a data root of their own."""
+
+from outside import inside, store
+
+__all__ = ["inside", "store"]
