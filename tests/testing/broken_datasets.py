@@ -13,6 +13,7 @@ import torch
 from testing.sound import Separable
 
 from zslbench import ClassSet, DatasetSizes, Split, TrainView, ZSLData
+from zslbench.registry import Entry
 from zslbench.testing.subjects import DatasetSubject
 
 Sample = Callable[[], DatasetSubject]
@@ -34,7 +35,15 @@ def breaks(check: str) -> Callable[[Any], Any]:
     return add
 
 
-SAMPLES += [("importable", lambda: DatasetSubject("Class", Separable.card, given=Separable, root=HERE))]
+def registered_otherwise() -> DatasetSubject:
+    card = replace(Separable.card, title="another")
+    return DatasetSubject("separable", card, Entry("dataset", "separable", "m:a", card, ""), Separable(), root=HERE)
+
+
+SAMPLES += [
+    ("importable", lambda: DatasetSubject("Class", Separable.card, given=Separable, root=HERE)),
+    ("card", registered_otherwise),
+]
 
 
 def recast(kind: type[ZSLData], data: ZSLData, **changes: Any) -> ZSLData:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from outside import Inside, command, distribution
+from testing.conftest import METHOD
 
 from zslbench.testing import CHECKS, name_of
 
@@ -56,6 +58,15 @@ def test_a_name_of_two_kinds_is_checked_as_both_and_a_broken_promise_is_status_1
     failed = {check["check"]: check["reason"] for check in backwards["checks"] if check["verdict"] == "failed"}
     assert list(failed) == ["beats_chance"]
     assert "is the sign of the scores right" in failed["beats_chance"]
+
+
+def test_a_method_that_is_a_single_file_is_checked_where_it_lies(inside: Inside, tmp_path: Path) -> None:
+    path = tmp_path / "mine_alone.py"
+    path.write_text(dedent(METHOD).partition("class Backwards")[0])
+    answer = inside("check", path, "--plain")
+    assert answer.status == 0
+    assert answer.out.startswith("method mine-alone: ")
+    assert "skipped registration_is_light: it is not registered by an entry point" in answer.out
 
 
 def test_the_name_of_a_broken_plugin_explains_why_nothing_is_registered(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import torch
+
 from zslbench.errors import ZSLBenchError, one_line
+from zslbench.training.device import seeded
 
 if TYPE_CHECKING:
     from zslbench.testing.subjects import Subject
@@ -66,7 +69,7 @@ def promise_of(check: Check) -> str:
 
 
 def judge(check: Check, subject: Subject) -> Verdict:
-    """Makes a check, and before it those it comes after; each is made once for a subject."""
+    """Makes a check, and before it those it comes after; each once for a subject, and as runs are: on one thread."""
     if check not in subject.verdicts:
         failed = [one for one in _EARLIER.get(check, ()) if judge(one, subject).verdict == "failed"]
         name = name_of(check)
@@ -79,7 +82,8 @@ def judge(check: Check, subject: Subject) -> Verdict:
 def _made(check: Check, subject: Subject) -> Verdict:
     name = name_of(check)
     try:
-        check(subject)
+        with seeded(0, torch.device("cpu")):
+            check(subject)
     except Skip as reason:
         return Verdict(name, "skipped", str(reason), reason)
     except CheckFailed as failure:
