@@ -109,7 +109,10 @@ def test_scores_belong_to_names_whatever_the_order_and_the_selection(method: Any
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_learns_classes_it_has_no_images_of(method: Any) -> None:
     x, y, classes = images(seed=1)
-    model, _ = train(method, epochs=40, batch_size=32, synthetic=3.0, softmax_epochs=5, softmax_lr=1e-2, lr=1e-3)
+    small = {"hidden": 128} if "hidden" in method.params_type.model_fields else {}
+    model, _ = train(
+        method, epochs=40, batch_size=32, synthetic=3.0, softmax_epochs=5, softmax_lr=1e-2, lr=1e-3, **small
+    )
     with torch.no_grad():
         unseen = model.scores(x, classes.unseen_only).argmax(dim=1) + SEEN == y
         every = model.scores(x, classes).argmax(dim=1) == y
