@@ -22,7 +22,6 @@ class CADAVAEParams(GenerativeParams):
         10.0, "synthetic codes of an unseen class for each of a seen class", search=(1.0, 50.0), log=True, gt=0
     )
     softmax_lr: float = param(3e-3, "learning rate of the softmax", gt=0)
-    weight_decay: float = param(1e-3, "L2 penalty (decoupled for adamw)", search=(1e-5, 1e-2), log=True, ge=0)
     latent: int = param(64, "width of a code", ge=1)
     visual_encoder: int = param(512, "hidden width of the visual encoder", ge=1)
     semantic_encoder: int = param(512, "hidden width of the semantic encoder", ge=1)
