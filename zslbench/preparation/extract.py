@@ -27,7 +27,7 @@ from zslbench.errors import DataError, RunError, UsageError, one_line
 from zslbench.preparation.images import UnreadableImage, load_image
 
 BATCH = {"cpu": 8, "cuda": 256}
-"""Images at a time to begin with; halved whenever memory does not suffice. On a CPU more are slower: the memory of large
+"""Images at a time to begin with; halved whenever memory does not suffice. On a CPU more are slower: memory for large
 activations is fetched anew for each batch (EfficientNet-Lite0, one core: 8 images a second at 32, 13 at 8)."""
 THREADS = min(8, os.cpu_count() or 1)
 
