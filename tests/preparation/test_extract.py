@@ -168,7 +168,7 @@ class Wrong(Corners):
 )
 def test_a_faulty_backbone_is_one_line(paths: list[Path], tmp_path: Path, fault: str, message: str) -> None:
     with pytest.raises(RunError, match=message):
-        extract(paths, Wrong(fault), tmp_path / "w", SOURCE, CPU)
+        extract(paths, Wrong(fault), tmp_path / "w", SOURCE, CPU, 11)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(paths: list[Path], tmp_path: Path) -> None:
