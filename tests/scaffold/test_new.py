@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from documents import environment
 from outside import Inside, command
+from pages import environment
 
 from zslbench.scaffold.new import bounds, create
 

@@ -28,6 +28,7 @@ CASES: dict[str, tuple[type[Embedder[Any]], Params]] = {
         Plain,
         GradientParams(epochs=4, batch_size=16, optimizer="sgd", schedule="cosine", weight_decay=0.01),
     ),
+    "Adam with AMSGrad": (Plain, GradientParams(epochs=4, batch_size=16, optimizer="amsgrad", lr=0.05)),
     "joint players": (Pair, PairParams(epochs=4, batch_size=16, schedule="plateau", plateau_patience=1)),
     "two stages": (Pair, PairParams(epochs=3, batch_size=16, two_stage=True, optimizer="adamw")),
 }

@@ -221,6 +221,37 @@ def test_gradients_are_clipped_together_or_each_variable_by_itself(
     assert moves(epochs=1, **values)[0].tolist() == pytest.approx(expected, rel=1e-5)
 
 
+class Calming(Slope):
+    """Slope whose gradient halves after each epoch."""
+
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        self.register_buffer("size", torch.tensor(8.0))
+
+    def epoch_ended(self, view: TrainView, epoch: int) -> None:
+        self.size /= 2
+
+    def loss(self, batch: Batch) -> Tensor:
+        return self.size * self.b.sum() + 0 * self.a.sum()
+
+
+def test_amsgrad_never_forgets_the_largest_second_moment() -> None:
+    """Reddi, Kale, Kumar: On the convergence of Adam and beyond. ICLR 2018, Algorithm 2, bias corrected."""
+    expected, position, moment, largest = [], 0.0, 0.0, 0.0
+    for step in range(1, 5):
+        gradient = 8.0 / 2 ** (step - 1)
+        moment = 0.5 * moment + 0.5 * gradient**2
+        largest = max(largest, moment)
+        position -= 0.01 * gradient / ((largest / (1 - 0.5**step)) ** 0.5)
+        expected.append(position)
+    params = GradientParams(optimizer="amsgrad", beta1=0.0, beta2=0.5, lr=0.01, batch_size=N, epochs=4)
+    path: list[float] = []
+    calming = build(Calming, params, VIEW)
+    fit_built(calming, on_epoch=lambda progress: path.append(float(calming.b.detach())))
+    assert path == pytest.approx(expected, rel=1e-4)
+    assert largest > moment
+
+
 def test_optimisers_take_their_coefficients() -> None:
     momentum = moves(beta1=0.5, epochs=3)[:, 2] / 12
     assert momentum.tolist() == pytest.approx([1.0, 1.5, 1.75])

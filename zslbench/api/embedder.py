@@ -29,7 +29,7 @@ class GradientParams(Params):
 
     epochs: int = param(30, "epochs; the most there may be where patience stops earlier", ge=1)
     batch_size: int = param(128, "images in a batch", ge=1)
-    optimizer: Literal["adam", "adamw", "sgd"] = param("adam", "optimiser")
+    optimizer: Literal["adam", "amsgrad", "adamw", "sgd"] = param("adam", "optimiser")
     lr: float = param(1e-3, "learning rate", search=(1e-5, 1e-1), log=True, gt=0)
     beta1: float = param(0.9, "first Adam coefficient, or momentum of sgd", ge=0, lt=1)
     beta2: float = param(0.999, "second Adam coefficient", ge=0, lt=1)

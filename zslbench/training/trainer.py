@@ -302,7 +302,8 @@ def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams)
     if params.optimizer == "sgd":
         return torch.optim.SGD(variables, lr=lr, momentum=params.beta1, weight_decay=decay, fused=True)
     kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
-    return kind(variables, lr=lr, betas=(params.beta1, params.beta2), weight_decay=decay, fused=True)
+    betas, amsgrad = (params.beta1, params.beta2), params.optimizer == "amsgrad"
+    return kind(variables, lr=lr, betas=betas, weight_decay=decay, amsgrad=amsgrad, fused=True)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:

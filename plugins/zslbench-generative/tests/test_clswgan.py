@@ -72,10 +72,3 @@ def test_the_seen_classifier_recognises_seen_classes_before_the_generator_starts
     classifier = [losses["classifier"] for losses in fitted.losses if "classifier" in losses]
     assert len(classifier) == 30
     assert classifier[-1] < 0.3 * math.log(SEEN)
-
-
-def test_the_softmax_pays_for_its_weights_but_not_for_its_bias() -> None:
-    model = build(FCLSWGAN, softmax_decay=0.3)
-    losses = values(model.softmax_loss(batch()))
-    assert losses["decay"] == pytest.approx(0.15 * (model.softmax.weight.detach().numpy() ** 2).sum(), rel=1e-5)
-    assert values(build(FCLSWGAN, softmax_decay=0.0).softmax_loss(batch()))["decay"] == 0.0

@@ -59,6 +59,14 @@ def test_the_loss_weighs_each_class_by_the_features_it_would_have_in_a_fixed_set
     assert losses["synthetic"] == pytest.approx(unseen * 6 / (12 + 3 * 2), rel=1e-5)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_softmax_pays_for_its_weights_but_not_for_its_bias(method: Any) -> None:
+    model = build(method, softmax_decay=0.3)
+    losses = values(model.softmax_loss(batch()))
+    assert losses["decay"] == pytest.approx(0.15 * (model.softmax.weight.detach().numpy() ** 2).sum(), rel=1e-5)
+    assert "decay" not in build(method, softmax_decay=0.0).softmax_loss(batch())
+
+
 def test_only_unseen_classes_are_synthesised_each_alike() -> None:
     model = build(Echo, standardise=False)
     model.softmax_loss(batch(rows=300))

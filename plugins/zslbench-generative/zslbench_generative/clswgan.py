@@ -23,9 +23,7 @@ class FCLSWGANParams(GenerativeParams):
     classification: float = param(
         30.0, "weight of the seen classifier's loss, beta", search=(3.0, 300.0), log=True, ge=0
     )
-    softmax_decay: float = param(
-        0.01, "L2 penalty of the softmax, without which it soon tells any synthetic feature from a real one", ge=0
-    )
+    softmax_decay: float = param(0.01, "weight of the softmax's L2 penalty", search=[0.0, 0.001, 0.01], ge=0)
     softmax_lr: float = param(3e-3, "learning rate of the softmax", gt=0)
     synthetic: float = param(
         60.0,
@@ -85,11 +83,6 @@ class FCLSWGAN(Generative[FCLSWGANParams]):
             "adv": -self.D(fake, s).mean(),
             "cls": self.params.classification * self._recognise(fake, batch),
         }
-
-    def softmax_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the cross-entropies, and the penalty that lets the balance of both settle."""
-        decay = self.params.softmax_decay / 2 * self.softmax.weight.square().sum()
-        return {**super().softmax_loss(batch), "decay": decay}
 
     def synthesize(self, semantics: Tensor, generator: torch.Generator) -> Tensor:
         """Returns G(z, s) with new noise z, `(M, D)`."""

@@ -28,6 +28,7 @@ class GenerativeParams(GradientParams):
     )
     softmax_epochs: int = param(2, "epochs of the softmax, in passes over the training images", ge=1)
     softmax_lr: float = param(1e-3, "learning rate of the softmax", gt=0)
+    softmax_decay: float = param(0.0, "weight of the softmax's L2 penalty", search=[0.0, 0.001, 0.01], ge=0)
 
 
 P = TypeVar("P", bound=GenerativeParams)
@@ -81,7 +82,10 @@ class Generative(Embedder[P]):
         return Stage("softmax", [objective], p.softmax_epochs, finishing=True)
 
     def softmax_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the cross-entropies of real and synthetic inputs; together their weights are 1."""
+        """Returns the cross-entropies of real and synthetic inputs, whose weights are 1 together, and the L2 penalty.
+
+        Synthetic features are easily told from real ones; the penalty keeps a longer training from ending in that.
+        """
         classes = batch.classes
         unseen = (~classes.seen).float()
         with torch.no_grad():
@@ -89,10 +93,13 @@ class Generative(Embedder[P]):
             synthetic = self.synthesize(self.semantic(classes.semantics[y]), batch.generator)
             real, weight = self.training_inputs(batch), self.balance(batch)
         ratio = self.params.synthetic * unseen.sum() / classes.seen.sum()
-        return {
+        terms = {
             "real": (weight * cross_entropy(self.softmax(real), batch.y, reduction="none")).mean() / (1 + ratio),
             "synthetic": cross_entropy(self.softmax(synthetic), y) * ratio / (1 + ratio),
         }
+        if self.params.softmax_decay > 0:
+            terms["decay"] = self.params.softmax_decay / 2 * self.softmax.weight.square().sum()
+        return terms
 
     def finish(self, view: TrainView) -> None:
         """Notes which class each row of the softmax stands for."""

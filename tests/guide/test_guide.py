@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from documents import ROOT, absent, blocks, environment, perform
+from pages import ROOT, absent, blocks, environment, perform
 
 import zslbench
 
