@@ -18,7 +18,7 @@ from zslbench.api.embedder import Embedder
 from zslbench.cards import MethodCard
 from zslbench.errors import PluginError, UsageError, one_line
 from zslbench.plugins import registry
-from zslbench.registry import Registry
+from zslbench.registry import Registry, is_name
 
 SUFFIX = ".py"
 
@@ -52,7 +52,10 @@ def _adopt(path: Path) -> str:
             method = _only_embedder(module, path)
             lines = (method.__doc__ or "").strip().splitlines() or [""]
             card = MethodCard(title=method.__name__, paper="unpublished", summary=lines[0])
-            staged.method(path.stem.replace("_", "-").lower(), f"{module.__name__}:{method.__name__}", card)
+            name = path.stem.replace("_", "-").lower()
+            if not is_name(name):
+                raise UsageError("rename the file: lower-case letters, digits and single underscores, then .py")
+            staged.method(name, f"{module.__name__}:{method.__name__}", card)
         names = staged.names("method")
         if len(names) != 1:
             raise PluginError(f"it registers {len(names)} methods; one is needed")

@@ -37,6 +37,8 @@ class Variant:
             UsageError: something is not `key=value`, or there is no such file.
             PluginError: the file is no method.
         """
+        if Path(text).is_file():  # its name may have any character
+            return cls(text, method_name(text))
         head, _, tail = text.partition(":")
         method, _, preset = head.partition("@")
         return cls(text, method_name(method), preset or None, parse_params(tail.split(",") if tail else []))
@@ -306,6 +308,8 @@ def _configure(variant: Variant, source: str, request: Request) -> Configuration
     """Reads the data, and puts hyper-parameters together; later ones win: preset, -p, variant."""
     entry = registry().entry("method", variant.method)
     method = method_class(variant.method)
+    if method.scale not in SCALES:
+        raise PluginError(f"method {variant.method!r}: its scale is {method.scale!r}; choose {', '.join(SCALES)}")
     name, features = split_source(source)
     data = load_data(name, request.root, features or request.features, request.splits, request.semantics)
     values: dict[str, Any] = {}

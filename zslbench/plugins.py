@@ -74,6 +74,7 @@ class Plugins:
             self._register(name, point.load())
         except (Exception, SystemExit) as error:
             problem = _one_line(error)
+            self.registry.broken.append(f"plugin {name} does not work ({problem})")
         return Plugin(point.name, distribution, version, point.value, problem)
 
     def _register(self, name: str, module: Any) -> None:

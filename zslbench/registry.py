@@ -53,6 +53,8 @@ class Registry:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
         self.published_files: list[Path] = []
+        self.broken: list[str] = []
+        """What does not work, plugin by plugin; an unknown name may be one of theirs."""
 
     def method(self, name: str, target: str, card: MethodCard) -> None:
         """Registers a method; `target` is "module:attribute" of an `Embedder` class."""
@@ -125,7 +127,8 @@ class Registry:
             UsageError: no such name; near misses are suggested.
         """
         if (kind, name) not in self._entries:
-            raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name, self.names(kind))}")
+            broken = "".join(f"; {problem}" for problem in self.broken)
+            raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name, self.names(kind))}{broken}")
         return self._entries[kind, name]
 
     def resolve(self, kind: str, name: str, base: type) -> Any:

@@ -212,7 +212,8 @@ class Rude(Embedder[Params]):
     answer = command("run", "rude", *CHEAP, "--json", path=distribution(tmp_path, "rude", source))
     assert answer.status == 1
     assert document(answer)["runs"] == []
-    assert answer.err.splitlines()[-1].endswith("First: ValueError: first line (--debug shows where)")
+    hint = "--debug shows where; `zslbench check rude` may too"
+    assert answer.err.splitlines()[-1] == f"zslbench: ValueError: first line ({hint})"
     assert "a line of print" in answer.err.splitlines()
     assert "Traceback" not in answer.err
 

@@ -8,6 +8,7 @@ import torch
 from toy import CPU, build, toy_data, train
 
 from zslbench.data.scaling import Scaler
+from zslbench.errors import RunError
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.plugins import registry
 from zslbench.testing.fitting import shortened
@@ -55,3 +56,28 @@ def test_half_precision_scores_are_evaluated_in_full_precision() -> None:
     scorer = ModelScorer(embedder, data.test_view(), lambda x: x, CPU)
     assert scorer.scores(slice(0, 2), np.arange(3)).dtype == torch.float32
     assert scorer.generalized.best_seen.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("wrong", "given"),
+    [
+        (lambda scores: scores[:, :-1], "shape (10, 9)"),
+        (lambda scores: scores[:-1], "shape (9, 10)"),
+        (lambda scores: scores[:, 0], "shape (10,)"),
+        (lambda scores: scores.tolist(), "type list"),
+    ],
+)
+def test_scores_of_another_shape_are_refused_with_the_shape_that_is_needed(wrong, given: str) -> None:
+    class Odd(method_class("eszsl")):
+        def scores(self, x, classes):
+            return wrong(super().scores(x, classes))
+
+    data = toy_data()
+    scorer = ModelScorer(
+        build(Odd, Odd.params_type(), data.train_view("inductive")), data.test_view(), lambda x: x, CPU
+    )
+    with pytest.raises(RunError) as refused:
+        scorer.scores(slice(0, 10), np.arange(10))
+    assert str(refused.value) == (
+        f"scores() of 10 images and 10 classes have {given}; a tensor of shape (10, 10) is needed"
+    )

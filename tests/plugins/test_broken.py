@@ -239,6 +239,14 @@ def test_a_plugin_written_for_another_version_of_the_interfaces_is_one_line(tmp_
     assert methods(tmp_path) == []
 
 
+def test_the_method_of_a_plugin_that_does_not_work_says_why_it_is_unknown(tmp_path: Path) -> None:
+    distribution(tmp_path, "older", REGISTERS.format(name="mine", target="older:A"), requires="zslbench<0.1")
+    answer = command("run", "mine", *CHEAP, path=tmp_path)
+    assert answer.status == 2
+    assert answer.error().startswith("unknown method 'mine'")
+    assert "; plugin older:plugin does not work (ValueError: it was written for zslbench <0.1, and" in answer.error()
+
+
 @pytest.mark.parametrize("requires", ["zslbench>=0.1,<0.2", "zslbench[ray]", "zslbench-other<0.1", "torch<0.1"])
 def test_what_a_plugin_requires_otherwise_is_the_installers_business(tmp_path: Path, requires: str) -> None:
     distribution(tmp_path, "mine", REGISTERS.format(name="mine", target="mine:A"), requires=requires)

@@ -122,6 +122,27 @@ def test_a_file_that_is_no_method_is_one_line(file: Path, source: str, problem: 
     assert problem in answer.error()
 
 
+def test_its_path_may_have_any_character(file: Path) -> None:
+    odd = file.parent / "a:b@c" / file.name
+    odd.parent.mkdir()
+    file.rename(odd)
+    assert run_of(command("run", odd, *CHEAP, "--json"))["spec"]["method"] == "ridge-file"
+
+
+def test_a_name_that_no_command_could_use_is_to_be_changed(file: Path) -> None:
+    odd = file.with_name("my method.py")
+    file.rename(odd)
+    error = command("run", odd, *CHEAP).error()
+    assert error == f"{odd}: rename the file: lower-case letters, digits and single underscores, then .py"
+
+
+def test_a_scaling_that_does_not_exist_is_one_line(file: Path) -> None:
+    file.write_text(METHOD.replace("zscore", "zscroe"))
+    answer = command("run", file, *CHEAP)
+    assert answer.status == 1
+    assert answer.error() == "method 'ridge-file': its scale is 'zscroe'; choose none, l2, zscore, minmax"
+
+
 def test_a_file_that_is_not_there_is_a_wrong_command(tmp_path: Path) -> None:
     answer = command("run", tmp_path / "absent.py", *CHEAP)
     assert answer.status == 2

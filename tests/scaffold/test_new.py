@@ -12,6 +12,7 @@ import pytest
 from outside import Inside, command
 from pages import environment
 
+import zslbench
 from zslbench.scaffold.new import bounds, create
 
 KINDS = ["method", "dataset", "evaluator"]
@@ -52,11 +53,13 @@ def test_the_method_is_forty_five_lines_at_most(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["a", "3d", "3", "class", "none", "my-long-name-2"])
+@pytest.mark.parametrize("name", ["a", "3d", "3", "class", "none", "embedder", "gradient", "metric", "my-long-name-2"])
 def test_any_valid_name_gives_valid_python_and_toml(kind: str, name: str, tmp_path: Path) -> None:
     folder = create(kind, name, tmp_path)  # type: ignore[arg-type]
     for path in folder.rglob("*.py"):
-        ast.parse(path.read_text())
+        tree = ast.parse(path.read_text())
+        defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        assert not defined & set(zslbench.__all__)
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert project["name"] == f"zslbench-{name}"
     [target] = project["entry-points"]["zslbench"].values()
@@ -83,13 +86,31 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path: Path, inside: Inside) -
         (("method", "My_Method"), "method name 'My_Method' is not lower-case letters, digits and single hyphens"),
         (("evaluator", "a--b"), "evaluator name 'a--b' is not lower-case letters, digits and single hyphens"),
         (("method", "../escape"), "method name '../escape' is not lower-case letters, digits and single hyphens"),
-        (("method", "mine", "--into", "nowhere"), "--into nowhere: there is no such folder"),
+        (("method", "mine", "--into", "nowhere"), "--into nowhere: that is no folder"),
+        (("method", "a" * 300), f"method name '{'a' * 20}'... has 300 characters; 60 are the most"),
     ],
 )
 def test_a_name_that_cannot_be_is_one_line(arguments: tuple[str, ...], problem: str, inside: Inside) -> None:
     answer = inside("new", *arguments)
     assert answer.status == 2
     assert answer.error() == problem
+
+
+def test_the_package_of_an_installed_plugin_is_not_shadowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside
+) -> None:
+    (tmp_path / "zslbench_theirs.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = inside("new", "method", "theirs", "--into", tmp_path)
+    assert answer.status == 2
+    assert answer.error() == "a package 'zslbench_theirs' is installed already; choose another name"
+
+
+def test_the_next_command_works_for_a_folder_with_blanks(tmp_path: Path, inside: Inside) -> None:
+    into = tmp_path / "my plugins"
+    into.mkdir()
+    answer = inside("new", "method", "mine", "--into", into)
+    assert f"  pip install -e '{into / 'zslbench-mine'}'" in answer.out.splitlines()
 
 
 def test_an_unknown_kind_names_the_kinds_there_are() -> None:

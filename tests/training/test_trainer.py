@@ -252,6 +252,28 @@ def test_amsgrad_never_forgets_the_largest_second_moment() -> None:
     assert largest > moment
 
 
+@pytest.mark.parametrize(
+    ("loss", "problem"),
+    [
+        (
+            lambda self, batch: self.W(batch.x).mean(dim=1),
+            r"loss 'loss' is a tensor of shape \(16,\); a tensor with one",
+        ),
+        (lambda self, batch: None, "loss 'loss' is NoneType; a tensor with one value is needed"),
+        (lambda self, batch: {"rank": 1.0}, "loss 'loss/rank' is float; a tensor with one value is needed"),
+        (lambda self, batch: torch.tensor(1.0), "loss 'loss' does not depend on the parameters it is to train"),
+    ],
+)
+def test_a_loss_that_is_none_is_named(loss: Any, problem: str) -> None:
+    class Odd(Embedder[GradientParams]):
+        def build(self, shape: ProblemShape) -> None:
+            self.W = nn.Linear(shape.features, shape.attributes)
+
+    Odd.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=problem):
+        train(Odd, GradientParams(epochs=1, batch_size=16), VIEW)
+
+
 def test_optimisers_take_their_coefficients() -> None:
     momentum = moves(beta1=0.5, epochs=3)[:, 2] / 12
     assert momentum.tolist() == pytest.approx([1.0, 1.5, 1.75])
@@ -392,7 +414,7 @@ def test_a_method_with_a_loss_needs_the_parameters_of_training() -> None:
         def loss(self, batch: Batch) -> Tensor:
             return batch.x.sum()
 
-    with pytest.raises(TypeError, match="Bare trains by gradients"):
+    with pytest.raises(TypeError, match=r"Bare defines no solve\(\), so it trains by gradients"):
         train(Bare, Params(), VIEW)
 
 

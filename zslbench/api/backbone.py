@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zslbench.errors import DataError, UsageError, one_line
+from zslbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,8 +84,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or foreign file makes torch and safetensors raise a dozen kinds
         raise DataError(
-            f"{path}: no weights can be read from it ({one_line(error)}); give a safetensors file, or a state dict "
-            "saved by torch.save"
+            f"{path}: no weights can be read from it ({type(error).__name__}); give a safetensors file, "
+            "or a state dict saved by torch.save"
         ) from error
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):

@@ -162,7 +162,10 @@ class Embedder(nn.Module, Generic[P]):
         if _is_closed_form(self):
             return []
         if not isinstance(self.params, GradientParams):
-            raise TypeError(f"{type(self).__name__} trains by gradients, so its parameters must extend GradientParams")
+            raise TypeError(
+                f"{type(self).__name__} defines no solve(), so it trains by gradients, and its parameters must extend "
+                "GradientParams"
+            )
         return [Stage("train", self.objectives(), self.params.epochs)]
 
     def epoch_ended(self, view: TrainView, epoch: int) -> None:

@@ -74,7 +74,7 @@ def main() -> NoReturn:
         if type(error).__module__.split(".")[0] not in ("click", "typer") or not hasattr(error, "exit_code"):
             raise
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _fail(message, error.exit_code)
+        _fail(message.replace("Value error, ", ""), error.exit_code)
     if status == INTERRUPTED:  # typer returns it too, without a word, where it catches the interrupt itself
         _fail("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     sys.exit(status or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,5 +22,5 @@ def new(
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         echo(f"  {path.relative_to(folder)}")
     use = f"zslbench compare spaen sae --dataset {name}" if kind == "dataset" else "zslbench compare spaen sae"
-    echo(f"next:\n  pip install -e {folder}\n  zslbench check {name}")
+    echo(f"next:\n  pip install -e {shlex.quote(str(folder))}\n  zslbench check {name}")
     echo(f"  {f'zslbench compare {name} spaen' if kind == 'method' else use}")

@@ -50,7 +50,7 @@ class Display:
 
         def failed(job: Job, error: Exception) -> None:
             text = one_line(error)
-            self.errors[job.spec.id] = error if isinstance(error, ZSLBenchError) else _wrapped(text, error)
+            self.errors[job.spec.id] = error if isinstance(error, ZSLBenchError) else _wrapped(text, error, job)
             view.ended(_name(job), f"failed: {text}")
 
         with view:
@@ -147,7 +147,8 @@ def _result(record: RunRecord) -> str:
     return f"{', '.join(shown)} in {seconds:.1f} s"
 
 
-def _wrapped(text: str, error: Exception) -> ZSLBenchError:
-    wrapped = ZSLBenchError(f"{text} (--debug shows where)")
+def _wrapped(text: str, error: Exception, job: Job) -> ZSLBenchError:
+    method = job.method_file or job.spec.method
+    wrapped = ZSLBenchError(f"{text} (--debug shows where; `zslbench check {method}` may too)")
     wrapped.__cause__ = error
     return wrapped

@@ -46,6 +46,9 @@ def semantics(
         raise UsageError(f"--encoder {encoder}: {source} is no .csv of texts, and word vectors need no encoder")
     if words and texts:
         raise UsageError("--words says what to look up among word vectors; change the texts themselves")
+    pairs = _pairs(words or [])
+    if not source.is_file():
+        raise UsageError(f"--from {source}: there is no such file")
     data = find_dataset(name).load_labels(folder(data_root), splits)
     names, parts = data.class_names, [data.name.lower().replace(" ", "-"), source.stem]
     if texts:
@@ -54,7 +57,7 @@ def semantics(
         origin, found = f"{source.name} by {chosen}", f"texts embedded by {chosen}"
         parts.append(chosen)
     else:
-        vectors = from_word_vectors(source, names, _pairs(words or []))
+        vectors = from_word_vectors(source, names, pairs)
         rows, whole = vectors.rows, len(vectors.whole)
         origin, found = source.name, f"{whole} names have an entry, {len(names) - whole} are means over words"
     target = out or Path("-".join(parts) + ".csv")

@@ -38,7 +38,14 @@ class ModelScorer(Scorer):
         assert self.embedder is not None
         x = self.scale(self.view.x(rows)).to(self.device) if self.x is None else self.x[rows]
         with torch.no_grad():
-            return self.embedder.scores(x, self.view.classes.select(classes).to(self.device)).float()
+            scores = self.embedder.scores(x, self.view.classes.select(classes).to(self.device))
+        if not isinstance(scores, Tensor) or scores.shape != (len(x), len(classes)):
+            given = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
+            raise RunError(
+                f"scores() of {len(x)} images and {len(classes)} classes have {given}; a tensor of shape "
+                f"({len(x)}, {len(classes)}) is needed"
+            )
+        return scores.float()
 
     def check_independence(self) -> None:
         """Scores a few test images alone.

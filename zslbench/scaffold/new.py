@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from datetime import date
+from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 from string import Template
 from typing import Literal
 
-from zslbench import __version__
+import zslbench
 from zslbench.errors import UsageError
 from zslbench.plugins import registry
 from zslbench.registry import NOUNS, is_name
@@ -19,6 +20,7 @@ Kind = Literal["method", "dataset", "evaluator"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 SUFFIX = ".template"
+LONGEST = 60
 
 
 def create(kind: Kind, name: str, into: Path) -> Path:
@@ -30,15 +32,19 @@ def create(kind: Kind, name: str, into: Path) -> Path:
     noun = NOUNS[kind]
     if not is_name(name):
         raise UsageError(f"{noun} name {name!r} is not lower-case letters, digits and single hyphens")
+    if len(name) > LONGEST:
+        raise UsageError(f"{noun} name {name[:20]!r}... has {len(name)} characters; {LONGEST} are the most")
     if name in registry().names(kind):
         owner = registry().entry(kind, name).plugin
         raise UsageError(f"the {noun} name {name!r} is taken by plugin {owner!r}; choose another")
-    target = into / f"zslbench-{name}"
+    values = substitutions(kind, name)
+    if find_spec(values["package"]) is not None:
+        raise UsageError(f"a package {values['package']!r} is installed already; choose another name")
+    target = into / values["distribution"]
     if target.exists():
         raise UsageError(f"{target} exists already, and is not overwritten; remove it, or choose another name")
     if not into.is_dir():
-        raise UsageError(f"--into {into}: there is no such folder")
-    values = substitutions(kind, name)
+        raise UsageError(f"--into {into}: that is no folder")
     with tempfile.TemporaryDirectory(dir=into, prefix=".new-") as folder:
         for home in (TEMPLATES / "common", TEMPLATES / kind):
             for source in sorted(home.rglob(f"*{SUFFIX}")):
@@ -54,7 +60,8 @@ def substitutions(kind: Kind, name: str) -> dict[str, str]:
     identifier = name.replace("-", "_")
     words = [word.capitalize() for word in name.split("-")]
     class_name = "".join(words)
-    if not class_name.isidentifier() or iskeyword(class_name):  # 3d, none
+    taken = {class_name, f"{class_name}Params"} & set(zslbench.__all__)  # embedder, gradient
+    if taken or not class_name.isidentifier() or iskeyword(class_name):  # 3d, none
         class_name = f"{kind.capitalize()}{class_name}"
     return {
         "name": name,
@@ -65,7 +72,7 @@ def substitutions(kind: Kind, name: str) -> dict[str, str]:
         "class_name": class_name,
         "title": " ".join(words),
         "year": str(date.today().year),
-        "bounds": bounds(__version__),
+        "bounds": bounds(zslbench.__version__),
     }
 
 

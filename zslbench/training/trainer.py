@@ -95,7 +95,14 @@ class _Player:
         with autocast(batch.x.device, precision):
             loss = self.objective.loss(batch)
         terms = loss if isinstance(loss, dict) else {"": loss}
+        for term, value in terms.items():
+            if not isinstance(value, Tensor) or value.ndim > 0:
+                given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                name = "/".join(filter(None, (self.objective.name, term)))
+                raise RunError(f"loss {name!r} is {given}; a tensor with one value is needed, such as a mean")
         total = torch.stack([term.float() for term in terms.values()]).sum()
+        if not total.requires_grad:
+            raise RunError(f"loss {self.objective.name!r} does not depend on the parameters it is to train")
         gradients = torch.autograd.grad(total, self.variables, allow_unused=True)
         for variable, gradient in zip(self.variables, gradients, strict=True):
             variable.grad = gradient
