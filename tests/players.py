@@ -78,3 +78,17 @@ class Closed(Embedder[GradientParams]):
 
     def solve(self, view: TrainView) -> None:
         self.W.copy_(view.x.T @ view.semantics[view.y])
+
+
+class Slope(Embedder[GradientParams]):
+    """Two variables under a loss that stays 1 while its gradient stays (3, 4) and 12: a step shows the rate."""
+
+    def build(self, shape: ProblemShape) -> None:
+        self.a, self.b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return x
+
+    def loss(self, batch: Batch) -> Tensor:
+        slope = (self.a * torch.tensor([3.0, 4.0])).sum() + 12 * self.b.sum()
+        return 1 + slope - slope.detach()

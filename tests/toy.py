@@ -64,6 +64,11 @@ def build(method: type[Embedder[Any]], params: Params, view: TrainView, seed: in
     return embedder
 
 
+def fit_built(embedder: Embedder[Any], view: TrainView, **how: Any) -> Fitted:
+    """Fits a model that was built before."""
+    return fit(embedder, view, 0, Fit(CPU, **how))
+
+
 def train(
     method: type[Embedder[Any]], params: Params, view: TrainView, seed: int = 0, **how: Any
 ) -> tuple[Embedder[Any], Fitted]:
