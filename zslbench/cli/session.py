@@ -13,7 +13,7 @@ from zslbench.cli.progress import Display
 from zslbench.data.folders import data_root
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.engines.base import Engine
-from zslbench.errors import PluginError, RunError, UsageError, near_misses, one_line
+from zslbench.errors import PluginError, RunError, UsageError, near_misses
 from zslbench.params import Space
 from zslbench.plan import Configuration, Request, Row, configurations, parse_params, row_of, split_source
 from zslbench.plugins import registry
@@ -234,9 +234,9 @@ class Session:
             if self.options.debug:
                 raise errors[0]
             if len(errors) + stored == 1:
-                raise RunError(one_line(errors[0]))
+                raise RunError(str(errors[0]))
             others = "; the others are stored" if stored else ""
-            raise RunError(f"{len(errors)} of {len(errors) + stored} runs failed{others}. First: {one_line(errors[0])}")
+            raise RunError(f"{len(errors)} of {len(errors) + stored} runs failed{others}. First: {errors[0]}")
 
     def _with_external(self, rows: list[Row], names: list[str]) -> list[Row]:
         """Adds a row for each `external:NAME` that has stored scores on these data sets, data set by data set."""

@@ -167,7 +167,7 @@ def _named(text: str) -> list[Subject]:
     if others := [noun for kind, noun in NOUNS.items() if name in registry().names(kind)]:
         raise UsageError(f"no checks for {others[0]} {name!r}; there are some for methods, data sets and evaluators")
     known = [entry for kind in KINDS for entry in registry().names(kind.kind)]
-    broken = "".join(f"; plugin {p.distribution}:{p.name} does not work ({p.problem})" for p in plugins().problems)
+    broken = "".join(f"; {problem}" for problem in registry().broken)
     raise UsageError(f"unknown method, data set or evaluator {name!r}{near_misses(name, known)}{broken}")
 
 
