@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from zslbench.api.embedder import Batch as Batch
     from zslbench.api.embedder import Embedder as Embedder
     from zslbench.api.embedder import GradientParams as GradientParams
+    from zslbench.api.embedder import ImageParams as ImageParams
     from zslbench.api.embedder import Objective as Objective
     from zslbench.api.embedder import Stage as Stage
     from zslbench.api.evaluator import Decisions as Decisions
     from zslbench.api.evaluator import Evaluator as Evaluator
     from zslbench.api.evaluator import Metric as Metric
     from zslbench.api.evaluator import Scorer as Scorer
+    from zslbench.api.images import Images as Images
+    from zslbench.api.images import Pixels as Pixels
+    from zslbench.api.images import UnreadableImage as UnreadableImage
     from zslbench.api.losses import gradient_penalty as gradient_penalty
     from zslbench.api.text_encoder import TextEncoder as TextEncoder
     from zslbench.api.views import ClassSet as ClassSet
@@ -54,8 +58,9 @@ if TYPE_CHECKING:
 _HOME = {
     "api.backbone": ["Backbone", "load_weights"],
     "api.dataset": ["Dataset", "Split", "ZSLData"],
-    "api.embedder": ["Batch", "Embedder", "GradientParams", "Objective", "Stage"],
+    "api.embedder": ["Batch", "Embedder", "GradientParams", "ImageParams", "Objective", "Stage"],
     "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.images": ["Images", "Pixels", "UnreadableImage"],
     "api.losses": ["gradient_penalty"],
     "api.text_encoder": ["TextEncoder"],
     "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],

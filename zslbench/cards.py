@@ -13,6 +13,9 @@ from zslbench.errors import PluginError, UsageError, near_misses
 Setting = Literal["inductive", "semantic-transductive", "transductive"]
 """What a method may use in training: neither unseen class embeddings nor test images; the embeddings; both."""
 
+Input = Literal["features", "images"]
+"""What a method is given of an image: visual features made beforehand, or the image itself."""
+
 Scale = Literal["none", "l2", "zscore", "minmax"]
 """How visual features are scaled; fitted on the training part only."""
 

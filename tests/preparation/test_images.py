@@ -12,8 +12,9 @@ import scipy.io
 from pictures import write_folder
 from PIL import Image
 
+from zslbench.api.images import UnreadableImage
 from zslbench.errors import DataError, UsageError
-from zslbench.preparation.images import ImageFolder, UnreadableImage, load_image, match_images
+from zslbench.preparation.images import ImageFolder, load_image, match_images
 
 
 def sixteen_bit_png(path: Path, pixels: np.ndarray, colour_type: int) -> Path:

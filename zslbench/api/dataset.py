@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslbench.api.images import Images, Pixels
 from zslbench.api.views import ClassSet, TestView, TrainView
 from zslbench.cards import DatasetCard, Setting
 from zslbench.errors import DataError
@@ -83,7 +84,8 @@ class ZSLData:
     Attributes:
         name: as in tables.
         features_name: which visual features, `res101` for instance.
-        features: `(N, D)` float32, or None where only labels and splits are needed.
+        features: `(N, D)` float32, or None where only labels and splits are needed; `(N, K, D)` where the input is
+            images, a row for each crop.
         labels: class of each image, `(N,)` int64 from 0.
         semantics: class embeddings, `(C, A)` float32.
         class_names: C names.
@@ -92,6 +94,8 @@ class ZSLData:
         original_semantics: class embeddings before their normalisation, if the data set has them.
         attributes: whether class embeddings are strengths of attributes, not vectors of words or sentences.
         features_fingerprint: hash of the features, if the reader knows it and has checked that they are finite.
+        images: the images, where the input is images.
+        pixels: crops of them, once they are prepared.
 
     Raises:
         DataError: sizes do not fit, a label is out of range, a split is empty or not disjoint, a value is not finite.
@@ -110,6 +114,8 @@ class ZSLData:
     original_semantics: NDArray[np.float32] | None = None
     attributes: bool = True
     features_fingerprint: str | None = None
+    images: Images | None = None
+    pixels: Pixels | None = None
 
     def __post_init__(self) -> None:
         self._check_sizes()
@@ -121,11 +127,14 @@ class ZSLData:
         images, classes = len(self.labels), len(self.semantics)
         if self.semantics.ndim != 2 or self.labels.ndim != 1:
             raise DataError(f"data set {self.name}: class embeddings must be (classes, size) and labels (images,)")
-        if self.features is not None and (self.features.ndim != 2 or len(self.features) != images):
+        dimensions = 2 if self.pixels is None else 3
+        if self.features is not None and (self.features.ndim != dimensions or len(self.features) != images):
             raise DataError(
                 f"data set {self.name}: features {self.features_name} have shape {self.features.shape} "
                 f"for {images} labels; (images, size) is needed"
             )
+        if self.images is not None and len(self.images) != images:
+            raise DataError(f"data set {self.name}: it has {len(self.images)} images, but {images} labels")
         if len(self.class_names) != classes:
             raise DataError(f"data set {self.name}: {len(self.class_names)} class names for {classes} class embeddings")
         if images and not (self.labels.min() >= 0 and self.labels.max() < classes):
@@ -174,6 +183,8 @@ class ZSLData:
         parts = [array_fingerprint(array) if array is not None else "" for array in arrays]
         if self.features is not None:
             parts.append(self.features_fingerprint or array_fingerprint(self.features))
+        if self.images is not None:
+            parts.append(self.images.fingerprint)
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def split_for(self, fold: Fold) -> Split:
@@ -203,6 +214,7 @@ class ZSLData:
             y=torch.from_numpy(np.searchsorted(split.seen, self.labels[split.train]).astype(np.int64)),
             classes=self._class_set(classes, split.seen),
             unlabelled=unlabelled,
+            pixels=None if self.pixels is None else self.pixels.select(split.train),
         )
 
     def test_view(self, fold: Fold = None) -> TestView:
@@ -212,7 +224,13 @@ class ZSLData:
         position = np.full(len(self.class_names), -1, dtype=np.int64)
         position[classes] = np.arange(len(classes))
         images = np.concatenate([split.test_seen, split.test_unseen])
-        return TestView(images, position[self.labels[images]], self._class_set(classes, split.seen), self.features)
+        return TestView(
+            images,
+            position[self.labels[images]],
+            self._class_set(classes, split.seen),
+            self.features,
+            None if self.pixels is None else self.pixels.select(images),
+        )
 
     def _class_set(self, classes: IntArray, seen: IntArray) -> ClassSet:
         return ClassSet(
@@ -246,6 +264,14 @@ class Dataset(ABC):
     def load_labels(self, root: Path, splits: str = "att_splits") -> ZSLData:
         """Loads everything but features: enough to audit, describe, and evaluate scores made elsewhere."""
         return self.load(root, splits=splits)
+
+    def load_images(self, root: Path, splits: str = "att_splits") -> ZSLData:
+        """Loads everything but features, and the images.
+
+        Raises:
+            DataError: it has no images, or files are missing or wrong; one line that says which, and what to do.
+        """
+        raise DataError(f"data set {self.card.title} has no images; leave out --input images")
 
     def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
         """Returns why the data set cannot be loaded, in one line, or an empty string; must be quick.

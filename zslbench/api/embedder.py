@@ -9,15 +9,18 @@ A method says how it learns in one of three ways, each simpler than the next:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
+from zslbench.api.images import Crops
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
-from zslbench.cards import Scale
+from zslbench.cards import Input, Scale
+from zslbench.errors import NotApplicable
 from zslbench.params import Params, param
 
 P = TypeVar("P", bound=Params)
@@ -45,6 +48,29 @@ class GradientParams(Params):
     )
 
 
+class ImageParams(GradientParams):
+    """Hyper-parameters that the harness understands where the input is images."""
+
+    image_size: int = param(224, "side of the crops, in pixels", ge=16, le=512)
+    crops: Crops = param(10, "crops of each image: 1 the centre, 2 it and its mirror image, 5 or 10 the corners too")
+    backbone: str = param("resnet101", "fixed network below E: `list backbones`, torchvision:NAME or timm:NAME")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process's part of a batch that several processes compute together.
+
+    Attributes:
+        size: images in the whole batch.
+        first: position of this part's first image in it.
+        generator: in the same state in every process.
+    """
+
+    size: int
+    first: int
+    generator: torch.Generator
+
+
 @dataclass(frozen=True)
 class Batch:
     """One training batch, on the device.
@@ -53,13 +79,25 @@ class Batch:
         x: `(B, D)` float32.
         y: `(B,)` int64, positions in `classes`.
         classes: the classes that training may see.
-        generator: the only source of randomness a loss may use beside dropout layers.
+        generator: the only source of randomness a loss may use beside dropout layers and `rand`.
+        pixels: the crops that `x` are the features of, `(B, 3, H, W)` float32 in [0, 1], where the input is images.
+        part: which part of a larger batch this is, where several processes train together.
     """
 
     x: Tensor
     y: Tensor
     classes: ClassSet
     generator: torch.Generator
+    pixels: Tensor | None = None
+    part: Part | None = None
+
+    def rand(self, *sizes: int) -> Tensor:
+        """Draws numbers from [0, 1) for each image, `(B, *sizes)`: the same whichever process computes an image."""
+        generator, size, first = self.generator, len(self.y), 0
+        if self.part is not None:
+            generator, size, first = self.part.generator, self.part.size, self.part.first
+        drawn = torch.rand(size, *sizes, generator=generator, device=self.y.device)
+        return drawn[first : first + len(self.y)]
 
     @property
     def s(self) -> Tensor:
@@ -117,10 +155,18 @@ class Embedder(nn.Module, Generic[P]):
     Class attributes:
         version: raise it when the method's meaning changes, so that stored runs are not mistaken for new ones.
         scale: how visual features are scaled unless the user says otherwise.
+        input: what it is given; with `images`, its parameters extend `ImageParams`, and batches have `pixels`.
+        parts: its networks that a file of weights may be given for, by name; the backbone is one of its own accord.
+
+    Attributes:
+        weights: files of weights by part, as the user gave them; set before `build`.
+        pretrained: whether parts without such a file start from pretrained weights where there are some.
     """
 
     version: ClassVar[int] = 1
     scale: ClassVar[Scale] = "none"
+    input: ClassVar[Input] = "features"
+    parts: ClassVar[tuple[str, ...]] = ()
     params_type: ClassVar[type[Params]] = Params
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -133,6 +179,8 @@ class Embedder(nn.Module, Generic[P]):
     def __init__(self, params: P) -> None:
         super().__init__()
         self.params = params
+        self.weights: Mapping[str, Path] = {}
+        self.pretrained = True
 
     def build(self, shape: ProblemShape) -> None:
         """Creates parameters and buffers for a problem of this shape; called once, with the run's seed set."""
@@ -148,6 +196,18 @@ class Embedder(nn.Module, Generic[P]):
         classes. Raises `NotApplicable` where a method cannot choose among such classes.
         """
         return self.embed(x) @ classes.semantics.T
+
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        """Returns images made from embeddings of images, `(B, 3, H, W)` in [0, 1].
+
+        Args:
+            x: features of the images' centre crops, `(B, D)`.
+            pixels: the crops, `(B, 3, H, W)` in [0, 1]; the embedding is all that may be kept of them.
+
+        Raises:
+            NotApplicable: the method makes no images.
+        """
+        raise NotApplicable("it makes no images")
 
     def loss(self, batch: Batch) -> Loss:
         """Returns the loss of a batch, for plain gradient training; a dict of terms is summed."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslbench.api.images import Pixels
 from zslbench.cards import Setting
 
 
@@ -66,10 +67,11 @@ class TrainView:
 
     Attributes:
         setting: what the method declared that it uses.
-        x: visual features of the training images, `(N, D)` float32.
+        x: visual features of the training images, `(N, D)` float32; `(N, K, D)` of K crops where the input is images.
         y: the class of each, `(N,)` int64, a position in `classes`.
         classes: the seen classes; in the semantic-transductive and transductive settings the unseen ones follow.
         unlabelled: features of unlabelled images of unseen classes, transductive setting only.
+        pixels: the crops themselves, where the input is images.
     """
 
     setting: Setting
@@ -77,6 +79,7 @@ class TrainView:
     y: Tensor
     classes: ClassSet
     unlabelled: Tensor | None = None
+    pixels: Pixels | None = None
 
     @property
     def semantics(self) -> Tensor:
@@ -86,12 +89,13 @@ class TrainView:
     @property
     def shape(self) -> ProblemShape:
         """The sizes a method is built for."""
-        return ProblemShape(self.x.shape[1], self.semantics.shape[1], len(self.classes))
+        return ProblemShape(self.x.shape[-1], self.semantics.shape[1], len(self.classes))
 
     def to(self, device: torch.device | str) -> TrainView:
         """Returns the same view on a device."""
         unlabelled = None if self.unlabelled is None else self.unlabelled.to(device)
-        return TrainView(self.setting, self.x.to(device), self.y.to(device), self.classes.to(device), unlabelled)
+        x, y, classes = self.x.to(device), self.y.to(device), self.classes.to(device)
+        return replace(self, x=x, y=y, classes=classes, unlabelled=unlabelled)
 
     def with_features(self, x: Tensor, unlabelled: Tensor | None) -> TrainView:
         """Returns the view with its features replaced, scaled for instance."""
@@ -106,7 +110,9 @@ class TestView:
         images: row of each test image in the data set, `(N,)`: those of seen classes, then those of unseen classes.
         y: class of each, `(N,)`, a position in `classes`.
         classes: all classes, seen first.
-        features: the data set's features, `(images, D)`, possibly on disk; None where only scores are evaluated.
+        features: the data set's features, `(images, D)`, or `(images, K, D)` of K crops, possibly on disk; None where
+            only scores are evaluated.
+        pixels: crops of the test images, in the order of `images`, where the input is images.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
@@ -115,6 +121,7 @@ class TestView:
     y: NDArray[np.int64]
     classes: ClassSet
     features: NDArray[np.float32] | None
+    pixels: Pixels | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -126,7 +133,7 @@ class TestView:
         return mask
 
     def x(self, rows: slice | NDArray[np.int64]) -> Tensor:
-        """Reads the features of some test images, `(n, D)` float32."""
+        """Reads the features of some test images, `(n, D)` or `(n, K, D)` float32."""
         if self.features is None:
             raise ValueError("this view was made without features")
         return torch.from_numpy(np.asarray(self.features[self.images[rows]], dtype=np.float32))

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslbench.api.backbone import Backbone
+from zslbench.api.images import UnreadableImage
 from zslbench.data.writing import whole
 from zslbench.errors import DataError, RunError, UsageError, one_line
-from zslbench.preparation.images import UnreadableImage, load_image
+from zslbench.preparation.images import load_image
 
 BATCH = {"cpu": 8, "cuda": 256}
 """Images at a time to begin with; halved whenever memory does not suffice. On a CPU more are slower: memory for large

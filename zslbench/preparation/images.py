@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from zslbench.api.images import UnreadableImage
 from zslbench.errors import DataError, UsageError
 
 Image.init()
@@ -25,10 +26,6 @@ LONGEST = 16
 would keep: scaled until its short side fits a network, the whole of it could take gigabytes."""
 NAMED = 3
 """How many files an error names."""
-
-
-class UnreadableImage(Exception):
-    """A file is no image, or a damaged one; the message is the reason alone."""
 
 
 @dataclass(frozen=True)

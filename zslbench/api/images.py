@@ -1,0 +1,131 @@
+"""The image interface: `Images` decodes a data set's images one at a time, `Pixels` reads crops of them from disk."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Crops = Literal[1, 2, 5, 10]
+CROPS: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 5), 5: (0, 1, 2, 3, 4), 10: tuple(range(10))}
+"""Which crops are taken: 0 is the centre, 1 to 4 are the corners (top left, top right, bottom left, bottom right), and
+5 to 9 are those five mirrored; all ten are those of Krizhevsky et al., NIPS 2012."""
+SIDE, CROP = 256, 224
+"""A crop of 224 is cut from the central square of an image whose shorter side is 256; other sizes keep this ratio."""
+
+
+class UnreadableImage(Exception):
+    """An image is missing, damaged, or no image; the message is the reason alone."""
+
+
+class Images(ABC):
+    """The images of a data set in the order of its labels. It can be pickled, because other processes decode."""
+
+    fingerprint: str
+    """A hash that changes whenever an image may have changed: of names and sizes of files, or of a recipe."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many images the data set has, unreadable ones included."""
+
+    @abstractmethod
+    def name(self, row: int) -> str:
+        """Returns what an image is called in messages, its path for instance."""
+
+    @abstractmethod
+    def read(self, row: int) -> Image:
+        """Decodes an image to RGB, of any size; called from several threads and processes at a time.
+
+        Raises:
+            UnreadableImage: it cannot be decoded.
+        """
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Crops of some images, read from disk whenever they are asked for, so that memory does not grow with their number.
+
+    Attributes:
+        file: the central square of each image of the data set, `(images, 3, side, side)` uint8 without a header.
+        rows: which of them these are, `(N,)` int64.
+        size: side of a crop in pixels.
+        crops: how many crops there are of each image.
+    """
+
+    file: Path
+    rows: NDArray[np.int64]
+    size: int
+    crops: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def side(self) -> int:
+        """Side of the square that crops are cut from."""
+        return square_side(self.size)
+
+    def select(self, rows: NDArray[np.int64]) -> Pixels:
+        """Returns some of the images, by position among these."""
+        return replace(self, rows=self.rows[rows])
+
+    def read(self, rows: Sequence[int] | NDArray[np.int64], crops: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        """Reads one crop of each of some images.
+
+        Args:
+            rows: positions among these images, `(n,)`.
+            crops: which crop of each, from 0, `(n,)`.
+
+        Returns:
+            `(n, 3, size, size)` uint8, RGB.
+        """
+        crop, side = self.size, self.side
+        result = np.empty((len(rows), 3, crop, crop), dtype=np.uint8)
+        with self.file.open("rb") as file:
+            for i, (row, which) in enumerate(zip(rows, crops, strict=True)):
+                content = os.pread(file.fileno(), 3 * side * side, int(self.rows[row]) * 3 * side * side)
+                square = np.frombuffer(content, dtype=np.uint8).reshape(3, side, side)
+                position, mirrored = which_crop(int(which), self.crops)
+                left, top = corner(side, crop, position)
+                cut = square[:, top : top + crop, left : left + crop]
+                result[i] = cut[:, :, ::-1] if mirrored else cut
+        return torch.from_numpy(result)
+
+    def centres(self, rows: NDArray[np.int64]) -> Tensor:
+        """Reads the centre crop of some images, `(n, 3, size, size)` uint8."""
+        return self.read(rows, np.zeros(len(rows), dtype=np.int64))
+
+    def chunks(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Yields the positions of these images, some at a time."""
+        for start in range(0, len(self), size):
+            yield np.arange(start, min(start + size, len(self)))
+
+
+def square_side(size: int) -> int:
+    """Returns the side of the square that crops of this size are cut from: 256 for 224."""
+    return round(size * SIDE / CROP)
+
+
+def which_crop(number: int, crops: int) -> tuple[int, bool]:
+    """Returns the position (0 centre, 1 to 4 corners) of a crop, and whether it is mirrored."""
+    kind = CROPS[crops][number]
+    return kind % 5, kind >= 5
+
+
+def corner(side: int, size: int, position: int) -> tuple[int, int]:
+    """Returns the left and top edge of a crop in a square."""
+    rest = side - size
+    if position == 0:
+        return rest // 2, rest // 2
+    return rest * ((position - 1) % 2), rest * ((position - 1) // 2)
