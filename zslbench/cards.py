@@ -28,20 +28,30 @@ class Preset:
 
     `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. The key `scale`
     stands for feature scaling in both. A preset with `datasets` only exists for those data sets, one with `features`
-    for those features.
+    for those features. `images` are the parameters of the method's form for images, in place of the others, and
+    `default_on` the kind of device on which that form takes the preset unless told otherwise.
     """
 
     source: str
     params: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     features: str = ""
+    images: Mapping[str, Any] = field(default_factory=dict)
+    default_on: str = ""
 
-    def resolve(self, dataset: str, features: str) -> tuple[dict[str, Any], str | None]:
+    def resolve(self, dataset: str, features: str, input: Input = "features") -> tuple[dict[str, Any], str | None]:
         """Returns the parameters for one data set, and the feature scaling if the preset names one.
 
         Raises:
             UsageError: the preset has values for certain data sets or features only, and not for these.
         """
+        if input == "images":
+            if not self.images:
+                raise UsageError("it has no values for images; see --input")
+            values = dict(self.images)
+            return values, values.pop("scale", None)
+        if self.images and not (self.params or self.datasets):
+            raise UsageError("it has values for images alone; see --input")
         if self.features not in ("", features):
             raise UsageError(f"its values are for features {self.features}, not for {features}")
         if self.datasets and not self.params and dataset not in self.datasets:

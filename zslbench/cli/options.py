@@ -26,6 +26,7 @@ Plain = Annotated[bool, Option("--plain", help="No colours, no moving bars.")]
 
 
 TUNING = "Tuning"
+IMAGES = "Images"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,26 @@ class Options:
         str | None,
         Option(help="none, l2, zscore or minmax; fitted on training images.", show_default="the method's own"),
     ] = None
+    input: Annotated[
+        Literal["features", "images"] | None,
+        Option(help="What methods are given.", show_default="what the method is made for", rich_help_panel=IMAGES),
+    ] = None
+    weights: Annotated[
+        list[str] | None,
+        Option(
+            metavar="PART=FILE",
+            help="Weights of a part of the network, backbone for one: safetensors or a state dict; again for more.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None
+    pretrained: Annotated[
+        bool,
+        Option(
+            "--pretrained/--no-pretrained",
+            help="Pretrained weights where a part has some, or random ones.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = True
     trials: Annotated[int, Option(help="Settings to try.", min=1, rich_help_panel=TUNING)] = 16
     grid: Annotated[
         bool,
