@@ -11,6 +11,7 @@ from zslbench.api.embedder import Embedder
 from zslbench.cards import SCALES, Input, MethodCard, Scale
 from zslbench.errors import NotApplicable, PluginError, UsageError, near_misses
 from zslbench.experiment import method_name
+from zslbench.params import read_pairs
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
 from zslbench.registry import Entry
@@ -41,7 +42,7 @@ class Variant:
             return cls(text, method_name(text))
         head, _, tail = text.partition(":")
         method, _, preset = head.partition("@")
-        return cls(text, method_name(method), preset or None, parse_params(tail.split(",") if tail else []))
+        return cls(text, method_name(method), preset or None, read_pairs(tail.split(",") if tail else []))
 
     def over(self, request: Request) -> Variant:
         """Returns the variant with the request's preset and parameters where it has none of its own."""
@@ -209,7 +210,7 @@ class Row:
         settings: preset and parameters given by hand; empty for defaults.
         uses: what it may use in training.
         source: the data set as asked for.
-        dataset: name or folder name, as in commands.
+        dataset: name (with options) or folder name, as in commands.
         dataset_title: as printed in papers.
         jobs: its runs; none for scores made elsewhere, and none where it is refused.
         refusal: why it cannot be run here.
@@ -251,21 +252,6 @@ class Row:
         return "preset" if self.settings else "default"
 
 
-def parse_params(pairs: list[str]) -> dict[str, str]:
-    """Reads `key=value` pairs.
-
-    Raises:
-        UsageError: one has no `=`.
-    """
-    params = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise UsageError(f"parameter {pair!r} is not key=value")
-        params[key.strip()] = value.strip()
-    return params
-
-
 def parse_weights(pairs: list[str]) -> dict[str, Path]:
     """Reads `part=file` pairs.
 
@@ -285,7 +271,7 @@ def parse_weights(pairs: list[str]) -> dict[str, Path]:
 
 
 def split_source(source: str) -> tuple[str, str | None]:
-    """Splits a data set as asked for, `NAME` or `NAME@FEATURES`, into its name or folder and its features, if any."""
+    """Splits a data set as asked for, such as `NAME@FEATURES`, into its name with options, or folder, and features."""
     if "@" in source and not Path(source).exists():
         name, _, features = source.rpartition("@")
         return name, features
@@ -333,7 +319,7 @@ def row_of(configuration: Configuration, search: Search | None = None) -> Row:
         settings=settings,
         uses=configuration.card.setting,
         source=configuration.source,
-        dataset=name if name in registry().names("dataset") else data.name,
+        dataset=name if name.partition(":")[0] in registry().names("dataset") else data.name,
         dataset_title=data.name,
         jobs=jobs,
         refusal=configuration.refusal,

@@ -55,7 +55,7 @@ class Job(BaseModel):
 
     spec: RunSpec
     source: str
-    """The data set's name, or its folder."""
+    """The data set's name, with its options, or its folder."""
     root: Path
     splits: str
     semantics: str = OWN

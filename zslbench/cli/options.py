@@ -38,7 +38,8 @@ class Options:
         Option(
             "--dataset",
             "-d",
-            help="Name or folder, or NAME@FEATURES; again for more. Default: every benchmark present, else digits.",
+            help="Name or folder, NAME:OPTION=VALUE,..., or NAME@FEATURES; again for more. "
+            "Default: every benchmark present, else digits.",
         ),
     ] = None
     features: Features = None

@@ -14,17 +14,8 @@ from zslbench.data.folders import data_root
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.engines.base import Engine
 from zslbench.errors import PluginError, RunError, UsageError, near_misses
-from zslbench.params import Space
-from zslbench.plan import (
-    Configuration,
-    Request,
-    Row,
-    configurations,
-    parse_params,
-    parse_weights,
-    row_of,
-    split_source,
-)
+from zslbench.params import Space, read_pairs
+from zslbench.plan import Configuration, Request, Row, configurations, parse_weights, row_of, split_source
 from zslbench.plugins import registry
 from zslbench.provenance import method_code
 from zslbench.record import RunRecord
@@ -58,7 +49,7 @@ class Session:
             splits=options.splits,
             semantics=options.semantics,
             preset=options.preset,
-            params=parse_params(options.param or []),
+            params=read_pairs(options.param or []),
             scale=options.scale,
             seeds=seeds,
             precision=options.precision,
