@@ -15,9 +15,9 @@ SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 HUES = {"red": 0.0, "orange": 28.0, "yellow": 54.0, "green": 125.0, "blue": 218.0, "purple": 285.0}
 """Hues in degrees."""
 TEXTURES = ("plain", "striped", "dotted", "checked")
-RADII = {"small": 0.155, "large": 0.25}
-"""Radius of the circle around an object, as a fraction of the image's side."""
-HEIGHTS = {"top": 0.32, "centre": 0.5, "bottom": 0.68}
+RADII = {"small": 0.155, "large": 0.24}
+"""About half the height of an object, as a fraction of the image's side."""
+HEIGHTS = {"top": 0.33, "centre": 0.5, "bottom": 0.67}
 """Where the centre of an object is; no attribute says left or right, so mirror images have the same attributes."""
 BACKGROUNDS = {
     "white": (0.95, 0.95, 0.94),
@@ -44,7 +44,7 @@ class Scene:
         colour: of the object, RGB in [0, 1].
         background: its colour, RGB in [0, 1].
         centre: of the object, from the left and from the top.
-        radius: of the circle around the object.
+        radius: about half the height of the object.
         angle: by which the object is turned, in radians.
         period: of the texture.
         phase: of the texture, in periods.
@@ -67,7 +67,7 @@ class Scene:
     gradient: float
 
     @classmethod
-    def draw(
+    def sample(
         cls,
         random: np.random.Generator,
         shape: str,
@@ -139,17 +139,21 @@ def _ring(x: Array, y: Array) -> Array:
 
 
 def _square(x: Array, y: Array) -> Array:
-    return np.maximum(np.abs(x), np.abs(y)) - 0.82
+    distance: Array = np.maximum(np.abs(x), np.abs(y)) - 0.82
+    return distance
 
 
 def _cross(x: Array, y: Array) -> Array:
     longer, shorter = np.maximum(np.abs(x), np.abs(y)), np.minimum(np.abs(x), np.abs(y))
-    return np.maximum(longer - 1, shorter - 0.36)
+    distance: Array = np.maximum(longer - 1, shorter - 0.36)
+    return distance
 
 
 def _triangle(x: Array, y: Array) -> Array:
+    """Three equal sides, its centre of mass a little below the centre, so that top and bottom are as far from it."""
     y = y - 0.22
-    return np.maximum(y, np.abs(x) * np.sqrt(3) / 2 - y / 2) - 0.58
+    distance: Array = np.maximum(y, np.abs(x) * np.sqrt(3) / 2 - y / 2) - 0.58
+    return distance
 
 
 def _star(x: Array, y: Array) -> Array:

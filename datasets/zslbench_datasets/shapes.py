@@ -175,7 +175,7 @@ def attributes(classes: tuple[Description, ...]) -> NDArray[np.float32]:
 
 def scene(description: Description, c: int, number: int) -> Scene:
     """Returns the scene of an image, by its class and its number in it."""
-    return Scene.draw(np.random.default_rng([SEED, c, number]), **description)
+    return Scene.sample(np.random.default_rng([SEED, c, number]), **description)
 
 
 def _balanced() -> list[Description]:
