@@ -1,10 +1,10 @@
-"""The harness's own evaluators and engines, registered like a plugin's."""
+"""The harness's own evaluators, engines and backbone, registered like a plugin's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zslbench.cards import EngineCard, EvaluatorCard
+from zslbench.cards import BackboneCard, EngineCard, EvaluatorCard
 
 if TYPE_CHECKING:
     from zslbench.registry import Registry
@@ -15,7 +15,7 @@ CHAO = "Chao et al., An Empirical Study and Analysis of Generalized Zero-Shot Le
 
 
 def zslbench_register(registry: Registry) -> None:
-    """Registers evaluators and engines."""
+    """Registers evaluators, engines and the backbone without weights."""
     home = "zslbench.evaluation.evaluators"
     registry.evaluator("zsl", f"{home}:ConventionalZSL", EvaluatorCard("U->U per-class top-1", GBU))
     registry.evaluator("gzsl", f"{home}:GeneralizedZSL", EvaluatorCard("U->T, S->T, H without calibration", GBU))
@@ -36,3 +36,8 @@ def zslbench_register(registry: Registry) -> None:
         "ray": "--jobs runs at a time on a Ray cluster (pip install 'zslbench[ray]')",
     }.items():
         registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))
+    registry.backbone(
+        "pixels",
+        "zslbench.preparation.average:AveragePixels",
+        BackboneCard("pixels", "none", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images"),
+    )
