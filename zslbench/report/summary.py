@@ -39,12 +39,12 @@ def metrics() -> dict[str, Metric]:
 
 
 def figure(spread: Spread | None, metric: Metric, row: Row) -> str:
-    """Returns mean and spread as printed in tables; percent with one decimal."""
+    """Returns mean and spread as printed in tables: percent with one decimal, other figures with three."""
     if spread is None:
         return "n/a" if row.records or row.refusal else "none"
-    unit = 100 if metric.percent else 1
-    text = f"{spread.mean * unit:.1f}"
-    return f"{text}±{spread.std * unit:.1f}" if spread.n > 1 else text
+    unit, digits = (100, 1) if metric.percent else (1, 3)
+    text = f"{spread.mean * unit:.{digits}f}"
+    return f"{text}±{spread.std * unit:.{digits}f}" if spread.n > 1 else text
 
 
 def is_best(metric: Metric, spread: dict[str, Spread], table: list[dict[str, Spread]]) -> bool:
