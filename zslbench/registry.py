@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zslbench.cards import BackboneCard, DatasetCard, EngineCard, EvaluatorCard, MethodCard, TextEncoderCard
+from zslbench.cards import BackboneCard, DatasetCard, EngineCard, EvaluatorCard, MethodCard, TextEncoderCard, is_name
 from zslbench.errors import PluginError, UsageError, near_misses, one_line
 
 Card = MethodCard | DatasetCard | EvaluatorCard | BackboneCard | TextEncoderCard | EngineCard
@@ -23,12 +22,6 @@ KINDS = {
     "engine": EngineCard,
 }
 NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder": "text encoder"}
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
-
-def is_name(text: str) -> bool:
-    """Whether something may be registered under this name."""
-    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.experiment import method_name
 from zslbench.plugins import plugins, registry
 from zslbench.provenance import method_code, peak_memory, provenance, reset_peak_memory
+from zslbench.preparation.pixels import with_images
 from zslbench.record import Progress, RunRecord, Training
 from zslbench.spec import RunSpec
 from zslbench.store import Store
@@ -217,8 +218,6 @@ def execute(
     if changed := [part for part, path in job.weights.items() if file_digest(path) != spec.weights.get(part)]:
         raise RunError(f"--weights {changed[0]}={job.weights[changed[0]]}: it changed; issue the command again")
     if isinstance(params, ImageParams):
-        from zslbench.preparation.pixels import with_images
-
         data = with_images(data, params, job.weights.get(BACKBONE), spec.pretrained, device)
     trial = Trial(spec, params, data, device, checkpoints, job.weights, on_epoch)
 

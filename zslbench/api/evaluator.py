@@ -57,6 +57,11 @@ class Decisions:
     choice_seen: NDArray[np.int64]
     choice_unseen: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Decisions:
+        """Returns the decisions among the arrays stored beside a record."""
+        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
     def credit(self, gamma: float = 0.0) -> NDArray[np.float64]:
         """Returns each image's correctness when gamma is subtracted from seen scores, `(N,)`.
 

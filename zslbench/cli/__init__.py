@@ -19,6 +19,7 @@ from zslbench.cli import (
     evaluate,
     listing,
     new,
+    paper,
     published,
     run,
     semantics,
@@ -43,6 +44,7 @@ app.command()(run.run)
 app.command()(run.compare)
 app.command()(tune.tune)
 app.command()(table.table)
+app.command()(paper.paper)
 app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command()(published.published)

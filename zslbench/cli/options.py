@@ -161,3 +161,26 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
         return wrapper
 
     return decorate
+
+
+def words_of(options: RunOptions) -> list[str]:
+    """Returns the options that give the same figures again, as words of a command; defaults are left out."""
+    words = []
+    plain = RunOptions()
+    for name in options.dataset or []:
+        words += ["--dataset", name]
+    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision"):
+        if getattr(options, name) != getattr(plain, name):
+            words += [f"--{name}", str(getattr(options, name))]
+    for text in options.param or []:
+        words += ["--param", text]
+    if options.tuned:
+        words.append("--tuned")
+        for name in ("trials", "metric", "folds"):
+            if getattr(options, name) != getattr(plain, name):
+                words += [f"--{name}", str(getattr(options, name))]
+        words += ["--grid"] if options.grid else []
+        words += ["--oracle"] if options.oracle else []
+        for text in options.search or []:
+            words += ["--search", text]
+    return words

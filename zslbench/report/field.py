@@ -75,12 +75,7 @@ def field_tables(rows: list[Row], store: Store) -> list[FieldTable]:
 
 def decisions_of(row: Row, store: Store) -> list[Decisions]:
     """Returns the decisions of a row's runs, from the store."""
-    found = []
-    for record in row.records:
-        arrays = store.arrays(record)
-        arrays.pop("images")
-        found.append(Decisions(**arrays))
-    return found
+    return [Decisions.of(store.arrays(record)) for record in row.records]
 
 
 def name_of(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -134,8 +135,11 @@ def _rich(heading: str, head: list[str], lines: list[Line], about: int) -> Table
     return table
 
 
-def notes(rows: list[Row]) -> list[str]:
-    """Returns what a reader of these rows must know: what does not apply, and what was not treated alike."""
+def notes(rows: list[Row], shown: Container[str] = SHOWN) -> list[str]:
+    """Returns what a reader of these rows must know: what does not apply, and what was not treated alike.
+
+    `shown` are the metrics in the table.
+    """
     result = []
     reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
     reasons |= {(row.label, row.refusal) for row in rows if row.refusal}
@@ -148,7 +152,7 @@ def notes(rows: list[Row]) -> list[str]:
     if any(row.oracle is not None for row in rows):
         result.append("test-peek gap: what picking among the same trials on the test images would have gained.")
     records = [record for row in rows for record in row.records]
-    if any("h_cal" in record.metrics for record in records):
+    if "h_cal" in shown and any("h_cal" in record.metrics for record in records):
         result.append("H cal: gamma chosen on validation classes cut from trainval.")
     if any(record.external for record in records):
         result.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")
