@@ -30,8 +30,8 @@ from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.experiment import method_name
 from zslbench.plugins import plugins, registry
-from zslbench.provenance import method_code, peak_memory, provenance, reset_peak_memory
 from zslbench.preparation.pixels import with_images
+from zslbench.provenance import method_code, peak_memory, provenance, reset_peak_memory
 from zslbench.record import Progress, RunRecord, Training
 from zslbench.spec import RunSpec
 from zslbench.store import Store
