@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,15 @@ def spreads(row: Row) -> dict[str, Spread]:
 def metrics() -> dict[str, Metric]:
     """Returns the metrics of all evaluators, in the order of tables."""
     return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
+
+
+def shown_metrics(rows: list[Row], names: Collection[str]) -> list[Metric]:
+    """Returns the metrics of these names, in the order of tables; those of images only where a row has them."""
+    of_images = {
+        metric.name for evaluator in evaluators().values() if evaluator.needs_images for metric in evaluator.metrics
+    }
+    present = {name for row in rows for record in row.records for name in record.metrics}
+    return [m for name, m in metrics().items() if name in names and (name not in of_images or name in present)]
 
 
 def figure(spread: Spread | None, metric: Metric, row: Row) -> str:
