@@ -26,6 +26,9 @@ METHODS = {
     "sync": "sync:SYNC",
     "sae": "sae:SAE",
     "spaen": "spaen:SPAEN",
+    "directmap": "reconstruction_baselines:DirectMap",
+    "sae-image": "reconstruction_baselines:SAEImage",
+    "splitbranch": "reconstruction_baselines:SplitBranch",
 }
 
 
