@@ -169,11 +169,14 @@ def words_of(options: RunOptions) -> list[str]:
     plain = RunOptions()
     for name in options.dataset or []:
         words += ["--dataset", name]
-    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision"):
+    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision", "input"):
         if getattr(options, name) != getattr(plain, name):
             words += [f"--{name}", str(getattr(options, name))]
     for text in options.param or []:
         words += ["--param", text]
+    for text in options.weights or []:
+        words += ["--weights", text]
+    words += [] if options.pretrained else ["--no-pretrained"]
     if options.tuned:
         words.append("--tuned")
         for name in ("trials", "metric", "folds"):

@@ -6,13 +6,16 @@ import shlex
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from zslbench.cli.options import RunOptions, with_options, words_of
 from zslbench.cli.run import chosen_seeds
 from zslbench.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from zslbench.cards import Input
 
 
 class Which(StrEnum):
@@ -56,7 +59,7 @@ def table(
 
     names = [name for text in methods or [] for name in _names(text)]
     with Session(options, seeds) as session:
-        rows = session.rows(names or _usable(session.display.say))
+        rows = session.rows(names or _usable(options.input or "features", session.display.say))
         print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
         if page is not None:
             from zslbench.report.page import write_page
@@ -71,19 +74,19 @@ def table(
         session.finish()
 
 
-def _usable(say: Callable[[str], None]) -> list[str]:
-    """Returns every method that can be loaded; nobody asked for the others by name, so each costs a line."""
+def _usable(given: Input, say: Callable[[str], None]) -> list[str]:
+    """Returns every method for this input that can be loaded; one that cannot was not asked for, so it costs a line."""
     from zslbench.plugins import registry
     from zslbench.trial import method_class
 
     names = []
     for name in registry().names("method"):
         try:
-            method_class(name)
+            method = method_class(name, given)
         except PluginError as error:
             say(str(error))
         else:
-            names.append(name)
+            names += [name] * (method.input == given)
     return names
 
 
