@@ -1,20 +1,21 @@
-"""The harness's own evaluators and engines, registered like a plugin's."""
+"""The harness's own evaluators, engines and backbone, registered like a plugin's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zslbench.cards import EngineCard, EvaluatorCard
+from zslbench.cards import BackboneCard, EngineCard, EvaluatorCard
 
 if TYPE_CHECKING:
     from zslbench.registry import Registry
 
 GBU = "Xian et al., Zero-Shot Learning: A Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018"
+CHEN = "Chen et al., Zero-Shot Visual Recognition using Semantics-Preserving Adversarial Embedding Networks, CVPR 2018"
 CHAO = "Chao et al., An Empirical Study and Analysis of Generalized Zero-Shot Learning, ECCV 2016"
 
 
 def zslbench_register(registry: Registry) -> None:
-    """Registers evaluators and engines."""
+    """Registers evaluators, engines and the backbone without weights."""
     home = "zslbench.evaluation.evaluators"
     registry.evaluator("zsl", f"{home}:ConventionalZSL", EvaluatorCard("U->U per-class top-1", GBU))
     registry.evaluator("gzsl", f"{home}:GeneralizedZSL", EvaluatorCard("U->T, S->T, H without calibration", GBU))
@@ -24,9 +25,19 @@ def zslbench_register(registry: Registry) -> None:
         f"{home}:Calibrated",
         EvaluatorCard("U->T, S->T, H at the gamma chosen on validation classes", CHAO),
     )
+    registry.evaluator(
+        "reconstruction",
+        "zslbench.evaluation.reconstruction:Reconstruction",
+        EvaluatorCard("pixel MSE and 1 - SSIM of reconstructed test images", CHEN),
+    )
     for name, summary in {
         "inline": "one run after another in this process",
         "processes": "--jobs runs at a time, in processes of their own; GPUs are shared out",
         "ray": "--jobs runs at a time on a Ray cluster (pip install 'zslbench[ray]')",
     }.items():
         registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))
+    registry.backbone(
+        "pixels",
+        "zslbench.preparation.average:AveragePixels",
+        BackboneCard("pixels", "none", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images"),
+    )

@@ -13,6 +13,7 @@ from pictures import Corners, Greedy, write_folder
 from PIL import Image
 from torch import Tensor
 
+from zslbench.data.imagefiles import FileImages
 from zslbench.errors import DataError, RunError, UsageError
 from zslbench.preparation.extract import extract
 
@@ -24,6 +25,10 @@ SOURCE = {"images": "these"}
 def paths(tmp_path: Path) -> list[Path]:
     write_folder(tmp_path / "images", {"a": 11})
     return [tmp_path / "images" / "a" / f"{i}.png" for i in range(11)]
+
+
+def files(paths: list[Path]) -> FileImages:
+    return FileImages([path.name for path in paths], paths)
 
 
 def corners(path: Path) -> list[float]:
@@ -50,7 +55,7 @@ class Interrupted(Corners):
 
 def test_features_are_those_of_each_image_in_order(paths: list[Path], tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    features, unreadable = extract(paths, Corners(), tmp_path / "w", SOURCE, CPU, 4, lambda *at: told.append(at))
+    features, unreadable = extract(files(paths), Corners(), tmp_path / "w", SOURCE, CPU, 4, lambda *at: told.append(at))
     np.testing.assert_array_equal(features.reshape(-1, 3, 2, 2), corner_rows(paths))
     assert unreadable == {}
     assert told == [(0, 11), (4, 11), (8, 11), (11, 11)]
@@ -59,7 +64,7 @@ def test_features_are_those_of_each_image_in_order(paths: list[Path], tmp_path: 
 def test_unreadable_images_are_left_out_and_say_why(paths: list[Path], tmp_path: Path) -> None:
     paths[0].write_text("text")
     paths[7].write_bytes(paths[7].read_bytes()[:60])
-    features, unreadable = extract(paths, Corners(), tmp_path / "w", SOURCE, CPU, 3)
+    features, unreadable = extract(files(paths), Corners(), tmp_path / "w", SOURCE, CPU, 3)
     good = [path for i, path in enumerate(paths) if i not in (0, 7)]
     np.testing.assert_array_equal(features.reshape(-1, 3, 2, 2), corner_rows(good))
     assert sorted(unreadable) == [0, 7]
@@ -69,7 +74,7 @@ def test_unreadable_images_are_left_out_and_say_why(paths: list[Path], tmp_path:
 def test_a_batch_without_any_readable_image_is_no_end(paths: list[Path], tmp_path: Path) -> None:
     for path in paths[:4]:
         path.write_text("text")
-    features, unreadable = extract(paths, Corners(), tmp_path / "w", SOURCE, CPU, 2)
+    features, unreadable = extract(files(paths), Corners(), tmp_path / "w", SOURCE, CPU, 2)
     assert len(features) == 7
     assert sorted(unreadable) == [0, 1, 2, 3]
 
@@ -78,12 +83,12 @@ def test_no_readable_image_at_all_is_one_line(paths: list[Path], tmp_path: Path)
     for path in paths:
         path.write_text("text")
     with pytest.raises(DataError, match=r"none of 11 images can be read; .*0\.png: not an image"):
-        extract(paths, Corners(), tmp_path / "w", SOURCE, CPU)
+        extract(files(paths), Corners(), tmp_path / "w", SOURCE, CPU)
 
 
 def test_the_batch_is_halved_until_memory_suffices(paths: list[Path], tmp_path: Path) -> None:
     backbone = Greedy()
-    features, _ = extract(paths, backbone, tmp_path / "w", SOURCE, CPU, 8)
+    features, _ = extract(files(paths), backbone, tmp_path / "w", SOURCE, CPU, 8)
     np.testing.assert_array_equal(features.reshape(-1, 3, 2, 2), corner_rows(paths))
     assert backbone.batches == [2, 2, 2, 2, 2, 1]
 
@@ -94,16 +99,16 @@ def test_memory_for_not_even_one_image_is_one_line(paths: list[Path], tmp_path: 
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     with pytest.raises(RunError, match="memory does not suffice for one image on cpu"):
-        extract(paths, Glutton(), tmp_path / "w", SOURCE, CPU)
+        extract(files(paths), Glutton(), tmp_path / "w", SOURCE, CPU)
 
 
 def test_it_goes_on_where_it_was_interrupted(paths: list[Path], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        extract(paths, Interrupted(), tmp_path / "w", SOURCE, CPU, 2)
+        extract(files(paths), Interrupted(), tmp_path / "w", SOURCE, CPU, 2)
     with (tmp_path / "w" / "rows").open("ab") as rows:
         rows.write(b"half a batch that no state counts")
     backbone = Greedy()
-    features, _ = extract(paths, backbone, tmp_path / "w", SOURCE, CPU, 3)
+    features, _ = extract(files(paths), backbone, tmp_path / "w", SOURCE, CPU, 3)
     np.testing.assert_array_equal(features.reshape(-1, 3, 2, 2), corner_rows(paths))
     assert backbone.batches == [2, 2, 2, 1]  # the batch size it began with: another would change the last bits
 
@@ -111,22 +116,22 @@ def test_it_goes_on_where_it_was_interrupted(paths: list[Path], tmp_path: Path) 
 @pytest.mark.parametrize("damage", ["source", "state", "rows"])
 def test_work_that_cannot_be_gone_on_with_begins_anew(paths: list[Path], tmp_path: Path, damage: str) -> None:
     with pytest.raises(KeyboardInterrupt):
-        extract(paths, Interrupted(), tmp_path / "w", SOURCE, CPU, 2)
+        extract(files(paths), Interrupted(), tmp_path / "w", SOURCE, CPU, 2)
     source = {"images": "others"} if damage == "source" else SOURCE
     if damage == "state":
         (tmp_path / "w" / "state.json").write_text('{"source"')
     if damage == "rows":
         (tmp_path / "w" / "rows").write_bytes(b"")
     backbone = Greedy()
-    features, _ = extract(paths, backbone, tmp_path / "w", source, CPU, 3)
+    features, _ = extract(files(paths), backbone, tmp_path / "w", source, CPU, 3)
     np.testing.assert_array_equal(features.reshape(-1, 3, 2, 2), corner_rows(paths))
     assert sum(backbone.batches) == 11
 
 
 def test_what_is_done_is_not_done_again(paths: list[Path], tmp_path: Path) -> None:
-    extract(paths, Corners(), tmp_path / "w", SOURCE, CPU)
+    extract(files(paths), Corners(), tmp_path / "w", SOURCE, CPU)
     backbone = Greedy()
-    extract(paths, backbone, tmp_path / "w", SOURCE, CPU)
+    extract(files(paths), backbone, tmp_path / "w", SOURCE, CPU)
     assert backbone.batches == []
     assert json.loads((tmp_path / "w" / "state.json").read_text())["done"] == 11
 
@@ -134,7 +139,7 @@ def test_what_is_done_is_not_done_again(paths: list[Path], tmp_path: Path) -> No
 def test_two_processes_do_not_write_the_same_rows(paths: list[Path], tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
     with FileLock(tmp_path / "w" / "lock"), pytest.raises(UsageError, match="another process is making these"):
-        extract(paths, Corners(), tmp_path / "w", SOURCE, CPU)
+        extract(files(paths), Corners(), tmp_path / "w", SOURCE, CPU)
 
 
 class Wrong(Corners):
@@ -168,10 +173,10 @@ class Wrong(Corners):
 )
 def test_a_faulty_backbone_is_one_line(paths: list[Path], tmp_path: Path, fault: str, message: str) -> None:
     with pytest.raises(RunError, match=message):
-        extract(paths, Wrong(fault), tmp_path / "w", SOURCE, CPU, 11)
+        extract(files(paths), Wrong(fault), tmp_path / "w", SOURCE, CPU, 11)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(paths: list[Path], tmp_path: Path) -> None:
     (tmp_path / "w").write_text("a file")
     with pytest.raises(DataError, match="cannot be written"):
-        extract(paths, Corners(), tmp_path / "w", SOURCE, CPU)
+        extract(files(paths), Corners(), tmp_path / "w", SOURCE, CPU)

@@ -13,8 +13,10 @@ from pictures import write_folder
 from PIL import Image
 
 from zslbench.api.images import UnreadableImage
+from zslbench.data.decoding import load_image
+from zslbench.data.imagefiles import match_images
 from zslbench.errors import DataError, UsageError
-from zslbench.preparation.images import ImageFolder, load_image, match_images
+from zslbench.preparation.images import ImageFolder
 
 
 def sixteen_bit_png(path: Path, pixels: np.ndarray, colour_type: int) -> Path:

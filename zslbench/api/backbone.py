@@ -38,6 +38,13 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define prepare()")
 
+    def prepare_crop(self, image: Image) -> Tensor:
+        """Turns a crop of an image into one input, like `prepare`, but cuts nothing away: it only scales, if need be.
+
+        Called from several threads at a time.
+        """
+        return self.prepare(image)
+
     def forward(self, images: Tensor) -> Tensor:
         """Maps prepared images `(B, 3, H, W)` to features `(B, D)`."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")

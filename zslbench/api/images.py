@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 Crops = Literal[1, 2, 5, 10]
 CROPS: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 5), 5: (0, 1, 2, 3, 4), 10: tuple(range(10))}
@@ -90,6 +89,8 @@ class Pixels:
         Returns:
             `(n, 3, size, size)` uint8, RGB.
         """
+        import torch  # here, because processes that only decode do without it
+
         crop, side = self.size, self.side
         result = np.empty((len(rows), 3, crop, crop), dtype=np.uint8)
         with self.file.open("rb") as file:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from zslbench.cli.options import RunOptions, with_options
+from zslbench.cli.options import RunOptions, with_options, words_of
 from zslbench.cli.run import chosen_seeds
 from zslbench.errors import PluginError, UsageError
 
@@ -61,8 +61,10 @@ def table(
         if page is not None:
             from zslbench.report.page import write_page
 
+            given = [word for text in methods or [] for word in ("--methods", text)]
+            command = shlex.join(["zslbench", "table", which.value, *words_of(options), *given])
             try:
-                written = write_page(page, _command(which, options, methods), rows, session.store)
+                written = write_page(page, command, rows, session.store)
             except OSError as error:
                 raise UsageError(f"--page {page}: cannot be written ({error.strerror}); name another file") from error
             session.display.say(f"wrote {', '.join(map(str, written))}")
@@ -88,28 +90,3 @@ def _usable(say: Callable[[str], None]) -> list[str]:
 def _names(text: str) -> list[str]:
     """Divides names at blanks, and at commas where none of them stands between parameters."""
     return (text if ":" in text else text.replace(",", " ")).split()
-
-
-def _command(which: Which, options: RunOptions, methods: list[str] | None) -> str:
-    """Returns the command that gives the page again, without what does not change it."""
-    words = ["zslbench", "table", which.value]
-    for name in options.dataset or []:
-        words += ["--dataset", name]
-    for name in methods or []:
-        words += ["--methods", name]
-    plain = RunOptions()
-    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision"):
-        if getattr(options, name) != getattr(plain, name):
-            words += [f"--{name}", str(getattr(options, name))]
-    for text in options.param or []:
-        words += ["--param", text]
-    if options.tuned:
-        words.append("--tuned")
-        for name in ("trials", "metric", "folds"):
-            if getattr(options, name) != getattr(plain, name):
-                words += [f"--{name}", str(getattr(options, name))]
-        words += ["--grid"] if options.grid else []
-        words += ["--oracle"] if options.oracle else []
-        for text in options.search or []:
-            words += ["--search", text]
-    return shlex.join(words)

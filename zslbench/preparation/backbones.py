@@ -122,6 +122,7 @@ class TorchvisionBackbone(Backbone):
         if hasattr(self.network, "transform_input"):
             self.network.transform_input = True  # what torchvision does wherever such a network has weights
         self.transform = known.transforms()
+        self.crop_transform = known.transforms(resize_size=self.transform.crop_size[0])
         head = _remove_head(self.network)
         if weights is not None:
             load_weights(self.network, weights, [head])
@@ -129,6 +130,10 @@ class TorchvisionBackbone(Backbone):
     def prepare(self, image: Image) -> Tensor:
         """Resizes, crops and normalises as the weights were evaluated."""
         return cast("Tensor", self.transform(image))
+
+    def prepare_crop(self, image: Image) -> Tensor:
+        """Resizes to the size of the network's input, and normalises."""
+        return cast("Tensor", self.crop_transform(image))
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns what the model's last layer is given, `(B, D)`."""
@@ -150,6 +155,7 @@ class TimmBackbone(Backbone):
         preprocessing: Any = timm.data
         configuration = preprocessing.resolve_model_data_config(network)
         self.transform = preprocessing.create_transform(**configuration, is_training=False)
+        self.crop_transform = preprocessing.create_transform(**(configuration | {"crop_pct": 1.0}), is_training=False)
         if weights is not None:
             head = network.pretrained_cfg.get("classifier") or ()
             names = [head] if isinstance(head, str) else head
@@ -159,6 +165,10 @@ class TimmBackbone(Backbone):
     def prepare(self, image: Image) -> Tensor:
         """Resizes, crops and normalises as timm evaluates the model."""
         return cast("Tensor", self.transform(image))
+
+    def prepare_crop(self, image: Image) -> Tensor:
+        """Resizes to the size of the network's input, and normalises."""
+        return cast("Tensor", self.crop_transform(image))
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns pooled features, `(B, D)`."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zslbench.api.dataset import array_fingerprint
 from zslbench.cards import DatasetCard
 from zslbench.data.foldercard import read_card, write_card
+from zslbench.data.imagefiles import FileImages
 from zslbench.data.writing import whole
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
@@ -27,7 +28,6 @@ from zslbench.preparation.extract import Progress, extract
 from zslbench.preparation.features import (
     add_features,
     features_source,
-    images_digest,
     labels_and_names,
     write_features,
 )
@@ -110,7 +110,7 @@ def plan(
         roles, roles_from = draw_unseen(found.class_names, share, seed), f"--random-unseen {share:g}"
     make_split(found.labels, found.class_names, found.names, roles, seed, roles_from)  # complains before hours of work
     source = {
-        "images": images_digest(found.names, found.paths),
+        "images": found.images.fingerprint,
         "attributes": array_fingerprint(values),
         "roles": hashlib.sha256(repr(roles).encode()).hexdigest(),
         "seed": str(seed),
@@ -140,15 +140,16 @@ def build(
     work = folder / f"{loaded.features}.part"
     if not work.exists() and (other := sorted(folder.glob("*.mat"))):
         raise UsageError(f"{other[0]}: it is there already, and `data build` did not finish it; name another folder")
-    source = features_source(loaded, images_digest(images.names, images.paths))
-    features, unreadable = extract(images.paths, loaded.backbone, work, source, device, batch_size, progress)
+    files = images.images
+    source = features_source(loaded, files)
+    features, unreadable = extract(files, loaded.backbone, work, source, device, batch_size, progress)
     good = np.setdiff1d(np.arange(len(images.names)), list(unreadable))
     names, labels = [images.names[i] for i in good], images.labels[good]
     counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
     check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
     split = make_split(labels, images.class_names, names, planned.roles, planned.seed, planned.roles_from)
 
-    source = features_source(loaded, images_digest(names, [images.paths[i] for i in good]))
+    source = features_source(loaded, FileImages(names, [files.paths[i] for i in good]))
     write_features(folder / f"{loaded.features}.mat", features, labels, names, source)
     del features
     write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import IntArray
+from zslbench.api.images import Images
 from zslbench.data.foldercard import images_folder, write_card
+from zslbench.data.imagefiles import NAMED, FileImages, match_images
 from zslbench.data.writing import whole
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import Progress, extract
-from zslbench.preparation.images import NAMED, match_images
 from zslbench.preparation.matwriter import Variables, write_mat
 from zslbench.preparation.source import made_from, written
 
@@ -61,20 +61,20 @@ def add_features(
     names, (labels, _) = dataset.image_files(root), dataset.read_labels(root)
     if len(names) != len(labels):
         raise DataError(f"{folder}: it names {len(names)} images, but has {len(labels)} labels")
-    paths = match_images(names, images or images_folder(folder))
-    _check_one_class(paths, labels)
+    files = FileImages(names, match_images(names, images or images_folder(folder)))
+    _check_one_class(files, labels)
     target = folder if out is None else out.expanduser().absolute()
-    source = features_source(loaded, images_digest(names, paths))
+    source = features_source(loaded, files)
     path = target / f"{loaded.features}.mat"
     new = check_absent(path, source)
     if new:
         if target.exists() and not os.access(target, os.W_OK):
             raise UsageError(f"{target}: it cannot be written; name another folder by --out")
         work = target / f"{loaded.features}.part"
-        features, unreadable = extract(paths, loaded.backbone, work, source, device, batch_size, progress)
+        features, unreadable = extract(files, loaded.backbone, work, source, device, batch_size, progress)
         if unreadable:
-            examples = ", ".join(f"{paths[i]}: {why}" for i, why in list(unreadable.items())[:NAMED])
-            raise DataError(f"{len(unreadable)} of {len(paths)} images cannot be read, for instance {examples}")
+            examples = ", ".join(f"{files.name(i)}: {why}" for i, why in list(unreadable.items())[:NAMED])
+            raise DataError(f"{len(unreadable)} of {len(files)} images cannot be read, for instance {examples}")
         write_features(path, features, labels, names, source)
         del features
         shutil.rmtree(work, ignore_errors=True)
@@ -83,26 +83,9 @@ def add_features(
     return new
 
 
-def features_source(loaded: Loaded, images: str) -> dict[str, str]:
+def features_source(loaded: Loaded, images: Images) -> dict[str, str]:
     """Returns what identifies a file of features."""
-    return {"backbone": loaded.name, "weights": loaded.fingerprint, "images": images}
-
-
-def images_digest(names: Sequence[str], paths: Sequence[Path]) -> str:
-    """Returns a hash of image names and file sizes: reading terabytes to notice a change would cost more than it saves.
-
-    Raises:
-        DataError: a file has gone, or its name is no text.
-    """
-    digest = hashlib.sha256()
-    for name, path in zip(names, paths, strict=True):
-        try:
-            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        except UnicodeEncodeError:
-            raise DataError(f"{path!r}: the name is not UTF-8; rename the file") from None
-    return digest.hexdigest()
+    return {"backbone": loaded.name, "weights": loaded.fingerprint, "images": images.fingerprint}
 
 
 def check_absent(path: Path, source: dict[str, str]) -> bool:
@@ -130,9 +113,9 @@ def labels_and_names(labels: IntArray, names: Sequence[str]) -> Variables:
     return {"labels": (labels + 1.0)[:, None], "image_files": list(names)}
 
 
-def _check_one_class(paths: Sequence[Path], labels: IntArray) -> None:
-    of: dict[Path, int] = {}
-    for path, label in zip(paths, labels.tolist(), strict=True):
+def _check_one_class(images: FileImages, labels: IntArray) -> None:
+    of: dict[Path | None, int] = {}
+    for path, label in zip(images.paths, labels.tolist(), strict=True):
         if of.setdefault(path, label) != label:
             raise DataError(
                 f"{path} shows objects of several classes: features of this data set are those of crops, which its "

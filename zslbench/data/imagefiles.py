@@ -1,0 +1,161 @@
+"""The image files of a data set on disk: found by the names that its list has, wherever they lie below a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise, takewhile
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zslbench.api.images import Images, UnreadableImage
+from zslbench.data.decoding import FORMATS, load_image
+from zslbench.errors import DataError, UsageError
+
+NAMED = 3
+"""How many files a message names."""
+
+
+class FileImages(Images):
+    """Images in files of their own, or boxes cut from them; a file may be missing.
+
+    Attributes:
+        paths: the file of each image, None where there is none.
+        fingerprint: SHA-256 of names, sizes and boxes: reading terabytes to notice a change would cost more than it
+            saves.
+
+    Args:
+        names: what the images are called.
+        paths: the file of each.
+        boxes: what of each file is the image, `(N, 4)` as `load_image` takes them.
+
+    Raises:
+        DataError: a name is no text.
+    """
+
+    def __init__(
+        self, names: Sequence[str], paths: Sequence[Path | None], boxes: NDArray[np.int64] | None = None
+    ) -> None:
+        self.paths = list(paths)
+        self._names, self._boxes = list(names), boxes
+        self.fingerprint = self._digest()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, row: int) -> str:
+        """Returns the path, or the name by which it was looked for."""
+        return str(self.paths[row] or self._names[row])
+
+    def read(self, row: int) -> Image.Image:
+        """Decodes a file to RGB, and cuts out the box.
+
+        Raises:
+            UnreadableImage: there is no such file, or it is no image or a damaged one.
+        """
+        path = self.paths[row]
+        if path is None:
+            raise UnreadableImage("missing")
+        return load_image(path, None if self._boxes is None else self._boxes[row].tolist())
+
+    @property
+    def missing(self) -> list[int]:
+        """The images without a file."""
+        return [row for row, path in enumerate(self.paths) if path is None]
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for name, path in zip(self._names, self.paths, strict=True):
+            try:
+                size = "missing" if path is None else str(path.stat().st_size)
+            except OSError:  # gone since it was listed, or a link that leads nowhere: reading it will say so
+                size = "missing"
+            try:
+                digest.update(f"{name}\0{size}\0".encode())
+            except UnicodeEncodeError:
+                raise DataError(f"{path!r}: the name is not UTF-8; rename the file") from None
+        if self._boxes is not None:
+            digest.update(np.ascontiguousarray(self._boxes, dtype="<i8").data)
+        return digest.hexdigest()
+
+
+def match_images(names: Sequence[str], folder: Path) -> list[Path]:
+    """Finds the file below a folder that each name means, as `find_images` does, and insists on all of them.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: files are missing, or two fit a name equally well; the first are named.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--images {folder}: there is no such folder")
+    found = find_images(names, folder)
+    if missing := [name for name, path in zip(names, found, strict=True) if path is None]:
+        raise DataError(
+            f"{folder}: {len(missing)} of {len(names)} images are missing, for instance {', '.join(missing[:NAMED])}"
+        )
+    return [path for path in found if path is not None]
+
+
+def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:
+    """Finds the file below a folder that each name means: the one that shares most of the end of its path.
+
+    Names may be absolute paths on another disk, as in the GBU release. A file must share as much as tells a name
+    apart from all others: `b/1.jpg` is missing if only `a/1.jpg` is there, where the list has both.
+
+    Raises:
+        DataError: two files fit a name equally well.
+    """
+    there: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in images_below(folder):
+        there[path.name].append(path)
+    enough = _distinctive(names)
+    return [_best(name, folder, there.get(PurePosixPath(name).name, []), enough[name]) for name in names]
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Lists the images below a folder by their suffixes, hidden ones passed over, in the order of their paths."""
+    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
+    found, visited = [], set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in visited:  # a link that leads back
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(parent, name) for name in files if name[0] != "." and Path(name).suffix.lower() in suffixes]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _distinctive(names: Sequence[str]) -> dict[str, int]:
+    """Returns how many parts of the end of each name tell it apart from all other names."""
+    parts = sorted((PurePosixPath(name).parts[::-1], name) for name in set(names))
+    enough = dict.fromkeys(names, 1)
+    for (one, first), (other, second) in pairwise(parts):
+        shared = _common(one, other)
+        enough[first] = max(enough[first], min(shared + 1, len(one)))
+        enough[second] = max(enough[second], min(shared + 1, len(other)))
+    return enough
+
+
+def _best(name: str, folder: Path, candidates: list[Path], enough: int) -> Path | None:
+    if folder / name in candidates:
+        return folder / name
+    wanted = PurePosixPath(name).parts[::-1]
+    shared = [_common(wanted, path.parts[::-1]) for path in candidates]
+    most = max(shared, default=0)
+    if most < enough:
+        return None
+    best = [path for path, length in zip(candidates, shared, strict=True) if length == most]
+    if len(best) > 1:
+        raise DataError(f"{best[0]} and {best[1]} both fit the image {name}; keep one of them below {folder}")
+    return best[0]
+
+
+def _common(a: Sequence[str], b: Sequence[str]) -> int:
+    """Returns how many items two sequences begin with in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))

@@ -1,0 +1,170 @@
+"""What a run on images needs: squares to cut crops from, and features of the crops, both made once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from zslbench.api.backbone import Backbone
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import ImageParams
+from zslbench.api.images import CROPS, Images, Pixels, corner, square_side, which_crop
+from zslbench.data.imagefiles import NAMED
+from zslbench.errors import DataError, RunError, one_line
+from zslbench.preparation.backbones import Loaded, load_backbone
+from zslbench.preparation.extract import Progress, extract
+from zslbench.preparation.rows import FILE
+from zslbench.preparation.squares import cached, central_square, squares, under_way
+
+
+def with_images(
+    data: ZSLData,
+    params: ImageParams,
+    weights: Path | None,
+    pretrained: bool,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> ZSLData:
+    """Adds to a data set of images their crops, and the features of these; images that cannot be read are left out.
+
+    Args:
+        data: with `images`, without features.
+        params: size and number of the crops, and the backbone.
+        weights: a file of weights for the backbone, instead of the pretrained ones.
+        pretrained: without it and without a file, the backbone's weights are drawn at random.
+        device: where the backbone computes.
+        progress: is told how many images are done, twice: decoded, and their features computed.
+
+    Returns:
+        The data with `pixels`, and with features `(N, crops, D)` float32 on disk. Its fingerprint is that of `data`:
+        what is added follows from it and the parameters.
+
+    Raises:
+        UsageError: there is no such backbone.
+        DataError: no image can be read, or none of a class or of a part of the split; or the cache cannot be written.
+        RunError: the backbone fails.
+    """
+    assert data.images is not None
+    loaded = load_backbone(params.backbone, weights, pretrained)
+    file, unreadable = squares(data.images, square_side(params.image_size), progress)
+    train, test_seen, test_unseen = _readable_parts(data, data.images, unreadable)
+    result = replace(
+        data,
+        features=crop_features(data.images, loaded, params.crops, unreadable, device, progress),
+        features_name=loaded.features,
+        features_fingerprint=data.images.fingerprint,  # which spares a second look for values that are not finite
+        pixels=Pixels(file, np.arange(len(data.images)), params.image_size, params.crops),
+        train=train,
+        test_seen=test_seen,
+        test_unseen=test_unseen,
+    )
+    vars(result)["fingerprint"] = data.fingerprint
+    return result
+
+
+def crop_features(
+    images: Images,
+    loaded: Loaded,
+    crops: int,
+    unreadable: dict[int, str],
+    device: torch.device,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Computes a backbone's features of each crop of each image, unless they are in the cache.
+
+    The crops are those of `Pixels`, cut from images of full resolution in the size that the backbone takes.
+
+    Args:
+        images: the images.
+        loaded: the backbone.
+        crops: how many of each image.
+        unreadable: images to pass over, whose rows are those of a black image.
+        device: where to compute.
+        progress: is told how many images are done.
+
+    Returns:
+        `(images, crops, D)` float32 on disk.
+
+    Raises:
+        DataError: an image cannot be read after all, or the cache cannot be written.
+        RunError: the backbone fails.
+    """
+    source = {
+        "images": images.fingerprint,
+        "backbone": loaded.name,
+        "weights": loaded.fingerprint,
+        "crops": str(crops),
+        "unreadable": hashlib.sha256(repr(sorted(unreadable)).encode()).hexdigest(),
+    }
+    backbone = loaded.backbone
+    size = _input_size(backbone)
+
+    def inputs(row: int) -> Tensor:
+        image = Image.new("RGB", (size, size)) if row in unreadable else images.read(row)
+        try:
+            return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
+        except Exception as error:
+            raise RunError(
+                f"{images.name(row)}: {type(backbone).__name__} cannot prepare it ({one_line(error)})"
+            ) from error
+
+    with cached("crops", source) as folder:
+        if not (folder / FILE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            with under_way(folder) as part:
+                features, lost = extract(images, backbone, part, source, device, None, progress, inputs, crops)
+                if lost:
+                    row, why = next(iter(lost.items()))
+                    shutil.rmtree(part, ignore_errors=True)
+                    raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({why})")
+                del features
+        found = np.memmap(folder / FILE, np.float32, "r")
+        return found.reshape(len(images), crops, -1)
+
+
+def cut_crops(image: Image.Image, size: int, crops: int) -> list[Image.Image]:
+    """Returns the crops of an image, each `size` pixels wide and high, in the order of `CROPS`."""
+    side = square_side(size)
+    square, result = central_square(image, side), []
+    for number in range(len(CROPS[crops])):
+        position, mirrored = which_crop(number, crops)
+        left, top = corner(side, size, position)
+        crop = square.crop((left, top, left + size, top + size))
+        result.append(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop)
+    return result
+
+
+def _input_size(backbone: Backbone) -> int:
+    """Returns the side of what a backbone takes; only it knows."""
+    return int(max(backbone.prepare(Image.new("RGB", (64, 64))).shape[1:]))
+
+
+def _readable_parts(data: ZSLData, images: Images, unreadable: dict[int, str]) -> list[NDArray[np.int64]]:
+    """Returns trainval, test_seen and test_unseen without unreadable images, about which it warns."""
+    parts = {"trainval": data.train, "test_seen": data.test_seen, "test_unseen": data.test_unseen}
+    if not unreadable:
+        return list(parts.values())
+    readable = np.ones(len(images), dtype=bool)
+    readable[list(unreadable)] = False
+    left = {name: rows[readable[rows]] for name, rows in parts.items()}
+    examples = "; ".join(f"{images.name(row)}: {why}" for row, why in list(unreadable.items())[:NAMED])
+    what = f"data set {data.name}: {len(unreadable)} of {len(images)} images cannot be read ({examples})"
+    for name, rows in left.items():
+        if not len(rows):
+            raise DataError(f"{what}, which leaves nothing of {name}; `zslbench data images` looks for them")
+    for name in ("trainval", "test_unseen"):
+        if gone := np.setdiff1d(data.labels[parts[name]], data.labels[left[name]]).tolist():
+            others = f", and {len(gone) - 1} more classes" if len(gone) > 1 else ""
+            raise DataError(f"{what}, which leaves class {data.class_names[gone[0]]!r} none in {name}{others}")
+    counts = ", ".join(f"{len(rows) - len(left[name])} of {name}" for name, rows in parts.items())
+    warnings.warn(f"{what}; they are left out: {counts}", stacklevel=3)
+    return list(left.values())
