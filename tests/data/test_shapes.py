@@ -241,8 +241,8 @@ class TestTheImages:
     @pytest.mark.parametrize("shape", ["circle", "square", "triangle", "star", "cross", "ring"])
     def test_shapes_are_those_that_polygons_draw(self, shape: str) -> None:
         scene = Scene.sample(np.random.default_rng(1), shape, "red", "plain", "large", "centre", "white")
-        ours = rgb_to_hsv(draw(scene, 200) / 255)[:, :, 1] > 0.45
-        theirs = np.asarray(polygon(scene, 200))
+        ours = rgb_to_hsv(draw(scene, 600) / 255)[:, :, 1] > 0.45
+        theirs = np.asarray(polygon(scene, 600))
         assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97
 
 
@@ -264,20 +264,21 @@ def polygon(scene: Scene, side: int) -> Image.Image:
         angles = [np.pi * i / points for i in range(2 * points)]
         return [(r * np.sin(a), -r * np.cos(a)) for r, a in zip(radii, angles, strict=True)]
 
-    if shape_is_round := scene.shape in ("circle", "ring"):
-        for radius, fill in ((0.95, 1),) if scene.shape == "circle" else ((1.0, 1), (0.46, 0)):
-            pencil.polygon(place(star(180, radius, radius)), fill=fill)
-    outlines = {
-        "square": [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)],
-        "triangle": [(0.58 * np.sqrt(3), 0.8), (-0.58 * np.sqrt(3), 0.8), (0, 0.22 - 2 * 0.58)],
-        "star": star(5, 1.1, 0.54),
+    def bar(x: float, y: float) -> list[tuple[float, float]]:
+        return [(-x, -y), (x, -y), (x, y), (-x, y)]
+
+    filled = {
+        "circle": [star(180, 0.95, 0.95)],
+        "ring": [star(180, 1, 1)],
+        "square": [bar(0.82, 0.82)],
+        "cross": [bar(1, 0.36), bar(0.36, 1)],
+        "triangle": [[(0.58 * np.sqrt(3), 0.8), (-0.58 * np.sqrt(3), 0.8), (0, 0.22 - 2 * 0.58)]],
+        "star": [star(5, 1.1, 0.54)],
     }
-    if scene.shape == "cross":
-        for half in ((1, 0.36), (0.36, 1)):
-            x, y = half
-            pencil.polygon(place([(-x, -y), (x, -y), (x, y), (-x, y)]), fill=1)
-    elif not shape_is_round:
-        pencil.polygon(place(outlines[scene.shape]), fill=1)
+    for points in filled[scene.shape]:
+        pencil.polygon(place(points), fill=1)
+    if scene.shape == "ring":
+        pencil.polygon(place(star(180, 0.46, 0.46)), fill=0)
     return picture
 
 

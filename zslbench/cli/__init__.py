@@ -17,6 +17,7 @@ from zslbench.cli import (
     data,
     doctor,
     evaluate,
+    images,
     listing,
     new,
     paper,
@@ -52,6 +53,7 @@ app.command("list")(listing.list_)
 data.app.command("semantics")(semantics.semantics)
 data.app.command()(build.build)
 data.app.command()(build.extract)
+data.app.command()(images.images)
 app.add_typer(data.app, name="data")
 app.command()(new.new)
 app.command()(check.check)

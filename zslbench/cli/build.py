@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
 from zslbench.cli.data import Name, exit_if_failed, print_findings
+from zslbench.cli.images import SHOWN, progress_of_images
 from zslbench.cli.options import DataRoot, Plain
-
-if TYPE_CHECKING:
-    from zslbench.preparation.extract import Progress
-
-SHOWN = 20
-"""How many skipped images are printed; the file lists them all."""
 
 SECONDS_OF_SILENCE = 10.0
 
@@ -74,7 +69,7 @@ def build(
     planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, seed)
     with _patience(f"waiting for the weights of {backbone}"):
         loaded = load_backbone(backbone, weights, pretrained, seed)
-    with _progress(plain) as progress:
+    with progress_of_images(plain) as progress:
         built = make(planned, loaded, chosen, batch_size, progress)
     if not built.new:
         typer.echo(f"{folder}: nothing to do, all of it was there already")
@@ -123,7 +118,7 @@ def extract(
         raise UsageError(f"data set {name!r} has no files, so its images have no names to find them by")
     with _patience(f"waiting for the weights of {backbone}"):
         loaded = load_backbone(backbone, weights, pretrained, seed)
-    with _progress(plain) as progress:
+    with progress_of_images(plain) as progress:
         new = add_features(dataset, root, loaded, images, out, chosen, batch_size, progress)
     path = (dataset.folder(root) if out is None else out) / f"{loaded.features}.mat"
     typer.echo(f"added {path}" if new else f"{path}: nothing to do, it was there already")
@@ -154,31 +149,3 @@ def _patience(what: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-@contextmanager
-def _progress(plain: bool) -> Iterator[Progress]:
-    """Shows how many images are done: a bar on a terminal, a line every few seconds elsewhere."""
-    import sys
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from zslbench.cli.progress import SECONDS_BETWEEN_LINES
-
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    moving = not plain and sys.stderr.isatty()
-    last = time.monotonic()
-    with Bar(*columns, console=Console(stderr=True), disable=not moving, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-
-        def show(done: int, total: int) -> None:
-            nonlocal last
-            bar.update(task, completed=done, total=total)
-            if not moving and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-                last = time.monotonic()
-                print(f"images {done}/{total}", file=sys.stderr, flush=True)
-
-        yield show

@@ -129,7 +129,7 @@ def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = 
     from zslbench.data.xlsa17 import find_dataset
 
     dataset = find_dataset(name)
-    fields = card_of(dataset.card, dataset.load_labels(folder(data_root), splits))
+    fields = card_of(dataset.card, dataset.load_labels(folder(data_root), splits)) | {"title": dataset.name}
     for option, field in type(dataset.options).model_fields.items():
         fields[f"option {option}"] = f"{getattr(dataset.options, option)} ({field.description})"
     width = max(map(len, fields))

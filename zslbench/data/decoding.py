@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from zslbench.api.images import UnreadableImage
+from zslbench.api.images import Images, UnreadableImage
 
 Image.init()
 FORMATS: list[str] = [
@@ -40,6 +43,26 @@ def load_image(path: Path, box: Sequence[int] | None = None) -> Image.Image:
     except Exception as error:  # damage makes Pillow's decoders raise a dozen kinds, struct.error among them
         raise UnreadableImage((str(error) or type(error).__name__).splitlines()[0]) from error
     return _middle(image if box is None else _inside(image, box))
+
+
+def undecodable(images: Images, progress: Callable[[int, int], None]) -> dict[int, str]:
+    """Decodes all images and keeps none; returns position -> reason of those that cannot be decoded."""
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # of oddities that do not keep it from decoding
+        reasons: dict[int, str] = {}
+        for row, reason in enumerate(pool.map(lambda row: _reason(images, row), range(len(images)))):
+            progress(row + 1, len(images))
+            if reason:
+                reasons[row] = reason
+    return reasons
+
+
+def _reason(images: Images, row: int) -> str:
+    try:
+        images.read(row)
+    except UnreadableImage as error:
+        return str(error)
+    return ""
 
 
 def _upright(image: Image.Image) -> Image.Image:

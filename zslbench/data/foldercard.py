@@ -12,7 +12,7 @@ from zslbench.cards import DatasetCard
 from zslbench.data.writing import whole
 from zslbench.errors import DataError, near_misses, one_line
 
-FILE = "card.toml"
+FILE, IMAGES = "card.toml", "images.txt"
 TEXTS = ("title", "citation", "licence", "homepage", "summary", "default_features")
 FLAG, SOURCE = "attributes", "source"
 HEAD = "# What tables and `zslbench data describe` say of this data set; edit it as you like.\n"
@@ -38,9 +38,28 @@ def read_card(folder: Path) -> DatasetCard:
 
 
 def images_folder(folder: Path) -> Path:
-    """Returns where the images of a data set are: where its card says, else in its sub-folder `images`."""
-    source = _read(folder).get(SOURCE, {})
-    return Path(source.get("images", folder / "images") if isinstance(source, dict) else folder / "images")
+    """Returns where the images of a data set are.
+
+    That is where the one line of its `images.txt` says, else where its card says, else its sub-folder `images`.
+    """
+    try:
+        line = (folder / IMAGES).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        source = _read(folder).get(SOURCE, {})
+        line = str(source.get("images", "")) if isinstance(source, dict) else ""
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / IMAGES}: cannot be read ({one_line(error)}); repair or remove it") from error
+    return folder / Path(line or "images").expanduser()
+
+
+def remember_images(folder: Path, images: Path) -> None:
+    """Writes where the images of a data set are, for `images_folder`.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    with whole(folder / IMAGES) as part:
+        part.write_text(f"{images.expanduser().absolute()}\n", encoding="utf-8")
 
 
 def write_card(folder: Path, card: DatasetCard, source: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from zslbench.api.images import Images, UnreadableImage
 from zslbench.data.decoding import FORMATS, load_image
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError
 
 NAMED = 3
 """How many files a message names."""
@@ -82,23 +82,6 @@ class FileImages(Images):
         if self._boxes is not None:
             digest.update(np.ascontiguousarray(self._boxes, dtype="<i8").data)
         return digest.hexdigest()
-
-
-def match_images(names: Sequence[str], folder: Path) -> list[Path]:
-    """Finds the file below a folder that each name means, as `find_images` does, and insists on all of them.
-
-    Raises:
-        UsageError: there is no such folder.
-        DataError: files are missing, or two fit a name equally well; the first are named.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"--images {folder}: there is no such folder")
-    found = find_images(names, folder)
-    if missing := [name for name, path in zip(names, found, strict=True) if path is None]:
-        raise DataError(
-            f"{folder}: {len(missing)} of {len(names)} images are missing, for instance {', '.join(missing[:NAMED])}"
-        )
-    return [path for path in found if path is not None]
 
 
 def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.cards import DatasetCard
 from zslbench.data.cache import Features, load_features
 from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
-from zslbench.data.foldercard import read_card
+from zslbench.data.foldercard import images_folder, read_card
+from zslbench.data.imagefiles import FileImages, find_images
+from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
 from zslbench.errors import DataError, UsageError, near_misses, one_line
 from zslbench.params import read_pairs
@@ -86,6 +88,48 @@ class XLSA17Dataset(Dataset):
         labels, labels_path = self.read_labels(root)
         with _naming(self._split_path(root, splits), labels_path):
             return self._zsl_data(root, self.read_split(root, splits), labels)
+
+    def load_images(self, root: Path, splits: str = SPLITS) -> ZSLData:
+        """Loads everything but features, and finds the images by `image_files` as `file_images` does.
+
+        Raises:
+            DataError: they are not there, or the list of images disagrees with the labels; a single one may be missing.
+        """
+        data = self.load_labels(root, splits)
+        images = self.file_images(root, splits)
+        if len(images.missing) == len(images):
+            folder, first = images_folder(self.folder(root)), images.name(0)
+            raise DataError(f"{folder}: none of the {len(images)} images of {data.name} is there, {first} for one")
+        return replace(data, features_name="images", images=images)
+
+    def file_images(self, root: Path, splits: str = SPLITS, images: Path | None = None) -> FileImages:
+        """Finds the images that `image_files` names, at any depth below a folder, by the ends of their paths.
+
+        The folder is the given one, or where the data set's `images.txt` or card says, or its sub-folder `images`.
+
+        Raises:
+            DataError: there is no such folder, two files fit one name, or the list disagrees with the labels.
+        """
+        folder = self.folder(root)
+        images = images_folder(folder) if images is None else images.expanduser()
+        names, (labels, _) = self.image_files(root), self.read_labels(root)
+        if len(names) != len(labels):
+            raise DataError(f"{folder}: it names {len(names)} images, but has {len(labels)} labels")
+        known = self.read_split(root, splits).class_names
+        if len(labels) and labels.max() >= len(known):
+            raise DataError(f"{folder}: labels run to {labels.max() + 1}, but there are {len(known)} classes")
+        classes = [known[label] for label in labels]
+        check_folders(names, classes, folder)
+        if not images.is_dir():
+            name = self._folder.name.lower() if str(self._folder) in ARCHIVE_FOLDERS else folder
+            source = f"get them from {self.card.homepage}, and " if self.card.homepage else ""
+            raise DataError(
+                f"data set {self.card.title}: {images} is no folder, and its images are not in the GBU release; "
+                f"{source}say where they are by `zslbench data images {name} --from DIR`"
+            )
+        repeated = len(set(names)) < len(names)
+        boxes = read_boxes(names, classes, folder, [images, folder]) if repeated else None
+        return FileImages(names, find_images(names, images), boxes)
 
     def missing(self, root: Path, features: str | None = None, splits: str = SPLITS) -> str:
         """Returns which file is missing and how to get it, in one line, or an empty string."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zslbench.api.dataset import IntArray
 from zslbench.api.images import Images
 from zslbench.data.foldercard import images_folder, write_card
-from zslbench.data.imagefiles import NAMED, FileImages, match_images
+from zslbench.data.imagefiles import NAMED
 from zslbench.data.writing import whole
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
@@ -52,17 +52,20 @@ def add_features(
 
     Raises:
         UsageError: there is no such folder, or other features of this name are there.
-        DataError: images are missing or cannot be read, or one belongs to several classes.
+        DataError: images are missing or cannot be read, or the list of images disagrees with the labels.
         RunError: the backbone fails.
     """
     folder = dataset.folder(root)
     if problem := dataset.missing_split(root):
         raise DataError(problem)
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images {images}: there is no such folder")
+    files = dataset.file_images(root, images=images)
     names, (labels, _) = dataset.image_files(root), dataset.read_labels(root)
-    if len(names) != len(labels):
-        raise DataError(f"{folder}: it names {len(names)} images, but has {len(labels)} labels")
-    files = FileImages(names, match_images(names, images or images_folder(folder)))
-    _check_one_class(files, labels)
+    if missing := files.missing:
+        examples = ", ".join(files.name(row) for row in missing[:NAMED])
+        where = images or images_folder(folder)
+        raise DataError(f"{where}: {len(missing)} of {len(files)} images are missing, for instance {examples}")
     target = folder if out is None else out.expanduser().absolute()
     source = features_source(loaded, files)
     path = target / f"{loaded.features}.mat"
@@ -111,16 +114,6 @@ def write_features(
 def labels_and_names(labels: IntArray, names: Sequence[str]) -> Variables:
     """Returns the variables that say of each image its class, from 1, and its file."""
     return {"labels": (labels + 1.0)[:, None], "image_files": list(names)}
-
-
-def _check_one_class(images: FileImages, labels: IntArray) -> None:
-    of: dict[Path | None, int] = {}
-    for path, label in zip(images.paths, labels.tolist(), strict=True):
-        if of.setdefault(path, label) != label:
-            raise DataError(
-                f"{path} shows objects of several classes: features of this data set are those of crops, which its "
-                "files do not tell, so they cannot be made from whole images"
-            )
 
 
 def _copy_layout(dataset: XLSA17Dataset, folder: Path, target: Path, features: str) -> None:
