@@ -63,10 +63,9 @@ class Parts:
             DataError: its weights cannot be had, or are of another architecture.
         """
         if name != "conv":
-            network = self._alexnet("F")
+            network = _alexnet()
             network.classifier = network.classifier[: ALEXNET_LAYERS[name]]
-            self._load("F", network)
-            return nn.Sequential(Standardize(), network), ALEXNET_OUTPUTS
+            return nn.Sequential(Standardize(), self._filled("F", network)), ALEXNET_OUTPUTS
         layers, channels = nn.Sequential(), 3
         for outputs in DOWN_CHANNELS:
             if size <= 6:
@@ -86,9 +85,8 @@ class Parts:
         """
         if name == "none":
             return None
-        convolutions = nn.Sequential(OrderedDict(features=self._alexnet("phi").features[:CONV5]))
-        self._load("phi", convolutions)
-        return nn.Sequential(Standardize(), convolutions).requires_grad_(False).eval()
+        convolutions = nn.Sequential(OrderedDict(features=_alexnet().features[:CONV5]))
+        return nn.Sequential(Standardize(), self._filled("phi", convolutions)).requires_grad_(False).eval()
 
     def generator(self, inputs: int, hidden: int, size: int, width: float) -> nn.Sequential:
         """Returns G: two fully-connected layers, then the generator of Dosovitskiy & Brox.
@@ -125,17 +123,15 @@ class Parts:
         self._load("G", behind)
         return nn.Sequential(front, behind, CentreCrop(size), Standardize(back=True))
 
-    def _alexnet(self, part: str) -> Any:
-        """Returns the whole of AlexNet, one column without groups as torchvision has it, and without dropout.
-
-        Dropout would make reconstructions of the same image differ.
-        """
-        from torchvision.models import AlexNet_Weights, alexnet
-
-        network = alexnet(weights=None, dropout=0.0)
+    def _filled(self, part: str, network: nn.Module) -> nn.Module:
+        """Gives a piece of AlexNet its weights: from the part's file, pretrained, or drawn."""
+        network.to_empty(device="cpu")
         if part in self.weights or not self.pretrained:
             msra(network, 0.0)
+            self._load(part, network)
             return network
+        from torchvision.models import AlexNet_Weights
+
         try:
             state = AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except (URLError, OSError, RuntimeError) as error:
@@ -143,13 +139,24 @@ class Parts:
                 f"{part}: the pretrained weights of AlexNet cannot be had ({error}); give a local file by "
                 f"--weights {part}=FILE, or take random ones by --no-pretrained"
             ) from error
-        network.load_state_dict(state)
+        network.load_state_dict({name: state[name] for name in network.state_dict()})
         return network
 
     def _load(self, part: str, network: nn.Module) -> None:
         """Loads a part's file, if there is one; what it holds of AlexNet's classifier beyond the part is left out."""
         if part in self.weights:
             load_weights(network, self.weights[part], head=["classifier"])
+
+
+def _alexnet() -> Any:
+    """Returns AlexNet without memory for its weights: one column without groups, as torchvision has it.
+
+    It has no dropout, by which reconstructions of one image would differ.
+    """
+    from torchvision.models import alexnet
+
+    with torch.device("meta"):
+        return alexnet(weights=None, dropout=0.0)
 
 
 class Standardize(nn.Module):
