@@ -15,7 +15,7 @@ from zslbench.store import Store
 
 SMALL = (
     "spaen:image_size=32,crops=2,backbone=pixels,encoder=conv,phi=none,width=0.1,hidden=32,autoencoder_hidden=32,"
-    "epochs=3,autoencoder_epochs=3,batch_size=32,critic_steps=2,lr=1e-3,autoencoder_lr=1e-3,critic_lr=1e-3,clip_norm=1"
+    "epochs=3,batch_size=32,critic_steps=2,beta=0.5"
 )
 RUN = ("run", SMALL, "--input", "images", "--dataset", "shapes:images_per_class=5,size=40", "--on", "validation")
 
