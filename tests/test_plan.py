@@ -52,6 +52,28 @@ def test_an_at_sign_in_the_name_of_a_folder_is_part_of_it(make_xlsa17: Callable[
     ]
 
 
+def test_a_colon_in_the_name_of_a_folder_is_part_of_it(make_xlsa17: Callable[..., Path], tmp_path: Path) -> None:
+    odd = make_xlsa17(name="digits:size=3", edit=two_features)
+    rows = plan(["eszsl"], [str(odd), f"{odd}@vit"], Request(tmp_path))
+    assert [(row.dataset_title, row.jobs[0].spec.features) for row in rows] == [
+        ("digits:size=3", "res101"),
+        ("digits:size=3", "vit"),
+    ]
+
+
+def test_options_of_a_data_set_reach_the_run_and_the_table(tmp_path: Path) -> None:
+    given = "shapes:images_per_class=5,semantic_loss=0.5"
+    plain, [chosen], [features] = (
+        plan(["eszsl"], [source], Request(tmp_path))
+        for source in ("shapes:images_per_class=5", given, f"{given}@pixels")
+    )
+    assert (chosen.dataset, chosen.dataset_title) == (given, "shapes, semantic_loss=0.5, images_per_class=5")
+    assert chosen.jobs[0].source == features.jobs[0].source == given
+    assert chosen.jobs[0].spec.id == features.jobs[0].spec.id != plain[0].jobs[0].spec.id
+    record, _ = execute(chosen.jobs[0], "cpu", None, lambda progress: None)
+    assert record.spec.dataset == chosen.dataset_title
+
+
 def test_features_that_are_not_there_and_mistyped_names_are_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"vat\.mat is missing; take what is there with --features res101 or vit"):
         plan(["eszsl"], [f"{folder}@vat"], Request(tmp_path))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from zslbench.cards import DatasetSizes as DatasetSizes
     from zslbench.cards import EngineCard as EngineCard
     from zslbench.cards import EvaluatorCard as EvaluatorCard
+    from zslbench.cards import Exhibit as Exhibit
     from zslbench.cards import MethodCard as MethodCard
     from zslbench.cards import Preset as Preset
     from zslbench.cards import TextEncoderCard as TextEncoderCard
@@ -71,6 +72,7 @@ _HOME = {
         "DatasetSizes",
         "EngineCard",
         "EvaluatorCard",
+        "Exhibit",
         "MethodCard",
         "Preset",
         "TextEncoderCard",

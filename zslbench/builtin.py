@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from zslbench.registry import Registry
 
 GBU = "Xian et al., Zero-Shot Learning: A Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018"
+CHEN = "Chen et al., Zero-Shot Visual Recognition using Semantics-Preserving Adversarial Embedding Networks, CVPR 2018"
 CHAO = "Chao et al., An Empirical Study and Analysis of Generalized Zero-Shot Learning, ECCV 2016"
 
 
@@ -23,6 +24,11 @@ def zslbench_register(registry: Registry) -> None:
         "calibrated",
         f"{home}:Calibrated",
         EvaluatorCard("U->T, S->T, H at the gamma chosen on validation classes", CHAO),
+    )
+    registry.evaluator(
+        "reconstruction",
+        "zslbench.evaluation.reconstruction:Reconstruction",
+        EvaluatorCard("pixel MSE and 1 - SSIM of reconstructed test images", CHEN),
     )
     for name, summary in {
         "inline": "one run after another in this process",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,6 +22,16 @@ Scale = Literal["none", "l2", "zscore", "minmax"]
 
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
+ExhibitKind = Literal["table", "curves", "reconstructions", "attributes"]
+"""Metrics by method; seen-unseen curves; images beside their reconstructions; what class attributes vary in."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def is_name(text: str) -> bool:
+    """Whether something may be registered, or an exhibit called, by this name."""
+    return _NAME.fullmatch(text) is not None
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -28,20 +39,30 @@ class Preset:
 
     `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. The key `scale`
     stands for feature scaling in both. A preset with `datasets` only exists for those data sets, one with `features`
-    for those features.
+    for those features. `images` are the parameters of the method's form for images, in place of the others, and
+    `default_on` the kind of device on which that form takes the preset unless told otherwise.
     """
 
     source: str
     params: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     features: str = ""
+    images: Mapping[str, Any] = field(default_factory=dict)
+    default_on: str = ""
 
-    def resolve(self, dataset: str, features: str) -> tuple[dict[str, Any], str | None]:
+    def resolve(self, dataset: str, features: str, input: Input = "features") -> tuple[dict[str, Any], str | None]:
         """Returns the parameters for one data set, and the feature scaling if the preset names one.
 
         Raises:
             UsageError: the preset has values for certain data sets or features only, and not for these.
         """
+        if input == "images":
+            if not self.images:
+                raise UsageError("it has no values for images; see --input")
+            values = dict(self.images)
+            return values, values.pop("scale", None)
+        if self.images and not (self.params or self.datasets):
+            raise UsageError("it has values for images alone; see --input")
         if self.features not in ("", features):
             raise UsageError(f"its values are for features {self.features}, not for {features}")
         if self.datasets and not self.params and dataset not in self.datasets:
@@ -52,8 +73,46 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Exhibit:
+    """A figure or table of a method's paper, of which `zslbench paper` makes the counterpart from run records.
+
+    Attributes:
+        caption: what it shows.
+        kind: `table`: `metrics` of `methods`; `curves`: their seen-unseen curves; `reconstructions`: images of unseen
+            classes, and what each method makes of them; `attributes`: of the data alone, without methods.
+        methods: as in `zslbench compare`: `name[@preset][:key=value,...]`.
+        metrics: names of metrics, for a table.
+        input: what the methods are given; with None whatever the command says.
+        names: how the paper calls a method, where that is not the title of its card.
+        source: how published numbers call the paper; theirs by this source stand beside measured ones.
+
+    Raises:
+        PluginError: a field does not fit the others.
+    """
+
+    caption: str
+    kind: ExhibitKind
+    methods: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    input: Input | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("kind", self.kind, ExhibitKind), ("input", self.input, Input)):
+            if value is not None and value not in get_args(known):
+                raise PluginError(f"{name} {value!r} is none of {get_args(known)}")
+        if bool(self.methods) == (self.kind == "attributes"):
+            raise PluginError("it needs methods, unless it is of attributes, which needs none")
+        if bool(self.metrics) != (self.kind == "table"):
+            raise PluginError("metrics are for a table, and a table needs them")
+        if strange := set(self.names) - set(self.methods):
+            raise PluginError(f"it names {min(strange)!r}, which is none of its methods")
+
+
+@dataclass(frozen=True)
 class MethodCard:
-    """A method's title as printed in tables and papers, its paper, what it may use, and its presets."""
+    """A method's title as printed in tables and papers, its paper, what it may use, its presets and exhibits."""
 
     title: str
     paper: str
@@ -63,14 +122,23 @@ class MethodCard:
     needs_attributes: bool = False
     """Whether class embeddings must be attributes: it is refused where they are word vectors or sentences."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
+    """Figures and tables of its paper, by names that are those of their files: `table-1`."""
 
     def __post_init__(self) -> None:
+        for name in self.exhibits:
+            if not is_name(name):
+                raise PluginError(
+                    f"method card {self.title!r}: exhibit name {name!r} is not lower-case letters, digits and single "
+                    "hyphens"
+                )
         if self.setting not in get_args(Setting):
             raise PluginError(f"method card {self.title!r}: setting {self.setting!r} is none of {get_args(Setting)}")
 
     @classmethod
     def read(cls, path: Path) -> MethodCard:
-        """Reads a card from a TOML file: the fields above, and a `[presets.NAME]` table for each preset.
+        """Reads a card from a TOML file: the fields above, a `[presets.NAME]` table for each preset, and an
+        `[exhibits.NAME]` table for each exhibit.
 
         Raises:
             PluginError: the file is not TOML or has unknown or missing fields.
@@ -78,7 +146,10 @@ class MethodCard:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
             presets = {name: Preset(**preset) for name, preset in values.pop("presets", {}).items()}
-            return cls(**values, presets=presets)
+            exhibits = {name: _exhibit(name, **exhibit) for name, exhibit in values.pop("exhibits", {}).items()}
+            return cls(**values, presets=presets, exhibits=exhibits)
+        except PluginError as error:
+            raise PluginError(f"{path}: {error}") from error
         except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
             raise PluginError(f"{path}: not a method card: {error}") from error
 
@@ -92,6 +163,13 @@ class MethodCard:
             hint = near_misses(name, self.presets) or "; it has no presets"
             raise UsageError(f"{self.title} has no preset {name!r}{hint}")
         return self.presets[name]
+
+
+def _exhibit(name: str, *, methods: Iterable[str] = (), metrics: Iterable[str] = (), **values: Any) -> Exhibit:
+    try:
+        return Exhibit(methods=tuple(methods), metrics=tuple(metrics), **values)
+    except PluginError as error:
+        raise PluginError(f"exhibit {name!r}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from zslbench.api.embedder import Embedder
-from zslbench.cards import MethodCard
+from zslbench.cards import MethodCard, is_name
 from zslbench.errors import PluginError, UsageError, one_line
 from zslbench.plugins import registry
-from zslbench.registry import Registry, is_name
+from zslbench.registry import Registry
 
 SUFFIX = ".py"
 

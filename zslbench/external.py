@@ -31,7 +31,11 @@ def evaluate_scores(
     """
     view = data.test_view()
     scorer = MatrixScorer(file.matrix_for(view, data.class_names), view)
-    chosen = {name: evaluator for name, evaluator in evaluators().items() if not evaluator.needs_validation}
+    chosen = {
+        name: evaluator
+        for name, evaluator in evaluators().items()
+        if not evaluator.needs_validation and not evaluator.needs_images
+    }
     metrics, intervals, not_applicable = evaluate({name: e() for name, e in chosen.items()}, scorer, REPLICATES)
     spec = RunSpec(
         method=PREFIX + name,

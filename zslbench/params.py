@@ -97,14 +97,34 @@ def param(
     return Field(default, description=help, json_schema_extra=extra, **bounds)  # type: ignore[call-overload]
 
 
+def read_pairs(pairs: list[str], noun: str = "parameter") -> dict[str, str]:
+    """Reads `key=value` pairs.
+
+    Raises:
+        UsageError: one has no `=`.
+    """
+    values = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise UsageError(f"{noun} {pair!r} is not key=value")
+        values[key.strip()] = value.strip()
+    return values
+
+
 class Params(BaseModel):
-    """Base of every method's hyper-parameters: frozen, validated, no unknown names."""
+    """Base of every method's hyper-parameters and every data set's options: frozen, validated, no unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], owner: str) -> Self:
+    def parse(cls, values: Mapping[str, Any], owner: str, noun: str = "parameter") -> Self:
         """Builds parameters from values or their text.
+
+        Args:
+            values: by name.
+            owner: whose they are, for messages.
+            noun: what they are called there.
 
         Raises:
             UsageError: an unknown name (near misses are suggested) or a value out of range; one line.
@@ -116,11 +136,11 @@ class Params(BaseModel):
             name = str(error["loc"][0]) if error["loc"] else ""
             if error["type"] == "extra_forbidden":
                 hint = near_misses(name, cls.model_fields) or "; it has none"
-                raise UsageError(f"{owner} has no parameter {name!r}{hint}") from None
+                raise UsageError(f"{owner} has no {noun} {name!r}{hint}") from None
             message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
             if not name:
                 raise UsageError(f"{owner}: {message}") from None
-            raise UsageError(f"{owner}: parameter {name}={error['input']!r} {message}") from None
+            raise UsageError(f"{owner}: {noun} {name}={error['input']!r} {message}") from None
 
     def changed(self) -> dict[str, Any]:
         """Returns the parameters that differ from their defaults, as JSON values."""

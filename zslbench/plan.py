@@ -8,13 +8,14 @@ from typing import Any, Literal, cast
 
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
-from zslbench.cards import SCALES, MethodCard, Scale
-from zslbench.errors import NotApplicable, PluginError, UsageError
+from zslbench.cards import SCALES, Input, MethodCard, Scale
+from zslbench.errors import NotApplicable, PluginError, UsageError, near_misses
 from zslbench.experiment import method_name
+from zslbench.params import read_pairs
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
 from zslbench.registry import Entry
-from zslbench.runner import Job, evaluators, load_data
+from zslbench.runner import BACKBONE, Job, evaluators, file_digest, load_data
 from zslbench.search import TITLES, Search
 from zslbench.spec import RunSpec
 from zslbench.trial import method_class
@@ -41,7 +42,7 @@ class Variant:
             return cls(text, method_name(text))
         head, _, tail = text.partition(":")
         method, _, preset = head.partition("@")
-        return cls(text, method_name(method), preset or None, parse_params(tail.split(",") if tail else []))
+        return cls(text, method_name(method), preset or None, read_pairs(tail.split(",") if tail else []))
 
     def over(self, request: Request) -> Variant:
         """Returns the variant with the request's preset and parameters where it has none of its own."""
@@ -67,6 +68,10 @@ class Request:
     scale: str | None = None
     seeds: tuple[int, ...] = (0,)
     precision: Literal["32", "bf16"] = "32"
+    input: Input | None = None
+    pretrained: bool = True
+    weights: dict[str, Path] = field(default_factory=dict)
+    device: str = "cpu"
     on: Literal["test", "validation"] = "test"
     fold: int = 0
 
@@ -111,6 +116,9 @@ class Configuration:
     @property
     def refusal(self) -> str:
         """Why the method cannot be run on this data set, or an empty string."""
+        wanted = self.request.input
+        if wanted not in (None, self.method.input):
+            return f"{self.card.title} works on {self.method.input}, not on {wanted}; leave out --input"
         if self.card.needs_attributes and not self.data.attributes:
             return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
         return ""
@@ -152,12 +160,14 @@ class Configuration:
             evaluators={
                 name: evaluator.version
                 for name, evaluator in evaluators().items()
-                if (on == "test" and calibrated) or not evaluator.needs_validation
+                if ((on == "test" and calibrated) or not evaluator.needs_validation)
+                and (self.method.input == "images" or not evaluator.needs_images)
             },
             seed=seed,
             on=on,
             fold=fold,
             precision=request.precision,
+            **self._networks(),
         )
         return Job(
             spec=spec,
@@ -167,7 +177,27 @@ class Configuration:
             semantics=request.semantics,
             params_from=origin or self.origin,
             method_file=self.entry.file,
+            weights=self._weights() if self.method.input == "images" else {},
         )
+
+    def _networks(self) -> dict[str, Any]:
+        """Returns what the spec says of networks where the input is images."""
+        if self.method.input == "features":
+            return {}
+        weights = {part: file_digest(path) for part, path in self._weights().items()}
+        return {"input": "images", "pretrained": self.request.pretrained, "weights": weights}
+
+    def _weights(self) -> dict[str, Path]:
+        """Returns the files of weights of the parts that this method has.
+
+        Raises:
+            UsageError: a part is none of the method's.
+        """
+        parts = (BACKBONE, *self.method.parts)
+        for part in self.request.weights:
+            if part not in parts:
+                raise UsageError(f"--weights {part}: {self.owner} has no such part{near_misses(part, parts)}")
+        return self.request.weights
 
 
 @dataclass
@@ -180,7 +210,7 @@ class Row:
         settings: preset and parameters given by hand; empty for defaults.
         uses: what it may use in training.
         source: the data set as asked for.
-        dataset: name or folder name, as in commands.
+        dataset: name (with options) or folder name, as in commands.
         dataset_title: as printed in papers.
         jobs: its runs; none for scores made elsewhere, and none where it is refused.
         refusal: why it cannot be run here.
@@ -222,23 +252,26 @@ class Row:
         return "preset" if self.settings else "default"
 
 
-def parse_params(pairs: list[str]) -> dict[str, str]:
-    """Reads `key=value` pairs.
+def parse_weights(pairs: list[str]) -> dict[str, Path]:
+    """Reads `part=file` pairs.
 
     Raises:
-        UsageError: one has no `=`.
+        UsageError: one has no `=`, or there is no such file.
     """
-    params = {}
+    weights = {}
     for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise UsageError(f"parameter {pair!r} is not key=value")
-        params[key.strip()] = value.strip()
-    return params
+        part, separator, file = pair.partition("=")
+        if not separator or not part:
+            raise UsageError(f"--weights {pair}: give PART=FILE, {BACKBONE}={pair} for instance")
+        path = Path(file).expanduser().absolute()
+        if not path.is_file():
+            raise UsageError(f"--weights {pair}: there is no file {path}")
+        weights[part.strip()] = path
+    return weights
 
 
 def split_source(source: str) -> tuple[str, str | None]:
-    """Splits a data set as asked for, `NAME` or `NAME@FEATURES`, into its name or folder and its features, if any."""
+    """Splits a data set as asked for, such as `NAME@FEATURES`, into its name with options, or folder, and features."""
     if "@" in source and not Path(source).exists():
         name, _, features = source.rpartition("@")
         return name, features
@@ -264,7 +297,7 @@ def configurations(methods: list[str], datasets: list[str], request: Request) ->
         raise UsageError(f"--scale {request.scale}: choose {', '.join(SCALES)}")
     variants = [Variant.parse(text).over(request) for text in dict.fromkeys(methods)]
     for variant in variants:  # mistyped names are found before data is read
-        _check_names(variant)
+        _check_names(variant, request)
     return [_configure(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
 
 
@@ -286,7 +319,7 @@ def row_of(configuration: Configuration, search: Search | None = None) -> Row:
         settings=settings,
         uses=configuration.card.setting,
         source=configuration.source,
-        dataset=name if name in registry().names("dataset") else data.name,
+        dataset=name if name.partition(":")[0] in registry().names("dataset") else data.name,
         dataset_title=data.name,
         jobs=jobs,
         refusal=configuration.refusal,
@@ -294,9 +327,9 @@ def row_of(configuration: Configuration, search: Search | None = None) -> Row:
     )
 
 
-def _check_names(variant: Variant) -> None:
+def _check_names(variant: Variant, request: Request) -> None:
     card = registry().entry("method", variant.method).card
-    method = method_class(variant.method)
+    method = method_class(variant.method, request.input)
     if variant.preset:
         card.preset(variant.preset)
     for parameter in variant.params:
@@ -307,17 +340,21 @@ def _check_names(variant: Variant) -> None:
 def _configure(variant: Variant, source: str, request: Request) -> Configuration:
     """Reads the data, and puts hyper-parameters together; later ones win: preset, -p, variant."""
     entry = registry().entry("method", variant.method)
-    method = method_class(variant.method)
+    method = method_class(variant.method, request.input)
     if method.scale not in SCALES:
         raise PluginError(f"method {variant.method!r}: its scale is {method.scale!r}; choose {', '.join(SCALES)}")
     name, features = split_source(source)
-    data = load_data(name, request.root, features or request.features, request.splits, request.semantics)
+    wanted = features or request.features
+    data = load_data(name, request.root, wanted, request.splits, request.semantics, request.input or method.input)
+    if variant.preset is None and method.input == "images":
+        default = [name for name, preset in entry.card.presets.items() if preset.default_on == request.device]
+        variant = replace(variant, preset=default[0] if default else None)
     values: dict[str, Any] = {}
     scale, origin = None, []
     if variant.preset:
         preset = entry.card.preset(variant.preset)
         try:
-            values, scale = preset.resolve(data.name.lower(), data.features_name)
+            values, scale = preset.resolve(data.name.lower(), data.features_name, method.input)
         except UsageError as error:
             raise UsageError(f"preset {variant.preset!r} of method {variant.method!r}: {error}") from None
         origin.append(f"preset {variant.preset}: {preset.source}")

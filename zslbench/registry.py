@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zslbench.cards import BackboneCard, DatasetCard, EngineCard, EvaluatorCard, MethodCard, TextEncoderCard
+from zslbench.cards import BackboneCard, DatasetCard, EngineCard, EvaluatorCard, MethodCard, TextEncoderCard, is_name
 from zslbench.errors import PluginError, UsageError, near_misses, one_line
 
 Card = MethodCard | DatasetCard | EvaluatorCard | BackboneCard | TextEncoderCard | EngineCard
@@ -23,12 +22,6 @@ KINDS = {
     "engine": EngineCard,
 }
 NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder": "text encoder"}
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
-
-def is_name(text: str) -> bool:
-    """Whether something may be registered under this name."""
-    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,8 @@ class Entry:
     plugin: str
     file: Path | None = None
     code: str = ""
+    images: str = ""
+    """A method's second form, for images."""
 
 
 class Registry:
@@ -56,9 +51,9 @@ class Registry:
         self.broken: list[str] = []
         """What does not work, plugin by plugin; an unknown name may be one of theirs."""
 
-    def method(self, name: str, target: str, card: MethodCard) -> None:
-        """Registers a method; `target` is "module:attribute" of an `Embedder` class."""
-        self._add("method", name, target, card)
+    def method(self, name: str, target: str, card: MethodCard, images: str = "") -> None:
+        """Registers a method; `target` is "module:attribute" of an `Embedder`, `images` that of its form for images."""
+        self._add("method", name, target, card, images=images)
 
     def dataset(self, name: str, target: str, card: DatasetCard) -> None:
         """Registers a data set; `target` is "module:attribute" of a `Dataset` instance."""
@@ -86,17 +81,18 @@ class Registry:
             raise PluginError(f"the file of published numbers {path} does not exist")
         self.published_files.append(path)
 
-    def _add(self, kind: str, name: str, target: str, card: Card, plugin: str = "") -> None:
+    def _add(self, kind: str, name: str, target: str, card: Card, images: str = "") -> None:
         noun = NOUNS[kind]
         if not is_name(name):
             raise PluginError(f"{noun} name {name!r} is not lower-case letters, digits and single hyphens")
-        if target.count(":") != 1 or not all(target.split(":")):
-            raise PluginError(f"{noun} {name!r}: target {target!r} is not 'module:attribute'")
+        for text in (target, images) if images else (target,):
+            if text.count(":") != 1 or not all(text.split(":")):
+                raise PluginError(f"{noun} {name!r}: target {text!r} is not 'module:attribute'")
         if not isinstance(card, KINDS[kind]):
             raise PluginError(f"{noun} {name!r}: its card is a {type(card).__name__}, not a {KINDS[kind].__name__}")
         if (kind, name) in self._entries:
             raise PluginError(f"it registers the {noun} {name!r} twice")
-        self._entries[kind, name] = Entry(kind, name, target, card, plugin)
+        self._entries[kind, name] = Entry(kind, name, target, card, "", images=images)
 
     def adopt(self, staged: Registry, plugin: str, file: Path | None = None, code: str = "") -> None:
         """Takes over everything that one plugin, or a single file, registered, or nothing of it.
@@ -131,26 +127,27 @@ class Registry:
             raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name, self.names(kind))}{broken}")
         return self._entries[kind, name]
 
-    def resolve(self, kind: str, name: str, base: type) -> Any:
-        """Imports what a name stands for, and checks that it is a subclass or an instance of `base`.
+    def resolve(self, kind: str, name: str, base: type, *, images: bool = False) -> Any:
+        """Imports what a name, or its form for images, stands for, and checks that it is of the kind `base`.
 
         Raises:
             UsageError: no such name.
             PluginError: it cannot be imported, or is something else; the plugin is named.
         """
         entry = self.entry(kind, name)
-        module, attribute = entry.target.split(":")
+        where = entry.images if images else entry.target
+        module, attribute = where.split(":")
         try:
             target = getattr(import_module(module), attribute)
         except Exception as error:
             raise PluginError(
                 f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r} cannot be loaded "
-                f"from {entry.target} ({one_line(error)}); update or uninstall that plugin"
+                f"from {where} ({one_line(error)}); update or uninstall that plugin"
             ) from error
         good = issubclass(target, base) if isinstance(target, type) else isinstance(target, base)
         if not good:
             raise PluginError(
-                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r}: {entry.target} is no {base.__name__}; "
+                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r}: {where} is no {base.__name__}; "
                 "update or uninstall that plugin"
             )
         return target

@@ -6,6 +6,7 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,27 +18,33 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from zslbench.api.dataset import ZSLData
-from zslbench.api.embedder import GradientParams
+from zslbench.api.embedder import GradientParams, ImageParams
 from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.cards import Input
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import NotApplicable, PluginError, RunError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.experiment import method_name
 from zslbench.plugins import plugins, registry
+from zslbench.preparation.pixels import with_images
 from zslbench.provenance import method_code, peak_memory, provenance, reset_peak_memory
 from zslbench.record import Progress, RunRecord, Training
 from zslbench.spec import RunSpec
 from zslbench.store import Store
+from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.trial import Trial, method_class
 
 REPLICATES = 500
 """Bootstrap replicates behind each interval."""
 REPLICATES_AT_ONCE = 50
+
+BACKBONE = "backbone"
+"""The part that is not trained, and that every method on images has."""
 
 Existing = Literal["reuse", "rerun", "only-cached"]
 
@@ -49,13 +56,15 @@ class Job(BaseModel):
 
     spec: RunSpec
     source: str
-    """The data set's name, or its folder."""
+    """The data set's name, with its options, or its folder."""
     root: Path
     splits: str
     semantics: str = OWN
     params_from: str = "default"
     method_file: Path | None = None
     """Where the method is, if it is a single file."""
+    weights: dict[str, Path] = Field(default_factory=dict)
+    """Files of weights by part of the method, or `backbone`."""
 
     @property
     def is_published_protocol(self) -> bool:
@@ -84,12 +93,30 @@ class Watcher:
 def fulfil(job: Job, setup: Setup, watcher: Watcher, *, wait: bool) -> RunRecord | None:
     """Returns the record of a run, executing it unless it is stored already; None where only stored runs are wanted.
 
+    Of several processes that train together the first one alone looks into the store and writes to it.
+
     Raises:
         Busy: another process is executing it, and `wait` is false.
         ZSLBenchError: the run cannot be done.
     """
     store, run = Store(setup.store), job.spec.id
-    wanted = setup.existing != "rerun"
+    if together.rank() > 0:
+        if together.agreed(None):
+            execute(job, setup.device, store.partial(run), lambda progress: None)
+        together.agreed(None)
+        return store.find(run)
+    announced = Once(together.agreed)
+    try:
+        return _fulfil(job, setup, watcher, store, announced, wait=wait or together.processes() > 1)
+    finally:
+        announced(False)  # where nothing was to be done
+        together.agreed(None)  # the record is written
+
+
+def _fulfil(
+    job: Job, setup: Setup, watcher: Watcher, store: Store, announce: Callable[[bool], None], *, wait: bool
+) -> RunRecord | None:
+    run, wanted = job.spec.id, setup.existing != "rerun"
     if wanted and (record := store.find(run)):
         return record
     if setup.existing == "only-cached":
@@ -99,6 +126,7 @@ def fulfil(job: Job, setup: Setup, watcher: Watcher, *, wait: bool) -> RunRecord
             return record
         if not wanted:  # a rerun must not go on from a checkpoint of the run it repeats
             store.discard_partial(run)
+        announce(True)
         watcher.started(job)
         plugins().notify("zslbench_run_started", spec=job.spec)
         try:
@@ -116,10 +144,34 @@ def _announce(job: Job, watcher: Watcher, progress: Progress) -> None:
     plugins().notify("zslbench_epoch_finished", spec=job.spec, progress=progress)
 
 
+class Once:
+    """Calls a function the first time, and does nothing after that."""
+
+    def __init__(self, function: Callable[[bool], object]) -> None:
+        self._function: Callable[[bool], object] | None = function
+
+    def __call__(self, value: bool) -> None:
+        """Passes the value on, if none was."""
+        function, self._function = self._function, None
+        if function is not None:
+            function(value)
+
+
 @lru_cache(maxsize=2)
-def load_data(source: str, root: Path, features: str | None, splits: str, semantics: str = OWN) -> ZSLData:
-    """Loads a data set once in a process."""
-    return with_semantics(find_dataset(source).load(root, features, splits), semantics)
+def load_data(
+    source: str, root: Path, features: str | None, splits: str, semantics: str = OWN, input: Input = "features"
+) -> ZSLData:
+    """Loads a data set once in a process: its features, or its images."""
+    dataset = find_dataset(source)
+    data = dataset.load_images(root, splits) if input == "images" else dataset.load(root, features, splits)
+    return with_semantics(data, semantics)
+
+
+@cache
+def file_digest(path: Path) -> str:
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @cache
@@ -154,15 +206,20 @@ def execute(
         if entry.code != spec.code:
             raise RunError(f"{job.method_file} changed between planning and running; issue the command again")
     reset_peak_memory(device)
-    data = load_data(job.source, job.root, spec.features, job.splits, job.semantics)
+    data = load_data(job.source, job.root, spec.features, job.splits, job.semantics, spec.input)
     if data.fingerprint != spec.fingerprint:
         raise RunError(f"data set {spec.dataset} changed between planning and running; issue the command again")
     known = evaluators()
     if absent := sorted(set(spec.evaluators) - set(known)):
         raise RunError(f"evaluator {absent[0]!r} is not installed here; the run was planned with it")
     chosen = {name: known[name]() for name in spec.evaluators}
-    params = method_class(spec.method).params_type.parse(spec.params, f"method {spec.method!r}")
-    trial = Trial(spec, params, data, device, checkpoints, on_epoch)
+    method = method_class(spec.method, spec.input)
+    params = method.params_type.parse(spec.params, f"method {spec.method!r}")
+    if changed := [part for part, path in job.weights.items() if file_digest(path) != spec.weights.get(part)]:
+        raise RunError(f"--weights {changed[0]}={job.weights[changed[0]]}: it changed; issue the command again")
+    if isinstance(params, ImageParams):
+        data = with_images(data, params, job.weights.get(BACKBONE), spec.pretrained, device)
+    trial = Trial(spec, params, data, device, checkpoints, job.weights, on_epoch)
 
     fold = (spec.fold,) if spec.on == "validation" else ()
     early = isinstance(params, GradientParams) and params.patience > 0
@@ -204,12 +261,12 @@ def execute(
         ),
         provenance={
             **provenance(spec, device, started),
-            "method_code": method_code(method_class(spec.method)),
+            "method_code": method_code(method),
             "splits": job.splits,
             "peak_memory_mb": peak_memory(device),
         },
     )
-    return record, decision_arrays(scorer)
+    return record, {**decision_arrays(scorer), **arrays(prepared, not_applicable, scorer)}
 
 
 def evaluate(
@@ -239,6 +296,18 @@ def evaluate(
             low, high = np.percentile(np.concatenate([part[metric] for part in resampled]), [2.5, 97.5])
             intervals[metric] = (float(low), float(high))
     return metrics, intervals, not_applicable
+
+
+def arrays(evaluators: dict[str, Evaluator], not_applicable: dict[str, str], scorer: Scorer) -> dict[str, NDArray[Any]]:
+    """Returns what evaluators want stored beside the record, each name after its evaluator's."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, evaluator in evaluators.items():
+        if name not in not_applicable:
+            try:
+                found |= {f"{name}/{key}": value for key, value in evaluator.arrays(scorer).items()}
+            except Exception as error:
+                _broken(name, error)
+    return found
 
 
 def _check_metrics(evaluator: Evaluator, values: Mapping[str, float]) -> None:

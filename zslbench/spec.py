@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zslbench.cards import Scale, Setting
+from zslbench.cards import Input, Scale, Setting
 
 SCHEMA = 1
 LABELS = {"dataset", "semantics"}
@@ -49,6 +49,12 @@ class RunSpec(BaseModel):
     fold: int = 0
     """Which cut of the seen classes into training and validation classes."""
     precision: Literal["32", "bf16"] = "32"
+    input: Input = "features"
+    """What the method was given of an image."""
+    pretrained: bool = True
+    """Whether networks start from pretrained weights where there are some; images only."""
+    weights: dict[str, str] = Field(default_factory=dict)
+    """Hash of the file of weights given for a part of the method, by part; images only."""
 
     @cached_property
     def id(self) -> str:

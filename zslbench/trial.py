@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Scorer
 from zslbench.api.views import TestView, TrainView
+from zslbench.cards import Input
 from zslbench.data.scaling import Scaler
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.evaluators import AUSUC, ConventionalZSL, GeneralizedZSL
@@ -25,9 +26,11 @@ from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
 
 
-def method_class(name: str) -> type[Embedder[Any]]:
-    """Returns the class of a registered method."""
+def method_class(name: str, input: Input | None = None) -> type[Embedder[Any]]:
+    """Returns the class of a registered method: the form for this input where it has one, else its own."""
     method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
+    if input == "images" and method.input != "images" and registry().entry("method", name).images:
+        method = registry().resolve("method", name, Embedder, images=True)
     return method
 
 
@@ -51,13 +54,14 @@ def part_of(data: ZSLData, spec: RunSpec, fold: tuple[int, ...]) -> Part:
 
 @dataclass
 class Trial:
-    """Attributes: the run's spec and parameters, its data, and where and how to fit."""
+    """Attributes: the run's spec and parameters, its data, where and how to fit, and files of weights by part."""
 
     spec: RunSpec
     params: Any
     data: ZSLData
     device: torch.device
     checkpoints: Path | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
     on_epoch: Callable[[Progress], None] = lambda progress: None
 
     def fit(
@@ -80,7 +84,8 @@ class Trial:
             return quick_metrics(ModelScorer(model, part.test, part.scale, self.device))
 
         with seeded(self.spec.seed, self.device):
-            embedder = method_class(self.spec.method)(self.params)
+            embedder = method_class(self.spec.method, self.spec.input)(self.params)
+            embedder.weights, embedder.pretrained = self.weights, self.spec.pretrained
             embedder.build(part.train.shape)
             embedder.to(self.device)
             how = Fit(

@@ -1,10 +1,10 @@
-"""The built-in data sets: the GBU benchmarks, read from disk, and `digits`, embedded."""
+"""The built-in data sets: the GBU benchmarks, read from disk, and `digits` and `shapes`, embedded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zslbench_datasets.cards import CARDS, DIGITS
+from zslbench_datasets.cards import CARDS, DIGITS, SHAPES
 
 if TYPE_CHECKING:
     from zslbench import Registry
@@ -15,3 +15,4 @@ def zslbench_register(registry: Registry) -> None:
     for name, card in CARDS.items():
         registry.dataset(name, f"zslbench_datasets.gbu:{name.upper()}", card)
     registry.dataset("digits", "zslbench_datasets.digits:digits", DIGITS)
+    registry.dataset("shapes", "zslbench_datasets.shapes:shapes", SHAPES)

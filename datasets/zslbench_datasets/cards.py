@@ -71,3 +71,14 @@ DIGITS = DatasetCard(
     embedded=True,
     default_features="pixels",
 )
+
+SHAPES = DatasetCard(
+    title="shapes",
+    citation="drawn by zslbench from a fixed seed",
+    licence="CC0-1.0",
+    summary="scenes of one object, drawn on the fly, described by shape, colour, texture, size, position, background; "
+    "embedded; options semantic_loss, size, images_per_class",
+    benchmark=False,
+    embedded=True,
+    default_features="pixels",
+)

@@ -26,11 +26,19 @@ METHODS = {
     "sync": "sync:SYNC",
     "sae": "sae:SAE",
     "spaen": "spaen:SPAEN",
+    "directmap": "reconstruction_baselines:DirectMap",
+    "sae-image": "reconstruction_baselines:SAEImage",
+    "splitbranch": "reconstruction_baselines:SplitBranch",
 }
+
+FORMS_FOR_IMAGES = {"spaen": "spaen_images:SPAENImages"}
+"""Of methods that have one beside that for features."""
 
 
 def zslbench_register(registry: Registry) -> None:
     """Registers each method with the card in `papers/NAME.toml`."""
     for name, target in METHODS.items():
-        registry.method(name, f"zslbench_methods.{target}", MethodCard.read(HERE / "papers" / f"{name}.toml"))
+        images = f"zslbench_methods.{FORMS_FOR_IMAGES[name]}" if name in FORMS_FOR_IMAGES else ""
+        card = MethodCard.read(HERE / "papers" / f"{name}.toml")
+        registry.method(name, f"zslbench_methods.{target}", card, images)
     registry.published(HERE / "published.csv")

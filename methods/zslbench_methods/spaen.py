@@ -15,17 +15,13 @@ from torch import Tensor, nn
 from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, gradient_penalty, param
 
 
-class SPAENParams(GradientParams):
-    """Weights of Eq. (5) and (6), and the sizes of the networks."""
+class EmbeddingParams(GradientParams):
+    """E and its classification loss, Eq. (2), and the sizes of what reconstructs."""
 
     epochs: int = param(20, "epochs of E (and of all networks in joint training)", search=(2, 40), ge=1)
     lr: float = param(1e-3, "learning rate of E", search=(3e-4, 3e-3), log=True, gt=0)
     beta1: float = param(0.5, "first Adam coefficient", ge=0, lt=1)
     alpha: float = param(1.0, "weight of the reconstruction loss", ge=0)
-    beta: float = param(0.05, "weight of the adversarial loss", search=(0.01, 0.5), log=True, ge=0)
-    training: Literal["joint", "two-stage"] = param(
-        "two-stage", "train F and G before E, as the released code does, or with E, as the paper does"
-    )
     margin: float = param(1.0, "margin gamma of the ranking loss", search=(0.2, 2.0), log=True, gt=0)
     negative: Literal["random", "violating"] = param(
         "violating", "wrong class of the ranking loss: any seen one, or one that violates the margin"
@@ -36,6 +32,15 @@ class SPAENParams(GradientParams):
     slope: float = param(0.3, "slope of the leaky ReLU of E, F and G", ge=0, le=1)
     autoencoder_hidden: int = param(256, "width of the hidden layers of F and G, 0 for linear ones", ge=0)
     autoencoder_lr: float = param(1e-3, "learning rate of F and G", gt=0)
+
+
+class SPAENParams(EmbeddingParams):
+    """Weights of Eq. (5) and (6), and the two ways of training."""
+
+    beta: float = param(0.05, "weight of the adversarial loss", search=(0.01, 0.5), log=True, ge=0)
+    training: Literal["joint", "two-stage"] = param(
+        "two-stage", "train F and G before E, as the released code does, or with E, as the paper does"
+    )
     autoencoder_epochs: int = param(4, "epochs of F and G before E in two-stage training", ge=1)
     unit_norm: float = param(2.0, "weight of (|F(x)| - 1)^2, a term of the released code", ge=0)
     critic_steps: int = param(2, "steps of the critic for each of E", ge=1)
@@ -67,14 +72,17 @@ class SPAEN(Embedder[SPAENParams]):
     def build(self, shape: ProblemShape) -> None:
         """Creates E, F: `(B, D) -> (B, A)`, G: `(B, A) -> (B, D)`, and the critic D: `(B, A) -> (B, 1)`."""
         p, d, a = self.params, shape.features, shape.attributes
-        self.E = perceptron(d, p.hidden, a, p.slope, p.dropout)
-        if p.activate_output:
-            self.E.append(nn.LeakyReLU(p.slope))
+        self.E = classifier(d, a, p)
         self.F = perceptron(d, p.autoencoder_hidden, a, p.slope)
         self.G = perceptron(a, p.autoencoder_hidden, d, p.slope)
-        self.D = nn.Sequential(nn.Linear(a, a), nn.LeakyReLU(0.2), nn.Linear(a, 1))
-        if p.critic_sigmoid:
-            self.D.append(nn.Sigmoid())
+        self.D = self.critic(a, nn.LeakyReLU(0.2))
+
+    def critic(self, attributes: int, activation: nn.Module) -> nn.Sequential:
+        """Returns D, two fully-connected layers."""
+        layers = nn.Sequential(nn.Linear(attributes, attributes), activation, nn.Linear(attributes, 1))
+        if self.params.critic_sigmoid:
+            layers.append(nn.Sigmoid())
+        return layers
 
     def embed(self, x: Tensor) -> Tensor:
         """Returns E(x), `(B, A)`."""
@@ -94,50 +102,65 @@ class SPAEN(Embedder[SPAENParams]):
         if p.training == "joint":
             players = [*adversary, *([autoencoder] if reconstructs or adversary else []), embed]
             return [Stage("joint", players, p.epochs)]
-        first = [Stage("autoencoder", [autoencoder], p.autoencoder_epochs)] if reconstructs and adversary else []
+        wanted = reconstructs and (adversary or self.input == "images")  # features that G makes are shown nowhere
+        first = [Stage("autoencoder", [autoencoder], p.autoencoder_epochs)] if wanted else []
         return [*first, Stage("embed", [*adversary, embed], p.epochs)]
 
     def embed_loss(self, batch: Batch) -> dict[str, Tensor]:
         """L_cls with one wrong class an image, and how little E(x) looks like F(x) to the critic."""
         p, embedding = self.params, self.E(batch.x)
-        terms = {"cls": self._ranking(embedding, batch)}
+        terms = {"cls": ranking_loss(embedding, batch, p.margin, p.negative)}
         if p.beta > 0:
             terms["adv"] = -p.beta * self.D(embedding).mean()
         return terms
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """L_rec, F's side of L_adv in joint training, and the released code's pull towards unit norm.
-
-        L_rec is relative to the features' own energy, so that alpha means the same at every feature scaling.
-        """
-        p, embedding = self.params, self.F(batch.x)
-        error = (self.G(embedding) - batch.x).square().sum()
-        terms = {"rec": p.alpha * error / batch.x.square().sum()}
+        """L_rec, F's side of L_adv in joint training, and the released code's pull towards unit norm."""
+        p, embedding = self.params, self.F(self.seen_by_f(batch))
+        terms = self.reconstruction_loss(self.G(embedding), batch)
         if p.unit_norm > 0:
             terms["norm"] = p.unit_norm * (embedding.norm(dim=1) - 1).square().mean()
         if p.beta > 0 and p.training == "joint":
             terms["adv"] = p.beta * self.D(embedding).mean()
         return terms
 
+    def seen_by_f(self, batch: Batch) -> Tensor:
+        """Returns what F embeds and G makes."""
+        return batch.x
+
+    def reconstruction_loss(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """alpha L_rec, Eq. (3), relative to the features' own energy: alpha means the same at every scaling."""
+        error = (made - batch.x).square().sum()
+        return {"rec": self.params.alpha * error / batch.x.square().sum()}
+
     def critic_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Wasserstein critic with gradient penalty (Gulrajani et al., 2017): F(x) is real, E(x) is fake."""
         with torch.no_grad():
-            real, fake = self.F(batch.x), self.E(batch.x)
-        penalty = gradient_penalty(self.D, real, fake, batch.generator)
+            real, fake = self.F(self.seen_by_f(batch)), self.E(batch.x)
+        penalty = gradient_penalty(self.D, real, fake, batch.rand(1))
         return {
             "distance": self.D(fake).mean() - self.D(real).mean(),
             "penalty": self.params.gradient_penalty * penalty,
         }
 
-    def _ranking(self, embedding: Tensor, batch: Batch) -> Tensor:
-        """Eq. (2): [gamma - s_y . E(x) + s_c . E(x)]+ with one random c != y for each image, mean over the batch."""
-        scores = embedding @ batch.classes.semantics.T
-        violation = (self.params.margin + scores - scores.gather(1, batch.y[:, None])).clamp(min=0)
-        keys = torch.rand(scores.shape, generator=batch.generator, device=scores.device)
-        if self.params.negative == "violating":  # where no class violates, any is drawn, and its violation is 0
-            keys = keys + (violation > 0)
-        negative = keys.scatter(1, batch.y[:, None], -1.0).argmax(dim=1)
-        return violation.gather(1, negative[:, None]).mean()
+
+def ranking_loss(embedding: Tensor, batch: Batch, margin: float, negative: Literal["random", "violating"]) -> Tensor:
+    """Eq. (2): [gamma - s_y . E(x) + s_c . E(x)]+ with one random c != y for each image, mean over the batch."""
+    scores = embedding @ batch.classes.semantics.T
+    violation = (margin + scores - scores.gather(1, batch.y[:, None])).clamp(min=0)
+    keys = batch.rand(len(batch.classes))
+    if negative == "violating":  # where no class violates, any is drawn, and its violation is 0
+        keys = keys + (violation > 0)
+    drawn = keys.scatter(1, batch.y[:, None], -1.0).argmax(dim=1)
+    return violation.gather(1, drawn[:, None]).mean()
+
+
+def classifier(features: int, attributes: int, params: EmbeddingParams) -> nn.Sequential:
+    """Returns E: features `(B, features)` to `(B, attributes)`."""
+    network = perceptron(features, params.hidden, attributes, params.slope, params.dropout)
+    if params.activate_output:
+        network.append(nn.LeakyReLU(params.slope))
+    return network
 
 
 def perceptron(inputs: int, hidden: int, outputs: int, slope: float, dropout: float = 0.0) -> nn.Sequential:

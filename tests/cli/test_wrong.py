@@ -17,6 +17,13 @@ COMMAND, RUN = 2, 1
     [
         (["run", "eszls"], ["unknown method 'eszls'", "did you mean 'eszsl'?"]),
         (["run", "eszsl", "-d", "digit"], ["unknown data set 'digit'", "did you mean 'digits'?"]),
+        (["run", "eszsl", "-d", "shape:size=32"], ["unknown data set 'shape'", "did you mean 'shapes'?"]),
+        (["run", "eszsl", "-d", "shapes:sise=32"], ["data set 'shapes' has no option 'sise'", "did you mean 'size'?"]),
+        (["run", "eszsl", "-d", "shapes:size"], ["data set 'shapes': option 'size' is not key=value"]),
+        (["data", "describe", "shapes:size=many"], ["data set 'shapes': option size='many'", "integer"]),
+        (["data", "audit", "shapes:semantic_loss=1.5"], ["option semantic_loss='1.5'", "less than or equal to 1"]),
+        (["run", "eszsl", "-d", "digits:size=32"], ["data set 'digits' has no option 'size'; it has none"]),
+        (["run", "eszsl", "-d", "./no:where"], ["data set ./no:where", "no folder"]),
         (["run", "eszsl", "-d", "./nowhere"], ["data set ./nowhere", "no folder"]),
         (["run", "eszsl", "-p", "gama=1"], ["method 'eszsl' has no parameter 'gama'", "did you mean 'gamma'?"]),
         (["run", "eszsl:gama=1"], ["method 'eszsl' has no parameter 'gama'", "did you mean 'gamma'?"]),

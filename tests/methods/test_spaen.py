@@ -12,7 +12,7 @@ from toy import build, same, toy_view, train, weights
 from zslbench.api.embedder import Batch, Objective, Stage
 from zslbench.api.views import ClassSet, TrainView
 from zslbench.errors import UsageError
-from zslbench_methods.spaen import SPAEN, SPAENParams
+from zslbench_methods.spaen import SPAEN, SPAENParams, ranking_loss
 
 VIEW = toy_view(seed=1)
 SHORT: dict[str, Any] = {"epochs": 2, "autoencoder_epochs": 2, "batch_size": 16, "hidden": 6, "autoencoder_hidden": 6}
@@ -173,7 +173,7 @@ class ClassificationOnly(SPAEN):
         return [Stage("E", [Objective("embed", self.ranking_loss, self.E.parameters())], self.params.epochs)]
 
     def ranking_loss(self, batch: Batch) -> Tensor:
-        return self._ranking(self.E(batch.x), batch)
+        return ranking_loss(self.E(batch.x), batch, self.params.margin, self.params.negative)
 
 
 @pytest.mark.parametrize("training", ["joint", "two-stage"])

@@ -15,9 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from zslbench.plan import Row
+from zslbench.report.curves import write_curves
 from zslbench.report.field import field_tables
+from zslbench.report.figures import COLOURS
 from zslbench.report.formats import FORMATS
-from zslbench.report.page import COLOURS, write_curves, write_page
+from zslbench.report.page import write_page
 from zslbench.search import Search, SearchTrial
 from zslbench.store import Store
 

@@ -83,6 +83,9 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"on": "validation"},
         {"fold": 1},
         {"precision": "bf16"},
+        {"input": "images"},
+        {"pretrained": False},
+        {"weights": {"phi": "0123456789abcdef"}},
     ],
     ids=str,
 )
@@ -91,7 +94,9 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
-    covered = {*BASE, "code", "schema_version", "on", "fold", "precision"} - {"dataset"}
+    covered = {*BASE, "code", "schema_version", "on", "fold", "precision", "input", "pretrained", "weights"} - {
+        "dataset"
+    }
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from zslbench.api.images import Images, Pixels
 from zslbench.api.views import ClassSet, TestView, TrainView
 from zslbench.cards import DatasetCard, Setting
 from zslbench.errors import DataError
+from zslbench.params import Params
 
 HELD_OUT = 0.2
 """Fraction of each training class's images held out to validate seen classes: the share of GBU's test_seen."""
@@ -244,9 +247,26 @@ class Dataset(ABC):
     """A source of one data set. Third parties subclass it and register an instance.
 
     `load` reads from `root`, the folder of `--data-root`; an embedded data set ignores it.
+
+    Attributes:
+        card: what it is and whose.
+        options: what a user may choose after its name, as in `--dataset NAME:KEY=VALUE`. A data set that has options
+            sets the defaults, an instance of its own subclass of `Params`, and reads them in `load`.
     """
 
     card: DatasetCard
+    options: Params = Params()
+
+    @property
+    def name(self) -> str:
+        """The title, and the options that differ from their defaults; the name for `ZSLData`."""
+        return ", ".join([self.card.title, *(f"{key}={value}" for key, value in self.options.changed().items())])
+
+    def with_options(self, options: Params) -> Self:
+        """Returns the data set with other options."""
+        other = copy.copy(self)
+        other.options = options
+        return other
 
     @abstractmethod
     def load(self, root: Path, features: str | None = None, splits: str = "att_splits") -> ZSLData:

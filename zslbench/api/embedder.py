@@ -63,11 +63,13 @@ class Part:
     Attributes:
         size: images in the whole batch.
         first: position of this part's first image in it.
+        weight: of this part's losses, which are means over its images, in those of the whole batch.
         generator: in the same state in every process.
     """
 
     size: int
     first: int
+    weight: float
     generator: torch.Generator
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zslbench.api.embedder import Embedder
 from zslbench.api.views import TestView
-from zslbench.errors import RunError
+from zslbench.errors import NotApplicable, RunError
 
 SCORES_AT_ONCE = 2**22
 """Scores held in memory at a time, so that memory does not grow with images x classes."""
@@ -57,6 +57,11 @@ class Decisions:
     choice_seen: NDArray[np.int64]
     choice_unseen: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Decisions:
+        """Returns the decisions among the arrays stored beside a record."""
+        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
     def credit(self, gamma: float = 0.0) -> NDArray[np.float64]:
         """Returns each image's correctness when gamma is subtracted from seen scores, `(N,)`.
 
@@ -85,6 +90,14 @@ class Scorer(ABC):
 
     def __init__(self, view: TestView) -> None:
         self.view = view
+
+    def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns the centre crops of some test images, and what the model makes of them, `(n, 3, H, W)` in [0, 1].
+
+        Raises:
+            NotApplicable: the input is no images, or the method makes none.
+        """
+        raise NotApplicable("there is no model to make images")
 
     @abstractmethod
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
@@ -140,11 +153,13 @@ class Evaluator(ABC):
         metrics: what `evaluate` returns, in the order of tables.
         version: raise it when the meaning of a metric changes.
         needs_validation: whether `prepare` must be called with a model fitted without the validation classes.
+        needs_images: whether it is only asked where the input is images.
     """
 
     metrics: ClassVar[tuple[Metric, ...]]
     version: ClassVar[int] = 1
     needs_validation: ClassVar[bool] = False
+    needs_images: ClassVar[bool] = False
 
     def prepare(self, validation: Scorer) -> None:  # noqa: B027 (most evaluators choose nothing)
         """Chooses on validation classes whatever must be chosen."""
@@ -156,6 +171,10 @@ class Evaluator(ABC):
         Raises:
             NotApplicable: the method cannot answer this question; the reason is shown in tables.
         """
+
+    def arrays(self, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
+        """Returns what is to be stored beside the record, by name; called after `evaluate`. Nothing by default."""
+        return {}
 
     def resample(self, scorer: Scorer, weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
         """Returns the metrics under resampled test images, for bootstrap intervals; nothing by default.

@@ -7,16 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-Crops = Literal[1, 2, 5, 10]
+Crops = Annotated[Literal[1, 2, 5, 10], BeforeValidator(lambda value: int(value) if str(value).isdecimal() else value)]
+"""How many crops of each image; the command line gives its text."""
 CROPS: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 5), 5: (0, 1, 2, 3, 4), 10: tuple(range(10))}
 """Which crops are taken: 0 is the centre, 1 to 4 are the corners (top left, top right, bottom left, bottom right), and
 5 to 9 are those five mirrored; all ten are those of Krizhevsky et al., NIPS 2012."""

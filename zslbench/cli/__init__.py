@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -19,6 +20,7 @@ from zslbench.cli import (
     images,
     listing,
     new,
+    paper,
     published,
     run,
     semantics,
@@ -43,6 +45,7 @@ app.command()(run.run)
 app.command()(run.compare)
 app.command()(tune.tune)
 app.command()(table.table)
+app.command()(paper.paper)
 app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command()(published.published)
@@ -59,6 +62,8 @@ app.command()(doctor.doctor)
 
 def main() -> NoReturn:
     """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (the first process speaks for all)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     plugins().notify("zslbench_commands", app=app)
     try:

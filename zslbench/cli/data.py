@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, get, verify, audit and describe data sets.")
 
-Name = Annotated[str, Argument(help="Name of a data set, or a folder in the xlsa17 layout.")]
+Name = Annotated[str, Argument(help="Name of a data set, NAME:OPTION=VALUE,..., or a folder in the xlsa17 layout.")]
 DEFAULT_SPLITS = "att_splits"
 
 
@@ -123,13 +123,15 @@ def audit(
 
 @app.command("describe")
 def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = None) -> None:
-    """Print the data card, and how far the attributes shift from trainval to test_unseen images."""
+    """Print the data card, its options, and how far the attributes shift from trainval to test_unseen images."""
     from zslbench.data.audit import describe as card_of
     from zslbench.data.folders import data_root as folder
     from zslbench.data.xlsa17 import find_dataset
 
     dataset = find_dataset(name)
-    fields = card_of(dataset.card, dataset.load_labels(folder(data_root), splits))
+    fields = card_of(dataset.card, dataset.load_labels(folder(data_root), splits)) | {"title": dataset.name}
+    for option, field in type(dataset.options).model_fields.items():
+        fields[f"option {option}"] = f"{getattr(dataset.options, option)} ({field.description})"
     width = max(map(len, fields))
     _print_lines([("", f"{field:{width}}  {value}", "") for field, value in fields.items()])
 

@@ -26,6 +26,7 @@ Plain = Annotated[bool, Option("--plain", help="No colours, no moving bars.")]
 
 
 TUNING = "Tuning"
+IMAGES = "Images"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Options:
         Option(
             "--dataset",
             "-d",
-            help="Name or folder, or NAME@FEATURES; again for more. Default: every benchmark present, else digits.",
+            help="Name or folder, NAME:OPTION=VALUE,..., or NAME@FEATURES; again for more. "
+            "Default: every benchmark present, else digits.",
         ),
     ] = None
     features: Features = None
@@ -55,6 +57,26 @@ class Options:
         str | None,
         Option(help="none, l2, zscore or minmax; fitted on training images.", show_default="the method's own"),
     ] = None
+    input: Annotated[
+        Literal["features", "images"] | None,
+        Option(help="What methods are given.", show_default="what the method is made for", rich_help_panel=IMAGES),
+    ] = None
+    weights: Annotated[
+        list[str] | None,
+        Option(
+            metavar="PART=FILE",
+            help="Weights of a part of the network, backbone for one: safetensors or a state dict; again for more.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = None
+    pretrained: Annotated[
+        bool,
+        Option(
+            "--pretrained/--no-pretrained",
+            help="Pretrained weights where a part has some, or random ones.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = True
     trials: Annotated[int, Option(help="Settings to try.", min=1, rich_help_panel=TUNING)] = 16
     grid: Annotated[
         bool,
@@ -139,3 +161,29 @@ def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callabl
         return wrapper
 
     return decorate
+
+
+def words_of(options: RunOptions) -> list[str]:
+    """Returns the options that give the same figures again, as words of a command; defaults are left out."""
+    words = []
+    plain = RunOptions()
+    for name in options.dataset or []:
+        words += ["--dataset", name]
+    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision", "input"):
+        if getattr(options, name) != getattr(plain, name):
+            words += [f"--{name}", str(getattr(options, name))]
+    for text in options.param or []:
+        words += ["--param", text]
+    for text in options.weights or []:
+        words += ["--weights", text]
+    words += [] if options.pretrained else ["--no-pretrained"]
+    if options.tuned:
+        words.append("--tuned")
+        for name in ("trials", "metric", "folds"):
+            if getattr(options, name) != getattr(plain, name):
+                words += [f"--{name}", str(getattr(options, name))]
+        words += ["--grid"] if options.grid else []
+        words += ["--oracle"] if options.oracle else []
+        for text in options.search or []:
+            words += ["--search", text]
+    return words

@@ -14,14 +14,15 @@ from zslbench.data.folders import data_root
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.engines.base import Engine
 from zslbench.errors import PluginError, RunError, UsageError, near_misses
-from zslbench.params import Space
-from zslbench.plan import Configuration, Request, Row, configurations, parse_params, row_of, split_source
+from zslbench.params import Space, read_pairs
+from zslbench.plan import Configuration, Request, Row, configurations, parse_weights, row_of, split_source
 from zslbench.plugins import registry
 from zslbench.provenance import method_code
 from zslbench.record import RunRecord
 from zslbench.runner import Job, Setup
 from zslbench.search import Search
 from zslbench.store import Store
+from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.trial import method_class
 from zslbench.tuning.oracle import oracle
@@ -41,7 +42,6 @@ class Session:
         """
         self.options = options
         self._choice = ""
-        choose_device(options.device)
         self.display = Display(plain=options.plain or options.json)
         self.request = Request(
             root=data_root(options.data_root).absolute(),
@@ -49,14 +49,22 @@ class Session:
             splits=options.splits,
             semantics=options.semantics,
             preset=options.preset,
-            params=parse_params(options.param or []),
+            params=read_pairs(options.param or []),
             scale=options.scale,
             seeds=seeds,
             precision=options.precision,
+            input=options.input,
+            pretrained=options.pretrained,
+            weights=parse_weights(options.weights or []),
+            device=choose_device(options.device).type,
             on=options.on if isinstance(options, RunOptions) else "test",
             fold=options.fold if isinstance(options, RunOptions) else 0,
         )
         name = options.engine or ("processes" if options.jobs > 1 else "inline")
+        if together.launched_together():
+            if name != "inline":
+                raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
+            together.join(choose_device(options.device))
         self.engine: Engine = registry().resolve("engine", name, Engine)(options.jobs)
 
     @cached_property
@@ -115,8 +123,10 @@ class Session:
         display = self.display
         with display.over(jobs, quiet=quiet) as listener, redirect_stdout(sys.stderr):  # methods and engines may print
             missing, stored = [], []
+            afresh = self.options.existing == "rerun"
+            lacking = together.agreed({j.spec.id for j in jobs if afresh or self.store.find(j.spec.id) is None})
             for job in jobs:  # what is stored needs no engine, whose processes take seconds to start
-                record = self.store.find(job.spec.id) if self.options.existing != "rerun" else None
+                record = None if job.spec.id in lacking else self.store.find(job.spec.id)
                 if record is None:
                     missing.append(job)
                 else:
@@ -134,9 +144,10 @@ class Session:
 
     def _say_what_is_outdated(self, stored: list[RunRecord]) -> None:
         """Says which stored runs were made by another state of a method that did not raise its version."""
-        for name in dict.fromkeys(record.spec.method for record in stored):
-            own = [record.provenance.get("method_code", "") for record in stored if record.spec.method == name]
-            present = method_code(method_class(name))
+        for name, given in dict.fromkeys((record.spec.method, record.spec.input) for record in stored):
+            alike = [record for record in stored if (record.spec.method, record.spec.input) == (name, given)]
+            own = [record.provenance.get("method_code", "") for record in alike]
+            present = method_code(method_class(name, given))
             if count := sum(code not in ("", present) for code in own):
                 runs = "1 stored run was" if count == 1 else f"{count} stored runs were"
                 self.display.say(

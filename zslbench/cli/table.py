@@ -6,13 +6,16 @@ import shlex
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from zslbench.cli.options import RunOptions, with_options
+from zslbench.cli.options import RunOptions, with_options, words_of
 from zslbench.cli.run import chosen_seeds
 from zslbench.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from zslbench.cards import Input
 
 
 class Which(StrEnum):
@@ -56,60 +59,37 @@ def table(
 
     names = [name for text in methods or [] for name in _names(text)]
     with Session(options, seeds) as session:
-        rows = session.rows(names or _usable(session.display.say))
+        rows = session.rows(names or _usable(options.input or "features", session.display.say))
         print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
         if page is not None:
             from zslbench.report.page import write_page
 
+            given = [word for text in methods or [] for word in ("--methods", text)]
+            command = shlex.join(["zslbench", "table", which.value, *words_of(options), *given])
             try:
-                written = write_page(page, _command(which, options, methods), rows, session.store)
+                written = write_page(page, command, rows, session.store)
             except OSError as error:
                 raise UsageError(f"--page {page}: cannot be written ({error.strerror}); name another file") from error
             session.display.say(f"wrote {', '.join(map(str, written))}")
         session.finish()
 
 
-def _usable(say: Callable[[str], None]) -> list[str]:
-    """Returns every method that can be loaded; nobody asked for the others by name, so each costs a line."""
+def _usable(given: Input, say: Callable[[str], None]) -> list[str]:
+    """Returns every method for this input that can be loaded; one that cannot was not asked for, so it costs a line."""
     from zslbench.plugins import registry
     from zslbench.trial import method_class
 
     names = []
     for name in registry().names("method"):
         try:
-            method_class(name)
+            method = method_class(name, given)
         except PluginError as error:
             say(str(error))
         else:
-            names.append(name)
+            names += [name] * (method.input == given)
     return names
 
 
 def _names(text: str) -> list[str]:
     """Divides names at blanks, and at commas where none of them stands between parameters."""
     return (text if ":" in text else text.replace(",", " ")).split()
-
-
-def _command(which: Which, options: RunOptions, methods: list[str] | None) -> str:
-    """Returns the command that gives the page again, without what does not change it."""
-    words = ["zslbench", "table", which.value]
-    for name in options.dataset or []:
-        words += ["--dataset", name]
-    for name in methods or []:
-        words += ["--methods", name]
-    plain = RunOptions()
-    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision"):
-        if getattr(options, name) != getattr(plain, name):
-            words += [f"--{name}", str(getattr(options, name))]
-    for text in options.param or []:
-        words += ["--param", text]
-    if options.tuned:
-        words.append("--tuned")
-        for name in ("trials", "metric", "folds"):
-            if getattr(options, name) != getattr(plain, name):
-                words += [f"--{name}", str(getattr(options, name))]
-        words += ["--grid"] if options.grid else []
-        words += ["--oracle"] if options.oracle else []
-        for text in options.search or []:
-            words += ["--search", text]
-    return shlex.join(words)

@@ -20,7 +20,11 @@ class Scaler:
 
     @classmethod
     def fit(cls, kind: Scale, x: Tensor) -> Scaler:
-        """Fits a scaler on training features `(N, D)`; a constant dimension is shifted but not divided."""
+        """Fits a scaler on training features `(N, D)`, or `(N, K, D)` of K crops.
+
+        A constant dimension is shifted but not divided.
+        """
+        x = x.flatten(0, -2)
         shift, divisor = torch.zeros(x.shape[1]), torch.ones(x.shape[1])
         if kind == "zscore":
             shift, divisor = x.mean(dim=0), x.std(dim=0, correction=0)
@@ -30,9 +34,9 @@ class Scaler:
         return cls(kind, shift, torch.where(divisor > 0, divisor, 1.0))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Scales features `(N, D)`."""
+        """Scales features of the same kind."""
         if self.kind == "none":
             return x
         if self.kind == "l2":
-            return nn.functional.normalize(x, dim=1)
+            return nn.functional.normalize(x, dim=-1)
         return (x - self.shift) / self.divisor

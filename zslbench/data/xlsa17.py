@@ -21,6 +21,7 @@ from zslbench.data.imagefiles import FileImages, find_images
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
 from zslbench.errors import DataError, UsageError, near_misses, one_line
+from zslbench.params import read_pairs
 from zslbench.plugins import registry
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
@@ -288,20 +289,24 @@ def _class_list(path: Path, known: tuple[str, ...]) -> set[str]:
 
 
 def find_dataset(name: str | Path) -> Dataset:
-    """Returns the registered data set of this name, or the one in a folder given by its path.
+    """Returns the registered data set of this name, `NAME` or `NAME:OPTION=VALUE,...`, or the one in a folder.
 
     Raises:
-        UsageError: no such name, near misses are suggested; or the path is no folder in the xlsa17 layout.
+        UsageError: no such name or option, near misses are suggested; or the path is no folder in the xlsa17 layout.
     """
     name, path = str(name), Path(name).expanduser()
-    if name not in registry().names("dataset"):
-        if any(path.glob(f"{SPLITS}*.mat")):
-            return XLSA17Dataset.at(path)
-        if os.sep in name or name.startswith((".", "~")):
-            problem = f"a folder without {SPLITS}*.mat" if path.is_dir() else "no folder"
-            raise UsageError(f"data set {name}: that is {problem}; name one in the xlsa17 layout")
-    dataset: Dataset = registry().resolve("dataset", name, Dataset)
-    return dataset
+    head, _, tail = name.partition(":")
+    known = registry().names("dataset")
+    if name not in known and any(path.glob(f"{SPLITS}*.mat")):
+        return XLSA17Dataset.at(path)
+    if head not in known and (os.sep in name or name.startswith((".", "~"))):
+        problem = f"a folder without {SPLITS}*.mat" if path.is_dir() else "no folder"
+        raise UsageError(f"data set {name}: that is {problem}; name one in the xlsa17 layout")
+    dataset: Dataset = registry().resolve("dataset", head, Dataset)
+    if not tail:
+        return dataset
+    options = read_pairs(tail.split(","), f"data set {head!r}: option")
+    return dataset.with_options(type(dataset.options).parse(options, f"data set {head!r}", "option"))
 
 
 def _rows(columns: NDArray[Any]) -> NDArray[np.float32]:

@@ -12,12 +12,18 @@ from torch import Tensor
 
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Scorer
-from zslbench.api.views import TestView
-from zslbench.errors import RunError
+from zslbench.api.views import ClassSet, TestView
+from zslbench.errors import NotApplicable, RunError
+
+FEATURES_AT_ONCE = 2**24
+"""Numbers in the features of crops that are held in memory at a time."""
 
 
 class ModelScorer(Scorer):
-    """Scores of a trained model; features are read and scaled chunk by chunk, unless `x` has them all."""
+    """Scores of a trained model; features are read and scaled chunk by chunk, unless `x` has them all.
+
+    Where the input is images, an image's scores are the mean over its crops.
+    """
 
     def __init__(
         self,
@@ -35,10 +41,39 @@ class ModelScorer(Scorer):
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the model's scores in float32, `(n, C)`."""
+        chosen = self.view.classes.select(classes).to(self.device)
+        if self.view.pixels is None:
+            return self._scores(self._features(rows), chosen)
+        step = max(1, FEATURES_AT_ONCE // self.view.x(slice(0, 1)).numel())
+        parts = []
+        for start in range(rows.start, rows.stop, step):
+            x = self._features(slice(start, min(start + step, rows.stop)))
+            parts.append(self._scores(x.flatten(0, 1), chosen).view(*x.shape[:2], -1).mean(dim=1))
+        return torch.cat(parts)
+
+    def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns the centre crops of some test images, and what the model makes of them, `(n, 3, H, W)` in [0, 1].
+
+        Raises:
+            NotApplicable: the input is no images, or the method makes none.
+        """
+        if self.view.pixels is None:
+            raise NotApplicable("its input is features, not images")
         assert self.embedder is not None
-        x = self.scale(self.view.x(rows)).to(self.device) if self.x is None else self.x[rows]
+        original = self.view.pixels.centres(np.arange(rows.start, rows.stop)).to(self.device, torch.float32) / 255
         with torch.no_grad():
-            scores = self.embedder.scores(x, self.view.classes.select(classes).to(self.device))
+            made = self.embedder.reconstruct(self._features(rows)[:, 0], original)
+        if made.shape != original.shape:
+            raise RunError(f"reconstruct() gave shape {tuple(made.shape)}; {tuple(original.shape)} is needed")
+        return original, made.float()
+
+    def _features(self, rows: slice) -> Tensor:
+        return self.scale(self.view.x(rows)).to(self.device) if self.x is None else self.x[rows]
+
+    def _scores(self, x: Tensor, classes: ClassSet) -> Tensor:
+        assert self.embedder is not None
+        with torch.no_grad():
+            scores = self.embedder.scores(x, classes)
         if not isinstance(scores, Tensor) or scores.shape != (len(x), len(classes)):
             given = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
             raise RunError(

@@ -24,14 +24,9 @@ from zslbench.report.summary import metrics
 CLASSES_SHOWN = 5
 
 
-def decisions_of(arrays: Mapping[str, NDArray[Any]]) -> Decisions:
-    """Returns the decisions stored beside a record."""
-    return Decisions(**{name: array for name, array in arrays.items() if name != "images"})
-
-
 def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console: Console, *, plain: bool) -> None:
     """Prints settings, metrics with intervals, the curve's best point, extreme classes, confusions, provenance."""
-    decisions = decisions_of(arrays)
+    decisions = Decisions.of(arrays)
     _block(console, "run", _settings(record), plain)
     head, lines = ["metric", "value", "95 % interval", "validation"], _metric_lines(record)
     _grid(console, head, lines, plain)
@@ -61,7 +56,7 @@ def print_runs(records: Iterable[RunRecord], console: Console, *, plain: bool) -
 
 def write_curve(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Writes the seen-unseen curve as CSV: the interval of gamma, U->T and S->T as fractions."""
-    curve = seen_unseen_curve(decisions_of(arrays))
+    curve = seen_unseen_curve(Decisions.of(arrays))
     edges = np.concatenate([[-np.inf], curve.gaps, [np.inf]])
     columns = {"gamma_from": edges[:-1], "gamma_to": edges[1:], "acc_ut": curve.acc_ut[0], "acc_st": curve.acc_st[0]}
     pd.DataFrame(columns).to_csv(path, index=False)

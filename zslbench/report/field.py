@@ -12,7 +12,7 @@ from zslbench.evaluation.influence import Estimate, influence
 from zslbench.evaluation.significance import Comparison, compare_rows
 from zslbench.plan import Row
 from zslbench.report.published import Published
-from zslbench.report.summary import Spread, figure, is_best, metrics, spreads
+from zslbench.report.summary import Spread, figure, is_best, shown_metrics, spreads
 from zslbench.report.tables import SHOWN, notes, peek_gap, published_of
 from zslbench.search import TITLES
 from zslbench.store import Store
@@ -75,12 +75,7 @@ def field_tables(rows: list[Row], store: Store) -> list[FieldTable]:
 
 def decisions_of(row: Row, store: Store) -> list[Decisions]:
     """Returns the decisions of a row's runs, from the store."""
-    found = []
-    for record in row.records:
-        arrays = store.arrays(record)
-        arrays.pop("images")
-        found.append(Decisions(**arrays))
-    return found
+    return [Decisions.of(store.arrays(record)) for record in row.records]
 
 
 def name_of(row: Row) -> str:
@@ -105,7 +100,7 @@ def compare(rows: list[Row], store: Store) -> Comparison | None:
 
 
 def _table(rows: list[Row], store: Store) -> FieldTable:
-    columns = [metric for name, metric in metrics().items() if name in SHOWN]
+    columns = shown_metrics(rows, SHOWN)
     comparison = compare(rows, store)
     head = ["method"]
     for metric in columns:

@@ -46,13 +46,13 @@ def latex(tables: list[FieldTable]) -> str:
     for table in tables:
         lines = [
             r"\begin{table}",
-            rf"\caption{{{_escape(table.title)}. {_escape(' '.join(table.notes))}}}",
+            rf"\caption{{{escaped_latex(table.title)}. {escaped_latex(' '.join(table.notes))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
             r"\toprule",
-            " & ".join(map(_escape, table.head)) + r" \\",
+            " & ".join(map(escaped_latex, table.head)) + r" \\",
         ]
         for group, members in table.groups.items():
-            lines += [r"\midrule", rf"\multicolumn{{{len(table.head)}}}{{l}}{{\emph{{{_escape(group)}}}}} \\"]
+            lines += [r"\midrule", rf"\multicolumn{{{len(table.head)}}}{{l}}{{\emph{{{escaped_latex(group)}}}}} \\"]
             for line in members:
                 indent = r"\quad " if line.comment else ""
                 lines.append(indent + " & ".join(map(_latex, line.cells)) + r" \\")
@@ -153,13 +153,14 @@ _SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
 }
 
 
-def _escape(text: str) -> str:
+def escaped_latex(text: str) -> str:
+    """Returns text in which nothing is taken for a command, arrows as symbols."""
     parts = text.split("->")
     return r"$\to$".join("".join(_SPECIAL.get(c, c) for c in part) for part in parts)
 
 
 def _latex(cell: Cell) -> str:
-    return rf"\textbf{{{_escape(cell.text)}}}" if cell.best else _escape(cell.text)
+    return rf"\textbf{{{escaped_latex(cell.text)}}}" if cell.best else escaped_latex(cell.text)
 
 
 FORMATS: dict[str, Callable[[list[FieldTable]], str]] = {

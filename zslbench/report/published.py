@@ -21,11 +21,12 @@ FEATURES = "res101"
 
 
 class Kind(NamedTuple):
-    """The setting that a metric belongs to, its largest value (None: any), and the name of our own metric."""
+    """The setting of a metric, its largest value (None: any), our own metric, and the input whose numbers compare."""
 
     setting: str
     largest: int | None
     ours: str = ""
+    features: str = FEATURES
 
 
 METRICS = {
@@ -35,7 +36,7 @@ METRICS = {
     "H": Kind("GZSL", 100, "h"),
     "AUSUC": Kind("GZSL", 1, "ausuc"),
     "AUSUC flat-hit@1": Kind("GZSL", 1),
-    "pixel MSE unseen test": Kind("reconstruction", None),
+    "pixel MSE unseen test": Kind("reconstruction", None, "mse_unseen", "images"),
 }
 """Every metric that a file may hold: accuracies in percent, areas as fractions, as papers print them."""
 
@@ -90,12 +91,18 @@ def usable_numbers() -> list[Number]:
     return _usable(tuple(registry().published_files))
 
 
-def published_for(title: str, dataset: str, features: str) -> Published | None:
-    """Returns the first source's numbers for a method's title on the proposed split; None where none compares."""
-    if features != FEATURES:
-        return None
+def published_for(title: str, dataset: str, features: str, source: str = "") -> Published | None:
+    """Returns the first source's numbers for a method's title on the proposed split; None where none compares.
+
+    Args:
+        title: the method's.
+        dataset: the data set's title.
+        features: of the run.
+        source: how the source's name begins.
+    """
     own = [n for n in usable_numbers() if (n.method, n.dataset, n.split) == (title, dataset, "PS")]
-    own = [n for n in own if METRICS[n.metric].ours]
+    own = [n for n in own if METRICS[n.metric].ours and METRICS[n.metric].features == features]
+    own = [n for n in own if n.source.startswith(source)]
     if not own:
         return None
     first = [n for n in own if n.source == own[0].source]

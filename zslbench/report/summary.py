@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +39,22 @@ def metrics() -> dict[str, Metric]:
     return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
 
 
+def shown_metrics(rows: list[Row], names: Collection[str]) -> list[Metric]:
+    """Returns the metrics of these names, in the order of tables; those of images only where a row has them."""
+    of_images = {
+        metric.name for evaluator in evaluators().values() if evaluator.needs_images for metric in evaluator.metrics
+    }
+    present = {name for row in rows for record in row.records for name in record.metrics}
+    return [m for name, m in metrics().items() if name in names and (name not in of_images or name in present)]
+
+
 def figure(spread: Spread | None, metric: Metric, row: Row) -> str:
-    """Returns mean and spread as printed in tables; percent with one decimal."""
+    """Returns mean and spread as printed in tables: percent with one decimal, other figures with four."""
     if spread is None:
         return "n/a" if row.records or row.refusal else "none"
-    unit = 100 if metric.percent else 1
-    text = f"{spread.mean * unit:.1f}"
-    return f"{text}±{spread.std * unit:.1f}" if spread.n > 1 else text
+    unit, digits = (100, 1) if metric.percent else (1, 4)
+    text = f"{spread.mean * unit:.{digits}f}"
+    return f"{text}±{spread.std * unit:.{digits}f}" if spread.n > 1 else text
 
 
 def is_best(metric: Metric, spread: dict[str, Spread], table: list[dict[str, Spread]]) -> bool:

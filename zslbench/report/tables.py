@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -14,10 +15,11 @@ from tabulate import tabulate
 from zslbench.api.evaluator import Metric
 from zslbench.plan import Row
 from zslbench.report.published import Published, published_for
-from zslbench.report.summary import Spread, figure, is_best, metrics, spreads
+from zslbench.report.summary import Spread, figure, is_best, shown_metrics, spreads
 from zslbench.search import TITLES
+from zslbench.spec import RunSpec
 
-SHOWN = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "h_cal")
+SHOWN = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "h_cal", "mse_unseen", "perceptual_unseen")
 """Columns of the comparison table; `show` has all metrics."""
 
 
@@ -35,7 +37,7 @@ def print_comparison(rows: list[Row], console: Console, *, plain: bool) -> None:
     """Prints one table per data set, percent with one decimal. What all rows share goes into its heading."""
     for dataset, group in groupby(rows, key=lambda row: row.dataset_title):
         members = list(group)
-        columns = [metric for name, metric in metrics().items() if name in SHOWN]
+        columns = shown_metrics(members, SHOWN)
         head = ["method", "uses", "input"]
         lines = _lines(members, columns, with_oracle=any(row.oracle is not None for row in members))
         shared = [i for i in (1, 2) if len({line.about[i] for line in lines if not line.comment}) == 1]
@@ -94,8 +96,16 @@ def _about(row: Row) -> list[str]:
     return [
         " ".join(filter(None, [row.title, row.settings, "(tuned)" if row.search else ""])),
         row.uses,
-        f"{spec.features}{scale}{semantics}" if spec else "none" if row.refusal else "unknown",
+        f"{_input(row, spec)}{scale}{semantics}" if spec else "none" if row.refusal else "unknown",
     ]
+
+
+def _input(row: Row, spec: RunSpec) -> str:
+    """Returns what a row's method was given of an image: features, or crops beside the features of a backbone."""
+    if spec.input == "features" or not row.records:
+        return spec.features
+    params = row.records[0].params
+    return f"{params['image_size']}x{params['image_size']} images, {params['backbone']}"
 
 
 def _seconds(row: Row) -> str:
@@ -134,8 +144,11 @@ def _rich(heading: str, head: list[str], lines: list[Line], about: int) -> Table
     return table
 
 
-def notes(rows: list[Row]) -> list[str]:
-    """Returns what a reader of these rows must know: what does not apply, and what was not treated alike."""
+def notes(rows: list[Row], shown: Container[str] = SHOWN) -> list[str]:
+    """Returns what a reader of these rows must know: what does not apply, and what was not treated alike.
+
+    `shown` are the metrics in the table.
+    """
     result = []
     reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
     reasons |= {(row.label, row.refusal) for row in rows if row.refusal}
@@ -148,7 +161,7 @@ def notes(rows: list[Row]) -> list[str]:
     if any(row.oracle is not None for row in rows):
         result.append("test-peek gap: what picking among the same trials on the test images would have gained.")
     records = [record for row in rows for record in row.records]
-    if any("h_cal" in record.metrics for record in records):
+    if "h_cal" in shown and any("h_cal" in record.metrics for record in records):
         result.append("H cal: gamma chosen on validation classes cut from trainval.")
     if any(record.external for record in records):
         result.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")

@@ -12,9 +12,10 @@ from string import Template
 from typing import Literal
 
 import zslbench
+from zslbench.cards import is_name
 from zslbench.errors import UsageError
 from zslbench.plugins import registry
-from zslbench.registry import NOUNS, is_name
+from zslbench.registry import NOUNS
 
 Kind = Literal["method", "dataset", "evaluator"]
 

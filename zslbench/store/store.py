@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.numpy
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
@@ -105,7 +106,8 @@ class Store:
         """
         folder = self._folder(record.id)
         folder.mkdir(parents=True, exist_ok=True)
-        content = safetensors.numpy.save(dict(arrays))
+        # safetensors writes the memory of an array as it lies, whatever its strides
+        content = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
         name = f"decisions-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         record = record.model_copy(update={"arrays": name})
         _write(folder / name, content)

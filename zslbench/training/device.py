@@ -20,7 +20,8 @@ def choose_device(name: str) -> torch.device:
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if count else "cpu")
+        own = int(os.environ.get("LOCAL_RANK", "0"))  # set where several processes train together
+        return torch.device(f"cuda:{own % count}" if own else "cuda") if count else torch.device("cpu")
     kind, colon, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and index.isdigit())):
         raise UsageError(f"--device {name}: choose auto, cpu, cuda or cuda:N")

@@ -1,7 +1,8 @@
 """The shared trainer. It owns everything around a method's losses; a method never writes a loop.
 
-Training data lives on the device whole and a step gathers rows by index. All randomness comes from torch's global
-state and from one generator, both saved in checkpoints, so that an interrupted run ends bit for bit as another.
+Features live on the device whole and a step gathers rows by index; crops of images are read from disk ahead of their
+step. All randomness comes from torch's global state and from one generator, both saved in checkpoints, so that an
+interrupted run ends bit for bit as another.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from zslbench.api.embedder import Batch, Embedder, GradientParams, Objective, Stage
+from zslbench.api.embedder import Embedder, Stage
 from zslbench.api.views import TrainView
 from zslbench.errors import RunError
 from zslbench.record import Progress
+from zslbench.training import together
+from zslbench.training.batches import Batches
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
-from zslbench.training.device import autocast, random_state, set_random_state
+from zslbench.training.device import random_state, set_random_state
+from zslbench.training.player import Player
 
 CHECKPOINT_SECONDS = 20.0
 TURNS_BETWEEN_CHECKS = 200
@@ -81,63 +85,17 @@ def fit(embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> Fitted
     return _Trainer(embedder, view, seed, how).run()
 
 
-class _Player:
-    """An objective with its optimiser and learning-rate schedule."""
-
-    def __init__(self, objective: Objective, params: GradientParams, epochs: int) -> None:
-        self.objective = objective
-        self.params = params
-        self.variables = [parameter for parameter in objective.parameters if parameter.requires_grad]
-        self.optimizer = _optimizer(self.variables, objective.lr or params.lr, params)
-        self.schedule = _schedule(self.optimizer, params, epochs)
-
-    def step(self, batch: Batch, precision: Literal["32", "bf16"]) -> dict[str, Tensor]:
-        with autocast(batch.x.device, precision):
-            loss = self.objective.loss(batch)
-        terms = loss if isinstance(loss, dict) else {"": loss}
-        for term, value in terms.items():
-            if not isinstance(value, Tensor) or value.ndim > 0:
-                given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                name = "/".join(filter(None, (self.objective.name, term)))
-                raise RunError(f"loss {name!r} is {given}; a tensor with one value is needed, such as a mean")
-        total = torch.stack([term.float() for term in terms.values()]).sum()
-        if not total.requires_grad:
-            raise RunError(f"loss {self.objective.name!r} does not depend on the parameters it is to train")
-        gradients = torch.autograd.grad(total, self.variables, allow_unused=True)
-        for variable, gradient in zip(self.variables, gradients, strict=True):
-            variable.grad = gradient
-        if self.params.clip_norm > 0:
-            groups = [[v] for v in self.variables] if self.params.clip_each else [self.variables]
-            for group in groups:
-                nn.utils.clip_grad_norm_(group, self.params.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return {"/".join(filter(None, (self.objective.name, term))): value.detach() for term, value in terms.items()}
-
-    def end_epoch(self, losses: dict[str, float]) -> None:
-        own = [value for name, value in losses.items() if name.split("/")[0] == self.objective.name]
-        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.schedule.step(sum(own))
-        elif self.schedule is not None:
-            self.schedule.step()
-
-    def state(self) -> dict[str, Any]:
-        schedule = self.schedule.state_dict() if self.schedule else {}
-        kept = {name: value for name, value in schedule.items() if isinstance(value, int | float | list)}
-        return {"optimizer": self.optimizer.state_dict(), "schedule": kept}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule:
-            self.schedule.load_state_dict(state["schedule"])
-
-
 class _Trainer:
     def __init__(self, embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> None:
         self.embedder = embedder.to(how.device)
         self.view = view.to(how.device)
         self.how = how
-        self.generator = torch.Generator(device=how.device).manual_seed(seed)
+        self.generator = self.own = torch.Generator(device=how.device).manual_seed(seed)
+        if together.rank() > 0:  # what a process draws for its own images alone must differ between them
+            torch.manual_seed(seed + together.rank())
+        if together.processes() > 1:
+            self.own = torch.Generator(device=how.device).manual_seed(seed + 2**31 + together.rank())
+        self.batches = Batches(self.view, self.generator, self.own)
         self.fitted = Fitted()
         self.best_score, self.best_epoch = -math.inf, 0
         self.best_state: dict[str, Any] = {}
@@ -145,8 +103,8 @@ class _Trainer:
 
     def run(self) -> Fitted:
         saved = load_checkpoint(self.how.checkpoint) if self.how.checkpoint else None
-        if saved and saved.get("device") != self.how.device.type:  # random states of another kind of device do not fit
-            saved = None
+        if saved and (saved.get("device"), len(saved["random"])) != (self.how.device.type, together.processes()):
+            saved = None  # random states of another kind of device, or of other processes, do not fit
         self.embedder.solve(self.view)  # again after an interruption: what it registers is part of the model
         stages = self.embedder.stages()
         main = _main_stage(stages)
@@ -188,7 +146,7 @@ class _Trainer:
     def _run_stage(self, stages: list[Stage], index: int, first_epoch: int, saved: dict[str, Any] | None) -> None:
         stage, is_main = stages[index], index == _main_stage(stages)
         epochs = self.how.epochs if is_main and self.how.epochs else stage.epochs
-        players = [_Player(objective, self.embedder.params, stage.epochs) for objective in stage.objectives]
+        players = [Player(objective, self.embedder.params, stage.epochs) for objective in stage.objectives]
         if saved is not None:
             self._restore(saved, players)
         for epoch in range(first_epoch, epochs):
@@ -204,11 +162,11 @@ class _Trainer:
                 break
             self._save_if_due(index, epoch + 1, players)
 
-    def _run_epoch(self, stage: Stage, players: list[_Player], epoch: int) -> dict[str, float]:
+    def _run_epoch(self, stage: Stage, players: list[Player], epoch: int) -> dict[str, float]:
         self.embedder.train()
         size = min(self.embedder.params.batch_size, len(self.view.x))
         turns = math.ceil(len(self.view.x) / size)
-        batches = [self._batches(size, turns * player.objective.steps) for player in players]
+        batches = [self.batches.draw(size, turns * player.objective.steps) for player in players]
         history: dict[str, list[Tensor]] = {}
         for turn in range(turns):
             for player, own in zip(players, batches, strict=True):
@@ -219,15 +177,6 @@ class _Trainer:
             if (turn + 1) % TURNS_BETWEEN_CHECKS == 0 or turn + 1 == turns:
                 _check_finite(history, stage, epoch, turns)
         return {name: float(torch.stack(values).float().mean()) for name, values in history.items()}
-
-    def _batches(self, size: int, count: int) -> Any:
-        """Yields batches that go through all images before any comes again; the last one of a pass may be smaller."""
-        n, made = len(self.view.x), 0
-        while made < count:
-            order = torch.randperm(n, generator=self.generator, device=self.how.device)
-            for rows in torch.split(order, size):
-                yield Batch(self.view.x[rows], self.view.y[rows], self.view.classes, self.generator)
-                made += 1
 
     def _should_stop(self, watch: Callable[[Embedder[Any]], dict[str, float]], epoch: int) -> bool:
         model = self._finished()
@@ -251,19 +200,23 @@ class _Trainer:
         return {
             "embedder": self.embedder.state_dict(),
             "generator": self.generator.get_state(),
-            "random": random_state(self.how.device),
+            "random": together.gathered({"own": self.own.get_state(), **random_state(self.how.device)}),
         }
 
     def _set_state(self, state: dict[str, Any]) -> None:
         self.embedder.load_state_dict(state["embedder"])
         self.generator.set_state(state["generator"])
-        set_random_state(state["random"], self.how.device)
+        own = state["random"][together.rank()]
+        if self.own is not self.generator:
+            self.own.set_state(own["own"])
+        set_random_state(own, self.how.device)
 
     def _seconds(self) -> float:
         return self.fitted.seconds + time.monotonic() - self.started
 
-    def _save_if_due(self, stage: int, epoch: int, players: list[_Player]) -> None:
-        if self.how.checkpoint is None or time.monotonic() - self.saved < self.how.checkpoint_seconds:
+    def _save_if_due(self, stage: int, epoch: int, players: list[Player]) -> None:
+        due = self.how.checkpoint is not None and time.monotonic() - self.saved >= self.how.checkpoint_seconds
+        if self.how.checkpoint is None or not together.agreed(due):
             return
         state = {
             "device": self.how.device.type,
@@ -276,10 +229,11 @@ class _Trainer:
             "watched": self.fitted.watched,
             "seconds": self._seconds(),
         }
-        save_checkpoint(self.how.checkpoint, state)
+        if together.rank() == 0:
+            save_checkpoint(self.how.checkpoint, state)
         self.saved = time.monotonic()
 
-    def _restore(self, saved: dict[str, Any], players: list[_Player]) -> None:
+    def _restore(self, saved: dict[str, Any], players: list[Player]) -> None:
         try:
             self._set_state(saved)
         except RuntimeError as error:
@@ -302,26 +256,6 @@ def _main_stage(stages: list[Stage]) -> int:
     if stages and (main < 0 or any(finishing[: main + 1])):
         raise TypeError("finishing stages must follow the main stage: give at least one other, and those after it")
     return main
-
-
-def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams) -> torch.optim.Optimizer:
-    decay = params.weight_decay
-    if params.optimizer == "sgd":
-        return torch.optim.SGD(variables, lr=lr, momentum=params.beta1, weight_decay=decay, fused=True)
-    kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
-    betas, amsgrad = (params.beta1, params.beta2), params.optimizer == "amsgrad"
-    return kind(variables, lr=lr, betas=betas, weight_decay=decay, amsgrad=amsgrad, fused=True)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:
-    if params.schedule == "plateau":
-        patience = params.plateau_patience
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=0.1, patience=patience, threshold=0.0, threshold_mode="abs"
-        )
-    if params.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    return None
 
 
 def _check_finite(history: dict[str, list[Tensor]], stage: Stage, epoch: int, turns: int) -> None:

@@ -83,7 +83,9 @@ class Critic(nn.Module):
             generator: draws the points of the penalty.
         """
         judged = torch.stack([self(fake, semantics) for fake in fakes])
-        penalties = [gradient_penalty(lambda x: self(x, semantics), real, fake, generator) for fake in fakes]
+        between = [torch.rand(len(real), 1, generator=generator, device=real.device) for _ in fakes]
+        pairs = zip(fakes, between, strict=True)
+        penalties = [gradient_penalty(lambda x: self(x, semantics), real, fake, where) for fake, where in pairs]
         return {
             "distance": judged.mean() - self(real, semantics).mean(),
             "penalty": weight * torch.stack(penalties).mean(),

@@ -1,0 +1,56 @@
+"""Two processes that train one model together, as torchrun starts them, against one process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from outside import command
+
+from zslbench.record import RunRecord
+from zslbench.store import Store
+
+SMALL = (
+    "spaen:image_size=32,crops=2,backbone=pixels,encoder=conv,phi=none,width=0.1,hidden=32,autoencoder_hidden=32,"
+    "epochs=3,autoencoder_epochs=3,batch_size=32,critic_steps=2,lr=1e-3,autoencoder_lr=1e-3,critic_lr=1e-3,clip_norm=1"
+)
+RUN = ("run", SMALL, "--input", "images", "--dataset", "shapes:images_per_class=5,size=40", "--on", "validation")
+
+
+def together(*arguments: object) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*launcher, "-m", "zslbench", *map(str, arguments)], capture_output=True, text=True, timeout=240
+    )
+
+
+def the_record(store: Path) -> RunRecord:
+    [record] = Store(store).records()
+    return record
+
+
+def test_two_processes_have_the_loss_curve_of_one_and_write_one_record(tmp_path: Path) -> None:
+    alone = command(*RUN, "--device", "cpu", "--store", tmp_path / "alone")
+    assert alone.status == 0, alone.err
+    pair = together(*RUN, "--device", "cpu", "--store", tmp_path / "pair", "--json")
+    assert pair.returncode == 0, pair.stderr
+    printed = json.loads(pair.stdout)  # one process speaks for both
+    one, two = the_record(tmp_path / "alone"), the_record(tmp_path / "pair")
+    assert printed["runs"][0]["id"] == one.id == two.id
+    assert one.training is not None and two.training is not None
+    assert len(one.training.losses) == 3 and len(one.training.losses[0]) >= 4
+    for a, b in zip(one.training.losses, two.training.losses, strict=True):
+        assert a.keys() == b.keys()
+        np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], rtol=1e-4, atol=1e-4)
+    assert np.isclose(one.metrics["mse_unseen"], two.metrics["mse_unseen"], rtol=1e-3)
+    again = together(*RUN, "--device", "cpu", "--store", tmp_path / "pair")
+    assert again.returncode == 0 and "epoch" not in again.stderr, again.stderr
+
+
+def test_processes_that_train_together_take_no_engine(tmp_path: Path) -> None:
+    answer = together(*RUN, "--jobs", 2, "--store", tmp_path)
+    assert answer.returncode != 0
+    assert "several processes train one run together" in answer.stderr

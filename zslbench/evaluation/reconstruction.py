@@ -1,0 +1,124 @@
+"""The evaluator `reconstruction`: how much of an image its embedding keeps, measured on what is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zslbench.api.evaluator import Evaluator, Metric, Scorer
+
+PIXELS_AT_ONCE = 2**24
+"""Numbers in the images that are held in memory at a time."""
+SHOWN_UNSEEN, SHOWN_SEEN = 32, 16
+"""Images of each kind that are stored beside the record, as many of each class as of any other."""
+WINDOW, DEVIATION = 11, 1.5
+STABILISERS = 0.01**2, 0.03**2
+"""Those of Wang et al. for values in [0, 1]."""
+
+Array = NDArray[np.float64]
+
+
+class Reconstruction(Evaluator):
+    """Pixel MSE in [0, 1] RGB, and 1 - SSIM, of centre crops of test images against what the method makes of them.
+
+    The structural similarity needs no pretrained network, so that it means the same everywhere (Wang et al.: Image
+    quality assessment: from error visibility to structural similarity. TIP 2004). Both are means over images.
+    """
+
+    metrics: ClassVar = (
+        Metric("mse_unseen", "MSE unseen", percent=False, higher_is_better=False),
+        Metric("mse_seen", "MSE seen", percent=False, higher_is_better=False),
+        Metric("perceptual_unseen", "1-SSIM unseen", percent=False, higher_is_better=False),
+        Metric("perceptual_seen", "1-SSIM seen", percent=False, higher_is_better=False),
+    )
+    needs_images: ClassVar = True
+
+    def __init__(self) -> None:
+        self._errors: dict[str, Array] = {}
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
+        """Returns the metrics; every test image is reconstructed once."""
+        shown = set(shown_rows(scorer).tolist())
+        errors: dict[str, list[Tensor]] = {"mse": [], "perceptual": []}
+        kept: dict[str, list[Tensor]] = {"originals": [], "made": []}
+        size = scorer.reconstruct(slice(0, 1))[0].numel()
+        step = max(1, PIXELS_AT_ONCE // size)
+        for start in range(0, len(scorer.view), step):
+            rows = slice(start, min(start + step, len(scorer.view)))
+            original, made = scorer.reconstruct(rows)
+            errors["mse"].append((made - original).square().mean(dim=(1, 2, 3)).cpu())
+            errors["perceptual"].append(1 - ssim(made, original).cpu())
+            own = [row - start for row in range(rows.start, rows.stop) if row in shown]
+            for name, images in (("originals", original), ("made", made)):
+                kept[name].append((images[own].clamp(0, 1) * 255).round().to(torch.uint8).cpu())
+        self._errors = {name: torch.cat(values).double().numpy() for name, values in errors.items()}
+        self._kept = {name: torch.cat(images).numpy() for name, images in kept.items()}
+        values = self.resample(scorer, np.ones((1, len(scorer.view))))
+        return {name: float(value[0]) for name, value in values.items()}
+
+    def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
+        """Returns the metrics for each row of weights, of the images that `evaluate` made."""
+        values = {}
+        for side, mask in (("unseen", ~scorer.view.seen), ("seen", scorer.view.seen)):
+            own = weights[:, mask]
+            for name, errors in self._errors.items():
+                values[f"{name}_{side}"] = own @ errors[mask] / own.sum(axis=1)
+        return {metric.name: values[metric.name] for metric in self.metrics}
+
+    def arrays(self, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
+        """Returns each test image's errors, and some images with what was made of them.
+
+        `mse`, `perceptual`: `(N,)` float32. `rows`: row in the data set of each shown image, `(n,)`; `unseen`: whether
+        its class is unseen; `originals`, `made`: `(n, 3, H, W)` uint8.
+        """
+        shown = shown_rows(scorer)
+        errors = {name: values.astype(np.float32) for name, values in self._errors.items()}
+        return {
+            **errors,
+            **self._kept,
+            "rows": scorer.view.images[shown],
+            "unseen": ~scorer.view.seen[shown],
+        }
+
+
+def shown_rows(scorer: Scorer) -> NDArray[np.int64]:
+    """Returns which test images are stored, ascending: the first of each class, then the second, and so on."""
+    chosen = []
+    for mask, count in ((~scorer.view.seen, SHOWN_UNSEEN), (scorer.view.seen, SHOWN_SEEN)):
+        rows = np.flatnonzero(mask)
+        place = np.zeros(len(rows), dtype=np.int64)  # of an image among those of its class
+        for c in np.unique(scorer.view.y[rows]):
+            own = scorer.view.y[rows] == c
+            place[own] = np.arange(own.sum())
+        chosen.append(rows[np.lexsort((rows, place))[:count]])
+    return np.sort(np.concatenate(chosen))
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Returns the structural similarity of pairs of images with values in [0, 1], `(n,)`.
+
+    Args:
+        a: `(n, 3, H, W)`.
+        b: `(n, 3, H, W)`.
+    """
+    offsets = torch.arange(WINDOW, device=a.device) - WINDOW // 2
+    line = torch.exp(-offsets.square() / (2 * DEVIATION**2))
+    line = line / line.sum()
+    kernel = (line[:, None] * line)[None, None].expand(3, 1, WINDOW, WINDOW)
+
+    def blur(images: Tensor) -> Tensor:
+        return nn.functional.conv2d(images, kernel, groups=3)
+
+    mean_a, mean_b = blur(a), blur(b)
+    variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    c1, c2 = STABILISERS
+    similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))
+    return similarity.mean(dim=(1, 2, 3))

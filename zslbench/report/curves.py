@@ -1,0 +1,111 @@
+"""Seen-unseen curves, drawn from stored decisions: one figure for a page, or panels of a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.plan import Row
+from zslbench.report.field import TESTED, decisions_of, name_of
+from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
+from zslbench.report.summary import spreads
+from zslbench.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)))
+"""Solid for the rows with the largest areas; the others for the next rows in the same colours."""
+POINTS = 400
+"""Of a curve in the figure; the exact one has thousands."""
+WIDTH, HEIGHT, LEGEND_LINE = 6.3, 4.2, 0.16
+"""Of the figure on a page, in inches: 16 cm, as wide as a page; and of a line of its legend."""
+PANEL = 2.5
+"""Height of a panel, in inches."""
+MARKS: dict[str, dict[str, Any]] = {
+    "": {"marker": "x", "markersize": 5, "linestyle": "none"},
+    "_cal": {"marker": "o", "markersize": 4.5, "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.6},
+}
+"""At a point of the curve, by the suffix of its metrics."""
+MEANINGS = ("gamma = 0", "gamma chosen on validation classes")
+"""Of the marks, for the legend."""
+LABEL = 40
+"""Characters in a line of the legend, which has two columns."""
+
+
+def write_curves(path: Path, rows: list[Row], store: Store) -> None:
+    """Draws the curve of each row's first seed as SVG, those with the largest areas first; each must have an AUSUC."""
+    with style(9) as figure_of:
+        areas = {row.label: _area(row) for row in rows}
+        ranked = sorted(rows, key=lambda row: -areas[row.label])
+        labels = [fill(f"{areas[row.label]:.1f}  {name_of(row)}", LABEL).replace("$", r"\$") for row in ranked]
+        legend_lines = sum(label.count("\n") + 1 for label in labels) / 2 + 1
+        figure = figure_of(figsize=(WIDTH, HEIGHT + LEGEND_LINE * legend_lines), layout="constrained")
+        axes = figure.subplots()
+        lines = [_draw(axes, row, store, rank, MARKS) for rank, row in enumerate(ranked)]
+        _finish(axes)
+        small: dict[str, Any] = {"fontsize": 8, "borderaxespad": 0.2}
+        marks = [axes.plot([], [], color="#444444", **mark)[0] for mark in MARKS.values()]
+        axes.legend(marks, MEANINGS, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, **small)
+        below: dict[str, Any] = {"loc": "outside lower center", "ncols": 2, "handlelength": 2.6, "alignment": "left"}
+        figure.legend(lines, labels, title="AUSUC", title_fontsize=8, **below, **small)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def write_panels(stem: Path, panels: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
+    """Draws a panel for each data set: the rows' curves in their order, with a cross at gamma = 0.
+
+    Args:
+        stem: the files' path without `.png` and `.pdf`.
+        panels: rows of one data set each, all with an AUSUC.
+        store: holds their decisions.
+        name: of a row, for the legend.
+    """
+    across = min(len(panels), 2)
+    down = -(-len(panels) // across)
+    with style() as figure_of:
+        figure = figure_of(figsize=(COLUMN if across == 1 else PAGE, PANEL * down), layout="constrained")
+        every = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, rows in zip(every, panels, strict=False):
+            for rank, row in enumerate(rows):
+                line = _draw(axes, row, store, rank, {"": MARKS[""]})
+                line.set_label(f"{name(row)} ({_area(row):.1f})".replace("$", r"\$"))
+            _finish(axes)
+            axes.plot([], [], color="#444444", label=MEANINGS[0], **MARKS[""])
+            axes.set_title(f"{rows[0].dataset_title}, {rows[0].jobs[0].spec.features}", loc="left")
+            axes.legend(title="method (AUSUC)", alignment="left", loc="best", handlelength=1.6, borderaxespad=0.2)
+        for axes in every[len(panels) :]:
+            axes.remove()
+        return save(figure, stem)
+
+
+def _area(row: Row) -> float:
+    return 100 * spreads(row)[TESTED].mean
+
+
+def _draw(axes: Axes, row: Row, store: Store, rank: int, marks: dict[str, dict[str, Any]]) -> Line2D:
+    curve = seen_unseen_curve(decisions_of(row, store)[0])
+    kept = np.unique(np.linspace(0, curve.acc_ut.shape[1] - 1, POINTS).round().astype(int))
+    look: dict[str, Any] = {"color": COLOURS[rank % len(COLOURS)], "zorder": 100 - rank}
+    dashes = DASHES[rank // len(COLOURS) % len(DASHES)]
+    points = 100 * curve.acc_ut[0, kept], 100 * curve.acc_st[0, kept]
+    [line] = axes.plot(*points, linestyle=dashes, linewidth=1.3, **look)
+    metrics = row.records[0].metrics
+    for suffix, mark in marks.items():
+        if f"acc_ut{suffix}" in metrics:
+            point = 100 * metrics[f"acc_ut{suffix}"], 100 * metrics[f"acc_st{suffix}"]
+            axes.plot(*point, **mark, **(look | {"zorder": 200 - rank}))  # no line hides a mark
+    return line
+
+
+def _finish(axes: Axes) -> None:
+    axes.set(xlabel="U->T, per-class top-1 in percent", ylabel="S->T, per-class top-1 in percent")
+    axes.set(xlim=(0, None), ylim=(0, None))
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)

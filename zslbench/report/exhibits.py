@@ -1,0 +1,105 @@
+"""Counterparts of the figures and tables of a method's paper, made from rows of records, and a page that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from zslbench.cards import Exhibit, MethodCard
+from zslbench.data.writing import whole
+from zslbench.errors import DataError
+from zslbench.plan import Request, Row
+from zslbench.report.attributes import write_attributes
+from zslbench.report.curves import write_panels
+from zslbench.report.field import with_area
+from zslbench.report.formats import escaped_markdown
+from zslbench.report.grids import write_grids
+from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table
+from zslbench.store import Store
+
+PAGE_NAME = "README.md"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An exhibit's files, and what the page says below its caption."""
+
+    files: list[Path]
+    body: str
+
+
+def make(
+    name: str, exhibit: Exhibit, rows: list[Row], store: Store, sources: list[str], request: Request, folder: Path
+) -> Made:
+    """Writes an exhibit's files.
+
+    Args:
+        name: of the exhibit, and of its files.
+        exhibit: what is to be shown.
+        rows: its methods on each data set, data set by data set.
+        store: holds their arrays.
+        sources: the data sets as asked for.
+        request: how they are read.
+        folder: where the files go.
+
+    Raises:
+        DataError: it cannot be made of these rows, or a file cannot be written.
+    """
+    stem = folder / name
+    if exhibit.kind == "attributes":
+        files, lines = write_attributes(stem, sources, request)
+        return Made(files, "\n\n".join([_picture(name, exhibit), *map(escaped_markdown, lines)]))
+    groups = [list(group) for _, group in groupby(rows, key=lambda row: row.source)]
+    if not any(row.records for row in rows):
+        reasons = sorted({row.refusal for row in rows if row.refusal})
+        raise DataError("; ".join(reasons) or "none of its runs is stored")
+    if exhibit.kind == "table":
+        return _table(name, exhibit, groups, stem)
+    if exhibit.kind == "curves":
+        panels = [drawn for drawn in map(with_area, groups) if drawn]
+        if not panels:
+            raise DataError("none of its runs has a seen-unseen curve")
+        files = write_panels(stem, panels, store, naming(exhibit))
+    else:
+        grids = [stored for group in groups if (stored := [row for row in group if row.records])]
+        files = write_grids(stem, grids, store, naming(exhibit))
+    return Made(files, _picture(name, exhibit))
+
+
+def _picture(name: str, exhibit: Exhibit) -> str:
+    return f"![{escaped_markdown(exhibit.caption)}]({name}.png)\n\n[PDF]({name}.pdf)"
+
+
+def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path) -> Made:
+    table = paper_table(exhibit, groups)
+    body = as_markdown(table)
+    texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": as_latex(table, exhibit.caption, name)}
+    files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]
+    for path, text in zip(files, texts.values(), strict=True):
+        with whole(path) as part:
+            part.write_text(text, encoding="utf-8")
+    return Made(files, f"{body}\n\n[LaTeX]({name}.tex)")
+
+
+def write_index(
+    folder: Path, card: MethodCard, command: str, made: Mapping[str, Made], left_out: Mapping[str, str]
+) -> Path:
+    """Writes the page that shows what was made, and says why the rest was not; returns its path.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    parts = [
+        f"# {card.title}: figures and tables",
+        f"Counterparts of those of {escaped_markdown(card.paper)}{f' <{card.url}>' if card.url else ''}",
+        f"Made from run records by\n\n    {command}",
+    ]
+    for name, exhibit in card.exhibits.items():
+        parts.append(f"## {name.replace('-', ' ').capitalize()}\n\n{escaped_markdown(exhibit.caption)}")
+        parts.append(made[name].body if name in made else f"Not made: {escaped_markdown(left_out[name])}.")
+    path = folder / PAGE_NAME
+    with whole(path) as part:
+        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path

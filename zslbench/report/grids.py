@@ -1,0 +1,140 @@
+"""Images of unseen classes beside what methods make of them, from arrays that are kept beside records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zslbench.api.evaluator import Decisions
+from zslbench.errors import DataError
+from zslbench.plan import Row
+from zslbench.report.figures import COLUMN, PAGE, save, style
+from zslbench.report.summary import spreads
+from zslbench.store import Store
+
+Pictures = NDArray[np.uint8]
+"""`(n, H, W, 3)`."""
+
+KEPT = "reconstruction/"
+"""How the names of those arrays begin: `rows`, `unseen`, `originals` and `made`."""
+ERROR = "mse_unseen"
+ROWS = 6
+"""Images in a grid."""
+GAP = 0.03
+"""Between images, as a part of their size."""
+GUTTER = 0.12
+"""Between grids of two data sets, in inches."""
+POINTS, LINE, LETTER = 7, 0.13, 0.058
+"""Size of the text of headings; height of its lines and width of its letters, in inches."""
+
+
+def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
+    """Draws a grid for each data set: originals in the first column, then what each row's first run made of them.
+
+    Args:
+        stem: the files' path without `.png` and `.pdf`.
+        grids: rows of one data set each, all with records.
+        store: holds their arrays.
+        name: of a row, for the heading of its column.
+
+    Raises:
+        DataError: a run kept no reconstructions, or the runs have no image in common.
+    """
+    pictures = [mosaic(columns_of(rows, store)) for rows in grids]
+    across = min(len(grids), 2)
+    page = COLUMN if across == 1 else PAGE
+    width = (page - GUTTER * (across - 1)) / across
+    headings = [[_wrapped(text, width / (len(rows) + 1)) for text in ["original", *map(name, rows)]] for rows in grids]
+    above = LINE * (max(text.count("\n") for texts in headings for text in texts) + 1) + 0.05
+    above += LINE if len(grids) > 1 else 0.0
+    highs = [width * picture.shape[0] / picture.shape[1] for picture in pictures]
+    tall = [max(highs[i : i + across]) + above + LINE + 0.05 for i in range(0, len(grids), across)]
+    with style() as figure_of:
+        figure = figure_of(figsize=(page, sum(tall)))
+        for i, (rows, picture, texts, high) in enumerate(zip(grids, pictures, headings, highs, strict=True)):
+            left, bottom = (i % across) * (width + GUTTER), sum(tall) - sum(tall[: i // across]) - above - high
+            axes = figure.add_axes((left / page, bottom / sum(tall), width / page, high / sum(tall)))
+            axes.imshow(picture, aspect="auto", interpolation="antialiased")
+            axes.axis("off")
+            errors = [spreads(row)[ERROR] for row in rows if ERROR in spreads(row)]
+            below = ["MSE", *(f"{error.mean:.3f}" for error in errors)] if len(errors) == len(rows) else []
+            place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "fontsize": POINTS}
+            for k, text in enumerate(texts):
+                axes.text((k + 0.5) / len(texts), 1 + 0.05 / high, text, va="baseline", linespacing=1.1, **place)
+            for k, text in enumerate(below):
+                axes.text((k + 0.5) / len(texts), -0.03 / high, text, va="top", **place)
+            if len(grids) > 1:
+                top = 1 + (above - LINE + 0.02) / high
+                axes.text(0.01, top, rows[0].dataset_title, va="baseline", transform=axes.transAxes)
+        return save(figure, stem)
+
+
+def _wrapped(text: str, width: float) -> str:
+    return fill(text, max(1, int(width / LETTER))).replace("$", r"\$")
+
+
+def columns_of(rows: list[Row], store: Store) -> list[Pictures]:
+    """Returns originals, then what each row made of them, all of one size; images of as many classes as there are."""
+    kept = [_kept(row, store) for row in rows]
+    common = set.intersection(*(set(images) for images, _, _ in kept))
+    if not common:
+        raise DataError(f"the runs of {', '.join(row.label for row in rows)} kept reconstructions of different images")
+    shown = _spread([image for image in kept[0][0] if image in common], _classes(rows[0], store))
+    own = [[images.index(image) for image in shown] for images, _, _ in kept]
+    largest = max((originals for _, originals, _ in kept), key=lambda pictures: pictures.shape[1])
+    place = next(i for i, (_, originals, _) in enumerate(kept) if originals is largest)
+    size = largest.shape[2], largest.shape[1]
+    columns = [largest[own[place]], *(made[picked] for (_, _, made), picked in zip(kept, own, strict=True))]
+    return [_resized(column, size) for column in columns]
+
+
+def _kept(row: Row, store: Store) -> tuple[list[int], Pictures, Pictures]:
+    """Returns the images of unseen classes that a row's first run kept: places in the data set, originals, made."""
+    arrays = store.arrays(row.records[0])
+    if f"{KEPT}rows" not in arrays:
+        raise DataError(f"{row.label} on {row.dataset} kept no reconstructions; its input must be images")
+    unseen = arrays[f"{KEPT}unseen"]
+    originals, made = (arrays[f"{KEPT}{kind}"][unseen].transpose(0, 2, 3, 1) for kind in ("originals", "made"))
+    return arrays[f"{KEPT}rows"][unseen].tolist(), originals, made
+
+
+def _classes(row: Row, store: Store) -> dict[int, int]:
+    arrays = store.arrays(row.records[0])
+    return dict(zip(arrays["images"].tolist(), Decisions.of(arrays).y.tolist(), strict=True))
+
+
+def _spread(images: list[int], classes: dict[int, int]) -> list[int]:
+    """Returns the first image of each class, then the second of each, up to `ROWS`; in the order of the classes."""
+    seen: dict[int, int] = {}
+    turns = []
+    for image in images:
+        turn = seen[classes[image]] = seen.get(classes[image], -1) + 1
+        turns.append((turn, image))
+    first = [image for _, image in sorted(turns, key=lambda pair: pair[0])[:ROWS]]
+    return sorted(first, key=lambda image: (classes[image], images.index(image)))
+
+
+def _resized(pictures: Pictures, size: tuple[int, int]) -> Pictures:
+    if pictures.shape[2:0:-1] == size:
+        return pictures
+    return np.stack(
+        [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in pictures]
+    )
+
+
+def mosaic(columns: list[Pictures]) -> Pictures:
+    """Returns all pictures in one on white, `(H', W', 3)`, a column for each entry."""
+    n, h, w, _ = columns[0].shape
+    gap = max(1, round(GAP * w))
+    result = np.full((n * (h + gap) - gap, len(columns) * (w + gap), 3), 255, dtype=np.uint8)
+    for k, column in enumerate(columns):
+        left = k * (w + gap) + gap // 2
+        for i, picture in enumerate(column):
+            result[i * (h + gap) : i * (h + gap) + h, left : left + w] = picture
+    return result

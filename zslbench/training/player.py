@@ -1,0 +1,95 @@
+"""A player of training: an objective with its optimiser and learning-rate schedule."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zslbench.api.embedder import Batch, GradientParams, Objective
+from zslbench.errors import RunError
+from zslbench.training import together
+from zslbench.training.device import autocast
+
+
+class Player:
+    """Takes steps over its own parameters; learning rate and clipping are those of the method's parameters."""
+
+    def __init__(self, objective: Objective, params: GradientParams, epochs: int) -> None:
+        self.objective = objective
+        self.params = params
+        self.variables = [parameter for parameter in objective.parameters if parameter.requires_grad]
+        self.optimizer = _optimizer(self.variables, objective.lr or params.lr, params)
+        self.schedule = _schedule(self.optimizer, params, epochs)
+
+    def step(self, batch: Batch, precision: Literal["32", "bf16"]) -> dict[str, Tensor]:
+        """Takes one step, and returns each term of the loss by name.
+
+        Raises:
+            RunError: a loss is no single value, or does not depend on the parameters.
+        """
+        with autocast(batch.x.device, precision):
+            loss = self.objective.loss(batch)
+        terms = loss if isinstance(loss, dict) else {"": loss}
+        for term, value in terms.items():
+            if not isinstance(value, Tensor) or value.ndim > 0:
+                given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                name = "/".join(filter(None, (self.objective.name, term)))
+                raise RunError(f"loss {name!r} is {given}; a tensor with one value is needed, such as a mean")
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        if not total.requires_grad:
+            raise RunError(f"loss {self.objective.name!r} does not depend on the parameters it is to train")
+        gradients = torch.autograd.grad(total, self.variables, allow_unused=True)
+        detached = {term: value.detach() for term, value in terms.items()}
+        if batch.part is not None:
+            together.average([*gradients, *detached.values()], batch.part.weight)
+        for variable, gradient in zip(self.variables, gradients, strict=True):
+            variable.grad = gradient
+        if self.params.clip_norm > 0:
+            groups = [[v] for v in self.variables] if self.params.clip_each else [self.variables]
+            for group in groups:
+                nn.utils.clip_grad_norm_(group, self.params.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {"/".join(filter(None, (self.objective.name, term))): value for term, value in detached.items()}
+
+    def end_epoch(self, losses: dict[str, float]) -> None:
+        """Moves the schedule on."""
+        own = [value for name, value in losses.items() if name.split("/")[0] == self.objective.name]
+        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.schedule.step(sum(own))
+        elif self.schedule is not None:
+            self.schedule.step()
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps."""
+        schedule = self.schedule.state_dict() if self.schedule else {}
+        kept = {name: value for name, value in schedule.items() if isinstance(value, int | float | list)}
+        return {"optimizer": self.optimizer.state_dict(), "schedule": kept}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule:
+            self.schedule.load_state_dict(state["schedule"])
+
+
+def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams) -> torch.optim.Optimizer:
+    decay = params.weight_decay
+    if params.optimizer == "sgd":
+        return torch.optim.SGD(variables, lr=lr, momentum=params.beta1, weight_decay=decay, fused=True)
+    kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
+    betas, amsgrad = (params.beta1, params.beta2), params.optimizer == "amsgrad"
+    return kind(variables, lr=lr, betas=betas, weight_decay=decay, amsgrad=amsgrad, fused=True)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:
+    if params.schedule == "plateau":
+        patience = params.plateau_patience
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.1, patience=patience, threshold=0.0, threshold_mode="abs"
+        )
+    if params.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    return None
