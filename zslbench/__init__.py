@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from zslbench.cards import MethodCard as MethodCard
     from zslbench.cards import Preset as Preset
     from zslbench.cards import TextEncoderCard as TextEncoderCard
+    from zslbench.data.imagefiles import FileImages as FileImages
     from zslbench.data.xlsa17 import XLSA17Dataset as XLSA17Dataset
     from zslbench.errors import DataError as DataError
     from zslbench.errors import NotApplicable as NotApplicable
@@ -76,6 +77,7 @@ _HOME = {
         "Preset",
         "TextEncoderCard",
     ],
+    "data.imagefiles": ["FileImages"],
     "data.xlsa17": ["XLSA17Dataset"],
     "errors": ["DataError", "NotApplicable"],
     "params": ["Params", "param"],

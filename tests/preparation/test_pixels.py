@@ -348,6 +348,33 @@ def test_two_processes_at_once_make_them_once(tmp_path: Path, many: Path) -> Non
     assert not list((tmp_path / "both").glob("squares/*.part"))
 
 
+DRAWN = """
+import resource
+from PIL import Image
+from zslbench.preparation.squares import squares
+
+class Drawn:
+    fingerprint = "drawn"
+    def __len__(self):
+        return 200
+    def read(self, row):
+        return Image.new("RGB", (200, 300), (row, 0, 0))
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+file, _ = squares(Drawn(), 600)
+print(file.stat().st_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    """216 MB of squares."""
+    ran = subprocess.run([sys.executable, "-c", DRAWN], capture_output=True, text=True, check=True)
+    size, kilobytes = map(int, ran.stdout.split())
+    assert size == 200 * 3 * 600**2
+    assert kilobytes < 60_000
+
+
 def test_an_image_lost_in_between_is_an_error(tmp_path: Path) -> None:
     images = in_files(tmp_path)
     (tmp_path / "a" / "4.png").unlink()

@@ -69,6 +69,17 @@ def test_an_image_of_any_size_becomes_one_input(backbone: EfficientNetLite0, siz
     torch.testing.assert_close(image.mean(dim=(1, 2)), torch.tensor([1.0, 0.0, -127 / 128]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(400, 256), (256, 259)])
+def test_the_middle_of_an_image_is_prepared_as_a_crop_of_it_is(
+    backbone: EfficientNetLite0, size: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    left, top = round((size[0] - 224) / 2), round((size[1] - 224) / 2)
+    crop = Image.fromarray(noise[top : top + 224, left : left + 224])
+    torch.testing.assert_close(backbone.prepare_crop(crop), backbone.prepare(Image.fromarray(noise)), rtol=0, atol=0)
+    assert backbone.prepare_crop(Image.new("RGB", (100, 100))).shape == (3, 224, 224)
+
+
 def test_the_package_s_classifier_on_our_features_gives_the_scores_of_its_own_network(
     backbone: EfficientNetLite0,
 ) -> None:
