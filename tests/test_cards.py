@@ -34,7 +34,21 @@ source = "their code"
 
 [presets.theirs.datasets]
 cub = { alpha = 3.0 }
+
+[exhibits.table-2]
+caption = "Ablation."
+kind = "table"
+methods = ["mine:alpha=0", "mine"]
+metrics = ["h"]
+input = "features"
+names = { "mine:alpha=0" = "Mine (half)" }
+source = "Me, 2020"
+
+[exhibits.figure-1]
+caption = "Attributes."
+kind = "attributes"
 """
+EXHIBIT = 'title = "Mine"\npaper = "Me"\n[exhibits.figure-1]\ncaption = "x"\n'
 
 
 def read(tmp_path: Path, text: str) -> MethodCard:
@@ -48,6 +62,38 @@ def test_a_card_is_read_with_its_presets(tmp_path: Path) -> None:
     assert (card.title, card.paper, card.setting) == ("Mine", "Me, 2020", "semantic-transductive")
     assert list(card.presets) == ["mine", "theirs"]
     assert card.preset("mine").source == "Table 2"
+
+
+def test_a_card_is_read_with_its_exhibits_in_their_order(tmp_path: Path) -> None:
+    exhibits = read(tmp_path, CARD).exhibits
+    assert list(exhibits) == ["table-2", "figure-1"]
+    table = exhibits["table-2"]
+    assert (table.methods, table.metrics, table.input) == (("mine:alpha=0", "mine"), ("h",), "features")
+    assert (table.names, table.source) == ({"mine:alpha=0": "Mine (half)"}, "Me, 2020")
+    assert (exhibits["figure-1"].methods, exhibits["figure-1"].input) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('kind = "pie"', "exhibit 'figure-1': kind 'pie' is none of"),
+        ('kind = "curves"\nmethods = ["a"]\ninput = "sounds"', "input 'sounds' is none of"),
+        ('kind = "curves"', "it needs methods"),
+        ('kind = "attributes"\nmethods = ["a"]', "it needs methods, unless it is of attributes"),
+        ('kind = "table"\nmethods = ["a"]', "a table needs them"),
+        ('kind = "curves"\nmethods = ["a"]\nmetrics = ["h"]', "metrics are for a table"),
+        ('kind = "curves"\nmethods = ["a"]\nnames = { b = "B" }', "it names 'b', which is none of its methods"),
+        ('kind = "attributes"\ncolour = "red"', "colour"),
+        ('kind = "attributes"\n[exhibits."../x"]\ncaption = "x"\nkind = "attributes"', "exhibit name '../x' is not"),
+    ],
+)
+def test_an_exhibit_that_contradicts_itself_is_one_line_that_names_the_file(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(PluginError) as error:
+        read(tmp_path, EXHIBIT + text)
+    assert str(error.value).startswith(str(tmp_path / "mine.toml")) and "\n" not in str(error.value)
+    assert said in str(error.value)
 
 
 def test_values_for_one_data_set_win_over_those_for_all(tmp_path: Path) -> None:

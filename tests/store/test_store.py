@@ -57,6 +57,14 @@ def test_what_is_saved_is_found_whole(opened: Store) -> None:
     assert list(opened.records()) == [saved]
 
 
+def test_arrays_are_found_as_they_were_however_they_lay_in_memory(opened: Store) -> None:
+    whole = np.arange(24).reshape(2, 3, 4)
+    views = {"moved": np.moveaxis(whole, 2, 0), "stepped": whole[:, ::2], "turned": whole.T}
+    found = opened.arrays(opened.save(record(0.5), views))
+    for name, view in views.items():
+        np.testing.assert_array_equal(found[name], view)
+
+
 def test_a_save_broken_off_at_any_step_leaves_the_old_run_or_the_new_one_whole(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

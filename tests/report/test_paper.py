@@ -1,0 +1,222 @@
+"""Tables, curves and grids of a paper: what they show against the records, and when published numbers stand beside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from zslbench.cards import Exhibit
+from zslbench.errors import DataError
+from zslbench.plan import Request, Row
+from zslbench.report.exhibits import make
+from zslbench.report.figures import COLUMN, DPI, PAGE
+from zslbench.report.grids import ROWS, columns_of, mosaic
+from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, published_beside
+from zslbench.store import Store
+
+Edit = Callable[..., Row]
+PAPER = "SP-AEN (Chen et al., CVPR 2018)"
+TABLE = Exhibit("Accuracies.", "table", ("eszsl", "sae", "devise:epochs=1"), ("acc_uu", "h"), source=PAPER)
+
+
+def on_data(row: Row, title: str, features: str = "res101", **change: Any) -> Row:
+    """Returns a row as if it had been run on another data set."""
+    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update={"features": features})}) for job in row.jobs]
+    return replace(row, **{"source": title, "dataset_title": title, "jobs": jobs, **change})
+
+
+def cells(markdown: str) -> list[list[str]]:
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in [lines[0], *lines[2:]]]
+
+
+def test_a_table_has_the_means_of_the_records_and_marks_the_best(rows: list[Row]) -> None:
+    head, *lines = cells(as_markdown(paper_table(TABLE, [rows])))
+    assert head == ["method", "input", "U->U", "H"]
+    assert [line[:2] for line in lines] == [[n, "features"] for n in ("ESZSL", "SAE", "DeViSE epochs=1")]
+    for column, metric in ((2, "acc_uu"), (3, "h")):
+        means = [mean(100 * record.metrics[metric] for record in row.records) for row in rows]
+        assert [float(line[column].strip("*").split("±")[0]) for line in lines] == pytest.approx(means, abs=0.051)
+        assert [line[column].startswith("**") for line in lines] == [value == max(means) for value in means]
+
+
+def test_data_sets_stand_side_by_side_each_with_its_features(rows: list[Row]) -> None:
+    others = [on_data(row, "My_Birds", "lite0") for row in rows]
+    table = paper_table(TABLE, [rows, others])
+    head, *lines = cells(as_markdown(table))
+    assert head[2:] == [f"{d}: {m}" for d in ("digits (pixels)", "My_Birds (lite0)") for m in ("U->U", "H")]
+    assert all(line[2:4] == line[4:6] for line in lines)
+    tex = as_latex(table, TABLE.caption, "table-1")
+    assert r"\multicolumn{2}{c}{digits (pixels)} & \multicolumn{2}{c}{My\_Birds (lite0)} \\" in tex
+    assert r"\cmidrule(lr){3-4}\cmidrule(lr){5-6}" in tex
+    assert tex.count("{") == tex.count("}") and "->" not in tex
+    body = tex.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    assert [line.count("&") for line in body] == [5, 5, 5]
+
+
+def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Row]) -> None:
+    label = "devise:epochs=1"
+    exhibit = replace(TABLE, names={label: "SP-AEN (Cls. only)"})
+    table = paper_table(exhibit, [[on_data(row, "SUN") for row in rows], rows])
+    _, *lines = cells(as_markdown(table))
+    assert [line[0] for line in lines] == ["ESZSL", "· paper", "SAE", "· paper", "SP-AEN (Cls. only)", "· paper"]
+    assert [line[2:] for line in lines[1::2]] == [
+        ["54.5", "15.8", "", ""],  # Table 1 of the paper; nothing is printed for digits
+        ["40.3", "11.8", "", ""],
+        ["56.8", "21.6", "", ""],  # Table 2
+    ]
+    assert r"\quad\emph{paper} &  & \emph{54.5} & \emph{15.8} &  &  \\" in as_latex(table, "", "x")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": "bow512"},
+        {"features": "images"},
+        {"title": "MINE"},
+        {"settings": "lr=1 epochs=1"},  # the command gave a parameter that the paper's row has not
+        {"label": "devise:epochs=2", "settings": "epochs=2"},  # the paper has no such row
+    ],
+    ids=lambda change: "=".join(next(iter(change.items()))),
+)
+def test_no_published_number_stands_below_what_is_not_as_published(rows: list[Row], change: dict[str, Any]) -> None:
+    exhibit = replace(TABLE, names={"devise:epochs=1": "SP-AEN (Cls. only)"})
+    assert published_beside(on_data(rows[2], "SUN"), exhibit) is not None
+    assert published_beside(on_data(rows[2], **{"title": "SUN", **change}), exhibit) is None
+
+
+def test_published_errors_of_reconstruction_stand_below_those_measured_on_images(rows: list[Row]) -> None:
+    exhibit = replace(TABLE, names={"eszsl": "DirectMap"})
+    on_images = published_beside(on_data(rows[0], "CUB", "images"), exhibit)
+    assert on_images is not None
+    assert on_images.values == {"mse_unseen": 0.069}  # Table 3
+    assert published_beside(on_data(rows[0], "CUB"), exhibit) is None
+
+
+def test_a_row_is_called_as_in_the_paper_with_what_the_command_added(rows: list[Row]) -> None:
+    name = naming(replace(TABLE, names={"devise:epochs=1": "one epoch"}))
+    assert [name(row) for row in rows] == ["ESZSL", "SAE", "one epoch"]
+    assert name(replace(rows[2], settings="@small lr=1 epochs=1")) == "one epoch @small lr=1"
+
+
+def test_a_metric_that_nobody_measures_is_named(rows: list[Row]) -> None:
+    with pytest.raises(DataError, match="no evaluator measures 'acc_u'; did you mean 'acc_uu'"):
+        paper_table(replace(TABLE, metrics=("acc_u",)), [rows])
+
+
+def made(exhibit: Exhibit, rows: list[Row], store: Store, folder: Path) -> list[Path]:
+    return make("figure-7", exhibit, rows, store, ["digits"], Request(root=Path()), folder).files
+
+
+CURVES = Exhibit("Curves.", "curves", ("eszsl", "sae"))
+
+
+def test_curves_are_as_wide_as_a_column_or_with_several_data_sets_as_a_page(
+    rows: list[Row], store: Store, tmp_path: Path
+) -> None:
+    for group, width in ((rows, COLUMN), ([*rows, *(on_data(row, "SUN") for row in rows)], PAGE)):
+        png, pdf = made(CURVES, group, store, tmp_path)
+        assert (png.name, pdf.name) == ("figure-7.png", "figure-7.pdf")
+        with Image.open(png) as image:
+            assert image.width == round(width * DPI)
+        assert pdf.read_bytes().startswith(b"%PDF")
+    assert sorted(tmp_path.iterdir()) == [pdf, png]  # no part of a file is left
+
+
+def test_rows_without_results_make_no_figure_and_say_why(rows: list[Row], store: Store, tmp_path: Path) -> None:
+    absent = [replace(row, records=[]) for row in rows]
+    with pytest.raises(DataError, match="none of its runs is stored"):
+        made(CURVES, absent, store, tmp_path)
+    refused = [replace(row, refusal="it needs attributes") for row in absent]
+    with pytest.raises(DataError, match="it needs attributes"):
+        made(CURVES, refused, store, tmp_path)
+
+
+SIDE = 8
+
+
+def shade(image: int, by: int = 0) -> NDArray[np.uint8]:
+    """An image whose colour tells which it is, and who made it."""
+    return np.full((3, SIDE, SIDE), [[[image % 251]], [[by]], [[7]]], dtype=np.uint8)
+
+
+@pytest.fixture
+def imagined(rows: list[Row], tmp_path: Path) -> tuple[list[Row], Store]:
+    """The rows as if each had reconstructed a few test images, the second at twice the size and in another order."""
+    store, random = Store(tmp_path / "imagined"), np.random.default_rng(0)
+    return [_imagined(row, k, store, random) for k, row in enumerate(rows)], store
+
+
+def _imagined(row: Row, k: int, store: Store, random: np.random.Generator) -> Row:
+    record = row.records[0]
+    y = np.repeat(np.arange(10), 6)
+    images = 100 + np.arange(len(y))
+    decisions = {
+        name: np.zeros(len(y), dtype=kind)
+        for names, kind in (
+            ("best_seen best_unseen", np.float64),
+            ("ties_seen ties_unseen choice_seen choice_unseen", np.int64),
+            ("hit_seen hit_unseen", np.bool_),
+        )
+        for name in names.split()
+    }
+    kept = images[(y % 5 == 0) | (y > 6)] if k != 1 else random.permutation(images)
+    pictures = np.stack([shade(image) for image in kept])
+    work = np.stack([shade(image, k + 1) for image in kept])
+    if k == 1:
+        pictures, work = (np.kron(p, np.ones((1, 1, 2, 2), dtype=np.uint8)) for p in (pictures, work))
+    arrays = {
+        **decisions,
+        "images": images,
+        "y": y,
+        "seen": y < 6,
+        "reconstruction/rows": kept,
+        "reconstruction/unseen": y[kept - 100] >= 6,
+        "reconstruction/originals": pictures,
+        "reconstruction/made": work.transpose(0, 1, 3, 2),
+    }
+    return replace(row, records=[store.save(record, arrays)])
+
+
+def test_a_grid_shows_the_same_images_of_all_unseen_classes_in_each_column(imagined: tuple[list[Row], Store]) -> None:
+    columns = columns_of(*imagined)
+    assert [column.shape for column in columns] == [(ROWS, 2 * SIDE, 2 * SIDE, 3)] * 4
+    images = columns[0][:, 0, 0, 0].tolist()
+    assert [(image - 100) // 6 for image in images] == [7, 7, 8, 8, 9, 9]  # class 6 was not kept by every run
+    for k, column in enumerate(columns):
+        assert (column == np.array([[[[image, k, 7]]] for image in images])).all()
+
+
+def test_a_mosaic_has_a_column_for_each_and_white_between() -> None:
+    columns = [np.stack([shade(i, k).transpose(1, 2, 0) for i in range(2)]) for k in range(3)]
+    picture = mosaic(columns)
+    assert picture.shape == (2 * SIDE + 1, 3 * (SIDE + 1), 3)
+    for k in range(3):
+        left = k * (SIDE + 1)
+        assert (picture[:SIDE, left : left + SIDE] == columns[k][0]).all()
+        assert (picture[SIDE + 1 :, left : left + SIDE] == columns[k][1]).all()
+        assert (picture[:, left + SIDE] == 255).all()
+    assert (picture[SIDE] == 255).all()
+
+
+def test_grids_are_written_and_runs_without_reconstructions_are_named(
+    imagined: tuple[list[Row], Store], rows: list[Row], store: Store, tmp_path: Path
+) -> None:
+    exhibit = Exhibit("Birds.", "reconstructions", tuple(row.label for row in rows))
+    own, kept = imagined
+    with Image.open(made(exhibit, own, kept, tmp_path)[0]) as image:
+        assert image.width == round(COLUMN * DPI)
+    two = [*own, *(replace(row, source="b", dataset_title="B") for row in own)]
+    with Image.open(made(exhibit, two, kept, tmp_path)[0]) as image:
+        assert image.width == round(PAGE * DPI)
+    with pytest.raises(DataError, match="eszsl on digits kept no reconstructions"):
+        made(exhibit, rows, store, tmp_path)
