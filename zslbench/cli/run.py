@@ -11,6 +11,7 @@ from zslbench.cli.options import RunOptions, with_options
 from zslbench.errors import NotApplicable, UsageError
 
 if TYPE_CHECKING:
+    from zslbench.cli.session import Session
     from zslbench.plan import Row
 
 METHOD = "NAME, NAME@PRESET or NAME:KEY=VALUE,... (`zslbench list methods`)"
@@ -44,6 +45,7 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int, *, alon
         if alone and not session.display.errors and all(row.refusal for row in rows):
             raise NotApplicable(rows[0].refusal)
         _print(rows, options)
+        _draw(rows, session)
         session.finish()
 
 
@@ -60,6 +62,16 @@ def chosen_seeds(options: RunOptions, default: int) -> tuple[int, ...]:
     if options.oracle and not options.tuned:
         raise UsageError("--oracle: it looks at the trials of --tuned; give both")
     return (options.seed,) if options.seed is not None else tuple(range(options.seeds or default))
+
+
+def _draw(rows: list[Row], session: Session) -> None:
+    """Draws what was reconstructed, and says where."""
+    from zslbench.report.grids import write_pairs
+
+    for row in rows:
+        for record in row.records:
+            if "mse_unseen" in record.metrics and (path := write_pairs(record, session.store)):
+                session.display.say(f"reconstructions of {row.label}, seed {record.spec.seed}: {path}")
 
 
 def _print(rows: list[Row], options: RunOptions) -> None:

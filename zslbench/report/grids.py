@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zslbench.api.evaluator import Decisions
+from zslbench.data.writing import whole
 from zslbench.errors import DataError
 from zslbench.plan import Row
+from zslbench.record import RunRecord
 from zslbench.report.figures import COLUMN, PAGE, save, style
 from zslbench.report.summary import spreads
 from zslbench.store import Store
@@ -26,6 +28,8 @@ KEPT = "reconstruction/"
 ERROR = "mse_unseen"
 ROWS = 6
 """Images in a grid."""
+ACROSS = 16
+"""Images in a line of the picture beside a record."""
 GAP = 0.03
 """Between images, as a part of their size."""
 GUTTER = 0.12
@@ -73,6 +77,28 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
                 top = 1 + (above - LINE + 0.02) / high
                 axes.text(0.01, top, rows[0].dataset_title, va="baseline", transform=axes.transAxes)
         return save(figure, stem)
+
+
+def write_pairs(record: RunRecord, store: Store) -> Path | None:
+    """Writes, beside a record, the images that its run kept above what was made of them; None where it kept none.
+
+    The upper rows are of unseen classes, the lower ones of seen classes.
+
+    Raises:
+        DataError: the picture cannot be written.
+    """
+    arrays = store.arrays(record)
+    if f"{KEPT}rows" not in arrays:
+        return None
+    order = np.argsort(~arrays[f"{KEPT}unseen"], kind="stable")
+    original, made = (arrays[f"{KEPT}{kind}"][order].transpose(0, 2, 3, 1) for kind in ("originals", "made"))
+    lines = [part[i : i + ACROSS] for i in range(0, len(order), ACROSS) for part in (original, made)]
+    lines = [np.pad(line, [(0, ACROSS - len(line)), (0, 0), (0, 0), (0, 0)], constant_values=255) for line in lines]
+    path = store.beside(record, "reconstructions.png")
+    if not path.exists():
+        with whole(path) as part:
+            Image.fromarray(mosaic([np.stack(column) for column in zip(*lines, strict=True)])).save(part, "PNG")
+    return path
 
 
 def _wrapped(text: str, width: float) -> str:

@@ -112,8 +112,8 @@ class Store:
         record = record.model_copy(update={"arrays": name})
         _write(folder / name, content)
         _write(folder / "record.json", record.model_dump_json(indent=1).encode())
-        for old in [*folder.glob("decisions-*.safetensors"), *folder.glob(".*.part")]:
-            if old.name != name:
+        for old in folder.iterdir():  # what an earlier record left, or was made from it
+            if old.name not in (name, "record.json") and ".damaged" not in old.name:
                 old.unlink(missing_ok=True)
         self.discard_partial(record.id)
         return record
@@ -133,6 +133,10 @@ class Store:
         if hashlib.sha256(content).hexdigest()[:16] not in record.arrays:
             raise DataError(f"{path}: damaged, its content does not match its name; {advice}")
         return dict(safetensors.numpy.load(content))
+
+    def beside(self, record: RunRecord, name: str) -> Path:
+        """Returns the path of a file that is made from a record, beside it."""
+        return self._folder(record.id) / name
 
     def records(self) -> Iterator[RunRecord]:
         """Yields every readable record."""
