@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from zslbench.api.dataset import ZSLData
 from zslbench.cards import Setting
 from zslbench.data.scorefile import ScoreFile
+from zslbench.evaluation.measuring import REPLICATES, decision_arrays, evaluate, evaluators, per_class
 from zslbench.evaluation.scorers import MatrixScorer
 from zslbench.provenance import environment
 from zslbench.record import RunRecord
-from zslbench.runner import REPLICATES, decision_arrays, evaluate, evaluators, per_class
 from zslbench.spec import RunSpec
 
 PREFIX = "external:"

@@ -10,12 +10,13 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.cards import SCALES, Input, MethodCard, Scale
 from zslbench.errors import NotApplicable, PluginError, UsageError, near_misses
+from zslbench.evaluation.measuring import evaluators
 from zslbench.experiment import method_name
 from zslbench.params import read_pairs
 from zslbench.plugins import registry
 from zslbench.record import RunRecord
 from zslbench.registry import Entry
-from zslbench.runner import BACKBONE, Job, evaluators, file_digest, load_data
+from zslbench.runner import BACKBONE, Job, file_digest, load_data
 from zslbench.search import TITLES, Search
 from zslbench.spec import RunSpec
 from zslbench.trial import method_class

@@ -14,8 +14,8 @@ from zslbench.data.scorefile import read_scores
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.evaluators import AUSUC, Calibrated, ConventionalZSL, GeneralizedZSL
+from zslbench.evaluation.measuring import evaluate
 from zslbench.evaluation.scorers import MatrixScorer
-from zslbench.runner import evaluate
 
 EVALUATORS = [ConventionalZSL, GeneralizedZSL, AUSUC, Calibrated]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from zslbench.api.evaluator import Metric
+from zslbench.evaluation.measuring import evaluators
 from zslbench.plan import Row
-from zslbench.runner import evaluators
 
 
 @dataclass(frozen=True)
