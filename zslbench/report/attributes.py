@@ -28,8 +28,8 @@ FITTED = 4000
 """Training images from which attributes are learned."""
 PERPLEXITY = 30
 MARKERS = ("o", "^", "s")
-HEIGHT = 1.75
-"""Of what is drawn for a data set, in inches."""
+HEIGHT, HEAT_HEIGHT = 1.75, 1.3
+"""Of what is drawn for a data set, with and without maps, in inches."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,9 @@ def write_attributes(stem: Path, sources: list[str], request: Request) -> tuple[
     if not drawn:
         raise DataError("; ".join(lines))
     wide = any(data.features is not None for data, _ in drawn)
+    size = (PAGE, HEIGHT * len(drawn)) if wide else (COLUMN, HEAT_HEIGHT * len(drawn))
     with style() as figure_of:
-        figure = figure_of(figsize=(PAGE if wide else COLUMN, HEIGHT * len(drawn)), layout="constrained")
+        figure = figure_of(figsize=size, layout="constrained")
         parts = figure.subfigures(len(drawn), 1, squeeze=False)[:, 0]
         for part, (data, found) in zip(parts, drawn, strict=True):
             sides = part.subfigures(1, 2, width_ratios=(1, 1.15)) if wide else [part]
@@ -162,9 +163,12 @@ def _load(source: str, request: Request) -> tuple[ZSLData, str]:
 
 
 def _heat(part: SubFigure, data: ZSLData, found: Variances) -> None:
+    from matplotlib.colors import PowerNorm
+
     axes = part.subplots()
     values = np.stack([v[found.order] / max(v.max(), 1e-12) for v in (found.train, found.unseen)])
-    image = axes.imshow(values, aspect="auto", cmap="cividis_r", vmin=0, vmax=1, interpolation="nearest")
+    scale = PowerNorm(0.5, 0, 1)  # most attributes vary far less than the first few
+    image = axes.imshow(values, aspect="auto", cmap="cividis_r", norm=scale, interpolation="nearest")
     axes.axhline(0.5, color="white", linewidth=2)
     axes.axvline(len(found.order) - len(found.high) - 0.5, color="#D55E00", linewidth=1, linestyle=(0, (3, 1.5)))
     axes.set_yticks([0, 1], ["training", "unseen"])
@@ -173,8 +177,9 @@ def _heat(part: SubFigure, data: ZSLData, found: Variances) -> None:
     axes.set_xlabel(f"{len(found.order)} attributes, by variance over training images")
     axes.set_title(f"{data.name}: cosine of both rows {found.cosine:.4f}", loc="left")
     axes.spines[:].set_visible(False)
-    bar = part.colorbar(image, ax=axes, fraction=0.04, pad=0.02, ticks=[0, 1])
-    bar.set_label("variance / largest", labelpad=-4)
+    bar = part.colorbar(image, ax=axes, fraction=0.04, pad=0.02, ticks=[0, 0.25, 1])
+    bar.ax.set_yticklabels(["0", "¼", "1"])
+    bar.set_label("variance / largest")
     bar.outline.set_visible(False)
 
 
