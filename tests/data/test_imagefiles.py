@@ -170,6 +170,7 @@ def test_apy_without_its_boxes_says_what_to_put_where(real_data: Path, apy: Path
         (["b.jpg cat 1 1 5 5"], r"line 1 is b\.jpg, 'cat', but image 1"),
         (["a.jpg cat 1 1 5"], r"line 1 does not begin with an image, a class and the four numbers"),
         (["a.jpg cat 1 1 x 5"], r"line 1 does not begin with"),
+        (["a.jpg cat 1 1 inf 5"], r"line 1 does not begin with"),
         (
             ["a.jpg cat 1 1 5 5", "a.jpg dog 1 1 5 5", "b.jpg dog 1 1 5 5", "c.jpg dog 1 1 5 5"],
             r"3 images, but .* 4 boxes",

@@ -351,7 +351,9 @@ def test_two_processes_at_once_make_them_once(tmp_path: Path, many: Path) -> Non
 DRAWN = """
 import resource
 from PIL import Image
-from zslbench.preparation.squares import squares
+from zslbench.preparation import squares as making
+
+making.processors = lambda: 1
 
 class Drawn:
     fingerprint = "drawn"
@@ -361,7 +363,7 @@ class Drawn:
         return Image.new("RGB", (200, 300), (row, 0, 0))
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-file, _ = squares(Drawn(), 600)
+file, _ = making.squares(Drawn(), 600)
 print(file.stat().st_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

@@ -64,7 +64,7 @@ def read_boxes(names: Sequence[str], classes: Sequence[str], where: Path, folder
                 image, label, box = parts[0], parts[1], [int(float(part)) for part in parts[2:6]]
                 if len(box) < 4:
                     raise ValueError
-            except (IndexError, ValueError):
+            except (IndexError, ValueError, OverflowError):
                 raise DataError(
                     f"{path}: line {number} does not begin with an image, a class and the four numbers of a box"
                 ) from None
