@@ -179,6 +179,7 @@ class Configuration:
             params_from=origin or self.origin,
             method_file=self.entry.file,
             weights=self._weights() if self.method.input == "images" else {},
+            reduced=bool(self.variant.preset and self.card.preset(self.variant.preset).default_on),
         )
 
     def _networks(self) -> dict[str, Any]:

@@ -65,11 +65,18 @@ class Job(BaseModel):
     """Where the method is, if it is a single file."""
     weights: dict[str, Path] = Field(default_factory=dict)
     """Files of weights by part of the method, or `backbone`."""
+    reduced: bool = False
+    """Whether its preset is a smaller version of the published method, for computers such as this one."""
 
     @property
     def is_published_protocol(self) -> bool:
-        """Whether it is scored on the proposed split's test images, with the release's class embeddings."""
-        return self.spec.on == "test" and self.splits.startswith("att_splits") and self.semantics == OWN
+        """Whether the published method is scored on the proposed split's test images, with its class embeddings."""
+        return (
+            not self.reduced
+            and self.spec.on == "test"
+            and self.splits.startswith("att_splits")
+            and self.semantics == OWN
+        )
 
 
 class Setup(BaseModel):

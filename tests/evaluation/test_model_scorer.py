@@ -14,7 +14,7 @@ from zslbench.plugins import registry
 from zslbench.testing.fitting import shortened
 from zslbench.trial import method_class
 
-METHODS = registry().names("method")
+METHODS = [name for name in registry().names("method") if method_class(name).input == "features"]
 GATED = {"cmt-star"}
 """Their scores say first on which side an image is, so they are relative to the best class of each side."""
 
