@@ -7,6 +7,7 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ class Setup(BaseModel):
 
 @dataclass(frozen=True)
 class Watcher:
-    """Callbacks about one run, for progress displays."""
+    """Callbacks about one run, for progress displays; images that are prepared count as epochs of a step 0."""
 
     started: Callable[[Job], None] = lambda job: None
     epoch: Callable[[Job, Progress], None] = lambda job, progress: None
@@ -137,8 +138,14 @@ def _fulfil(
         watcher.started(job)
         plugins().notify("zslbench_run_started", spec=job.spec)
         try:
-            record, arrays = execute(job, setup.device, store.partial(run), partial(_announce, job, watcher))
-            record = store.save(record, arrays)
+            record, kept = execute(
+                job,
+                setup.device,
+                store.partial(run),
+                partial(_announce, job, watcher),
+                partial(_preparing, job, watcher, time.monotonic()),
+            )
+            record = store.save(record, kept)
         except Exception as error:
             plugins().notify("zslbench_run_failed", spec=job.spec, error=error)
             raise
@@ -149,6 +156,10 @@ def _fulfil(
 def _announce(job: Job, watcher: Watcher, progress: Progress) -> None:
     watcher.epoch(job, progress)
     plugins().notify("zslbench_epoch_finished", spec=job.spec, progress=progress)
+
+
+def _preparing(job: Job, watcher: Watcher, started: float, done: int, images: int) -> None:
+    watcher.epoch(job, Progress("images", max(done, 1), images, {}, time.monotonic() - started, 0))
 
 
 class Once:
@@ -182,7 +193,11 @@ def file_digest(path: Path) -> str:
 
 
 def execute(
-    job: Job, device_name: str, checkpoints: Path | None, on_epoch: Callable[[Progress], None]
+    job: Job,
+    device_name: str,
+    checkpoints: Path | None,
+    on_epoch: Callable[[Progress], None],
+    on_image: Callable[[int, int], None] | None = None,
 ) -> tuple[RunRecord, dict[str, NDArray[Any]]]:
     """Executes a run; returns its record and each test image's decisions."""
     started = datetime.now(UTC)
@@ -204,7 +219,7 @@ def execute(
     if changed := [part for part, path in job.weights.items() if file_digest(path) != spec.weights.get(part)]:
         raise RunError(f"--weights {changed[0]}={job.weights[changed[0]]}: it changed; issue the command again")
     if isinstance(params, ImageParams):
-        data = with_images(data, params, job.weights.get(BACKBONE), spec.pretrained, device)
+        data = with_images(data, params, job.weights.get(BACKBONE), spec.pretrained, device, on_image)
     trial = Trial(spec, params, data, device, checkpoints, job.weights, on_epoch)
 
     fold = (spec.fold,) if spec.on == "validation" else ()

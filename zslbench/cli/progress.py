@@ -128,10 +128,14 @@ class _Bars:
 
 
 def describe(progress: Progress) -> str:
-    """Returns epoch, the time left in this stage, and the losses, which a narrow terminal may cut."""
+    """Returns epoch, the time left in this stage, and the losses, which a narrow terminal may cut.
+
+    Before the first step, what is counted is images that are prepared.
+    """
     losses = ", ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
     left = progress.seconds / progress.epoch * (progress.epochs - progress.epoch)
-    return f"{progress.stage} epoch {progress.epoch}/{progress.epochs}, {left:.0f} s left, {losses}"
+    unit = " epoch" if progress.step else ""
+    return f"{progress.stage}{unit} {progress.epoch}/{progress.epochs}, {left:.0f} s left, {losses}".removesuffix(", ")
 
 
 def _name(job: Job) -> str:
