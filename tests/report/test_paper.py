@@ -17,7 +17,9 @@ from PIL import Image
 from zslbench.cards import Exhibit
 from zslbench.errors import DataError
 from zslbench.plan import Request, Row
+from zslbench.record import RunRecord
 from zslbench.report.exhibits import make
+from zslbench.report.field import compare
 from zslbench.report.figures import COLUMN, DPI, PAGE
 from zslbench.report.grids import ROWS, columns_of, mosaic
 from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, published_beside
@@ -39,8 +41,8 @@ def cells(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in [lines[0], *lines[2:]]]
 
 
-def test_a_table_has_the_means_of_the_records_and_marks_the_best(rows: list[Row]) -> None:
-    head, *lines = cells(as_markdown(paper_table(TABLE, [rows])))
+def test_a_table_has_the_means_of_the_records_and_marks_the_best(rows: list[Row], store: Store) -> None:
+    head, *lines = cells(as_markdown(paper_table(TABLE, [rows], store)))
     assert head == ["method", "input", "U->U", "H"]
     assert [line[:2] for line in lines] == [[n, "features"] for n in ("ESZSL", "SAE", "DeViSE epochs=1")]
     for column, metric in ((2, "acc_uu"), (3, "h")):
@@ -49,9 +51,42 @@ def test_a_table_has_the_means_of_the_records_and_marks_the_best(rows: list[Row]
         assert [line[column].startswith("**") for line in lines] == [value == max(means) for value in means]
 
 
-def test_data_sets_stand_side_by_side_each_with_its_features(rows: list[Row]) -> None:
+def test_neighbours_in_ausuc_are_tested_and_the_note_says_how_they_differ(rows: list[Row], store: Store) -> None:
+    table = paper_table(replace(TABLE, metrics=("h", "ausuc")), [rows], store)
+    [note] = [note for note in table.notes if "AUSUC, best first" in note]
+    comparison = compare(rows, store)
+    assert comparison is not None
+    first, second, third = comparison.letters
+    for better, worse in ((first, second), (second, third)):
+        [pair] = [p for p in comparison.differences if (p.better, p.worse) == (better, worse)]
+        titles = {row.label: naming(TABLE)(row) for row in rows}
+        sign = ">" if pair.corrected < 0.05 else "~"
+        assert f"{titles[better]} {sign} {titles[worse]} ({100 * pair.difference:.1f}, p " in note
+
+
+def test_errors_of_reconstruction_are_tested_on_unseen_images_and_less_is_better(
+    rows: list[Row], store: Store, monkeypatch: pytest.MonkeyPatch, edited: Edit
+) -> None:
+    kept = store.arrays
+    own = {record.id: i for i, row in enumerate(rows) for record in row.records}
+
+    def arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
+        found = kept(record)
+        noise = np.random.default_rng(0).random(len(found["y"]))  # the same images are hard for all
+        return found | {"reconstruction/mse": np.where(found["seen"], 9.0, noise + 0.1 * own[record.id])}
+
+    monkeypatch.setattr(store, "arrays", arrays)
+    measured = [edited(row, metrics={"mse_unseen": 0.0}) for row in rows]
+    comparison = compare(measured, store, "mse_unseen")
+    assert comparison is not None
+    assert list(comparison.letters) == [row.label for row in rows]
+    assert [pair.difference for pair in comparison.differences] == pytest.approx([0.1, 0.2, 0.1])
+    assert all(pair.corrected < 1e-6 for pair in comparison.differences)
+
+
+def test_data_sets_stand_side_by_side_each_with_its_features(rows: list[Row], store: Store) -> None:
     others = [on_data(row, "My_Birds", "lite0") for row in rows]
-    table = paper_table(TABLE, [rows, others])
+    table = paper_table(TABLE, [rows, others], store)
     head, *lines = cells(as_markdown(table))
     assert head[2:] == [f"{d}: {m}" for d in ("digits (pixels)", "My_Birds (lite0)") for m in ("U->U", "H")]
     assert all(line[2:4] == line[4:6] for line in lines)
@@ -63,10 +98,10 @@ def test_data_sets_stand_side_by_side_each_with_its_features(rows: list[Row]) ->
     assert [line.count("&") for line in body] == [5, 5, 5]
 
 
-def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Row]) -> None:
+def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Row], store: Store) -> None:
     label = "devise:epochs=1"
     exhibit = replace(TABLE, names={label: "SP-AEN (Cls. only)"})
-    table = paper_table(exhibit, [[on_data(row, "SUN") for row in rows], rows])
+    table = paper_table(exhibit, [[on_data(row, "SUN") for row in rows], rows], store)
     _, *lines = cells(as_markdown(table))
     assert [line[0] for line in lines] == ["ESZSL", "· paper", "SAE", "· paper", "SP-AEN (Cls. only)", "· paper"]
     assert [line[2:] for line in lines[1::2]] == [
@@ -108,9 +143,9 @@ def test_a_row_is_called_as_in_the_paper_with_what_the_command_added(rows: list[
     assert name(replace(rows[2], settings="@small lr=1 epochs=1")) == "one epoch @small lr=1"
 
 
-def test_a_metric_that_nobody_measures_is_named(rows: list[Row]) -> None:
+def test_a_metric_that_nobody_measures_is_named(rows: list[Row], store: Store) -> None:
     with pytest.raises(DataError, match="no evaluator measures 'acc_u'; did you mean 'acc_uu'"):
-        paper_table(replace(TABLE, metrics=("acc_u",)), [rows])
+        paper_table(replace(TABLE, metrics=("acc_u",)), [rows], store)
 
 
 def made(exhibit: Exhibit, rows: list[Row], store: Store, folder: Path) -> list[Path]:

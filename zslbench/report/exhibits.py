@@ -56,7 +56,7 @@ def make(
         reasons = sorted({row.refusal for row in rows if row.refusal})
         raise DataError("; ".join(reasons) or "none of its runs is stored")
     if exhibit.kind == "table":
-        return _table(name, exhibit, groups, stem)
+        return _table(name, exhibit, groups, stem, store)
     if exhibit.kind == "curves":
         panels = [drawn for drawn in map(with_area, groups) if drawn]
         if not panels:
@@ -72,8 +72,8 @@ def _picture(name: str, exhibit: Exhibit) -> str:
     return f"![{escaped_markdown(exhibit.caption)}]({name}.png)\n\n[PDF]({name}.pdf)"
 
 
-def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path) -> Made:
-    table = paper_table(exhibit, groups)
+def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, store: Store) -> Made:
+    table = paper_table(exhibit, groups, store)
     body = as_markdown(table)
     texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": as_latex(table, exhibit.caption, name)}
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Decisions, Metric
 from zslbench.evaluation.influence import Estimate, influence
@@ -19,6 +22,8 @@ from zslbench.store import Store
 
 TESTED = "ausuc"
 """The metric whose differences are tested: it needs no gamma to be chosen."""
+ERRORS = {"mse_unseen": "reconstruction/mse", "perceptual_unseen": "reconstruction/perceptual"}
+"""Means over test images of unseen classes that can be tested too, and the array of each image's error."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +93,23 @@ def with_area(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row.records and all(TESTED in record.metrics for record in row.records)]
 
 
-def compare(rows: list[Row], store: Store) -> Comparison | None:
-    """Tests every pair of rows of one data set in AUSUC."""
+def compare(rows: list[Row], store: Store, metric: str = TESTED) -> Comparison | None:
+    """Tests every pair of rows of one data set in AUSUC, or in an error of reconstruction, of which less is better."""
     estimates: dict[str, list[Estimate]] = {}
     y = np.zeros(0, dtype=np.int64)
-    for row in with_area(rows):
-        decisions = decisions_of(row, store)
-        estimates[row.label] = [influence(d, TESTED) for d in decisions]
-        y = decisions[0].y
+    for row in rows:
+        if row.records and all(metric in record.metrics for record in row.records):
+            estimates[row.label] = [_estimate(store.arrays(record), metric) for record in row.records]
+            y = Decisions.of(store.arrays(row.records[0])).y
     return compare_rows(estimates, y) if len(estimates) > 1 else None
+
+
+def _estimate(arrays: Mapping[str, NDArray[Any]], metric: str) -> Estimate:
+    decisions = Decisions.of(arrays)
+    if metric not in ERRORS:
+        return influence(decisions, metric)
+    errors = np.where(decisions.seen, 0.0, arrays[ERRORS[metric]]) / (~decisions.seen).sum()
+    return Estimate(-float(errors.sum()), -errors)
 
 
 def _table(rows: list[Row], store: Store) -> FieldTable:

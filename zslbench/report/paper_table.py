@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from tabulate import tabulate
 
@@ -11,11 +12,12 @@ from zslbench.api.evaluator import Metric
 from zslbench.cards import Exhibit
 from zslbench.errors import DataError, near_misses
 from zslbench.plan import Row, Variant
-from zslbench.report.field import Cell, name_of
+from zslbench.report.field import ERRORS, TESTED, Cell, compare, name_of
 from zslbench.report.formats import escaped_latex, escaped_markdown
 from zslbench.report.published import Published, published_for
 from zslbench.report.summary import figure, is_best, metrics, spreads
 from zslbench.report.tables import notes
+from zslbench.store import Store
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def published_beside(row: Row, exhibit: Exhibit) -> Published | None:
     return published_for(title, row.dataset_title, row.jobs[0].spec.features, exhibit.source)
 
 
-def paper_table(exhibit: Exhibit, groups: list[list[Row]]) -> PaperTable:
+def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store) -> PaperTable:
     """Makes the table from the rows of each data set, which are of the same methods in the same order.
 
     Raises:
@@ -85,12 +87,39 @@ def paper_table(exhibit: Exhibit, groups: list[list[Row]]) -> PaperTable:
             printed = [_printed(published, m) for published in beside[i] for m in columns]
             lines.append(([Cell("paper"), Cell(""), *map(Cell, printed)], True))
     rows = [row for group in groups for row in group]
+    tested = [metric for metric in (TESTED, *ERRORS) if metric in exhibit.metrics]
+    tests = [note for group in groups for metric in tested for note in _test(group, store, known[metric], name)]
     return PaperTable(
         [_heading(group) for group in groups],
         [metric.title for metric in columns],
         lines,
-        [_protocol(rows, columns), *notes([_as_named(row, exhibit) for row in rows], exhibit.metrics)],
+        [_protocol(rows, columns), *tests, *notes([_as_named(row, exhibit) for row in rows], exhibit.metrics)],
     )
+
+
+def _test(group: list[Row], store: Store, metric: Metric, name: Callable[[Row], str]) -> list[str]:
+    """Returns what a test says of each pair of neighbours in a metric, best first."""
+    comparison = compare(group, store, metric.name)
+    if comparison is None:
+        return []
+    names = {row.label: name(row) for row in group}
+    ranked = list(comparison.letters)
+    pairs = {(pair.better, pair.worse): pair for pair in comparison.differences}
+    unit, digits = (100, 1) if metric.percent else (1, 4)
+    steps = []
+    for better, worse in pairwise(ranked):
+        pair = pairs[better, worse]
+        sign = ">" if pair.corrected < comparison.alpha else "~"
+        by = f"{pair.difference * unit:.{digits}f}, p {_p(pair.corrected)}"
+        steps.append(f"{names[better]} {sign} {names[worse]} ({by})")
+    return [
+        f"{group[0].dataset_title}, {metric.title}, best first, > if told apart and ~ if not: {'; '.join(steps)}; "
+        f"paired test over test images and seeds, Holm's correction for all {len(comparison.differences)} pairs."
+    ]
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _as_named(row: Row, exhibit: Exhibit) -> Row:
