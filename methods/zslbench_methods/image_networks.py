@@ -40,7 +40,7 @@ UP_CHANNELS = (256, 256, 128, 64, 32)
 BETWEEN_CHANNELS = (512, 256, 128)
 """Of the 3x3 convolutions behind the first up-convolutions."""
 GENERATOR_SLOPE = 0.3
-DOWN_CHANNELS = (64, 128, 256, 256, 256, 256)
+DOWN_CHANNELS = (128, 256, 512, 512, 512, 512)
 """Of the strided convolutions of the encoder `conv`; it halves a side while it is longer than 6."""
 
 
