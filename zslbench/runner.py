@@ -23,7 +23,7 @@ from zslbench.api.embedder import GradientParams, ImageParams
 from zslbench.cards import Input
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.data.xlsa17 import find_dataset
-from zslbench.errors import NotApplicable, RunError
+from zslbench.errors import DataError, NotApplicable, RunError
 from zslbench.evaluation.measuring import (
     REPLICATES,
     arrays,
@@ -185,9 +185,22 @@ def load_data(
     return with_semantics(data, semantics)
 
 
-@cache
 def file_digest(path: Path) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of a file."""
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        state = path.stat()
+        return _digest(path, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        raise DataError(f"{path}: it cannot be read ({error.strerror})") from error
+
+
+@cache
+def _digest(path: Path, changed: int, size: int) -> str:
+    """Reads a file once for each state it was seen in."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

@@ -180,9 +180,8 @@ def test_an_unknown_backbone_is_one_line_with_near_misses(name: str, message: st
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No network, and nothing downloaded before."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    """No network, nothing downloaded before, and nobody who waits for either."""
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"it waits {seconds} s and tries again"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(tmp_path))
@@ -197,6 +196,6 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def test_weights_that_cannot_be_downloaded_are_one_line_with_the_ways_out(name: str) -> None:
     with pytest.raises(DataError, match="its pretrained weights cannot be had") as error:
         load_backbone(name)
-    assert "--weights FILE" in str(error.value)
+    assert "a local file by --weights" in str(error.value)
     assert "--no-pretrained" in str(error.value)
     assert "\n" not in str(error.value)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from interruptions import Killed, Killer, agree
 from players import Closed, Pair, PairParams, Plain
 from torch import Tensor
-from toy import same, toy_view, train, weights
+from toy import toy_view, train
 
 from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.params import Params
@@ -34,29 +35,9 @@ CASES: dict[str, tuple[type[Embedder[Any]], Params]] = {
 }
 
 
-class Killed(Exception):
-    pass
-
-
-class Killer:
-    """Lets a number of calls pass, then raises."""
-
-    def __init__(self, passes: int) -> None:
-        self.passes = passes
-
-    def __call__(self, *arguments: Any) -> None:
-        self.passes -= 1
-        if self.passes < 0:
-            raise Killed
-
-
 def closeness(model: Embedder[Any]) -> dict[str, float]:
     """A deterministic score on the training images, to stop on; it falls again where training overshoots."""
     return {"closeness": -float((model.embed(VIEW.x) - VIEW.semantics[VIEW.y]).square().mean())}
-
-
-def agree(a: tuple[Embedder[Any], Fitted], b: tuple[Embedder[Any], Fitted]) -> bool:
-    return same(weights(a[0]), weights(b[0])) and a[1].losses == b[1].losses and a[1].epochs == b[1].epochs
 
 
 def resumed(case: str, path: Path) -> tuple[Embedder[Any], Fitted, int]:

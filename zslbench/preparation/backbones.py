@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import ssl
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TORCHVISION, TIMM = "torchvision", "timm"
+PATIENCE_S = 5.0
+"""How long a server of weights may take to answer."""
 CLASSES = 1000
 """Of ImageNet, on which torchvision's models are made; the layer with as many outputs is the head."""
 
@@ -68,10 +73,10 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
             raise
         except Exception as error:  # a download fails in as many ways as there are libraries below it
             if not pretrained:
-                raise DataError(f"--backbone {name}: it cannot be made ({one_line(error)})") from error
+                raise DataError(f"backbone {name}: it cannot be made ({one_line(error)})") from error
             raise DataError(
-                f"--backbone {name}: its pretrained weights cannot be had ({one_line(error)}); give a local file by "
-                "--weights FILE, or take random ones by --no-pretrained"
+                f"backbone {name}: its pretrained weights cannot be had ({one_line(error)}); give a local file by "
+                "--weights, or take random ones by --no-pretrained"
             ) from error
     origin = f"-{weights.stem}" if weights else "" if pretrained else "-random"
     features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
@@ -150,7 +155,7 @@ class TimmBackbone(Backbone):
         architecture, _, tag = name.partition(".")
         if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
             raise UsageError(f"--backbone {TIMM}:{name}: it has no weights {tag!r}{near_misses(name, tagged)}")
-        with _quiet("huggingface_hub"):  # which tells of every attempt to reach the network
+        with _quiet("huggingface_hub"), _without_waiting() if pretrained else nullcontext():
             network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
         preprocessing: Any = timm.data
         configuration = preprocessing.resolve_model_data_config(network)
@@ -175,8 +180,35 @@ class TimmBackbone(Backbone):
         return cast("Tensor", self.network(images)).flatten(1)
 
 
+def _reachable(url: str) -> bool:
+    """Whether a server answers, if only by an error."""
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=PATIENCE_S).close()
+    except HTTPError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # whose certificates another library may know
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _without_waiting() -> Iterator[None]:
+    """Keeps huggingface_hub to its cache where its server cannot be reached: it would try again for a minute."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 @contextmanager
 def _quiet(library: str) -> Iterator[None]:
+    """Silences a library's log, in which it tells of every attempt to reach the network for instance."""
     logger = logging.getLogger(library)
     before = logger.level
     logger.setLevel(logging.ERROR)
