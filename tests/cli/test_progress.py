@@ -46,6 +46,18 @@ def test_the_time_left_is_what_the_epochs_so_far_took_scaled_to_those_to_come() 
     assert describe(HALF) == "train epoch 5/10, 3 s left, cls 0.25, adv 1.5"
 
 
+def test_images_that_are_prepared_are_no_epochs() -> None:
+    assert describe(Progress("images", 30, 120, {}, 2.0, step=0)) == "images 30/120, 6 s left"
+
+
+def test_a_run_with_a_preset_is_called_by_it_and_by_what_was_given_beside_it() -> None:
+    rows = plan(["spaen@paper", "spaen@paper:epochs=3,beta=0.5"], ["digits"], Request(Path()))
+    jobs = [job for row in rows for job in row.jobs]
+    shown = show(Display(plain=True), jobs)
+    assert "[1/2] spaen@paper on digits, seed 0: failed" in shown
+    assert "[2/2] spaen@paper epochs=3 beta=0.5 on digits, seed 0: failed" in shown
+
+
 def test_without_a_terminal_there_are_plain_lines(jobs: list[Job]) -> None:
     shown = show(Display(plain=True), jobs)
     assert "\x1b" not in shown

@@ -141,6 +141,9 @@ def describe(progress: Progress) -> str:
 def _name(job: Job) -> str:
     values = {name: f"{v:.4g}" if isinstance(v, float) else v for name, v in job.spec.params.items()}
     changed = "".join(f" {name}={value}" for name, value in values.items())
+    preset, _, given = job.params_from.partition(" + given ")
+    if preset.startswith("preset "):  # its name says what all its values would
+        changed = f"@{preset.removeprefix('preset ').partition(':')[0]} {given}".rstrip()
     return f"{job.spec.method}{changed} on {job.spec.dataset}, seed {job.spec.seed}"
 
 
