@@ -237,7 +237,9 @@ def test_random_numbers_do_not_depend_on_how_a_batch_is_shared() -> None:
     for name in ("embed_loss", "autoencoder_loss", "critic_loss"):
         whole = losses(name, slice(0, 2 * half), None)
         parts = [
-            losses(name, slice(i * half, (i + 1) * half), Part(2 * half, i * half, torch.Generator().manual_seed(3)))
+            losses(
+                name, slice(i * half, (i + 1) * half), Part(2 * half, i * half, 1.0, torch.Generator().manual_seed(3))
+            )
             for i in range(2)
         ]
         for term, value in whole.items():
