@@ -30,7 +30,9 @@ BUILT_IN = [
     "sae",
     "spaen",
 ]
-"""The built-in methods, in the order of lists and tables."""
+"""The built-in methods on features, in the order of lists and tables."""
+ON_IMAGES = ["directmap", "sae-image", "splitbranch"]
+"""Those that work on images alone; they follow in lists."""
 CHEAP = ("--dataset", "digits", "--seeds", "1", "--device", "cpu")
 
 

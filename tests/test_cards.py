@@ -8,13 +8,19 @@ from typing import get_args
 import pytest
 
 import zslbench_methods
-from zslbench.cards import SCALES, MethodCard, Preset, Setting
+from zslbench.cards import SCALES, Input, MethodCard, Preset, Setting
 from zslbench.errors import PluginError, UsageError
 from zslbench.plugins import registry
 from zslbench.trial import method_class
 
 METHODS = registry().names("method")
-PRESETS = [(name, preset) for name in METHODS for preset in registry().entry("method", name).card.presets]
+PRESETS = [
+    (name, preset, given)
+    for name in METHODS
+    for preset, values in registry().entry("method", name).card.presets.items()
+    for given in get_args(Input)
+    if values.has_values_for(given)
+]
 
 CARD = """
 title = "Mine"
@@ -136,16 +142,20 @@ def test_a_malformed_card_is_one_line_that_names_the_file(tmp_path: Path, text: 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "preset"), PRESETS)
-def test_presets_of_the_built_in_methods_hold_valid_values_and_say_where_they_are_from(name: str, preset: str) -> None:
+@pytest.mark.parametrize(("name", "preset", "given"), PRESETS)
+def test_presets_of_the_built_in_methods_hold_valid_values_and_say_where_they_are_from(
+    name: str, preset: str, given: Input
+) -> None:
     found: Preset = registry().entry("method", name).card.presets[preset]
     assert found.source
-    elsewhere = ["digits"] if found.params else []
+    method = method_class(name, given)
+    assert method.input == given  # there is a form for these values
+    elsewhere = ["digits"] if found.params or found.images else []
     folders = {"cub50"}  # a data set that is no built-in, run by its path
     assert set(found.datasets) <= set(registry().names("dataset")) | folders
     for dataset in [*found.datasets, *elsewhere]:
-        values, scale = found.resolve(dataset, found.features or "res101")
-        params = method_class(name).params_type.parse(values, name)
+        values, scale = found.resolve(dataset, found.features or "res101", given)
+        params = method.params_type.parse(values, name)
         assert {key: getattr(params, key) for key in values} == values
         assert scale is None or scale in SCALES
 
@@ -167,6 +177,18 @@ def test_every_method_file_of_papers_is_a_registered_card() -> None:
 def test_a_setting_that_does_not_exist_is_refused_with_the_ones_that_do() -> None:
     with pytest.raises(PluginError, match=r"'indutive' is none of .*'inductive'"):
         MethodCard(title="x", paper="y", setting="indutive")  # type: ignore[arg-type]
+
+
+def test_an_input_that_does_not_exist_is_refused_with_the_ones_that_do() -> None:
+    with pytest.raises(PluginError, match=r"input 'sounds' is none of .*'images'"):
+        MethodCard(title="x", paper="y", input="sounds")  # type: ignore[arg-type]
+
+
+def test_a_preset_is_for_the_inputs_that_it_has_values_for() -> None:
+    both, images = Preset("x", {"lr": 0.1}, images={"lr": 0.2}), Preset("x", images={"lr": 0.2})
+    assert [both.has_values_for(given) for given in get_args(Input)] == [True, True]
+    assert [images.has_values_for(given) for given in get_args(Input)] == [False, True]
+    assert [Preset("x").has_values_for(given) for given in get_args(Input)] == [True, False]
 
 
 def test_a_card_whose_presets_are_no_tables_is_one_line(tmp_path: Path) -> None:

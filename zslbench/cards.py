@@ -50,6 +50,10 @@ class Preset:
     images: Mapping[str, Any] = field(default_factory=dict)
     default_on: str = ""
 
+    def has_values_for(self, input: Input) -> bool:
+        """Whether it is for a form of the method that has this input; without any values it is for features."""
+        return bool(self.images) if input == "images" else bool(self.params or self.datasets or not self.images)
+
     def resolve(self, dataset: str, features: str, input: Input = "features") -> tuple[dict[str, Any], str | None]:
         """Returns the parameters for one data set, and the feature scaling if the preset names one.
 
@@ -57,11 +61,11 @@ class Preset:
             UsageError: the preset has values for certain data sets or features only, and not for these.
         """
         if input == "images":
-            if not self.images:
+            if not self.has_values_for(input):
                 raise UsageError("it has no values for images; see --input")
             values = dict(self.images)
             return values, values.pop("scale", None)
-        if self.images and not (self.params or self.datasets):
+        if not self.has_values_for(input):
             raise UsageError("it has values for images alone; see --input")
         if self.features not in ("", features):
             raise UsageError(f"its values are for features {self.features}, not for {features}")
@@ -112,13 +116,17 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method's title as printed in tables and papers, its paper, what it may use, its presets and exhibits."""
+    """A method's title as printed in tables and papers, its paper, what it may use, its presets and exhibits.
+
+    `input` is that of its class; a second form, for images, is named where the method is registered.
+    """
 
     title: str
     paper: str
     summary: str = ""
     url: str = ""
     setting: Setting = "inductive"
+    input: Input = "features"
     needs_attributes: bool = False
     """Whether class embeddings must be attributes: it is refused where they are word vectors or sentences."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
@@ -132,8 +140,9 @@ class MethodCard:
                     f"method card {self.title!r}: exhibit name {name!r} is not lower-case letters, digits and single "
                     "hyphens"
                 )
-        if self.setting not in get_args(Setting):
-            raise PluginError(f"method card {self.title!r}: setting {self.setting!r} is none of {get_args(Setting)}")
+        for name, value, known in (("setting", self.setting, Setting), ("input", self.input, Input)):
+            if value not in get_args(known):
+                raise PluginError(f"method card {self.title!r}: {name} {value!r} is none of {get_args(known)}")
 
     @classmethod
     def read(cls, path: Path) -> MethodCard:

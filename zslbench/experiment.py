@@ -51,7 +51,7 @@ def _adopt(path: Path) -> str:
         else:
             method = _only_embedder(module, path)
             lines = (method.__doc__ or "").strip().splitlines() or [""]
-            card = MethodCard(title=method.__name__, paper="unpublished", summary=lines[0])
+            card = MethodCard(title=method.__name__, paper="unpublished", summary=lines[0], input=method.input)
             name = path.stem.replace("_", "-").lower()
             if not is_name(name):
                 raise UsageError("rename the file: lower-case letters, digits and single underscores, then .py")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
-from outside import BUILT_IN, Inside, command
+from outside import BUILT_IN, ON_IMAGES, Inside, command
 
 WATCH = """
 import sys
@@ -46,7 +47,7 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("methods", BUILT_IN),
+        ("methods", BUILT_IN + ON_IMAGES),
         ("datasets", ["sun", "cub", "awa1", "awa2", "apy", "flo", "digits"]),
         ("evaluators", ["zsl", "gzsl", "ausuc", "calibrated"]),
         ("engines", ["inline", "processes", "ray"]),
@@ -58,3 +59,8 @@ def test_list_shows_what_is_built_in(inside: Inside, what: str, names: list[str]
     assert answer.status == 0
     shown = [line.split()[0] for line in answer.out.splitlines()[1:] if not line.startswith(" ")]
     assert shown[: len(names)] == names
+
+
+def test_the_list_of_methods_says_what_each_works_on(inside: Inside) -> None:
+    listed = {method["name"]: method["input"] for method in json.loads(inside("list", "methods", "--json").out)}
+    assert (listed["sae"], listed["spaen"], listed["directmap"]) == (["features"], ["features", "images"], ["images"])

@@ -23,7 +23,7 @@ GATED = {"cmt-star"}
 def test_scores_of_a_class_do_not_depend_on_which_other_classes_there_are(name: str) -> None:
     data = toy_data()
     method = method_class(name)
-    embedder, _ = train(method, shortened(method), data.train_view("inductive"))
+    embedder, _ = train(method, shortened(method.params_type()), data.train_view("inductive"))
     scorer = ModelScorer(embedder, data.test_view(), lambda x: x, CPU)
     rows, classes = slice(0, len(scorer.view)), np.arange(len(scorer.view.classes))
     scores = scorer.scores(rows, classes)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from outside import BUILT_IN, CHEAP, command, distribution
+from outside import BUILT_IN, CHEAP, ON_IMAGES, command, distribution
 
 import zslbench
 
@@ -31,8 +31,9 @@ def methods(path: Path) -> list[str]:
     answer = command("list", "methods", "--json", path=path)
     assert answer.status == 0
     names = [method["name"] for method in json.loads(answer.out)]
-    assert names[: len(BUILT_IN)] == BUILT_IN
-    return names[len(BUILT_IN) :]
+    built_in = BUILT_IN + ON_IMAGES
+    assert names[: len(built_in)] == built_in
+    return names[len(built_in) :]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from pydantic import ConfigDict
-from testing.sound import Linear, LinearParams, Ridge
+from testing.sound import Linear, LinearParams, Painter, Ridge
 from torch import Tensor, nn
 
-from zslbench import Batch, ClassSet, Embedder, MethodCard, Preset, ProblemShape, TrainView, ZSLData, param
+from zslbench import Batch, ClassSet, MethodCard, Preset, ProblemShape, TrainView, ZSLData, param
 from zslbench.testing.subjects import MethodSubject
 
 CARD = MethodCard(title="Sample", paper="nobody: Nothing. 2026")
@@ -42,6 +42,8 @@ SAMPLES += [
     ("citation", lambda: subject(Linear, replace(CARD, paper=""))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"no_such": 1})}))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("", {"lr": 0.1})}))),
+    ("presets", lambda: subject(Painter, replace(CARD, input="images", presets={"p": Preset("nobody", {"lr": 0.1})}))),
+    ("declarations", lambda: MethodSubject("Linear", CARD, given=Linear, second=True)),
 ]
 
 
@@ -53,6 +55,18 @@ class StrangeScale(Linear):
 @breaks("declarations")
 class VersionZero(Linear):
     version = 0
+
+
+@breaks("declarations")
+class Undeclared(Painter):
+    """Its card says features."""
+
+
+@breaks("declarations", input="images")
+class Unprepared(Linear):
+    """Its parameters know nothing of images."""
+
+    input: ClassVar = "images"
 
 
 class UndescribedParams(LinearParams):
@@ -183,6 +197,39 @@ class Roots(Linear):
         return self.embed(x) @ classes.semantics.sqrt().T
 
 
+@breaks("reconstructs", input="images")
+class Unclamped(Painter):
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return super().reconstruct(x, pixels) * 255
+
+
+@breaks("reconstructs", input="images")
+class Unformed(Painter):
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return super().reconstruct(x, pixels).flatten(1)
+
+
+@breaks("reconstructs", input="images")
+class Exposed(Painter):
+    """How bright an image becomes depends on all of them."""
+
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        made = super().reconstruct(x, pixels)
+        return (made - made.mean() + 0.5).clamp(0, 1)
+
+
+@breaks("reconstructs", input="images")
+class PaintsOver(Painter):
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return pixels.copy_(super().reconstruct(x, pixels))
+
+
+@breaks("reconstruction_improves", input="images")
+class Negative(Painter):
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return super().loss(replace(batch, pixels=1 - batch.pixels))
+
+
 @breaks("loss_falls")
 class Climbs(Linear):
     """Its gradient is right, its value is not."""
@@ -202,6 +249,13 @@ class OwnNoise(Linear):
 class Reshapes(Linear):
     def loss(self, batch: Batch) -> Tensor:
         batch.x.mul_(0.999)
+        return super().loss(batch)
+
+
+@breaks("losses_are_pure", input="images")
+class Bleaches(Painter):
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        batch.pixels.mul_(0.999)
         return super().loss(batch)
 
 
@@ -229,6 +283,12 @@ class Erases(Linear):
         view.y.zero_()
 
 
+@breaks("view_untouched", input="images")
+class TurnsAround(Painter):
+    def finish(self, view: TrainView) -> None:
+        view.pixels.rows[:] = view.pixels.rows[::-1].copy()
+
+
 def stolen() -> ZSLData | None:
     """Finds the data set in the frames of whoever called, as a method that cheats could."""
     frame = sys._getframe()
@@ -245,6 +305,15 @@ class StealsImages(Linear):
     def solve(self, view: TrainView) -> None:
         if data := stolen():
             self.map.bias.data += float(data.features[data.test_unseen].mean()) * 1e-6
+
+
+@breaks("test_images_have_no_influence", input="images")
+class StealsPixels(Painter):
+    """The file that it is handed holds all images."""
+
+    def solve(self, view: TrainView) -> None:
+        everything = replace(view.pixels, rows=np.arange(view.pixels.rows.max() + 100))
+        self.map.bias.data += float(everything.centres(np.arange(len(everything))).float().mean()) * 1e-3
 
 
 @breaks("unseen_embeddings_have_no_influence")
@@ -308,6 +377,17 @@ class ForgetsItsScale(Linear):
         return self.factor * super().scores(x, classes)
 
 
+@breaks("state_round_trip", input="images")
+class ForgetsItsPalette(Painter):
+    light = 1.0
+
+    def epoch_ended(self, view: TrainView, epoch: int) -> None:
+        self.light = 1 - 1e-3 * epoch
+
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return self.light * super().reconstruct(x, pixels)
+
+
 @breaks("resume")
 class ForgetsItsEpoch(Linear):
     factor = 1.0
@@ -338,6 +418,3 @@ class SolvesOtherwise(Ridge):
     def solve(self, view: TrainView) -> None:
         super().solve(view)
         self.W.mul_(2)
-
-
-SOUND: list[type[Embedder[Any]]] = [Linear, Ridge]

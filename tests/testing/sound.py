@@ -19,6 +19,7 @@ from zslbench import (
     Embedder,
     Evaluator,
     GradientParams,
+    ImageParams,
     Metric,
     Params,
     ProblemShape,
@@ -67,6 +68,37 @@ class Shifted(Linear):
 
     def embed(self, x: Tensor) -> Tensor:
         return self.map(x) - 0.1 * self.middle
+
+
+class PainterParams(ImageParams):
+    lr: float = param(1e-2, "learning rate", search=(1e-3, 1e-1), log=True, gt=0)
+
+
+class Painter(Embedder[PainterParams]):
+    """A linear map to class embeddings, and one from there to images."""
+
+    scale: ClassVar = "zscore"
+    input: ClassVar = "images"
+
+    def build(self, shape: ProblemShape) -> None:
+        self.map = nn.Linear(shape.features, shape.attributes)
+        self.paint = nn.Linear(shape.attributes, 3 * self.params.image_size**2)
+        nn.init.constant_(self.paint.bias, 0.5)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.map(x)
+
+    def painting(self, embedding: Tensor) -> Tensor:
+        return self.paint(embedding).unflatten(1, (3, self.params.image_size, self.params.image_size))
+
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return self.painting(self.map(x)).clamp(0, 1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {
+            "map": (batch.s - self.map(batch.x)).square().sum(dim=1).mean(),
+            "paint": (self.painting(batch.s) - batch.pixels).square().mean(),
+        }
 
 
 class RidgeParams(Params):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from outside import distribution
 from testing import broken_datasets, broken_evaluators, broken_methods
-from testing.sound import Linear, Ridge, Right, Separable, Shifted
+from testing.sound import Linear, Painter, Ridge, Right, Separable, Shifted
 
 from zslbench.registry import Entry
 from zslbench.testing import CHECKS, CheckFailed, name_of, promise_of, verdicts
@@ -26,6 +26,7 @@ TABLES = {
 SOUND: list[Callable[[], Subject]] = [
     lambda: broken_methods.subject(Linear),
     lambda: broken_methods.subject(Ridge),
+    lambda: broken_methods.subject(Painter, replace(broken_methods.CARD, input="images")),
     lambda: broken_methods.subject(Shifted, replace(broken_methods.CARD, setting="semantic-transductive")),
     lambda: broken_methods.subject(Shifted, replace(broken_methods.CARD, setting="transductive")),
     lambda: broken_datasets.subject(Separable()),
@@ -58,6 +59,8 @@ def test_a_sound_sample_passes(sample: Callable[[], Subject]) -> None:
         "registration_is_light",  # these are not registered; see below
         "presets",
         "devices_agree",
+        "reconstructs",  # of those that make no images
+        "reconstruction_improves",
         "loss_falls",
         "losses_are_pure",
         "resume",

@@ -57,7 +57,7 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
 
 def _entries(what: What) -> list[dict[str, Any]]:
     shown = {
-        What.methods: ["title", "setting", "presets", "paper"],
+        What.methods: ["title", "input", "setting", "presets", "paper"],
         What.datasets: ["title", "summary", "licence"],
         What.evaluators: ["summary", "paper"],
         What.backbones: ["title", "summary", "paper"],
@@ -65,7 +65,13 @@ def _entries(what: What) -> list[dict[str, Any]]:
         What.engines: ["summary"],
     }[what]
     entries = registry().entries(what.value.removesuffix("s"))
-    return [{"name": e.name, **{key: asdict(e.card)[key] for key in shown}, "plugin": e.plugin} for e in entries]
+    rows = []
+    for entry in entries:
+        values = {key: asdict(entry.card)[key] for key in shown}
+        if what is What.methods:
+            values["input"] = [entry.card.input, *(["images"] if entry.images else [])]
+        rows.append({"name": entry.name, **values, "plugin": entry.plugin})
+    return rows
 
 
 def _plugins() -> list[dict[str, Any]]:

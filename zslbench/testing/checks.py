@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zslbench.testing import datasets, evaluators, learning, methods, registration
+from zslbench.testing import datasets, evaluators, learning, methods, reconstruction, registration
 from zslbench.testing.subjects import Subject
 from zslbench.testing.verdicts import Check, Verdict, judge
 
@@ -26,6 +26,8 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         methods.check_devices_agree,
         methods.check_beats_chance,
         methods.check_signed_embeddings,
+        reconstruction.check_reconstructs,
+        reconstruction.check_reconstruction_improves,
         learning.check_loss_falls,
         learning.check_losses_are_pure,
         learning.check_same_seed_same_scores,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from unittest import mock
 
 import numpy as np
@@ -29,6 +29,8 @@ from zslbench.testing.verdicts import CheckFailed, Skip, after
 SEEN, UNSEEN, ATTRIBUTES = 6, 4, 8
 IMAGES = np.arange(3, 3 + SEEN + UNSEEN)
 """Of each class; no two have as many, so that no two can be taken for each other."""
+SIDE = 16
+"""Of the images, in pixels."""
 _METRIC = re.compile(r"[a-z][a-z0-9_]*")
 Case = Literal["random", "right", "wrong"]
 CASES: tuple[Case, ...] = get_args(Case)
@@ -208,6 +210,23 @@ def check_resample(subject: EvaluatorSubject) -> None:
         )
 
 
+class _Scorer(MatrixScorer):
+    """Has images too: noise, and what might have been made of it, better the lower its place in the data set."""
+
+    def __init__(self, matrix: NDArray[np.floating[Any]], view: TestView, case: Case) -> None:
+        super().__init__(matrix, view)
+        self.case = case
+
+    def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns some images and their reconstructions, `(n, 3, 16, 16)`."""
+        places = torch.from_numpy(self.view.images[rows])
+        generator = torch.Generator().manual_seed(0)
+        images = int(IMAGES.sum())
+        original = torch.rand(images, 3, SIDE, SIDE, generator=generator)[places]
+        error = {"random": places / images, "right": torch.zeros(len(places)), "wrong": torch.ones(len(places))}
+        return original, torch.lerp(original, 1 - original, error[self.case][:, None, None, None])
+
+
 class _Identity(Embedder[Params]):
     """E(x) = x: the features are embeddings already."""
 
@@ -249,7 +268,7 @@ def _scorer(case: Case, seed: int, classes: IntArray | None, images: IntArray | 
         ),
         features=x.astype(np.float32),
     )
-    scorer = MatrixScorer((x[images] @ semantics[classes].T).round(1), view)  # rounded, so that some classes tie
+    scorer = _Scorer((x[images] @ semantics[classes].T).round(1), view, case)  # rounded, so that some classes tie
     scorer.embedder = _Identity(Params())
     return scorer
 

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from zslbench.api.dataset import ZSLData
-from zslbench.api.embedder import Embedder
-from zslbench.api.views import ClassSet, TrainView
+from zslbench.api.embedder import Batch, Embedder, ImageParams
+from zslbench.api.views import ClassSet, ProblemShape, TrainView
 from zslbench.data.scaling import Scaler
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.params import Params
 from zslbench.record import Progress
+from zslbench.testing.problem import painted, separable
 from zslbench.testing.subjects import MethodSubject
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
@@ -43,34 +45,91 @@ class Model:
         with torch.no_grad():
             return self.embedder.scores(self.scale(x), classes)
 
+    def made(self, x: Tensor, pixels: Tensor) -> Tensor:
+        """Returns what the model makes of images with these unscaled features, `(B, 3, H, W)`.
+
+        Raises:
+            NotApplicable: it makes no images.
+        """
+        with torch.no_grad():
+            return self.embedder.reconstruct(self.scale(x), pixels)
+
     def state(self) -> State:
         """Returns copies of parameters and persistent buffers."""
         return {name: value.detach().clone() for name, value in self.embedder.state_dict().items()}
 
 
-def shortened(method: type[Embedder[Any]], batch: int = BATCH) -> Params:
-    """Returns a method's defaults with no more than 3 epochs in any stage, of batches no larger than this."""
-    return _changed(method, lambda epochs: min(epochs, EPOCHS), batch)
+@dataclass(frozen=True)
+class Shown:
+    """Some test images of both sides, as a method is shown them.
+
+    Attributes:
+        x: their features, of the centre crops where the input is images; unscaled, `(B, D)`.
+        classes: all classes.
+        pixels: the centre crops where the input is images, `(B, 3, H, W)` in [0, 1].
+    """
+
+    x: Tensor
+    classes: ClassSet
+    pixels: Tensor | None
 
 
-def generous(method: type[Embedder[Any]]) -> Params:
-    """Returns a method's defaults with 30 epochs in every stage, of small batches.
+def problem(subject: MethodSubject, **options: Any) -> ZSLData:
+    """Returns the separable problem, with images painted for a method that sees them; see `separable`."""
+    if not subject.on_images:
+        return separable(**options)
+    assert isinstance(subject.params, ImageParams)  # check_declarations has seen to that
+    return painted(subject.params.image_size, subject.params.crops, **options)
+
+
+def shown(data: ZSLData, which: slice = slice(None, None, 7)) -> Shown:
+    """Returns some of a problem's test images."""
+    test = data.test_view()
+    x, rows = test.x(which), np.arange(len(test))[which]
+    if test.pixels is None:
+        return Shown(x, test.classes, None)
+    return Shown(x[:, 0], test.classes, test.pixels.centres(rows) / 255)
+
+
+def whole_batch(view: TrainView) -> Batch:
+    """Returns a batch of copies of all training images, of their centre crops; its generator is always alike."""
+    generator = torch.Generator().manual_seed(1)
+    if view.pixels is None:
+        return Batch(view.x.clone(), view.y.clone(), view.classes, generator)
+    pixels = view.pixels.centres(np.arange(len(view.pixels))) / 255
+    return Batch(view.x[:, 0].clone(), view.y.clone(), view.classes, generator, pixels)
+
+
+def shortened(params: Params, batch: int = BATCH) -> Params:
+    """Returns parameters with no more than 3 epochs in any stage, of batches no larger than this."""
+    return _changed(params, lambda epochs: min(epochs, EPOCHS), batch)
+
+
+def generous(params: Params) -> Params:
+    """Returns parameters with 30 epochs in every stage, of small batches.
 
     Defaults count on thousands of images; on a small problem as many epochs would be but a few steps.
     """
-    return _changed(method, lambda epochs: EPOCHS_TO_LEARN, BATCH_TO_LEARN)
+    return _changed(params, lambda epochs: EPOCHS_TO_LEARN, BATCH_TO_LEARN)
 
 
-def _changed(method: type[Embedder[Any]], epochs: Callable[[int], int], batch: int) -> Params:
-    defaults = method.params_type()
-    values = defaults.model_dump()
+def _changed(params: Params, epochs: Callable[[int], int], batch: int) -> Params:
+    values = params.model_dump()
     changes = {name: epochs(value) for name, value in values.items() if name.endswith("epochs")}
     if "batch_size" in values:
         changes["batch_size"] = min(values["batch_size"], batch)
     try:
-        return method.params_type(**changes)
+        return type(params)(**{**values, **changes})
     except ValidationError:  # the method's own rules forbid it
-        return defaults
+        return params
+
+
+def built(subject: MethodSubject, params: Params, shape: ProblemShape) -> Embedder[Any]:
+    """Builds a model; what it might take from the network is drawn at random."""
+    embedder = subject.method(params)
+    embedder.pretrained = False
+    embedder.build(shape)
+    return embedder
 
 
 def train_view(subject: MethodSubject, data: ZSLData) -> tuple[TrainView, Scaler]:
@@ -98,9 +157,7 @@ def train(
         return quick_metrics(ModelScorer(embedder, data.test_view(), scale, device))
 
     with seeded(seed, device):
-        embedder = subject.method(params or shortened(subject.method))
-        embedder.build(view.shape)
-        embedder.to(device)
+        embedder = built(subject, params or shortened(subject.params), view.shape).to(device)
         how = Fit(
             device,
             watch=measure if watch else None,

@@ -14,21 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zslbench.api.embedder import Batch, Embedder, Loss, Objective
+from zslbench.api.embedder import Embedder, Loss, Objective
+from zslbench.errors import NotApplicable
 from zslbench.params import Params
 from zslbench.record import Progress
 from zslbench.testing.fitting import (
     Model,
+    built,
     close,
     generous,
+    problem,
     same,
     shortened,
+    shown,
     train,
     train_view,
+    whole_batch,
 )
 from zslbench.testing.isolation import changed_global_state, disturbed
 from zslbench.testing.methods import check_scoring_changes_nothing, check_trains
-from zslbench.testing.problem import separable, with_canaries, with_other_unseen
+from zslbench.testing.problem import with_canaries, with_other_unseen
+from zslbench.testing.reconstruction import check_reconstructs
 from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
@@ -42,7 +48,7 @@ class Interrupted(Exception):
 @after(check_trains)
 def check_losses_are_pure(subject: MethodSubject) -> None:
     """A loss depends on parameters, batch and the batch's generator alone, and changes neither batch nor parameters."""
-    model = train(subject, separable())
+    model = train(subject, problem(subject))
     embedder = model.embedder
     stages = embedder.stages()
     if not stages:
@@ -70,8 +76,8 @@ def check_losses_are_pure(subject: MethodSubject) -> None:
 @after(check_losses_are_pure)
 def check_loss_falls(subject: MethodSubject) -> None:
     """In each stage one player at least has a lower loss than with the parameters it started from."""
-    params = generous(subject.method)
-    model = train(subject, separable(), params)
+    params = generous(subject.params)
+    model = train(subject, problem(subject), params)
     start = _built(subject, model.view, params)
     start.solve(model.view)
     started = dict(start.named_parameters())
@@ -91,24 +97,28 @@ def check_loss_falls(subject: MethodSubject) -> None:
             raise CheckFailed(f"training lowers no loss of stage {stage.name!r} ({told}); is its sign right?")
 
 
-@after(check_scoring_changes_nothing)
+@after(check_scoring_changes_nothing, check_reconstructs)
 def check_same_seed_same_scores(subject: MethodSubject) -> None:
     """The same seed gives the same weights and scores, bit for bit, whatever the state of the process."""
     models = []
     for state in (1, 2):
         with disturbed(state):
-            models.append(train(subject, separable()))
-    _compare(models, "two trainings with the same seed differ; draw only from torch, after the seed is set")
+            models.append(train(subject, problem(subject)))
+    _compare(subject, models, "two trainings with the same seed differ; draw only from torch, after the seed is set")
 
 
 @after(check_trains)
 def check_global_state_untouched(subject: MethodSubject) -> None:
     """Training and scoring leave the random states of Python, NumPy and torch alone, and torch's global settings."""
-    data = separable()
-    test = data.test_view()
+    data = problem(subject)
+    images = shown(data)
 
     def work() -> None:
-        train(subject, data).scores(test.x(slice(0, 20)), test.classes)
+        model = train(subject, data)
+        model.scores(images.x, images.classes)
+        if images.pixels is not None:
+            with suppress(NotApplicable):
+                model.made(images.x, images.pixels)
 
     if changed := changed_global_state(work):
         raise CheckFailed(f"it changes {changed}, which belongs to the whole process; torch is seeded for you")
@@ -117,7 +127,7 @@ def check_global_state_untouched(subject: MethodSubject) -> None:
 @after(check_trains)
 def check_view_untouched(subject: MethodSubject) -> None:
     """Training leaves the data it was given as it is."""
-    view, fresh = train(subject, separable()).view, train_view(subject, separable())[0]
+    view, fresh = train(subject, problem(subject)).view, train_view(subject, problem(subject))[0]
     for name, got, want in (
         ("x", view.x, fresh.x),
         ("y", view.y, fresh.y),
@@ -125,14 +135,17 @@ def check_view_untouched(subject: MethodSubject) -> None:
     ):
         if not torch.equal(got, want):
             raise CheckFailed(f"it changes view.{name} in place; work on a copy")
+    rows, same_rows = (one.pixels.rows if one.pixels else np.empty(0) for one in (view, fresh))
+    if not np.array_equal(rows, same_rows):
+        raise CheckFailed("it changes view.pixels in place; work on a copy")
 
 
 @after(check_same_seed_same_scores)
 def check_test_images_have_no_influence(subject: MethodSubject) -> None:
     """Weights and scores are the same bit for bit when all test images and their labels are others."""
-    data = separable()
+    data = problem(subject)
     models = [train(subject, with_canaries(data, subject.setting, seed)) for seed in (1, 2)]
-    _compare(models, "the model depends on test images or their labels, which were never handed to it")
+    _compare(subject, models, "the model depends on test images or their labels, which were never handed to it")
 
 
 @after(check_same_seed_same_scores)
@@ -140,16 +153,16 @@ def check_unseen_embeddings_have_no_influence(subject: MethodSubject) -> None:
     """Weights and scores are the same when unseen classes have other embeddings, unless its card declares the use."""
     if subject.setting != "inductive":
         raise Skip(f"it declares that it uses them: it is {subject.setting}")
-    data = separable()
+    data = problem(subject)
     models = [train(subject, with_other_unseen(data, seed)) for seed in (1, 2)]
-    _compare(models, "the model depends on embeddings of unseen classes, but its card says inductive")
+    _compare(subject, models, "the model depends on embeddings of unseen classes, but its card says inductive")
 
 
-@after(check_scoring_changes_nothing)
+@after(check_scoring_changes_nothing, check_reconstructs)
 def check_finish_repeats(subject: MethodSubject) -> None:
     """finish() may be called again: it draws no random number, and scores stay the same."""
-    model = train(subject, separable())
-    before = _scores(model)
+    model = train(subject, problem(subject))
+    before = _answers(subject, model)
 
     def work() -> None:
         with torch.no_grad():
@@ -157,27 +170,34 @@ def check_finish_repeats(subject: MethodSubject) -> None:
 
     if changed := changed_global_state(work):
         raise CheckFailed(f"finish() changes {changed}; it must use no randomness, as it may be called more than once")
-    if not torch.equal(before, _scores(model)):
-        raise CheckFailed("scores differ after finish() was called a second time; let it start from the weights alone")
+    for what, now in _answers(subject, model).items():
+        if not torch.equal(before[what], now):
+            raise CheckFailed(
+                f"{what} differ after finish() was called a second time; let it start from the weights alone"
+            )
 
 
 @after(check_finish_repeats, check_view_untouched, check_same_seed_same_scores)
 def check_watching_changes_nothing(subject: MethodSubject) -> None:
     """A training that is scored after each epoch, for early stopping or to choose, ends as one that is not."""
-    data = separable()
+    data = problem(subject)
     alone = train(subject, data)
     if not alone.fitted.losses:
         raise Skip("it is a closed form, without epochs")
     watched = train(subject, data, watch=True)
-    _compare([alone, watched], "scored after each epoch it ends otherwise; finish() must leave what is trained alone")
+    _compare(
+        subject,
+        [alone, watched],
+        "scored after each epoch it ends otherwise; finish() must leave what is trained alone",
+    )
 
 
 @after(check_trains)
 def check_state_keeps_its_shape(subject: MethodSubject) -> None:
     """After training there are the same parameters and persistent buffers, of the same shapes, as when it was built."""
-    view, _ = train_view(subject, separable())
-    built = _built(subject, view, shortened(subject.method)).state_dict()
-    trained = train(subject, separable()).state()
+    view, _ = train_view(subject, problem(subject))
+    built = _built(subject, view, shortened(subject.params)).state_dict()
+    trained = train(subject, problem(subject)).state()
     if strange := sorted(built.keys() ^ trained.keys()):
         raise CheckFailed(f"training adds or removes {strange[0]!r}; create parameters and buffers in build()")
     for name, value in trained.items():
@@ -191,7 +211,7 @@ def check_state_keeps_its_shape(subject: MethodSubject) -> None:
 @after(check_state_keeps_its_shape, check_finish_repeats)
 def check_state_round_trip(subject: MethodSubject) -> None:
     """A new model gives the same scores once it has the saved parameters and buffers, and is finished."""
-    data = separable()
+    data = problem(subject)
     model = train(subject, data)
     view, _ = train_view(subject, data)
     restored = _built(subject, view, model.embedder.params, seed=1)
@@ -205,38 +225,40 @@ def check_state_round_trip(subject: MethodSubject) -> None:
     restored.eval()
     with torch.no_grad():
         restored.finish(view)
-    if not torch.equal(_scores(model), _scores(Model(restored, view, model.scale, model.fitted))):
-        raise CheckFailed(
-            "a model restored from its saved state gives other scores; keep what training finds in parameters or "
-            "persistent buffers, or let finish() find it again"
-        )
+    found = _answers(subject, Model(restored, view, model.scale, model.fitted))
+    for what, wanted in _answers(subject, model).items():
+        if not torch.equal(wanted, found[what]):
+            raise CheckFailed(
+                f"a model restored from its saved state gives other {what}; keep what training finds in parameters or "
+                "persistent buffers, or let finish() find it again"
+            )
 
 
 @after(check_same_seed_same_scores, check_state_round_trip)
 def check_resume(subject: MethodSubject) -> None:
     """A training that is interrupted after any epoch ends bit for bit as one that is not."""
-    whole = train(subject, separable())
+    whole = train(subject, problem(subject))
     if not whole.fitted.losses:
         raise Skip("it is a closed form, without epochs")
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(1, len(whole.fitted.losses) + 1):
             path = Path(folder) / f"{epoch}.safetensors"
             with suppress(Interrupted):
-                train(subject, separable(), checkpoint=path, on_epoch=_Interruption(epoch + 1))
-            resumed = train(subject, separable(), checkpoint=path)
+                train(subject, problem(subject), checkpoint=path, on_epoch=_Interruption(epoch + 1))
+            resumed = train(subject, problem(subject), checkpoint=path)
             if resumed.fitted.losses != whole.fitted.losses:
                 raise CheckFailed(
                     f"interrupted after epoch {epoch} and resumed, its losses are others; keep what changes between "
                     "epochs in persistent buffers"
                 )
-            _compare([whole, resumed], f"interrupted after epoch {epoch} and resumed, it ends otherwise")
+            _compare(subject, [whole, resumed], f"interrupted after epoch {epoch} and resumed, it ends otherwise")
 
 
 @after(check_trains)
 def check_factors_are_free_of_parameters(subject: MethodSubject) -> None:
     """What factorize() returns depends on no hyper-parameter, and assemble() leaves it as it is."""
     view, kind = _factorized(subject), subject.method.params_type
-    default = _built(subject, view, kind())
+    default = _built(subject, view, subject.params)
     factors = default.factorize(view)
     wanted = _tensors(default.factorize(view))
     default.assemble(factors)
@@ -244,7 +266,7 @@ def check_factors_are_free_of_parameters(subject: MethodSubject) -> None:
         raise CheckFailed("assemble() changes the factors it is given; tuning uses them again, so work on copies")
     for name, space in kind.search_space().items():
         for value in space.grid():
-            other = _built(subject, view, kind(**{name: value}))
+            other = _built(subject, view, kind(**{**subject.params.model_dump(), name: value}))
             if not _equal(_tensors(other.factorize(view)), wanted):
                 raise CheckFailed(f"factorize() gives something else for {name}={value}; use parameters in assemble()")
 
@@ -253,7 +275,7 @@ def check_factors_are_free_of_parameters(subject: MethodSubject) -> None:
 def check_assembled_equals_solved(subject: MethodSubject) -> None:
     """factorize() and assemble() together give the parameters that solve() gives."""
     view = _factorized(subject)
-    solved, assembled = (_built(subject, view, subject.method.params_type()) for _ in range(2))
+    solved, assembled = (_built(subject, view, subject.params) for _ in range(2))
     solved.solve(view)
     assembled.assemble(assembled.factorize(view))
     state = assembled.state_dict()
@@ -274,31 +296,35 @@ class _Interruption:
             raise Interrupted
 
 
-def _compare(models: list[Model], problem: str) -> None:
+def _compare(subject: MethodSubject, models: list[Model], wrong: str) -> None:
     first, second = models
     if not same(first.state(), second.state()):
-        raise CheckFailed(f"{problem} (weights)")
-    if not torch.equal(_scores(first), _scores(second)):
-        raise CheckFailed(f"{problem} (scores, though the weights agree)")
+        raise CheckFailed(f"{wrong} (weights)")
+    for (what, one), other in zip(_answers(subject, first).items(), _answers(subject, second).values(), strict=True):
+        if not torch.equal(one, other):
+            raise CheckFailed(f"{wrong} ({what}, though the weights agree)")
 
 
-def _scores(model: Model) -> Tensor:
-    test = separable().test_view()
-    return model.scores(test.x(slice(None, None, 7)), test.classes)
+def _answers(subject: MethodSubject, model: Model) -> dict[str, Tensor]:
+    """Returns scores of some test images and, where the method makes them, images."""
+    images = shown(problem(subject))
+    answers = {"scores": model.scores(images.x, images.classes)}
+    if images.pixels is not None:
+        with suppress(NotApplicable):
+            answers["images"] = model.made(images.x, images.pixels)
+    return answers
 
 
 def _built(subject: MethodSubject, view: Any, params: Params, seed: int = 0) -> Embedder[Any]:
     with seeded(seed, view.x.device):
-        embedder = subject.method(params)
-        embedder.build(view.shape)
-    return embedder
+        return built(subject, params, view.shape)
 
 
 def _factorized(subject: MethodSubject) -> Any:
     method = subject.method
     if method.factorize is Embedder.factorize:
         raise Skip("it has no factorize()")
-    return train_view(subject, separable())[0]
+    return train_view(subject, problem(subject))[0]
 
 
 def _loss(objective: Objective, model: Model, seed: int = 0, training: bool = True) -> float:
@@ -311,9 +337,12 @@ def _loss(objective: Objective, model: Model, seed: int = 0, training: bool = Tr
     model.embedder.train(training)
     for seeds in (random.seed, np.random.seed, torch.manual_seed):
         seeds(seed)
-    batch = Batch(view.x.clone(), view.y.clone(), view.classes, torch.Generator().manual_seed(1))
+    batch, fresh = whole_batch(view), whole_batch(view)
     value = _total(objective.loss(batch))
-    if not (torch.equal(batch.x, view.x) and torch.equal(batch.y, view.y)):
+    pairs = [(batch.x, fresh.x), (batch.y, fresh.y)]
+    if batch.pixels is not None and fresh.pixels is not None:
+        pairs.append((batch.pixels, fresh.pixels))
+    if not all(torch.equal(own, other) for own, other in pairs):
         raise CheckFailed(f"loss {objective.name!r} changes the batch it is given; work on copies")
     return value
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from zslbench.api.dataset import ZSLData
-from zslbench.api.embedder import Embedder
+from zslbench.api.embedder import Embedder, ImageParams
 from zslbench.api.evaluator import Decisions
 from zslbench.api.views import ClassSet
-from zslbench.cards import SCALES, MethodCard
+from zslbench.cards import SCALES, Input, MethodCard
 from zslbench.errors import NotApplicable, UsageError
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.params import Params
 from zslbench.testing.fitting import (
     CPU,
     Model,
+    built,
     close,
     generous,
+    problem,
     same,
     shortened,
+    shown,
     train,
 )
-from zslbench.testing.problem import separable
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
@@ -48,7 +51,7 @@ def check_citation(subject: MethodSubject) -> None:
 
 @after(check_importable)
 def check_declarations(subject: MethodSubject) -> None:
-    """Its version, feature scaling and type of hyper-parameters are valid."""
+    """Its version, input, feature scaling and type of hyper-parameters are valid."""
     method = subject.method
     if not isinstance(method.version, int) or isinstance(method.version, bool) or method.version < 1:
         raise CheckFailed(f"version is {method.version!r}; a whole number from 1 is needed")
@@ -56,6 +59,13 @@ def check_declarations(subject: MethodSubject) -> None:
         raise CheckFailed(f"scale is {method.scale!r}; choose {', '.join(SCALES)}")
     if not (isinstance(method.params_type, type) and issubclass(method.params_type, Params)):
         raise CheckFailed(f"params_type is {method.params_type!r}; write class {method.__name__}(Embedder[MyParams])")
+    if method.input not in get_args(Input):
+        raise CheckFailed(f"input is {method.input!r}; choose {', '.join(get_args(Input))}")
+    if subject.on_images and not issubclass(method.params_type, ImageParams):
+        raise CheckFailed(f"its input is images, but {method.params_type.__name__} does not extend ImageParams")
+    declared = "images" if subject.second else subject.card.input if subject.card else method.input
+    if method.input != declared:
+        raise CheckFailed(f"its input is {method.input}, but it is registered as a method on {declared}")
 
 
 @after(check_declarations)
@@ -82,7 +92,7 @@ def check_parameters_are_frozen(subject: MethodSubject) -> None:
 def check_search_space(subject: MethodSubject) -> None:
     """Each end and each choice of its search space is valid, and a model can be built with it."""
     kind = subject.method.params_type
-    shape = separable().train_view(subject.setting).shape
+    shape = problem(subject).train_view(subject.setting).shape
     for name, space in kind.search_space().items():
         if space.choices is None:
             try:
@@ -91,11 +101,11 @@ def check_search_space(subject: MethodSubject) -> None:
                 raise CheckFailed(str(error).removeprefix("--search ")) from error
         for value in space.grid():
             try:
-                params = kind.parse({name: value}, "search space")
+                params = kind.parse({**subject.params.model_dump(), name: value}, "search space")
             except UsageError as error:
                 raise CheckFailed(f"{error}; make the space smaller, or the bounds wider") from error
             with torch.random.fork_rng([]):
-                subject.method(params).build(shape)
+                built(subject, params, shape)
 
 
 @after(check_search_space)
@@ -111,18 +121,23 @@ def check_defaults_are_searched(subject: MethodSubject) -> None:
 @after(check_declarations)
 def check_presets(subject: MethodSubject) -> None:
     """Each preset has a source, and values that the method takes, for each of its data sets."""
-    presets = _card(subject).presets
+    presets, method = _card(subject).presets, subject.method
     if not presets:
         raise Skip("it has no presets")
     for name, preset in presets.items():
         if not preset.source.strip():
             raise CheckFailed(f"preset {name!r} names no source")
+        if _has_two_forms(subject) and not preset.has_values_for(method.input):
+            continue  # it is the other form's
         for dataset in preset.datasets or ("any",):
-            values, scale = preset.resolve(dataset, preset.features)
+            try:
+                values, scale = preset.resolve(dataset, preset.features, method.input)
+            except UsageError as error:
+                raise CheckFailed(f"preset {name!r}: {error}") from error
             if scale is not None and scale not in SCALES:
                 raise CheckFailed(f"preset {name!r} for {dataset}: scale is {scale!r}; choose {', '.join(SCALES)}")
             try:
-                subject.method.params_type.parse(values, f"preset {name!r} for {dataset}")
+                method.params_type.parse(values, f"preset {name!r} for {dataset}")
             except UsageError as error:
                 raise CheckFailed(str(error)) from error
 
@@ -130,7 +145,7 @@ def check_presets(subject: MethodSubject) -> None:
 @after(check_parameters)
 def check_trains(subject: MethodSubject) -> None:
     """It can be built and trained, and no loss becomes NaN or infinite."""
-    train(subject, separable())
+    train(subject, problem(subject))
 
 
 @after(check_trains)
@@ -199,7 +214,7 @@ def check_chunking(subject: MethodSubject) -> None:
 @after(check_scores)
 def check_beats_chance(subject: MethodSubject) -> None:
     """With its defaults it solves a problem that is separable through class embeddings, far beyond chance."""
-    _check_learns(subject, separable())
+    _check_learns(subject, problem(subject))
 
 
 @after(check_beats_chance)
@@ -208,7 +223,7 @@ def check_signed_embeddings(subject: MethodSubject) -> None:
     if _needs_attributes(subject):
         raise Skip("it needs attributes, so it is refused on other class embeddings")
     try:
-        _check_learns(subject, separable(signed=True))
+        _check_learns(subject, problem(subject, signed=True))
     except Exception as error:
         raise CheckFailed(
             f"on class embeddings that have negative values: {error}; make it work there, as vectors of words have "
@@ -219,14 +234,14 @@ def check_signed_embeddings(subject: MethodSubject) -> None:
 @after(check_scores)
 def check_other_sizes(subject: MethodSubject) -> None:
     """It works on a problem with other numbers of features, attributes and classes, fewer images than a batch."""
-    data = separable(seen=5, unseen=3, features=7, attributes=6, apart=2)
-    model = train(subject, data, shortened(subject.method, batch=1000))
-    test = data.test_view()
-    scores = model.scores(test.x(slice(0, len(test))), test.classes)
-    if scores.shape != (len(test), len(test.classes)) or not bool(torch.isfinite(scores).all()):
+    data = problem(subject, seen=5, unseen=3, features=7, attributes=6, apart=2)
+    model = train(subject, data, shortened(subject.params, batch=1000))
+    images = shown(data, slice(None))
+    x, classes = images.x, images.classes
+    scores = model.scores(x, classes)
+    if scores.shape != (len(x), len(classes)) or not bool(torch.isfinite(scores).all()):
         raise CheckFailed(
-            f"scores of {len(test)} images and {len(test.classes)} classes have shape {tuple(scores.shape)}, "
-            "or are not finite"
+            f"scores of {len(x)} images and {len(classes)} classes have shape {tuple(scores.shape)}, or are not finite"
         )
 
 
@@ -237,7 +252,7 @@ def check_devices_agree(subject: MethodSubject) -> None:
     if device is None:
         raise Skip("there is no GPU here")
     model, x, classes = _model_and_images(subject)
-    there = train(subject, separable(), device=device)
+    there = train(subject, problem(subject), device=device)
     at_home = model.scores(x, classes)
     view = model.view.to(device)
     there.embedder.load_state_dict(model.embedder.state_dict())
@@ -257,7 +272,7 @@ def accelerator() -> torch.device | None:
 
 
 def _check_learns(subject: MethodSubject, data: ZSLData) -> None:
-    model = train(subject, data, generous(subject.method))
+    model = train(subject, data, generous(subject.params))
     decisions = ModelScorer(model.embedder, data.test_view(), model.scale, CPU).generalized
     for side, hit, count in _sides(decisions, data):
         if hit < ENOUGH[side]:
@@ -275,9 +290,9 @@ def _sides(decisions: Decisions, data: ZSLData) -> Iterator[tuple[str, float, in
 
 def _model_and_images(subject: MethodSubject) -> tuple[Model, Tensor, ClassSet]:
     """Returns a briefly trained model, some test images of both sides, and all classes."""
-    data = separable()
-    test = data.test_view()
-    return train(subject, data), test.x(slice(None, None, 7)), test.classes
+    data = problem(subject)
+    images = shown(data)
+    return train(subject, data), images.x, images.classes
 
 
 def _choices(classes: ClassSet) -> list[tuple[str, ClassSet]]:
@@ -289,6 +304,10 @@ def _card(subject: MethodSubject) -> MethodCard:
         raise Skip("it is not registered, so it has no card")
     card: MethodCard = subject.card
     return card
+
+
+def _has_two_forms(subject: MethodSubject) -> bool:
+    return bool(subject.entry and subject.entry.images)
 
 
 def _needs_attributes(subject: MethodSubject) -> bool:

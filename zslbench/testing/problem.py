@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import ZSLData
+from zslbench.api.images import Pixels, square_side
 from zslbench.cards import Setting
 
 Array = NDArray[np.float64]
+Square = NDArray[np.uint8]
 
 SEEN, UNSEEN, IMAGES = 30, 10, 10
 ATTRIBUTES, FEATURES = 12, 24
 APART = 4
 """In how many attributes any two classes differ, at least."""
+_NUMBERS = itertools.count()
 
 
 @cache
@@ -59,6 +69,54 @@ def separable(
     )
 
 
+@cache
+def painted(size: int, crops: int, **options: Any) -> ZSLData:
+    """Makes the separable problem with images: stripes, one above the other, whose colours are the class embedding.
+
+    Red, green and blue of the first stripe are the first three attributes, and so on, with a little noise. Stripes look
+    the same in a mirror and shifted a little, so that all crops of an image tell the same.
+
+    Args:
+        size: side of the crops, in pixels.
+        crops: how many there are of each image, each with a row of features.
+        options: those of `separable`.
+    """
+    data, random = separable(**options), np.random.default_rng(1)
+    assert data.features is not None
+    side, attributes = square_side(size), data.semantics.shape[1]
+    stripes = -(-attributes // 3)
+    colours = np.full((len(data.semantics), 3 * stripes), 0.5)
+    colours[:, :attributes] += data.semantics
+    rows = np.arange(side) * stripes // side
+
+    def square(image: int) -> Square:
+        stripe = colours[data.labels[image]].reshape(stripes, 3)[rows].T[:, :, None]
+        noisy = stripe + 0.05 * random.normal(size=(3, side, side))
+        painting: Square = (255 * noisy.clip(0, 1)).astype(np.uint8)
+        return painting
+
+    images = len(data.labels)
+    noise = 0.01 * random.normal(size=(images, crops, data.features.shape[1]))
+    x = (data.features[:, None] + noise).clip(min=0).astype(np.float32)
+    return replace(data, features=x, pixels=Pixels(_written(images, square), np.arange(images), size, crops))
+
+
+def _written(images: int, square: Callable[[int], Square]) -> Path:
+    """Writes a file of squares, which lasts as long as the process."""
+    path = _folder() / str(next(_NUMBERS))
+    with path.open("wb") as file:
+        for image in range(images):
+            file.write(square(image).tobytes())
+    return path
+
+
+@cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="zslbench-check-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def _codes(count: int, length: int, apart: int, random: np.random.Generator) -> Array:
     """Draws rows of as many ones as zeros, any two of which differ in some places."""
     codes: list[Array] = []
@@ -70,15 +128,28 @@ def _codes(count: int, length: int, apart: int, random: np.random.Generator) -> 
 
 
 def with_canaries(data: ZSLData, setting: Setting, seed: int) -> ZSLData:
-    """Replaces all test images that a method of this setting may not see, and shuffles the labels of test images."""
+    """Replaces all test images that a method of this setting may not see, and shuffles the labels of test images.
+
+    Pixels of test images are for no setting.
+    """
     assert data.features is not None
     random = np.random.default_rng(seed)
     features, labels = data.features.copy(), data.labels.copy()
     hidden = data.test_seen if setting == "transductive" else np.concatenate([data.test_seen, data.test_unseen])
-    features[hidden] = 1000 * random.random((len(hidden), features.shape[1]))
+    features[hidden] = 1000 * random.random((len(hidden), *features.shape[1:]))
     for part in (data.test_seen, data.test_unseen):
         labels[part] = random.permutation(labels[part])
-    return replace(data, features=features, labels=labels)
+    pixels = data.pixels
+    if pixels is not None:
+        tested = set(np.concatenate([data.test_seen, data.test_unseen]).tolist())
+        squares = np.memmap(pixels.file, np.uint8, "r").reshape(len(labels), 3, pixels.side, pixels.side)
+
+        def square(image: int) -> Square:
+            own: Square = squares[image]
+            return random.integers(0, 256, own.shape, dtype=np.uint8) if image in tested else own
+
+        pixels = replace(pixels, file=_written(len(labels), square))
+    return replace(data, features=features, labels=labels, pixels=pixels)
 
 
 def with_other_unseen(data: ZSLData, seed: int) -> ZSLData:

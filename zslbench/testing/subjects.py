@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+
+from pydantic import ValidationError
 
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder
@@ -16,9 +19,13 @@ from zslbench.cards import Setting
 from zslbench.data.folders import data_root
 from zslbench.errors import DataError, PluginError, UsageError, near_misses
 from zslbench.experiment import method_name
+from zslbench.params import Params
 from zslbench.plugins import plugins, registry
 from zslbench.registry import NOUNS, Entry
 from zslbench.testing.verdicts import Check, Skip, Verdict
+
+IMAGE_SIZES, CROPS = (16, 32, 64, 128), 2
+"""What methods on images are checked with: the smallest size that they take, and a crop with its mirror image."""
 
 
 @dataclass(eq=False)
@@ -51,12 +58,39 @@ class Subject:
         """
         return registry().resolve(self.kind, self.name, self.base) if self.given is None else self.given
 
+    @property
+    def label(self) -> str:
+        """What it is called in output."""
+        return self.name
 
+
+@dataclass(eq=False)
 class MethodSubject(Subject):
-    """A method: its class and its card."""
+    """A method: its class and its card.
+
+    Attributes:
+        second: whether this is the form for images of a method that has one beside that for features.
+    """
 
     kind = "method"
     base = Embedder
+    second: bool = False
+
+    @cached_property
+    def target(self) -> Any:
+        """What the name, or its form for images, stands for.
+
+        Raises:
+            PluginError: it cannot be imported, or is something else.
+        """
+        if self.given is not None:
+            return self.given
+        return registry().resolve(self.kind, self.name, self.base, images=self.second)
+
+    @property
+    def label(self) -> str:
+        """Its name; the form for images says so."""
+        return f"{self.name} on images" if self.second else self.name
 
     @property
     def method(self) -> type[Embedder[Any]]:
@@ -69,6 +103,30 @@ class MethodSubject(Subject):
         """What its card declares; inductive without one."""
         setting: Setting = self.card.setting if self.card else "inductive"
         return setting
+
+    @property
+    def on_images(self) -> bool:
+        """Whether its input is images."""
+        return self.method.input == "images"
+
+    @cached_property
+    def params(self) -> Params:
+        """The hyper-parameters that it is checked with: its defaults.
+
+        Where the input is images, they are those that it takes on a CPU, on images as small as it can see.
+        """
+        kind = self.method.params_type
+        if not self.on_images:
+            return kind()
+        presets = self.card.presets.values() if self.card else ()
+        own = [
+            preset.resolve("", "", "images")[0] for preset in presets if preset.images and preset.default_on == "cpu"
+        ]
+        values = {**(own[0] if own else {}), "crops": CROPS}
+        for size in IMAGE_SIZES:
+            with suppress(ValidationError):
+                return kind(**{**values, "image_size": size})
+        return kind(**values)
 
 
 @dataclass(eq=False)
@@ -157,7 +215,7 @@ def _named(text: str) -> list[Subject]:
     name = method_name(text)
     entries = {kind: entry for kind in KINDS for entry in registry().entries(kind.kind) if entry.name == name}
     if entries:
-        return [kind(entry.name, entry.card, entry) for kind, entry in entries.items()]
+        return [subject for kind, entry in entries.items() for subject in _forms(kind, entry)]
     for plugin in plugins().problems:
         if name in (plugin.name, plugin.distribution, plugin.module, f"{plugin.distribution}:{plugin.name}"):
             raise PluginError(
@@ -171,6 +229,12 @@ def _named(text: str) -> list[Subject]:
     raise UsageError(f"unknown method, data set or evaluator {name!r}{near_misses(name, known)}{broken}")
 
 
+def _forms(kind: type[Subject], entry: Entry) -> Iterator[Subject]:
+    yield kind(entry.name, entry.card, entry)
+    if entry.images:
+        yield MethodSubject(entry.name, entry.card, entry, second=True)
+
+
 def _of_object(thing: Any) -> Subject:
     """Returns the subject for a class or an instance, with its registration if it has one."""
     for kind in KINDS:
@@ -179,9 +243,12 @@ def _of_object(thing: Any) -> Subject:
             continue
         cls = thing if is_class else type(thing)
         given = _instance(thing) if kind is DatasetSubject else cls
-        entry = next((e for e in registry().entries(kind.kind) if _loaded(e) in (given, cls)), None)
+        forms = ((e, where) for e in registry().entries(kind.kind) for where in (e.target, e.images) if where)
+        entry, where = next(((e, where) for e, where in forms if _loaded(where) in (given, cls)), (None, ""))
         name = entry.name if entry else cls.__name__
         card = entry.card if entry else getattr(given, "card", None)
+        if entry is not None and where == entry.images:
+            return MethodSubject(name, card, entry, given, second=True)
         return kind(name, card, entry, given)
     raise UsageError(f"{thing!r} is no name, and no method, data set or evaluator")
 
@@ -190,7 +257,7 @@ def _instance(thing: Any) -> Any:
     return thing() if isinstance(thing, type) else thing
 
 
-def _loaded(entry: Entry) -> Any:
-    """Returns what an entry stands for if it has been imported already."""
-    module, attribute = entry.target.split(":")
+def _loaded(where: str) -> Any:
+    """Returns what "module:attribute" stands for if it has been imported already."""
+    module, attribute = where.split(":")
     return getattr(sys.modules.get(module), attribute, None)

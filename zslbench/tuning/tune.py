@@ -180,7 +180,9 @@ def tune(
 
 
 def shares_factors(method: type[Embedder[Any]]) -> bool:
-    """Whether one factorisation serves a whole grid: it is all that there is to training."""
+    """Whether one factorisation serves a whole grid: it is all that there is to training, of features."""
+    if method.input != "features":
+        return False
     ways = ("factorize", "solve", "loss", "objectives", "stages")
     return [name for name in ways if getattr(method, name) is not getattr(Embedder, name)] == ["factorize"]
 
