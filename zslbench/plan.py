@@ -168,7 +168,7 @@ class Configuration:
             on=on,
             fold=fold,
             precision=request.precision,
-            **self._networks(),
+            **self.networks(),
         )
         return Job(
             spec=spec,
@@ -182,8 +182,8 @@ class Configuration:
             reduced=bool(self.variant.preset and self.card.preset(self.variant.preset).default_on),
         )
 
-    def _networks(self) -> dict[str, Any]:
-        """Returns what the spec says of networks where the input is images."""
+    def networks(self) -> dict[str, Any]:
+        """Returns what specs and searches say of networks where the input is images."""
         if self.method.input == "features":
             return {}
         weights = {part: file_digest(path) for part, path in self._weights().items()}

@@ -62,6 +62,9 @@ class Search(BaseModel):
     folds: int
     strategy: Literal["grid", "tpe"]
     space: dict[str, Space]
+    pretrained: bool = True
+    weights: dict[str, str] = Field(default_factory=dict)
+    """Hashes of the files of weights, by part of the method."""
     wanted: int
     """Trials asked for."""
     trials: list[SearchTrial] = Field(default_factory=list)
@@ -73,7 +76,9 @@ class Search(BaseModel):
             "method", "method_version", "base", "fingerprint", "features",
             "scale", "setting", "precision", "metric", "folds",
         }  # fmt: skip
-        fields |= {"code"} if self.code else set()  # ids are older than this field
+        fields |= {"code"} if self.code else set()  # ids are older than these fields
+        fields |= set() if self.pretrained else {"pretrained"}
+        fields |= {"weights"} if self.weights else set()
         canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

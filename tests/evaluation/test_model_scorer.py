@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy import CPU, build, toy_data, train
+from toy import CPU, build, toy_data
 
 from zslbench.data.scaling import Scaler
 from zslbench.errors import RunError
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.plugins import registry
-from zslbench.testing.fitting import shortened
+from zslbench.testing.fitting import problem
+from zslbench.testing.fitting import train as train_checked
+from zslbench.testing.subjects import MethodSubject, subjects
 from zslbench.trial import method_class
 
 METHODS = [name for name in registry().names("method") if method_class(name).input == "features"]
@@ -19,12 +21,11 @@ GATED = {"cmt-star"}
 """Their scores say first on which side an image is, so they are relative to the best class of each side."""
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in GATED])
-def test_scores_of_a_class_do_not_depend_on_which_other_classes_there_are(name: str) -> None:
-    data = toy_data()
-    method = method_class(name)
-    embedder, _ = train(method, shortened(method.params_type()), data.train_view("inductive"))
-    scorer = ModelScorer(embedder, data.test_view(), lambda x: x, CPU)
+@pytest.mark.parametrize("subject", [s for s in subjects(METHODS) if s.name not in GATED], ids=lambda s: s.label)
+def test_scores_of_a_class_do_not_depend_on_which_other_classes_there_are(subject: MethodSubject) -> None:
+    data = problem(subject)
+    model = train_checked(subject, data)
+    scorer = ModelScorer(model.embedder, data.test_view(), model.scale, CPU)
     rows, classes = slice(0, len(scorer.view)), np.arange(len(scorer.view.classes))
     scores = scorer.scores(rows, classes)
     assert scores.abs().max() > 0

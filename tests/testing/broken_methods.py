@@ -312,8 +312,8 @@ class StealsPixels(Painter):
     """The file that it is handed holds all images."""
 
     def solve(self, view: TrainView) -> None:
-        everything = replace(view.pixels, rows=np.arange(view.pixels.rows.max() + 100))
-        self.map.bias.data += float(everything.centres(np.arange(len(everything))).float().mean()) * 1e-3
+        neighbours = replace(view.pixels, rows=view.pixels.rows + 1)
+        self.map.bias.data += float(neighbours.centres(np.arange(len(neighbours))).float().mean()) * 1e-6
 
 
 @breaks("unseen_embeddings_have_no_influence")

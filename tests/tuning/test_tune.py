@@ -15,7 +15,7 @@ from zslbench.api.embedder import Embedder
 from zslbench.errors import RunError, UsageError
 from zslbench.search import Search
 from zslbench.store import Store
-from zslbench.tuning.tune import shares_factors
+from zslbench.tuning.tune import Plan, begin, shares_factors
 
 SPACE = ExampleParams.search_space()
 
@@ -293,3 +293,21 @@ def test_a_method_that_goes_on_after_its_closed_form_is_not_swept() -> None:
             return batch.x.sum()
 
     assert [shares_factors(method) for method in (Closed, Started, Example)] == [True, False, False]
+
+
+def test_a_factorisation_of_images_serves_no_grid_because_features_are_made_by_runs() -> None:
+    class OnImages(Embedder[ExampleParams]):
+        input = "images"
+
+        def factorize(self, view: Any) -> None: ...
+
+    class OnFeatures(OnImages):
+        input = "features"
+
+    assert (shares_factors(OnFeatures), shares_factors(OnImages)) == (True, False)
+
+
+def test_a_search_with_random_or_given_weights_is_another_search(store: Store) -> None:
+    own = begin(configuration(), Plan())
+    others = [own.model_copy(update=change) for change in ({"pretrained": False}, {"weights": {"G": "12ab"}})]
+    assert len({own.id, *(other.id for other in others)}) == 3

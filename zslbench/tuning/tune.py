@@ -83,6 +83,7 @@ def begin(configuration: Configuration, plan: Plan) -> Search:
         raise UsageError(
             f"the grid of {configuration.owner} has {points} points; name fewer values by --search, or take --trials"
         )
+    networks = configuration.networks()
     return Search(
         method=configuration.variant.method,
         method_version=method.version,
@@ -94,6 +95,8 @@ def begin(configuration: Configuration, plan: Plan) -> Search:
         scale=configuration.scale,
         setting=configuration.card.setting,
         precision=configuration.request.precision,
+        pretrained=networks.get("pretrained", True),
+        weights=networks.get("weights", {}),
         metric=plan.metric,
         folds=plan.folds,
         strategy=strategy,
