@@ -81,3 +81,14 @@ def test_features_that_are_not_there_and_mistyped_names_are_said(folder: Path, t
         plan(["eszsl"], ["digits@res101"], Request(tmp_path))
     with pytest.raises(UsageError, match="unknown data set 'digit'; did you mean 'digits'"):
         plan(["eszsl"], ["digit@pixels"], Request(tmp_path))
+
+
+def test_an_uncalibrated_run_leaves_out_what_needs_a_second_fit_and_has_an_id_of_its_own() -> None:
+    [[usual], [cheap]] = [
+        plan(["ale"], ["digits"], Request(Path(), calibrated=calibrated))[0].jobs for calibrated in (True, False)
+    ]
+    assert set(usual.spec.evaluators) - set(cheap.spec.evaluators) == {"calibrated"}
+    assert usual.spec.id != cheap.spec.id
+    record = execute(cheap, "cpu", None, lambda progress: None)[0]
+    assert record.training is not None and record.training.seconds_validation == 0
+    assert record.metrics.keys() >= {"acc_uu", "h", "ausuc"} and "h_cal" not in record.metrics

@@ -75,6 +75,7 @@ class Request:
     device: str = "cpu"
     on: Literal["test", "validation"] = "test"
     fold: int = 0
+    calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -310,9 +311,8 @@ def row_of(configuration: Configuration, search: Search | None = None) -> Row:
     if not configuration.refusal:
         params = search.tuned if search else None
         origin = search.origin if search else ""
-        jobs = [
-            configuration.job(seed, request.on, request.fold, params=params, origin=origin) for seed in request.seeds
-        ]
+        how: dict[str, Any] = {"params": params, "origin": origin, "calibrated": request.calibrated}
+        jobs = [configuration.job(seed, request.on, request.fold, **how) for seed in request.seeds]
     settings = f"@{variant.preset} {variant.given}".strip() if variant.preset else variant.given
     name, data = split_source(configuration.source)[0], configuration.data
     return Row(

@@ -124,6 +124,13 @@ class RunOptions(Options):
         Option(help="`validation` scores classes cut from trainval and never touches a test image."),
     ] = "test"
     fold: Annotated[int, Option(help="Which cut into training and validation classes.", min=0)] = 0
+    calibrated: Annotated[
+        bool,
+        Option(
+            "--calibrated/--uncalibrated",
+            help="Also fit on validation classes, to choose gamma; without, only what needs no such fit is measured.",
+        ),
+    ] = True
     tuned: Annotated[
         bool, Option("--tuned", help="Use tuned presets; tunes first where there is none.", rich_help_panel=TUNING)
     ] = False
@@ -177,6 +184,7 @@ def words_of(options: RunOptions) -> list[str]:
     for text in options.weights or []:
         words += ["--weights", text]
     words += [] if options.pretrained else ["--no-pretrained"]
+    words += [] if options.calibrated else ["--uncalibrated"]
     if options.tuned:
         words.append("--tuned")
         for name in ("trials", "metric", "folds"):

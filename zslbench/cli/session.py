@@ -59,6 +59,7 @@ class Session:
             device=choose_device(options.device).type,
             on=options.on if isinstance(options, RunOptions) else "test",
             fold=options.fold if isinstance(options, RunOptions) else 0,
+            calibrated=not isinstance(options, RunOptions) or options.calibrated,
         )
         name = options.engine or ("processes" if options.jobs > 1 else "inline")
         if together.launched_together():
