@@ -49,9 +49,9 @@ CASES = {
             **{"image_size": 64, "crops": 2, "encoder": "conv", "width": 0.25, "phi": "none", "batch_size": 32},
             **{"hidden": 256, "autoencoder_hidden": 256},
         ),
-        repeats=4,
+        repeats=3,
     ),
-    "full": Case(SPAENImageParams(crops=2, batch_size=8), repeats=4),
+    "full": Case(SPAENImageParams(crops=2, batch_size=8), repeats=3),
 }
 
 
