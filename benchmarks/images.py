@@ -55,9 +55,9 @@ CASES = {
             hidden=256,
             autoencoder_hidden=256,
         ),
-        repeats=4,
+        repeats=3,
     ),
-    "full": Case(SPAENImageParams(crops=2, batch_size=8), repeats=4),
+    "full": Case(SPAENImageParams(crops=2, batch_size=8), repeats=3),
 }
 
 

@@ -31,37 +31,35 @@ AT_ONCE = 2**24
 
 
 def noise(folder: Path, task: str, images: int, size: int) -> ZSLData:
-    """Writes squares of noise; all images are trained on, or all are tested, half of them of unseen classes."""
+    """Writes squares of noise; the images are trained on, or they are tested, half of them of unseen classes."""
     random = np.random.default_rng(0)
-    each = 3 * square_side(size) ** 2
+    trained, tested = (SEEN, images) if task == "reconstruct" else (images, UNSEEN)
+    whole, each = trained + tested, 3 * square_side(size) ** 2
     with (folder / "squares").open("wb") as file:
-        for start in range(0, images, step := max(1, AT_ONCE // each)):
-            file.write(random.bytes(each * min(step, images - start)))
-    labels = np.arange(images) % SEEN
-    test_seen = test_unseen = np.zeros(0, dtype=np.int64)
-    train = np.arange(images)
-    if task == "reconstruct":
-        labels[images // 2 :] = SEEN + np.arange(images - images // 2) % UNSEEN
-        train, test_seen, test_unseen = np.arange(SEEN), np.arange(images // 2), np.arange(images // 2, images)
+        for start in range(0, whole, step := max(1, AT_ONCE // each)):
+            file.write(random.bytes(each * min(step, whole - start)))
+    labels = np.arange(whole) % SEEN
+    unseen = np.arange(trained + tested // 2, whole)
+    labels[unseen] = SEEN + unseen % UNSEEN
     return ZSLData(
         name="noise",
         features_name="noise",
-        features=random.standard_normal((images, 1, FEATURES), dtype=np.float32),
+        features=random.standard_normal((whole, 1, FEATURES), dtype=np.float32),
         labels=labels,
         semantics=random.random((SEEN + UNSEEN, ATTRIBUTES), dtype=np.float32),
         class_names=tuple(map(str, range(SEEN + UNSEEN))),
-        train=train,
-        test_seen=test_seen,
-        test_unseen=test_unseen,
-        pixels=Pixels(folder / "squares", np.arange(images), size, 1),
+        train=np.arange(trained),
+        test_seen=np.arange(trained, trained + tested // 2),
+        test_unseen=unseen,
+        pixels=Pixels(folder / "squares", np.arange(whole), size, 1),
     )
 
 
 def network(size: int) -> SPAENImages:
-    """The paper's network for images of 224; else one for this CPU, with phi and a generator of half the width."""
+    """The paper's network for images of 224; else one for a CPU, a quarter as wide."""
     params = SPAENImageParams(epochs=1, batch_size=64, crops=1)
     if size < 224:
-        values = {"image_size": size, "encoder": "conv", "width": 0.5, "autoencoder_hidden": 256, "critic_steps": 1}
+        values = {"image_size": size, "encoder": "conv", "phi": "none", "width": 0.25, "critic_steps": 1}
         params = params.model_copy(update=values)
     model = SPAENImages(params)
     model.pretrained = False

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
 
-PIXELS_AT_ONCE = 2**24
+PIXELS_AT_ONCE = 2**22
 """Numbers in the images that are held in memory at a time."""
 SHOWN_UNSEEN, SHOWN_SEEN = 32, 16
 """Images of each kind that are stored beside the record, as many of each class as of any other."""
