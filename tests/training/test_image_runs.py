@@ -1,4 +1,4 @@
-"""Training on images: half precision, the schedule that falls on a plateau, and memory that the data set does not fill."""
+"""Training on images: half precision, a schedule that falls on a plateau, memory that the data set does not fill."""
 
 from __future__ import annotations
 
