@@ -1,4 +1,4 @@
-"""Times a turn of SP-AEN's training on images: with features of the crops from the cache, and with ResNet-101 run on them.
+"""Times a turn of SP-AEN's training on images, with cached features of the crops and with ResNet-101 run on them.
 
 python benchmarks/images.py [--network small]      # without it: small and full, those of `CASES`
 
@@ -46,8 +46,14 @@ class Case:
 CASES = {
     "small": Case(
         SPAENImageParams(
-            **{"image_size": 64, "crops": 2, "encoder": "conv", "width": 0.25, "phi": "none", "batch_size": 32},
-            **{"hidden": 256, "autoencoder_hidden": 256},
+            image_size=64,
+            crops=2,
+            encoder="conv",
+            width=0.25,
+            phi="none",
+            batch_size=32,
+            hidden=256,
+            autoencoder_hidden=256,
         ),
         repeats=3,
     ),

@@ -21,8 +21,17 @@ from zslbench_methods.reconstruction_baselines import DirectMap, SAEImage, Split
 from zslbench_methods.spaen_images import SPAENImageParams, SPAENImages
 
 TINY: dict[str, Any] = {
-    **{"image_size": 16, "width": 0.05, "phi": "none", "hidden": 6, "autoencoder_hidden": 6, "dropout": 0.2},
-    **{"epochs": 3, "batch_size": 16, "lr": 1e-2, "autoencoder_lr": 1e-2, "plateau_patience": 1},
+    "image_size": 16,
+    "width": 0.05,
+    "phi": "none",
+    "hidden": 6,
+    "autoencoder_hidden": 6,
+    "dropout": 0.2,
+    "epochs": 3,
+    "batch_size": 16,
+    "lr": 1e-2,
+    "autoencoder_lr": 1e-2,
+    "plateau_patience": 1,
 }
 SPAEN: dict[str, Any] = {**TINY, "encoder": "conv", "critic_lr": 1e-2, "critic_steps": 2, "beta": 0.5}
 CASES: dict[str, tuple[type[Embedder[Any]], Params]] = {
