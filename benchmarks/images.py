@@ -1,4 +1,4 @@
-"""Times a turn of SP-AEN's training on images: with cached features of the crops, and with ResNet-101 run on them.
+"""Times a turn of SP-AEN's training on images, with cached features of the crops and with ResNet-101 run on them.
 
 python benchmarks/images.py [--network small]      # without it: small and full, those of `CASES`
 
