@@ -81,9 +81,11 @@ class Parts:
         """Returns phi, fixed: images to what follows the ReLU of AlexNet's conv5, `(B, 256, H', W')`; None for `none`.
 
         Raises:
-            DataError: its weights cannot be had, or are of another architecture.
+            DataError: its weights cannot be had, are of another architecture, or are given for `none`.
         """
         if name == "none":
+            if "phi" in self.weights:
+                raise DataError("phi: with phi=none there is no network to give weights to; choose phi=alexnet as well")
             return None
         convolutions = nn.Sequential(OrderedDict(features=_alexnet().features[:CONV5]))
         return nn.Sequential(Standardize(), self._filled("phi", convolutions)).requires_grad_(False).eval()

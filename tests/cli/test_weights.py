@@ -79,11 +79,17 @@ def test_a_part_or_file_that_is_not_there_is_a_wrong_command(
 def test_a_file_of_other_weights_or_of_none_is_one_line_that_names_it(
     inside: Inside, store: Path, files: Path, part: str, name: str, said: str
 ) -> None:
-    answer = inside(
-        "run", f"{TINY},backbone=pixels", *ARGUMENTS, "--weights", f"{part}={files / name}", "--no-pretrained"
-    )
+    method = f"{TINY},backbone=pixels,phi=alexnet"
+    answer = inside("run", method, *ARGUMENTS, "--weights", f"{part}={files / name}", "--no-pretrained")
     assert answer.status == RUN
     assert failure(answer).startswith(f"{files / name}: {said}")
+    assert left_in(store) == []
+
+
+def test_weights_that_nothing_would_use_are_refused(inside: Inside, store: Path, files: Path) -> None:
+    answer = inside("run", f"{TINY},backbone=pixels", *ARGUMENTS, "--weights", f"phi={files / 'other.safetensors'}")
+    assert answer.status == RUN
+    assert failure(answer).startswith("phi: with phi=none there is no network to give weights to")
     assert left_in(store) == []
 
 
@@ -126,7 +132,7 @@ def test_other_content_at_the_same_place_is_another_run(files: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ("backbone=pixels", "phi: the pretrained weights of AlexNet cannot be had"),
+        ("backbone=pixels,phi=alexnet", "phi: the pretrained weights of AlexNet cannot be had"),
         ("backbone=resnet18,phi=none", "backbone resnet18: its pretrained weights cannot be had"),
         ("backbone=timm:resnet18,phi=none", "backbone timm:resnet18: its pretrained weights cannot be had"),
     ],
