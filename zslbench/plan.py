@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from zslbench.api.dataset import ZSLData
-from zslbench.api.embedder import Embedder
+from zslbench.api.embedder import Embedder, ImageParams
 from zslbench.cards import SCALES, Input, MethodCard, Scale
 from zslbench.errors import NotApplicable, PluginError, UsageError, near_misses
 from zslbench.evaluation.measuring import evaluators
 from zslbench.experiment import method_name
 from zslbench.params import read_pairs
 from zslbench.plugins import registry
+from zslbench.preparation.backbones import find_backbone
 from zslbench.record import RunRecord
 from zslbench.registry import Entry
 from zslbench.runner import BACKBONE, Job, file_digest, load_data
@@ -367,7 +368,10 @@ def _configure(variant: Variant, source: str, request: Request) -> Configuration
     if variant.params:
         origin.append(f"given {variant.given}")
     given = {**values, **variant.params}
-    parsed = method.params_type.parse(given, f"method {variant.method!r}").model_dump(mode="json")
+    params = method.params_type.parse(given, f"method {variant.method!r}")
+    if isinstance(params, ImageParams):
+        find_backbone(params.backbone)  # a mistyped name is found before anything runs
+    parsed = params.model_dump(mode="json")
     return Configuration(
         variant=variant,
         request=request,

@@ -64,3 +64,9 @@ def test_both_inputs_stand_in_one_table(inside: Inside) -> None:
     assert [line.split()[0] for line in answer.out.splitlines()[3:5]] == ["ESZSL", "DirectMap"]
     assert "pixels, none" not in answer.out and "32x32 images, pixels, l2" in answer.out
     assert answer.out.splitlines()[3].split().count("n/a") == 2
+
+
+def test_a_mistyped_backbone_is_found_before_anything_runs(inside: Inside) -> None:
+    answer = inside("run", TINY.replace("backbone=pixels", "backbone=resnet1001"), *SCENES)
+    assert answer.status == 2
+    assert answer.error().startswith("unknown backbone 'resnet1001'; did you mean 'resnet101'")

@@ -12,8 +12,9 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zslbench import DataError
+from zslbench import DataError, ProblemShape
 from zslbench_methods.image_networks import DEVIATION, MEAN, Parts, Standardize, msra
+from zslbench_methods.spaen_images import SPAENImageParams, SPAENImages
 
 RANDOM = Parts({}, pretrained=False)
 
@@ -84,6 +85,25 @@ def test_phi_is_what_follows_the_relu_of_conv5_and_is_fixed() -> None:
     assert seen.min() == 0 < seen.max()
     assert not any(parameter.requires_grad for parameter in phi.parameters())
     assert RANDOM.perceptual("none") is None
+
+
+def test_the_papers_network_is_counted_part_by_part() -> None:
+    """On AWA2: 2048 features, 85 attributes, crops of 224."""
+    network = SPAENImages(SPAENImageParams())
+    network.pretrained = False
+    network.build(ProblemShape(2048, 85, 40))
+    convolutions = 363 * 64 + 64 + 1600 * 192 + 192 + 1728 * 384 + 384 + 3456 * 256 + 256 + 2304 * 256 + 256
+    assert count(network.E) == 2049 * 1024 + 1025 * 85
+    assert count(network.F) == convolutions + 9217 * 4096 + 4097 * 4096 + 4097 * 1024 + 1025 * 85
+    assert count(network.D) == 86 * 85 + 86
+    assert network.phi is not None and count(network.phi) == convolutions
+    x, pixels = torch.rand(2, 2048), torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        embedding = network.F(pixels)
+        assert network.E(x).shape == embedding.shape == (2, 85)
+        assert network.D(embedding).shape == (2, 1)
+        assert network.reconstruct(x, pixels).shape == pixels.shape
+        assert network.phi(pixels).shape == (2, 256, 13, 13)
 
 
 @pytest.mark.parametrize("size", [16, 31, 32, 48, 56, 64, 65, 224])
