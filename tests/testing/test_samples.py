@@ -16,6 +16,8 @@ from testing.sound import Linear, Painter, Ridge, Right, Separable, Shifted
 from zslbench.registry import Entry
 from zslbench.testing import CHECKS, CheckFailed, name_of, promise_of, verdicts
 from zslbench.testing import methods as method_checks
+from zslbench.testing.checks import judge
+from zslbench.testing.registration import check_registration_is_light
 from zslbench.testing.subjects import Subject
 
 TABLES = {
@@ -32,6 +34,7 @@ SOUND: list[Callable[[], Subject]] = [
     lambda: broken_datasets.subject(Separable()),
     lambda: broken_evaluators.subject(Right),
 ]
+ONE_OF_EACH = {sample().kind: sample for sample in SOUND}
 BROKEN = [
     pytest.param(check, sample, id=f"{kind}-{check}-{sample().name}")
     for kind, samples in TABLES.items()
@@ -81,7 +84,7 @@ def test_every_check_has_a_broken_sample_and_a_promise_in_one_line(kind: str) ->
         assert check.__doc__ == promise_of(check), f"{check.__name__}: one line"
 
 
-@pytest.mark.parametrize("sample", SOUND, ids=lambda sample: sample().name)
+@pytest.mark.parametrize("sample", ONE_OF_EACH.values(), ids=ONE_OF_EACH)
 @pytest.mark.parametrize(("line", "problem"), [("import torch", "imports torch"), ("", "")], ids=["heavy", "light"])
 def test_a_plugin_that_imports_torch_to_register_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Callable[[], Subject], line: str, problem: str
@@ -91,7 +94,7 @@ def test_a_plugin_that_imports_torch_to_register_is_caught(
     monkeypatch.syspath_prepend(tmp_path)
     subject = sample()
     subject.entry = Entry(subject.kind, subject.name, "module:attribute", subject.card, f"{name}:plugin")
-    [verdict] = [found for found in verdicts(subject) if found.check == "registration_is_light"]
+    verdict = judge(check_registration_is_light, subject)
     assert verdict.verdict == ("failed" if problem else "ok"), verdict
     assert problem in verdict.reason
 

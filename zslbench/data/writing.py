@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ from zslbench.errors import DataError
 def whole(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to, which takes its name in the end; after an error nothing is left.
 
+    Several processes may write the same file at a time: the last one's stays.
+
     Raises:
         DataError: it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
