@@ -59,7 +59,7 @@ def test_neighbours_in_ausuc_are_tested_and_the_note_says_how_they_differ(rows: 
     first, second, third = comparison.letters
     for better, worse in ((first, second), (second, third)):
         [pair] = [p for p in comparison.differences if (p.better, p.worse) == (better, worse)]
-        titles = {row.label: naming(TABLE)(row) for row in rows}
+        titles = {row.label: naming(TABLE, rows)(row) for row in rows}
         sign = ">" if pair.corrected < 0.05 else "~"
         assert f"{titles[better]} {sign} {titles[worse]} ({100 * pair.difference:.1f}, p " in note
 
@@ -138,9 +138,18 @@ def test_published_errors_of_reconstruction_stand_below_those_measured_on_images
 
 
 def test_a_row_is_called_as_in_the_paper_with_what_the_command_added(rows: list[Row]) -> None:
-    name = naming(replace(TABLE, names={"devise:epochs=1": "one epoch"}))
+    name = naming(replace(TABLE, names={"devise:epochs=1": "one epoch"}), rows)
     assert [name(row) for row in rows] == ["ESZSL", "SAE", "one epoch"]
     assert name(replace(rows[2], settings="@small lr=1 epochs=1")) == "one epoch @small lr=1"
+
+
+def test_what_the_command_added_to_all_rows_is_said_once(rows: list[Row], store: Store) -> None:
+    alike = [replace(row, settings=f"@small lr=1 {row.settings}".strip()) for row in rows]
+    name = naming(TABLE, alike)
+    assert [name(row) for row in alike] == ["ESZSL", "SAE", "DeViSE epochs=1"]
+    assert "All rows: @small lr=1." in paper_table(TABLE, [alike], store).notes
+    other = [*alike[:2], replace(rows[2], settings="@small lr=2 epochs=1")]
+    assert [naming(TABLE, other)(row) for row in other] == ["ESZSL lr=1", "SAE lr=1", "DeViSE lr=2 epochs=1"]
 
 
 def test_a_metric_that_nobody_measures_is_named(rows: list[Row], store: Store) -> None:

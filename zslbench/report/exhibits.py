@@ -16,7 +16,7 @@ from zslbench.report.curves import write_panels
 from zslbench.report.field import with_area
 from zslbench.report.formats import escaped_markdown
 from zslbench.report.grids import write_grids
-from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table
+from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, shared_note
 from zslbench.store import Store
 
 PAGE_NAME = "README.md"
@@ -61,11 +61,11 @@ def make(
         panels = [drawn for drawn in map(with_area, groups) if drawn]
         if not panels:
             raise DataError("none of its runs has a seen-unseen curve")
-        files = write_panels(stem, panels, store, naming(exhibit))
+        files = write_panels(stem, panels, store, naming(exhibit, rows))
     else:
         grids = [stored for group in groups if (stored := [row for row in group if row.records])]
-        files = write_grids(stem, grids, store, naming(exhibit))
-    return Made(files, _picture(name, exhibit))
+        files = write_grids(stem, grids, store, naming(exhibit, rows))
+    return Made(files, "\n\n".join([_picture(name, exhibit), *map(escaped_markdown, shared_note(rows))]))
 
 
 def _picture(name: str, exhibit: Exhibit) -> str:

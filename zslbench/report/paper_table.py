@@ -37,14 +37,28 @@ class PaperTable:
     notes: list[str]
 
 
-def naming(exhibit: Exhibit) -> Callable[[Row], str]:
-    """Returns how the exhibit calls a row: by the paper's name, with whatever the command added to its method."""
+def naming(exhibit: Exhibit, rows: list[Row]) -> Callable[[Row], str]:
+    """Returns how the exhibit calls a row: by the paper's name, with what the command added to it and not to all."""
+    shared = shared_settings(rows)
 
     def name(row: Row) -> str:
         title = exhibit.names.get(row.label)
-        return " ".join(filter(None, [title, *_added(row)])) if title else name_of(row)
+        words = [title, *_added(row)] if title else name_of(row).split()
+        return " ".join(word for word in words if word and word not in shared)
 
     return name
+
+
+def shared_settings(rows: list[Row]) -> list[str]:
+    """Returns what the command added to every one of several rows: a preset, parameters."""
+    added = [_added(row) for row in rows if row.jobs]
+    return [word for word in added[0] if all(word in own for own in added)] if len(added) > 1 else []
+
+
+def shared_note(rows: list[Row]) -> list[str]:
+    """Returns a line that says what the rows share, where they share something."""
+    shared = shared_settings(rows)
+    return [f"All rows: {' '.join(shared)}."] if shared else []
 
 
 def _added(row: Row) -> list[str]:
@@ -70,7 +84,7 @@ def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store) -> Pape
     Raises:
         DataError: no evaluator measures one of its metrics.
     """
-    known, name = metrics(), naming(exhibit)
+    known, name = metrics(), naming(exhibit, [row for group in groups for row in group])
     if absent := [metric for metric in exhibit.metrics if metric not in known]:
         raise DataError(f"no evaluator measures {absent[0]!r}{near_misses(absent[0], known)}")
     columns = [known[metric] for metric in exhibit.metrics]
@@ -93,7 +107,12 @@ def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store) -> Pape
         [_heading(group) for group in groups],
         [metric.title for metric in columns],
         lines,
-        [_protocol(rows, columns), *tests, *notes([_as_named(row, exhibit) for row in rows], exhibit.metrics)],
+        [
+            _protocol(rows, columns),
+            *shared_note(rows),
+            *tests,
+            *notes([_as_named(row, exhibit) for row in rows], exhibit.metrics),
+        ],
     )
 
 
