@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,28 +29,29 @@ def together(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def the_record(store: Path) -> RunRecord:
-    [record] = Store(store).records()
-    return record
+def records(store: Path) -> list[RunRecord]:
+    return sorted(Store(store).records(), key=lambda record: record.spec.seed)
 
 
 def test_two_processes_have_the_loss_curve_of_one_and_write_one_record(inside: Inside, tmp_path: Path) -> None:
-    alone = inside(*RUN, "--device", "cpu", "--store", tmp_path / "alone")
+    """What is stored, here of seed 1, they train no more."""
+    alone = inside(*RUN, "--seeds", 2, "--device", "cpu", "--store", tmp_path / "alone")
     assert alone.status == 0, alone.err
-    pair = together(*RUN, "--device", "cpu", "--store", tmp_path / "pair", "--json")
+    one, stored = records(tmp_path / "alone")
+    shutil.copytree(tmp_path / "alone" / "runs" / stored.id, tmp_path / "pair" / "runs" / stored.id)
+    pair = together(*RUN, "--seeds", 2, "--device", "cpu", "--store", tmp_path / "pair", "--json")
     assert pair.returncode == 0, pair.stderr
+    assert pair.stderr.count("1 of 2 runs were stored already") == 1
     printed = json.loads(pair.stdout)  # one process speaks for both
-    one, two = the_record(tmp_path / "alone"), the_record(tmp_path / "pair")
-    assert printed["runs"][0]["id"] == one.id == two.id
+    two, kept = records(tmp_path / "pair")
+    assert [run["id"] for run in printed["runs"]] == [two.id, kept.id] == [one.id, stored.id]
+    assert kept == stored
     assert one.training is not None and two.training is not None
     assert len(one.training.losses) == 3 and len(one.training.losses[0]) >= 4
     for a, b in zip(one.training.losses, two.training.losses, strict=True):
         assert a.keys() == b.keys()
         np.testing.assert_allclose([a[k] for k in a], [b[k] for k in a], rtol=1e-4, atol=1e-4)
     assert np.isclose(one.metrics["mse_unseen"], two.metrics["mse_unseen"], rtol=1e-3)
-    again = together(*RUN, "--device", "cpu", "--store", tmp_path / "pair")
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("1 of 1 runs were stored already") == 1
 
 
 def test_processes_that_train_together_take_no_engine(
