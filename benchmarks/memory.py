@@ -56,10 +56,10 @@ def noise(folder: Path, task: str, images: int, size: int) -> ZSLData:
 
 
 def network(size: int) -> SPAENImages:
-    """The paper's network for images of 224; else one for a CPU, a quarter as wide."""
+    """The paper's network for images of 224; else one for a CPU, a twentieth as wide."""
     params = SPAENImageParams(epochs=1, batch_size=64, crops=1)
     if size < 224:
-        values = {"image_size": size, "encoder": "conv", "phi": "none", "width": 0.25, "critic_steps": 1}
+        values = {"image_size": size, "encoder": "conv", "phi": "none", "width": 0.05, "critic_steps": 1}
         params = params.model_copy(update=values)
     model = SPAENImages(params)
     model.pretrained = False
