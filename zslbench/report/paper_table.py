@@ -164,8 +164,9 @@ def _printed(published: Published | None, metric: Metric) -> str:
 
 
 def _protocol(rows: list[Row], columns: list[Metric]) -> str:
-    seeds = max((len(row.records) for row in rows), default=0)
-    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    seeds = sorted({len(row.records) for row in rows if row.records}) or [0]
+    count = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
+    spread = f"mean ± standard deviation over {count} seeds" if seeds[-1] > 1 else "one seed"
     unit = "Per-class top-1 in percent on test images" if any(m.percent for m in columns) else "On test images"
     return f"{unit}, {spread}; the best of a column is bold."
 
