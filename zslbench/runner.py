@@ -109,9 +109,11 @@ def fulfil(job: Job, setup: Setup, watcher: Watcher, *, wait: bool) -> RunRecord
     """
     store, run = Store(setup.store), job.spec.id
     if together.rank() > 0:
-        if together.agreed(None):
-            execute(job, setup.device, store.partial(run), lambda progress: None)
-        together.agreed(None)
+        try:
+            if together.agreed(None):
+                execute(job, setup.device, store.partial(run), lambda progress: None)
+        finally:  # a run that fails must not put the processes out of step
+            together.agreed(None)
         return store.find(run)
     announced = Once(together.agreed)
     try:
