@@ -58,6 +58,7 @@ CASES = {
         repeats=3,
     ),
     "full": Case(SPAENImageParams(crops=2, batch_size=8), repeats=3),
+    "full-32": Case(SPAENImageParams(crops=2, batch_size=32), repeats=2),
 }
 
 
