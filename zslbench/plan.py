@@ -17,7 +17,7 @@ from zslbench.plugins import registry
 from zslbench.preparation.backbones import find_backbone
 from zslbench.record import RunRecord
 from zslbench.registry import Entry
-from zslbench.runner import BACKBONE, Job, file_digest, load_data
+from zslbench.runner import BACKBONE, Job, load_data, weights_digest
 from zslbench.search import TITLES, Search
 from zslbench.spec import RunSpec
 from zslbench.trial import method_class
@@ -188,7 +188,7 @@ class Configuration:
         """Returns what specs and searches say of networks where the input is images."""
         if self.method.input == "features":
             return {}
-        weights = {part: file_digest(path) for part, path in self._weights().items()}
+        weights = {part: weights_digest(path) for part, path in self._weights().items()}
         return {"input": "images", "pretrained": self.request.pretrained, "weights": weights}
 
     def _weights(self) -> dict[str, Path]:

@@ -6,12 +6,11 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import GradientParams, ImageParams
 from zslbench.cards import Input
+from zslbench.data.cache import file_digest
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import DataError, NotApplicable, RunError
@@ -187,24 +187,16 @@ def load_data(
     return with_semantics(data, semantics)
 
 
-def file_digest(path: Path) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of a file.
+def weights_digest(path: Path) -> str:
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a file of weights.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        state = path.stat()
-        return _digest(path, state.st_mtime_ns, state.st_size)
+        return file_digest(path)[:16]
     except OSError as error:
         raise DataError(f"{path}: it cannot be read ({error.strerror})") from error
-
-
-@cache
-def _digest(path: Path, changed: int, size: int) -> str:
-    """Reads a file once for each state it was seen in."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def execute(
@@ -231,7 +223,7 @@ def execute(
     chosen = {name: known[name]() for name in spec.evaluators}
     method = method_class(spec.method, spec.input)
     params = method.params_type.parse(spec.params, f"method {spec.method!r}")
-    if changed := [part for part, path in job.weights.items() if file_digest(path) != spec.weights.get(part)]:
+    if changed := [part for part, path in job.weights.items() if weights_digest(path) != spec.weights.get(part)]:
         raise RunError(f"--weights {changed[0]}={job.weights[changed[0]]}: it changed; issue the command again")
     if isinstance(params, ImageParams):
         data = with_images(data, params, job.weights.get(BACKBONE), spec.pretrained, device, on_image)

@@ -123,9 +123,9 @@ def test_a_file_that_changes_between_planning_and_running_is_noticed(
 
 def test_other_content_at_the_same_place_is_another_run(files: Path) -> None:
     path = files / "other.safetensors"
-    before = runner.file_digest(path)
+    before = runner.weights_digest(path)
     save_file(nn.Linear(3, 5).state_dict(), path)
-    assert runner.file_digest(path) != before
+    assert runner.weights_digest(path) != before
 
 
 @pytest.mark.usefixtures("offline")

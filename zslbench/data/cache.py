@@ -85,7 +85,7 @@ def cache_state(path: Path) -> State:
 
 def _entry_of(source: Path) -> Path:
     try:
-        return cache_folder() / "features" / f"{_digest(source)}-{FORMAT}"
+        return cache_folder() / "features" / f"{file_digest(source)}-{FORMAT}"
     except FileNotFoundError as error:
         raise DataError(f"{source}: there is no such file") from error
     except OSError as error:
@@ -130,7 +130,7 @@ def _read_entry(folder: Path) -> Features | None:
         body = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
         if body.pop("check") != _check(body):
             return None
-        if any(_digest(folder / name) != digest for name, digest in body["files"].items()):
+        if any(file_digest(folder / name) != digest for name, digest in body["files"].items()):
             return None
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False) if "labels.npy" in body["files"] else None
@@ -182,8 +182,12 @@ def _check(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
-    """Returns the SHA-256 of a file's content, from the index if the file is certainly the one that was hashed."""
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, from the index if the file is certainly the one that was hashed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     path = path.resolve()
     name = hashlib.sha256(os.fsencode(path)).hexdigest()
     index = cache_folder() / "index" / f"{name}.json"
