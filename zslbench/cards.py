@@ -162,6 +162,10 @@ class MethodCard:
         except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
             raise PluginError(f"{path}: not a method card: {error}") from error
 
+    def default_on(self, device: str) -> str | None:
+        """Returns the preset that the form for images takes on a kind of device unless told otherwise, if any."""
+        return next((name for name, preset in self.presets.items() if preset.default_on == device), None)
+
     def preset(self, name: str) -> Preset:
         """Returns the preset of this name.
 

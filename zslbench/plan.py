@@ -350,8 +350,7 @@ def _configure(variant: Variant, source: str, request: Request) -> Configuration
     wanted = features or request.features
     data = load_data(name, request.root, wanted, request.splits, request.semantics, request.input or method.input)
     if variant.preset is None and method.input == "images":
-        default = [name for name, preset in entry.card.presets.items() if preset.default_on == request.device]
-        variant = replace(variant, preset=default[0] if default else None)
+        variant = replace(variant, preset=entry.card.default_on(request.device))
     values: dict[str, Any] = {}
     scale, origin = None, []
     if variant.preset:

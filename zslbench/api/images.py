@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -108,11 +108,6 @@ class Pixels:
     def centres(self, rows: NDArray[np.int64]) -> Tensor:
         """Reads the centre crop of some images, `(n, 3, size, size)` uint8."""
         return self.read(rows, np.zeros(len(rows), dtype=np.int64))
-
-    def chunks(self, size: int) -> Iterator[NDArray[np.int64]]:
-        """Yields the positions of these images, some at a time."""
-        for start in range(0, len(self), size):
-            yield np.arange(start, min(start + size, len(self)))
 
 
 def square_side(size: int) -> int:

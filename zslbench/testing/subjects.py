@@ -118,11 +118,9 @@ class MethodSubject(Subject):
         kind = self.method.params_type
         if not self.on_images:
             return kind()
-        presets = self.card.presets.values() if self.card else ()
-        own = [
-            preset.resolve("", "", "images")[0] for preset in presets if preset.images and preset.default_on == "cpu"
-        ]
-        values = {**(own[0] if own else {}), "crops": CROPS}
+        preset = self.card.presets.get(self.card.default_on("cpu") or "") if self.card else None
+        own = preset.resolve("", "", "images")[0] if preset and preset.images else {}
+        values = {**own, "crops": CROPS}
         for size in IMAGE_SIZES:
             with suppress(ValidationError):
                 return kind(**{**values, "image_size": size})
