@@ -24,7 +24,7 @@ from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation.attributes import read_attributes
 from zslbench.preparation.backbones import Loaded
-from zslbench.preparation.extract import Progress, extract
+from zslbench.preparation.extract import extract
 from zslbench.preparation.features import (
     add_features,
     features_source,
@@ -33,6 +33,7 @@ from zslbench.preparation.features import (
 )
 from zslbench.preparation.images import ImageFolder, check_two_each
 from zslbench.preparation.matwriter import write_mat
+from zslbench.preparation.rows import Progress
 from zslbench.preparation.source import made_from, written
 from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,15 +20,12 @@ from torch import Tensor
 from zslbench.api.backbone import Backbone
 from zslbench.api.images import Images, UnreadableImage
 from zslbench.errors import DataError, RunError, UsageError, one_line
-from zslbench.preparation.rows import FILE, Rows, rows_of
+from zslbench.preparation.rows import FILE, Progress, Rows, rows_of
 
 BATCH = {"cpu": 8, "cuda": 256}
 """Inputs at a time to begin with; halved whenever memory does not suffice. On a CPU more are slower: memory for large
 activations is fetched anew for each batch (EfficientNet-Lite0, one core: 8 images a second at 32, 13 at 8)."""
 THREADS = min(8, os.cpu_count() or 1)
-
-Progress = Callable[[int, int], None]
-"""Is told how many images are done, and of how many."""
 
 
 def extract(
@@ -142,11 +140,21 @@ def _moved(backbone: Backbone, device: torch.device) -> Backbone:
 
 def _whole(images: Images, backbone: Backbone, row: int) -> Tensor:
     image = images.read(row)
-    try:
+    with preparing(backbone, images.name(row)):
         return backbone.prepare(image)[None]
+
+
+@contextmanager
+def preparing(backbone: Backbone, name: str) -> Iterator[None]:
+    """Names backbone and image where it cannot be prepared.
+
+    Raises:
+        RunError: it cannot.
+    """
+    try:
+        yield
     except Exception as error:
-        name = type(backbone).__name__
-        raise RunError(f"{images.name(row)}: {name} cannot prepare it ({one_line(error)})") from error
+        raise RunError(f"{name}: {type(backbone).__name__} cannot prepare it ({one_line(error)})") from error
 
 
 def _prepared(images: Images, inputs: Callable[[int], Tensor], each: int, row: int) -> Tensor | str:

@@ -20,8 +20,9 @@ from zslbench.data.writing import whole
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation.backbones import Loaded
-from zslbench.preparation.extract import Progress, extract
+from zslbench.preparation.extract import extract
 from zslbench.preparation.matwriter import Variables, write_mat
+from zslbench.preparation.rows import Progress
 from zslbench.preparation.source import made_from, written
 
 

@@ -19,10 +19,10 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.images import CROPS, Images, Pixels, corner, square_side, which_crop
 from zslbench.data.imagefiles import NAMED
-from zslbench.errors import DataError, RunError, one_line
+from zslbench.errors import DataError
 from zslbench.preparation.backbones import Loaded, load_backbone
-from zslbench.preparation.extract import Progress, extract
-from zslbench.preparation.rows import FILE
+from zslbench.preparation.extract import extract, preparing
+from zslbench.preparation.rows import FILE, Progress
 from zslbench.preparation.squares import cached, central_square, squares, under_way
 
 
@@ -110,12 +110,8 @@ def crop_features(
 
     def inputs(row: int) -> Tensor:
         image = Image.new("RGB", (size, size)) if row in unreadable else images.read(row)
-        try:
+        with preparing(backbone, images.name(row)):
             return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
-        except Exception as error:
-            raise RunError(
-                f"{images.name(row)}: {type(backbone).__name__} cannot prepare it ({one_line(error)})"
-            ) from error
 
     with cached("crops", source) as folder:
         if not (folder / FILE).is_file():

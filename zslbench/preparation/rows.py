@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from pathlib import Path
 from zslbench.data.writing import whole
 
 FILE, STATE = "rows", "state.json"
+
+Progress = Callable[[int, int], None]
+"""Is told how many images are done, and of how many."""
 
 
 @dataclass

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from PIL import Image
 from zslbench.api.images import Images, UnreadableImage
 from zslbench.data.folders import cache_folder
 from zslbench.errors import DataError, RunError, ZSLBenchError, one_line
-from zslbench.preparation.rows import FILE, STATE, Rows, rows_of
+from zslbench.preparation.rows import FILE, STATE, Progress, Rows, rows_of
 
 FORMAT = "1"
 """Raised whenever squares are made otherwise; older ones are then left alone."""
@@ -39,7 +39,6 @@ PROCESSES = 16
 """The most there are: what more of them decode, one process cannot write."""
 
 Chunk = tuple[bytes, dict[int, str]]
-Progress = Callable[[int, int], None]
 
 
 def central_square(image: Image.Image, side: int) -> Image.Image:
