@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from zslbench import ClassSet, TestView
+from zslbench.data.catalogue import find_dataset
 from zslbench.data.folders import data_root
 from zslbench.data.scorefile import read_scores
-from zslbench.data.xlsa17 import find_dataset
 from zslbench.evaluation.evaluators import AUSUC, ConventionalZSL, GeneralizedZSL
 from zslbench.evaluation.measuring import REPLICATES, evaluate
 from zslbench.evaluation.scorers import MatrixScorer

@@ -24,7 +24,7 @@ from torch import Tensor
 from zslbench import Batch, ClassSet, TrainView
 from zslbench.api.images import Pixels, square_side
 from zslbench.preparation.backbones import load_backbone
-from zslbench.provenance import peak_memory
+from zslbench.runs.provenance import peak_memory
 from zslbench.training.batches import Batches
 from zslbench.training.device import seeded
 from zslbench.training.player import Player

@@ -19,7 +19,7 @@ from zslbench import ZSLData
 from zslbench.api.images import Pixels, square_side
 from zslbench.evaluation.reconstruction import Reconstruction
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.provenance import peak_memory
+from zslbench.runs.provenance import peak_memory
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, fit
 from zslbench_methods.spaen_images import SPAENImageParams, SPAENImages

@@ -15,9 +15,9 @@ import torch
 
 from zslbench import ClassSet, TrainView
 from zslbench.data.folders import data_root
-from zslbench.plan import Configuration, Request, configurations
+from zslbench.runs.fit import part_of
+from zslbench.runs.plan import Configuration, Request, configurations
 from zslbench.training.device import seeded
-from zslbench.trial import part_of
 from zslbench.tuning.sweep import measure
 
 CPU = torch.device("cpu")

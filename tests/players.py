@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from zslbench.api.embedder import Batch, Embedder, GradientParams, Objective, Stage
+from zslbench.api.params import param
 from zslbench.api.views import ProblemShape, TrainView
-from zslbench.params import param
 
 
 class Plain(Embedder[GradientParams]):

@@ -13,20 +13,21 @@ import torch
 from torch import Tensor, nn
 from toy import toy_data
 
-from zslbench import runner, trial
+import zslbench.runs.execute as runner
+import zslbench.runs.fit as trial
+from zslbench.api.cards import MethodCard, Setting
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Batch, Embedder, GradientParams
+from zslbench.api.params import Params, Space, param
 from zslbench.api.views import ProblemShape, TrainView
-from zslbench.cards import MethodCard, Setting
+from zslbench.discovery.registry import Entry
 from zslbench.engines.base import Listener
 from zslbench.engines.inline import Inline
-from zslbench.params import Params, Space, param
-from zslbench.plan import Configuration, Request, Variant
-from zslbench.record import RunRecord, Training
-from zslbench.registry import Entry
-from zslbench.runner import Job, Setup
-from zslbench.search import Search
-from zslbench.store import Store
+from zslbench.records.record import RunRecord, Training
+from zslbench.records.search import Search
+from zslbench.records.store import Store
+from zslbench.runs.execute import Job, Setup
+from zslbench.runs.plan import Configuration, Request, Variant
 from zslbench.tuning.tune import Plan, tune
 
 

@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 
 import zslbench_methods
-from zslbench.cards import SCALES, Input, MethodCard, Preset, Setting
+from zslbench.api.cards import SCALES, Input, MethodCard, Preset, Setting
+from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, UsageError
-from zslbench.plugins import registry
-from zslbench.trial import method_class
+from zslbench.runs.fit import method_class
 
 METHODS = registry().names("method")
 PRESETS = [

@@ -15,16 +15,18 @@ from players import Pair, PairParams, Plain
 from torch import Tensor
 from toy import toy_data
 
-from zslbench import runner, trial
+import zslbench.runs.execute as runner
+import zslbench.runs.fit as trial
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
+from zslbench.api.progress import Progress
 from zslbench.api.views import ClassSet, TrainView
 from zslbench.errors import NotApplicable, RunError
 from zslbench.evaluation.curve import seen_unseen_curve
-from zslbench.record import Progress, RunRecord
-from zslbench.runner import Job, execute
-from zslbench.spec import RunSpec
+from zslbench.records.record import RunRecord
+from zslbench.records.spec import RunSpec
+from zslbench.runs.execute import Job, execute
 from zslbench.training.trainer import Fit
 
 VIEWS: list[TrainView] = []

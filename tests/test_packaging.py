@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import zslbench
-from zslbench.plugins import registry
+from zslbench.discovery.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"zslbench", "zslbench_methods", "zslbench_datasets"}

@@ -10,8 +10,8 @@ import pytest
 from synthetic import Files
 
 from zslbench.errors import DataError, UsageError
-from zslbench.plan import Request, plan, split_source
-from zslbench.runner import execute
+from zslbench.runs.execute import execute
+from zslbench.runs.plan import Request, plan, split_source
 
 
 def two_features(files: Files) -> None:

@@ -10,9 +10,9 @@ import torch
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Scorer
+from zslbench.api.params import Params
 from zslbench.api.views import ClassSet, TestView, TrainView
 from zslbench.evaluation.scorers import MatrixScorer
-from zslbench.params import Params
 from zslbench.testing.fitting import same as same
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit

@@ -15,6 +15,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from zslbench.api.backbone import Backbone as Backbone
     from zslbench.api.backbone import load_weights as load_weights
+    from zslbench.api.cards import BackboneCard as BackboneCard
+    from zslbench.api.cards import DatasetCard as DatasetCard
+    from zslbench.api.cards import DatasetSizes as DatasetSizes
+    from zslbench.api.cards import EngineCard as EngineCard
+    from zslbench.api.cards import EvaluatorCard as EvaluatorCard
+    from zslbench.api.cards import Exhibit as Exhibit
+    from zslbench.api.cards import MethodCard as MethodCard
+    from zslbench.api.cards import Preset as Preset
+    from zslbench.api.cards import TextEncoderCard as TextEncoderCard
     from zslbench.api.dataset import Dataset as Dataset
     from zslbench.api.dataset import Split as Split
     from zslbench.api.dataset import ZSLData as ZSLData
@@ -32,30 +41,21 @@ if TYPE_CHECKING:
     from zslbench.api.images import Pixels as Pixels
     from zslbench.api.images import UnreadableImage as UnreadableImage
     from zslbench.api.losses import gradient_penalty as gradient_penalty
+    from zslbench.api.params import Params as Params
+    from zslbench.api.params import param as param
+    from zslbench.api.progress import Progress as Progress
     from zslbench.api.text_encoder import TextEncoder as TextEncoder
     from zslbench.api.views import ClassSet as ClassSet
     from zslbench.api.views import ProblemShape as ProblemShape
     from zslbench.api.views import TestView as TestView
     from zslbench.api.views import TrainView as TrainView
-    from zslbench.cards import BackboneCard as BackboneCard
-    from zslbench.cards import DatasetCard as DatasetCard
-    from zslbench.cards import DatasetSizes as DatasetSizes
-    from zslbench.cards import EngineCard as EngineCard
-    from zslbench.cards import EvaluatorCard as EvaluatorCard
-    from zslbench.cards import Exhibit as Exhibit
-    from zslbench.cards import MethodCard as MethodCard
-    from zslbench.cards import Preset as Preset
-    from zslbench.cards import TextEncoderCard as TextEncoderCard
     from zslbench.data.imagefiles import FileImages as FileImages
     from zslbench.data.xlsa17 import XLSA17Dataset as XLSA17Dataset
+    from zslbench.discovery.registry import Registry as Registry
     from zslbench.errors import DataError as DataError
     from zslbench.errors import NotApplicable as NotApplicable
-    from zslbench.params import Params as Params
-    from zslbench.params import param as param
-    from zslbench.record import Progress as Progress
-    from zslbench.record import RunRecord as RunRecord
-    from zslbench.registry import Registry as Registry
-    from zslbench.spec import RunSpec as RunSpec
+    from zslbench.records.record import RunRecord as RunRecord
+    from zslbench.records.spec import RunSpec as RunSpec
 
 _HOME = {
     "api.backbone": ["Backbone", "load_weights"],
@@ -66,7 +66,7 @@ _HOME = {
     "api.losses": ["gradient_penalty"],
     "api.text_encoder": ["TextEncoder"],
     "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
-    "cards": [
+    "api.cards": [
         "BackboneCard",
         "DatasetCard",
         "DatasetSizes",
@@ -80,10 +80,11 @@ _HOME = {
     "data.imagefiles": ["FileImages"],
     "data.xlsa17": ["XLSA17Dataset"],
     "errors": ["DataError", "NotApplicable"],
-    "params": ["Params", "param"],
-    "record": ["Progress", "RunRecord"],
-    "registry": ["Registry"],
-    "spec": ["RunSpec"],
+    "api.params": ["Params", "param"],
+    "api.progress": ["Progress"],
+    "records.record": ["RunRecord"],
+    "discovery.registry": ["Registry"],
+    "records.spec": ["RunSpec"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -260,11 +260,11 @@ def pretend(monkeypatch: pytest.MonkeyPatch, day: int) -> None:
     """Sets the clock that records are stamped by."""
     import datetime as clock
 
-    import zslbench.external
+    import zslbench.runs.external
 
     class Stopped(clock.datetime):
         @classmethod
         def now(cls, tz: clock.tzinfo | None = None) -> Stopped:
             return cls(2026, 1, day, tzinfo=tz)
 
-    monkeypatch.setattr(zslbench.external, "datetime", Stopped)
+    monkeypatch.setattr(zslbench.runs.external, "datetime", Stopped)

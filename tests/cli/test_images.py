@@ -9,7 +9,7 @@ import numpy as np
 from outside import Inside
 from PIL import Image
 
-from zslbench.store import Store
+from zslbench.records.store import Store
 
 TINY = (
     "directmap:image_size=32,crops=2,backbone=pixels,phi=none,width=0.05,hidden=16,autoencoder_hidden=16,epochs=1,"

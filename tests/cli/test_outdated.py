@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from outside import CHEAP, command, distribution
 
-from zslbench.provenance import method_code
+from zslbench.runs.provenance import method_code
 
 METHOD = '''
     """Mine."""

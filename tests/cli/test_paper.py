@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from outside import Inside
 
-from zslbench.cards import Exhibit
-from zslbench.plugins import registry
+from zslbench.api.cards import Exhibit
+from zslbench.discovery.plugins import registry
 
 EXHIBITS = {
     "figure-1": Exhibit("What attributes vary in.", "attributes", input="features"),

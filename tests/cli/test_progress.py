@@ -12,8 +12,8 @@ from zslbench import Progress
 from zslbench.cli.progress import Display, describe
 from zslbench.engines.base import Listener
 from zslbench.errors import RunError
-from zslbench.plan import Request, plan
-from zslbench.runner import Job
+from zslbench.runs.execute import Job
+from zslbench.runs.plan import Request, plan
 
 HALF = Progress("train", 5, 10, {"cls": 0.25, "adv": 1.5}, 3.0, step=5)
 

@@ -13,7 +13,7 @@ import pytest
 from outside import Inside, command, distribution
 
 import zslbench_methods
-from zslbench.plugins import registry
+from zslbench.discovery.plugins import registry
 
 TABLE_1 = "SP-AEN (Chen et al., CVPR 2018), Table 1"
 TABLE_3 = "SP-AEN (Chen et al., CVPR 2018), Table 3"

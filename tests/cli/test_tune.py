@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from outside import Answer, Inside, start
 
-from zslbench.plugins import registry
+from zslbench.discovery.plugins import registry
 
 DIGITS = ("-d", "digits", "--device", "cpu")
 SHORT = ("--trials", "3", "--folds", "2", "--search", "epochs=1,2")

@@ -11,7 +11,7 @@ from outside import Answer, Inside, command
 from safetensors.torch import save_file
 from torch import nn
 
-from zslbench import runner
+import zslbench.runs.execute as runner
 
 COMMAND, RUN = 2, 1
 TINY = "spaen:image_size=32,crops=1,encoder=conv,width=0.05,hidden=8,autoencoder_hidden=8,epochs=1,critic_steps=1"

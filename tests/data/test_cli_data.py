@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from zslbench.cli.data import app
 from zslbench.data import download, xlsa17
+from zslbench.discovery.registry import Registry
 from zslbench.errors import DataError, UsageError
-from zslbench.registry import Registry
 from zslbench_datasets import zslbench_register
 
 
@@ -21,7 +21,7 @@ def built_in(monkeypatch):
     filled = Registry()
     zslbench_register(filled)
     monkeypatch.setattr(xlsa17, "registry", lambda: filled)
-    monkeypatch.setattr("zslbench.plugins.registry", lambda: filled)
+    monkeypatch.setattr("zslbench.discovery.plugins.registry", lambda: filled)
 
 
 def invoke(*arguments: object):

@@ -12,10 +12,11 @@ from pictures import write_folder
 from PIL import Image
 from synthetic import Files
 
+from zslbench.data.catalogue import find_dataset
 from zslbench.data.foldercard import images_folder, remember_images
 from zslbench.data.imagefiles import FileImages, find_images
 from zslbench.data.imagelists import ANNOTATIONS, check_folders, read_boxes
-from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+from zslbench.data.xlsa17 import XLSA17Dataset
 from zslbench.errors import DataError
 
 __all__ = ["inside", "store"]

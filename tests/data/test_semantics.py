@@ -13,10 +13,10 @@ from synthetic import toy_files
 from zslbench import XLSA17Dataset, ZSLData
 from zslbench.data import semantics as module
 from zslbench.data.semantics import with_semantics
+from zslbench.discovery.plugins import registry
+from zslbench.discovery.registry import Entry
 from zslbench.errors import DataError, NotApplicable, UsageError
-from zslbench.plan import Request, configurations, plan
-from zslbench.plugins import registry
-from zslbench.registry import Entry
+from zslbench.runs.plan import Request, configurations, plan
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(11, 4))

@@ -19,7 +19,7 @@ from scipy.ndimage import label
 
 from zslbench import DataError, ZSLData
 from zslbench.api.images import Images
-from zslbench.data.xlsa17 import find_dataset
+from zslbench.data.catalogue import find_dataset
 from zslbench_datasets.scenes import Scene, draw
 from zslbench_datasets.shapes import ATTRIBUTES, GROUPS, descriptions, shapes
 
@@ -166,7 +166,7 @@ class TestTheImages:
         copy = pickle.loads(pickle.dumps(drawn))  # noqa: S301
         assert {row: copy.read(row).tobytes() for row in reversed(rows)} == here
         code = (
-            "import hashlib; from pathlib import Path; from zslbench.data.xlsa17 import find_dataset; "
+            "import hashlib; from pathlib import Path; from zslbench.data.catalogue import find_dataset; "
             f"drawn = find_dataset('shapes:size=32').load_images(Path()).images; "
             f"print(drawn.fingerprint, *(hashlib.sha256(drawn.read(row).tobytes()).hexdigest() for row in {rows}))"
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zslbench.data.writing import whole
 from zslbench.errors import DataError
+from zslbench.files import whole
 
 
 def test_two_processes_that_write_the_same_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

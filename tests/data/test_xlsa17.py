@@ -8,10 +8,10 @@ from synthetic import toy_files, truncate, write_v5, write_v73
 
 from zslbench import DatasetCard, XLSA17Dataset
 from zslbench.data import xlsa17
+from zslbench.data.catalogue import find_dataset
 from zslbench.data.folders import cache_folder, data_root
-from zslbench.data.xlsa17 import find_dataset
+from zslbench.discovery.registry import Registry
 from zslbench.errors import DataError, UsageError
-from zslbench.registry import Registry
 from zslbench_datasets import gbu, zslbench_register
 
 FACTS = {  # from the README of the real data: images, seen, unseen, size, trainval, test_seen, test_unseen

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from scored import Scored, scored
 
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
+from zslbench.data.catalogue import find_dataset
 from zslbench.data.scorefile import read_scores
-from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.evaluators import AUSUC, Calibrated, ConventionalZSL, GeneralizedZSL
 from zslbench.evaluation.measuring import evaluate

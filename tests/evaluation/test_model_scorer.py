@@ -8,13 +8,13 @@ import torch
 from toy import CPU, build, toy_data
 
 from zslbench.data.scaling import Scaler
+from zslbench.discovery.plugins import registry
 from zslbench.errors import RunError
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.plugins import registry
+from zslbench.runs.fit import method_class
 from zslbench.testing.fitting import problem
 from zslbench.testing.fitting import train as train_checked
 from zslbench.testing.subjects import MethodSubject, subjects
-from zslbench.trial import method_class
 
 METHODS = [name for name in registry().names("method") if method_class(name).input == "features"]
 GATED = {"cmt-star"}

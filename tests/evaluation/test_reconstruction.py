@@ -14,10 +14,10 @@ from toy_images import toy_image_data
 
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
+from zslbench.api.params import Params
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.reconstruction import SHOWN_SEEN, SHOWN_UNSEEN, Reconstruction, ssim
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.params import Params
 
 
 class Darker(Embedder[Params]):

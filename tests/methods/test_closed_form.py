@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_sylvester
 from toy import toy_view, train
 
-from zslbench.plan import Request, plan
-from zslbench.runner import execute
+from zslbench.runs.execute import execute
+from zslbench.runs.plan import Request, plan
 from zslbench_methods.eszsl import ESZSL, ESZSLParams
 from zslbench_methods.sae import SAE, SAEParams
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from toy import build, same, toy_data, toy_view, train, weights
 
 from zslbench import Batch, ClassSet, NotApplicable, TrainView
-from zslbench.plan import Request, plan
-from zslbench.record import RunRecord
-from zslbench.runner import execute
+from zslbench.records.record import RunRecord
+from zslbench.runs.execute import execute
+from zslbench.runs.plan import Request, plan
 from zslbench_methods.cmt import CMT, CMTParams, CMTStar, CMTStarParams
 from zslbench_methods.novelty import LAMBDA, NEIGHBOURS, ClassGaussians, LocalOutliers
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from zslbench.plan import Request, plan
-from zslbench.plugins import registry
-from zslbench.record import RunRecord
-from zslbench.runner import execute
-from zslbench.trial import method_class
+from zslbench.discovery.plugins import registry
+from zslbench.records.record import RunRecord
+from zslbench.runs.execute import execute
+from zslbench.runs.fit import method_class
+from zslbench.runs.plan import Request, plan
 
 
 def digits(method: str, seed: int = 0, **values: str) -> RunRecord:

@@ -12,8 +12,8 @@ from torch import Tensor
 from toy import build, same, toy_view, train, weights
 
 from zslbench.api.embedder import Batch, Embedder
+from zslbench.api.progress import Progress
 from zslbench.api.views import ClassSet, TrainView
-from zslbench.record import Progress
 from zslbench_methods.latem import LATEM, LATEMParams
 
 VIEW = toy_view(seed=2)

@@ -14,8 +14,8 @@ from toy import build, same, toy_data, toy_view, train
 
 from zslbench.api.embedder import Embedder
 from zslbench.api.views import TrainView
-from zslbench.plan import Request, plan
-from zslbench.runner import execute
+from zslbench.runs.execute import execute
+from zslbench.runs.plan import Request, plan
 from zslbench_methods.conse import CONSE, CONSEParams
 from zslbench_methods.dap import DAP, DAPParams
 from zslbench_methods.iap import IAP, IAPParams

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from zslbench.plan import Request, plan
-from zslbench.record import RunRecord
-from zslbench.runner import execute
+from zslbench.records.record import RunRecord
+from zslbench.runs.execute import execute
+from zslbench.runs.plan import Request, plan
 
 
 def run(method: str, dataset: str, features: str, root: Path) -> RunRecord:

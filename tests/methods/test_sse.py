@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from toy import build, same, toy_data, toy_view, train, weights
 
 from zslbench import Batch, ClassSet, TrainView
-from zslbench.plan import Request, plan
-from zslbench.runner import execute
+from zslbench.runs.execute import execute
+from zslbench.runs.plan import Request, plan
 from zslbench_methods.simplex import mixtures
 from zslbench_methods.sse import SSE, SSEParams
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from zslbench.plan import Request, Row, plan
-from zslbench.record import RunRecord
-from zslbench.runner import Setup, Watcher, fulfil
-from zslbench.store import Store
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
+from zslbench.runs.execute import Setup, Watcher, fulfil
+from zslbench.runs.plan import Request, Row, plan
 
 METHODS = ["eszsl", "sae", "devise:epochs=1"]
 SEEDS = (0, 1)

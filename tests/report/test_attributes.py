@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from zslbench.api.dataset import ZSLData
-from zslbench.data.xlsa17 import find_dataset
+from zslbench.data.catalogue import find_dataset
 from zslbench.errors import DataError
-from zslbench.plan import Request
 from zslbench.report.attributes import (
     CLASSES,
     IMAGES,
@@ -24,6 +23,7 @@ from zslbench.report.attributes import (
     write_attributes,
 )
 from zslbench.report.figures import COLUMN, DPI, PAGE
+from zslbench.runs.plan import Request
 
 
 @pytest.fixture

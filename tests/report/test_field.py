@@ -14,11 +14,11 @@ import pytest
 
 import zslbench_methods
 from zslbench.evaluation.significance import Comparison
-from zslbench.plan import Row
+from zslbench.records.search import Search, SearchTrial
+from zslbench.records.store import Store
 from zslbench.report import field
 from zslbench.report.field import FieldTable, Line, field_tables
-from zslbench.search import Search, SearchTrial
-from zslbench.store import Store
+from zslbench.runs.plan import Row
 
 TITLES = {"U->U": "acc_uu", "U->T": "acc_ut", "S->T": "acc_st", "H": "h", "AUSUC": "ausuc", "H cal": "h_cal"}
 GATE = "the gate needs seen classes"

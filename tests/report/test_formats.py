@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from zslbench.plan import Row
+from zslbench.records.store import Store
 from zslbench.report.field import FieldTable, field_tables
 from zslbench.report.formats import FORMATS
-from zslbench.store import Store
+from zslbench.runs.plan import Row
 
 METRICS = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "acc_ut_cal", "acc_st_cal", "h_cal", "gamma")
 STRANGE = r"A|B & 50%_of #1 {x} ~y^2 \z $p$ <b> *c* `d`, 4->5"

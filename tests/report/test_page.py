@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from zslbench.plan import Row
+from zslbench.records.search import Search, SearchTrial
+from zslbench.records.store import Store
 from zslbench.report.curves import write_curves
 from zslbench.report.field import field_tables
 from zslbench.report.figures import COLOURS
 from zslbench.report.formats import FORMATS
 from zslbench.report.page import write_page
-from zslbench.search import Search, SearchTrial
-from zslbench.store import Store
+from zslbench.runs.plan import Row
 
 SVG = "{http://www.w3.org/2000/svg}"
 Edit = Callable[..., Row]

@@ -14,16 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from zslbench.cards import Exhibit
+from zslbench.api.cards import Exhibit
 from zslbench.errors import DataError
-from zslbench.plan import Request, Row
-from zslbench.record import RunRecord
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
 from zslbench.report.exhibits import make
 from zslbench.report.field import compare
 from zslbench.report.figures import COLUMN, DPI, PAGE
 from zslbench.report.grids import ROWS, columns_of, mosaic
 from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, published_beside
-from zslbench.store import Store
+from zslbench.runs.plan import Request, Row
 
 Edit = Callable[..., Row]
 PAPER = "SP-AEN (Chen et al., CVPR 2018)"

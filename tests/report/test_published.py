@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import zslbench_methods
+from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError
-from zslbench.plugins import registry
 from zslbench.report.published import Number, Published, published_for, published_table, usable_numbers
 
 HEAD = "method,dataset,split,setting,metric,value,source"

@@ -12,9 +12,9 @@ from outside import CHEAP, Answer, command, distribution
 
 from zslbench.engines.base import Listener
 from zslbench.engines.processes import Processes
-from zslbench.plan import Request, plan
-from zslbench.runner import Setup
-from zslbench.store import Store
+from zslbench.records.store import Store
+from zslbench.runs.execute import Setup
+from zslbench.runs.plan import Request, plan
 
 DEVISE = ("compare", "devise:epochs=2")
 METHODS = """

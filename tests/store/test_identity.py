@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zslbench import RunSpec
-from zslbench.plan import Request, plan
-from zslbench.trial import method_class
+from zslbench.runs.fit import method_class
+from zslbench.runs.plan import Request, plan
 
 BASE: dict[str, Any] = {
     "method": "devise",

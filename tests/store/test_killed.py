@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from outside import command, distribution, start
 
-from zslbench.store import Store
+from zslbench.records.store import Store
 
 COMPARE = ["compare", "devise:epochs=5", "eszsl", "ale:epochs=5", "sae", "-d", "digits", "--seeds", "2", "--json"]
 RUNS = 8

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from outside import command, distribution, start
 
-from zslbench.record import RunRecord
-from zslbench.store import Store
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
 
 RUN = (
     "run",

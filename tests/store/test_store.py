@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import zslbench.runs.execute as runner_module
 from zslbench import RunRecord, RunSpec
-from zslbench import runner as runner_module
 from zslbench.engines.base import Listener
 from zslbench.engines.inline import Inline
 from zslbench.errors import UsageError
-from zslbench.plan import Request, plan
-from zslbench.runner import Job, Setup, Watcher, fulfil
-from zslbench.store import Busy, Store
+from zslbench.records.store import Busy, Store
+from zslbench.runs.execute import Job, Setup, Watcher, fulfil
+from zslbench.runs.plan import Request, plan
 
 
 def record(value: float, seed: int = 0) -> RunRecord:
@@ -132,7 +132,7 @@ def test_a_claim_is_held_by_one_at_a_time(opened: Store) -> None:
 
 def test_a_killed_process_leaves_no_claim(opened: Store) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from zslbench.store import Store\n"
+        "import sys, time; from pathlib import Path; from zslbench.records.store import Store\n"
         "with Store(Path(sys.argv[1])).claim('a', wait=False): print('held', flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(opened.root)], stdout=subprocess.PIPE, text=True)

@@ -13,10 +13,10 @@ from zslbench.engines.base import Engine, Listener
 from zslbench.engines.inline import Inline
 from zslbench.engines.processes import Processes
 from zslbench.errors import RunError
-from zslbench.plan import Request, plan
-from zslbench.record import RunRecord
-from zslbench.runner import Job, Setup
-from zslbench.store import Store
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
+from zslbench.runs.execute import Job, Setup
+from zslbench.runs.plan import Request, plan
 
 DOOMED = 2
 """The seed whose run kills its process."""

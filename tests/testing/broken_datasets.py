@@ -13,7 +13,7 @@ import torch
 from testing.sound import Separable
 
 from zslbench import ClassSet, DatasetSizes, Split, TrainView, ZSLData
-from zslbench.registry import Entry
+from zslbench.discovery.registry import Entry
 from zslbench.testing.subjects import DatasetSubject
 
 Sample = Callable[[], DatasetSubject]

@@ -13,7 +13,7 @@ from testing.sound import Right
 
 from zslbench import Metric, Scorer
 from zslbench.api import evaluator as interface
-from zslbench.cards import EvaluatorCard
+from zslbench.api.cards import EvaluatorCard
 from zslbench.testing.subjects import EvaluatorSubject
 
 CARD = EvaluatorCard("the share of test images that are right")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zslbench.plugins import registry
+from zslbench.discovery.plugins import registry
 from zslbench.testing import parametrize_with_checks
 
 BUILT_IN = [

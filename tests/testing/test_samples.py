@@ -13,7 +13,7 @@ from outside import distribution
 from testing import broken_datasets, broken_evaluators, broken_methods
 from testing.sound import Linear, Painter, Ridge, Right, Separable, Shifted
 
-from zslbench.registry import Entry
+from zslbench.discovery.registry import Entry
 from zslbench.testing import CHECKS, CheckFailed, name_of, promise_of, verdicts
 from zslbench.testing import methods as method_checks
 from zslbench.testing.checks import judge

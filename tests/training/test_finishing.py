@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from toy import build, same, toy_view, train, weights
 
 from zslbench.api.embedder import Batch, Embedder, GradientParams, Objective, Stage
+from zslbench.api.params import param
+from zslbench.api.progress import Progress
 from zslbench.api.views import ProblemShape, TrainView
-from zslbench.params import param
-from zslbench.record import Progress
 from zslbench.training.trainer import Fit, fit
 
 VIEW = toy_view()

@@ -14,11 +14,11 @@ from players import Closed, Pair, PairParams, Plain
 from searching import Killed, configuration, run, store
 from toy import same, toy_view, train, weights
 
-from zslbench import trial
+import zslbench.runs.fit as trial
 from zslbench.api.embedder import GradientParams
+from zslbench.api.progress import Progress
 from zslbench.api.views import ProblemShape, TrainView
-from zslbench.record import Progress
-from zslbench.runner import execute
+from zslbench.runs.execute import execute
 from zslbench.training.trainer import Fit
 
 __all__ = ["run", "store"]

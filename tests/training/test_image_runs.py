@@ -14,8 +14,8 @@ from toy import train
 from toy_images import toy_image_data
 
 from zslbench.api.embedder import Embedder
+from zslbench.api.params import Params
 from zslbench.api.views import TrainView
-from zslbench.params import Params
 from zslbench.training.player import Player
 from zslbench_methods.reconstruction import ReconstructionParams
 from zslbench_methods.reconstruction_baselines import DirectMap, SAEImage, SplitBranch

@@ -13,8 +13,8 @@ from torch import Tensor
 from toy import toy_view, train
 
 from zslbench.api.embedder import Embedder, GradientParams
-from zslbench.params import Params
-from zslbench.record import Progress
+from zslbench.api.params import Params
+from zslbench.api.progress import Progress
 from zslbench.training import trainer
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
 from zslbench.training.trainer import Fitted

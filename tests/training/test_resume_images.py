@@ -11,9 +11,9 @@ from toy import train
 from toy_images import toy_image_data
 
 from zslbench.api.embedder import Embedder
+from zslbench.api.params import Params
+from zslbench.api.progress import Progress
 from zslbench.api.views import TrainView
-from zslbench.params import Params
-from zslbench.record import Progress
 from zslbench.training import trainer
 from zslbench.training.checkpoint import save_checkpoint
 from zslbench_methods.reconstruction import ReconstructionParams

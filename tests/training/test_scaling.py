@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 
-from zslbench.cards import SCALES
+from zslbench.api.cards import SCALES
 from zslbench.data.scaling import Scaler
 
 REFERENCES = {"l2": Normalizer(), "zscore": StandardScaler(), "minmax": MinMaxScaler()}

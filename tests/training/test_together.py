@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from outside import Inside
 
-from zslbench.record import RunRecord
-from zslbench.store import Store
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
 
 SMALL = (
     "spaen:image_size=32,crops=2,backbone=pixels,encoder=conv,phi=none,width=0.1,hidden=32,autoencoder_hidden=32,"

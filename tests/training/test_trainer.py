@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from toy import build, fit_built, same, toy_view, train, weights
 
 from zslbench.api.embedder import Batch, Embedder, GradientParams, Objective, Stage
+from zslbench.api.params import Params
+from zslbench.api.progress import Progress
 from zslbench.api.views import ProblemShape, TrainView
 from zslbench.errors import RunError
-from zslbench.params import Params
-from zslbench.record import Progress
 
 VIEW = toy_view()
 N = len(VIEW.x)

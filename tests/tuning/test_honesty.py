@@ -12,12 +12,12 @@ import pytest
 from searching import configuration, search
 from toy import toy_data
 
+from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData
-from zslbench.cards import Setting
 from zslbench.errors import RunError
-from zslbench.plan import Request, configurations, row_of
-from zslbench.search import Search
-from zslbench.store import Store
+from zslbench.records.search import Search
+from zslbench.records.store import Store
+from zslbench.runs.plan import Request, configurations, row_of
 
 
 def with_other_tests(data: ZSLData, features: Any) -> ZSLData:

@@ -15,10 +15,10 @@ from zslbench.api.views import ClassSet
 from zslbench.engines.base import Listener
 from zslbench.engines.inline import Inline
 from zslbench.errors import NotApplicable, RunError, UsageError
-from zslbench.plan import Configuration, Request, configurations
-from zslbench.record import RunRecord
-from zslbench.runner import Job, Setup
-from zslbench.store import Store
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
+from zslbench.runs.execute import Job, Setup
+from zslbench.runs.plan import Configuration, Request, configurations
 from zslbench.tuning.oracle import oracle
 
 GRIDS = {

@@ -13,8 +13,8 @@ from toy import toy_data
 
 from zslbench.api.embedder import Embedder
 from zslbench.errors import RunError, UsageError
-from zslbench.search import Search
-from zslbench.store import Store
+from zslbench.records.search import Search
+from zslbench.records.store import Store
 from zslbench.tuning.tune import Plan, begin, shares_factors
 
 SPACE = ExampleParams.search_space()

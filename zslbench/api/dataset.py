@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslbench.api.cards import DatasetCard, Setting
 from zslbench.api.images import Images, Pixels
+from zslbench.api.params import Params
 from zslbench.api.views import ClassSet, TestView, TrainView
-from zslbench.cards import DatasetCard, Setting
 from zslbench.errors import DataError
-from zslbench.params import Params
 
 HELD_OUT = 0.2
 """Fraction of each training class's images held out to validate seen classes: the share of GBU's test_seen."""

@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
+from zslbench.api.cards import Input, Scale
 from zslbench.api.images import Crops
+from zslbench.api.params import Params, param
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
-from zslbench.cards import Input, Scale
 from zslbench.errors import NotApplicable
-from zslbench.params import Params, param
 
 P = TypeVar("P", bound=Params)
 Loss = Tensor | dict[str, Tensor]

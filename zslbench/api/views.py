@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslbench.api.cards import Setting
 from zslbench.api.images import Pixels
-from zslbench.cards import Setting
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from zslbench.cli import (
     table,
     tune,
 )
+from zslbench.discovery.plugins import plugins
 from zslbench.errors import ZSLBenchError
-from zslbench.plugins import plugins
 
 INTERRUPTED = 130
 

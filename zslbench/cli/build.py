@@ -106,8 +106,9 @@ def extract(
 
     Run again, it goes on where it was stopped.
     """
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as root_of
-    from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+    from zslbench.data.xlsa17 import XLSA17Dataset
     from zslbench.errors import UsageError
     from zslbench.preparation.backbones import load_backbone
     from zslbench.preparation.features import add_features

@@ -54,7 +54,7 @@ def _print(subject: Subject, found: list[Verdict], console: Console) -> None:
     """Prints a line for each check, unbroken, so that it can be searched; one for all that are skipped alike."""
     from rich.text import Text
 
-    from zslbench.registry import NOUNS
+    from zslbench.discovery.registry import NOUNS
     from zslbench.testing import CHECKS, promise_of
 
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in STYLES}

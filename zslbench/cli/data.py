@@ -29,10 +29,11 @@ def list_(data_root: DataRoot = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as folder
-    from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+    from zslbench.data.xlsa17 import XLSA17Dataset
+    from zslbench.discovery.plugins import registry
     from zslbench.errors import PluginError
-    from zslbench.plugins import registry
 
     root, rows = folder(data_root), []
     for entry in registry().entries("dataset"):
@@ -63,9 +64,10 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.download import get as fetch
     from zslbench.data.folders import data_root as folder
-    from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+    from zslbench.data.xlsa17 import XLSA17Dataset
     from zslbench.errors import UsageError
 
     root, targets = folder(data_root), []
@@ -90,9 +92,9 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
 @app.command("verify")
 def verify(name: Name, data_root: DataRoot = None) -> None:
     """Read every file to its end, compare sizes with the published ones, and show the state of the cache."""
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as folder
     from zslbench.data.verify import verify_dataset
-    from zslbench.data.xlsa17 import find_dataset
 
     findings = verify_dataset(find_dataset(name), folder(data_root))
     print_findings(findings, f"{name} below {folder(data_root)}")
@@ -108,9 +110,9 @@ def audit(
     json: Json = False,
 ) -> None:
     """Check what a careful researcher would check; exit status 1 if something is wrong."""
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as folder
     from zslbench.data.verify import audit_dataset
-    from zslbench.data.xlsa17 import find_dataset
 
     findings = audit_dataset(find_dataset(name), folder(data_root), features, splits)
     if json:
@@ -125,8 +127,8 @@ def audit(
 def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = None) -> None:
     """Print the data card, its options, and how far the attributes shift from trainval to test_unseen images."""
     from zslbench.data.audit import describe as card_of
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as folder
-    from zslbench.data.xlsa17 import find_dataset
 
     dataset = find_dataset(name)
     fields = card_of(dataset.card, dataset.load_labels(folder(data_root), splits)) | {"title": dataset.name}

@@ -30,14 +30,14 @@ def evaluate(
     """Evaluate class scores made elsewhere; no features are needed."""
     from rich.console import Console
 
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as root
     from zslbench.data.scorefile import read_scores
-    from zslbench.data.xlsa17 import find_dataset
-    from zslbench.external import evaluate_scores
-    from zslbench.plan import Row
+    from zslbench.records.store import Store
     from zslbench.report.detail import print_record
     from zslbench.report.summary import summary
-    from zslbench.store import Store
+    from zslbench.runs.external import evaluate_scores
+    from zslbench.runs.plan import Row
 
     source = find_dataset(dataset)
     file = read_scores(scores, images)

@@ -34,10 +34,11 @@ def images(
     plain: Plain = False,
 ) -> None:
     """Find the images of a data set, and say which are missing; exit status 1 if any is."""
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.decoding import undecodable
     from zslbench.data.foldercard import images_folder, remember_images
     from zslbench.data.folders import data_root as root_of
-    from zslbench.data.xlsa17 import XLSA17Dataset, find_dataset
+    from zslbench.data.xlsa17 import XLSA17Dataset
     from zslbench.errors import DataError, UsageError
 
     root, dataset = root_of(data_root), find_dataset(name)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from zslbench.cli.options import Json
-from zslbench.plugins import plugins, registry
+from zslbench.discovery.plugins import plugins, registry
 
 
 class What(StrEnum):

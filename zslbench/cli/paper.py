@@ -15,10 +15,10 @@ from zslbench.cli.run import chosen_seeds
 from zslbench.errors import UsageError, ZSLBenchError
 
 if TYPE_CHECKING:
-    from zslbench.cards import Exhibit, Input
+    from zslbench.api.cards import Exhibit, Input
     from zslbench.cli.session import Session
-    from zslbench.plan import Row
     from zslbench.report.exhibits import Made
+    from zslbench.runs.plan import Row
 
 
 @with_options(RunOptions)
@@ -34,8 +34,8 @@ def paper(
         raise UsageError("--on validation: papers show test images; `compare` shows validation classes")
     seeds = chosen_seeds(options, 3)
 
-    from zslbench.experiment import method_name
-    from zslbench.plugins import registry
+    from zslbench.discovery.plugins import registry
+    from zslbench.discovery.single_file import method_name
 
     name = method_name(method)
     card = registry().entry("method", name).card
@@ -100,8 +100,8 @@ def _make(
     exhibits: dict[str, Exhibit], session: Session, folder: Path, problems: dict[str, ZSLBenchError]
 ) -> dict[str, Made]:
     """Runs what the exhibits need and makes them; one that cannot be made is added to the problems."""
-    from zslbench.plan import configurations
     from zslbench.report.exhibits import make
+    from zslbench.runs.plan import configurations
 
     possible = {}
     for name, exhibit in exhibits.items():

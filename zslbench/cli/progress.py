@@ -12,10 +12,11 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
+from zslbench.api.progress import Progress
 from zslbench.engines.base import Listener
 from zslbench.errors import ZSLBenchError, one_line
-from zslbench.record import Progress, RunRecord
-from zslbench.runner import Job
+from zslbench.records.record import RunRecord
+from zslbench.runs.execute import Job
 
 SECONDS_BETWEEN_LINES = 5.0
 

@@ -9,9 +9,9 @@ from typing import Annotated
 from typer import Option
 
 from zslbench.cli.options import Json, Plain
+from zslbench.discovery.plugins import registry
+from zslbench.discovery.registry import NOUNS
 from zslbench.errors import UsageError, near_misses
-from zslbench.plugins import registry
-from zslbench.registry import NOUNS
 
 
 def published(

@@ -12,7 +12,7 @@ from zslbench.errors import NotApplicable, UsageError
 
 if TYPE_CHECKING:
     from zslbench.cli.session import Session
-    from zslbench.plan import Row
+    from zslbench.runs.plan import Row
 
 METHOD = "NAME, NAME@PRESET or NAME:KEY=VALUE,... (`zslbench list methods`)"
 

@@ -35,8 +35,8 @@ def semantics(
     data_root: DataRoot = None,
 ) -> None:
     """Make class embeddings from word vectors or texts, in a file that --semantics reads."""
+    from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as folder
-    from zslbench.data.xlsa17 import find_dataset
     from zslbench.errors import UsageError
     from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, read_texts, write
     from zslbench.preparation.word_vectors import from_word_vectors

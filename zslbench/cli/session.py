@@ -8,23 +8,23 @@ from functools import cached_property
 from typing import Self
 
 from zslbench.api.dataset import Dataset
+from zslbench.api.params import Space, read_pairs
 from zslbench.cli.options import Options, RunOptions
 from zslbench.cli.progress import Display
+from zslbench.data.catalogue import find_dataset
 from zslbench.data.folders import data_root
-from zslbench.data.xlsa17 import find_dataset
+from zslbench.discovery.plugins import registry
 from zslbench.engines.base import Engine
 from zslbench.errors import PluginError, RunError, UsageError, near_misses
-from zslbench.params import Space, read_pairs
-from zslbench.plan import Configuration, Request, Row, configurations, parse_weights, row_of, split_source
-from zslbench.plugins import registry
-from zslbench.provenance import method_code
-from zslbench.record import RunRecord
-from zslbench.runner import Job, Setup
-from zslbench.search import Search
-from zslbench.store import Store
+from zslbench.records.record import RunRecord
+from zslbench.records.search import Search
+from zslbench.records.store import Store
+from zslbench.runs.execute import Job, Setup
+from zslbench.runs.fit import method_class
+from zslbench.runs.plan import Configuration, Request, Row, configurations, parse_weights, row_of, split_source
+from zslbench.runs.provenance import method_code
 from zslbench.training import together
 from zslbench.training.device import choose_device
-from zslbench.trial import method_class
 from zslbench.tuning.oracle import oracle
 from zslbench.tuning.tune import Plan, begin, begin_or_resume, tune
 

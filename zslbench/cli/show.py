@@ -23,8 +23,8 @@ def show(
     """Show a stored run: settings, metrics with intervals, curve, classes, provenance."""
     from rich.console import Console
 
+    from zslbench.records.store import Store
     from zslbench.report.detail import print_record, print_runs, write_curve
-    from zslbench.store import Store
 
     opened = Store(store, create=False)
     console = Console(no_color=plain)

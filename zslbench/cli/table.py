@@ -15,7 +15,7 @@ from zslbench.cli.run import chosen_seeds
 from zslbench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
-    from zslbench.cards import Input
+    from zslbench.api.cards import Input
 
 
 class Which(StrEnum):
@@ -76,8 +76,8 @@ def table(
 
 def _usable(given: Input, say: Callable[[str], None]) -> list[str]:
     """Returns every method for this input that can be loaded; one that cannot was not asked for, so it costs a line."""
-    from zslbench.plugins import registry
-    from zslbench.trial import method_class
+    from zslbench.discovery.plugins import registry
+    from zslbench.runs.fit import method_class
 
     names = []
     for name in registry().names("method"):

@@ -11,7 +11,7 @@ from zslbench.cli.options import Options, with_options
 from zslbench.cli.run import METHOD
 
 if TYPE_CHECKING:
-    from zslbench.search import Search
+    from zslbench.records.search import Search
 
 
 @with_options(Options)

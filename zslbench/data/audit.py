@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zslbench.api.cards import DatasetCard, DatasetSizes
 from zslbench.api.dataset import IntArray, ZSLData
-from zslbench.cards import DatasetCard, DatasetSizes
 from zslbench.data.xlsa17 import PARTS, SplitFile
 
 Verdict = Literal["ok", "warn", "fail"]

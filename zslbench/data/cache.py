@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from zslbench.api.dataset import array_fingerprint, check_finite
 from zslbench.data.folders import cache_folder
 from zslbench.data.matfile import column_blocks, indices, read_arrays, variables
 from zslbench.errors import DataError
+from zslbench.files import write_whole
 
 FORMAT = "1"
 """Raised whenever the meaning of an entry changes; older entries are then left alone."""
@@ -203,7 +204,8 @@ def file_digest(path: Path) -> str:
     changed = before[2]
     settled = changed + RACY_NS[changed % 10**9 == 0] < started
     if settled and _signature(path) == before:
-        _replace(index, json.dumps({"path": str(path), "signature": before, "sha256": digest}))
+        with suppress(DataError):  # without an index the file is hashed again next time
+            write_whole(index, json.dumps({"path": str(path), "signature": before, "sha256": digest}))
     return digest
 
 
@@ -215,14 +217,3 @@ def _signature(path: Path) -> list[int]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file that is never visible in part; a folder that cannot be written costs time later, nothing else."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        Path(file.name).replace(path)
-    except OSError:
-        return

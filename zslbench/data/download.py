@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from zslbench.data.folders import cache_folder
 from zslbench.errors import DataError
+from zslbench.files import whole
 
 URL = "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip"
 ARCHIVE_PREFIX = "xlsa17/data"
@@ -110,16 +111,16 @@ def unpack(archive: Path, folder: str, names: list[str], root: Path) -> list[Pat
         with zipfile.ZipFile(archive) as opened:
             for name in names:
                 target = root / folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(f"{name}.part")
-                with opened.open(f"{ARCHIVE_PREFIX}/{folder}/{name}") as source, part.open("wb") as file:
+                with (
+                    opened.open(f"{ARCHIVE_PREFIX}/{folder}/{name}") as source,
+                    whole(target) as part,
+                    part.open("wb") as file,
+                ):
                     shutil.copyfileobj(source, file, CHUNK)
-                part.replace(target)
                 added.append(target)
     except KeyError as error:
         raise DataError(f"{archive}: it holds no {ARCHIVE_PREFIX}/{folder}/{name}") from error
     except DAMAGE as error:
-        part.unlink(missing_ok=True)
         raise DataError(f"{archive}: the archive is damaged ({error}); delete it and run the command again") from error
     return added
 

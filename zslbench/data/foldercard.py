@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zslbench.cards import DatasetCard
-from zslbench.data.writing import whole
+from zslbench.api.cards import DatasetCard
 from zslbench.errors import DataError, near_misses, one_line
+from zslbench.files import whole
 
 FILE, IMAGES = "card.toml", "images.txt"
 TEXTS = ("title", "citation", "licence", "homepage", "summary", "default_features")

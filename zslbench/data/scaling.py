@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zslbench.cards import Scale
+from zslbench.api.cards import Scale
 
 
 @dataclass(frozen=True)

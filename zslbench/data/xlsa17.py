@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zslbench.api.cards import DatasetCard
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
-from zslbench.cards import DatasetCard
 from zslbench.data.cache import Features, load_features
 from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
 from zslbench.data.foldercard import images_folder, read_card
 from zslbench.data.imagefiles import FileImages, find_images
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
-from zslbench.errors import DataError, UsageError, near_misses, one_line
-from zslbench.params import read_pairs
-from zslbench.plugins import registry
+from zslbench.errors import DataError, near_misses, one_line
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 SPLITS = "att_splits"
@@ -286,27 +283,6 @@ def _class_list(path: Path, known: tuple[str, ...]) -> set[str]:
         if name not in known:
             raise DataError(f"{path}: {name!r} is no class of the data{near_misses(name, known)}")
     return set(names)
-
-
-def find_dataset(name: str | Path) -> Dataset:
-    """Returns the registered data set of this name, `NAME` or `NAME:OPTION=VALUE,...`, or the one in a folder.
-
-    Raises:
-        UsageError: no such name or option, near misses are suggested; or the path is no folder in the xlsa17 layout.
-    """
-    name, path = str(name), Path(name).expanduser()
-    head, _, tail = name.partition(":")
-    known = registry().names("dataset")
-    if name not in known and any(path.glob(f"{SPLITS}*.mat")):
-        return XLSA17Dataset.at(path)
-    if head not in known and (os.sep in name or name.startswith((".", "~"))):
-        problem = f"a folder without {SPLITS}*.mat" if path.is_dir() else "no folder"
-        raise UsageError(f"data set {name}: that is {problem}; name one in the xlsa17 layout")
-    dataset: Dataset = registry().resolve("dataset", head, Dataset)
-    if not tail:
-        return dataset
-    options = read_pairs(tail.split(","), f"data set {head!r}: option")
-    return dataset.with_options(type(dataset.options).parse(options, f"data set {head!r}", "option"))
 
 
 def _rows(columns: NDArray[Any]) -> NDArray[np.float32]:

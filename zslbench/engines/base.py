@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from zslbench.record import RunRecord
-from zslbench.runner import Job, Setup, Watcher
+from zslbench.records.record import RunRecord
+from zslbench.runs.execute import Job, Setup, Watcher
 
 
 @dataclass(frozen=True)

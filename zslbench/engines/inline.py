@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zslbench.engines.base import Engine, Listener
-from zslbench.runner import Job, Setup, fulfil
-from zslbench.store import Busy
+from zslbench.records.store import Busy
+from zslbench.runs.execute import Job, Setup, fulfil
 
 
 class Inline(Engine):

@@ -12,11 +12,12 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock
 
+from zslbench.api.progress import Progress
 from zslbench.engines.base import Engine, Listener
 from zslbench.engines.worker import Order
 from zslbench.errors import RunError
-from zslbench.record import Progress, RunRecord
-from zslbench.runner import Job, Setup
+from zslbench.records.record import RunRecord
+from zslbench.runs.execute import Job, Setup
 
 Worker = subprocess.Popen[str]
 

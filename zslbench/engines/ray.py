@@ -7,8 +7,8 @@ from typing import Any
 
 from zslbench.engines.base import Engine, Listener
 from zslbench.errors import RunError, UsageError, ZSLBenchError, one_line
-from zslbench.record import RunRecord
-from zslbench.runner import Job, Setup, Watcher, fulfil
+from zslbench.records.record import RunRecord
+from zslbench.runs.execute import Job, Setup, Watcher, fulfil
 
 
 class Ray(Engine):

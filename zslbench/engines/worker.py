@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from zslbench.errors import one_line
-from zslbench.runner import Job, Setup, Watcher, fulfil
+from zslbench.runs.execute import Job, Setup, Watcher, fulfil
 
 
 class Order(BaseModel):

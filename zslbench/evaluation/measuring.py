@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.discovery.plugins import registry
 from zslbench.errors import NotApplicable, PluginError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
-from zslbench.plugins import registry
 
 REPLICATES = 500
 """Bootstrap replicates behind each interval."""

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from zslbench.api.backbone import Backbone, load_weights
+from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
-from zslbench.plugins import registry
 
 if TYPE_CHECKING:
     from PIL.Image import Image

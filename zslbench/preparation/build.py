@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslbench.api.cards import DatasetCard
 from zslbench.api.dataset import array_fingerprint
-from zslbench.cards import DatasetCard
 from zslbench.data.foldercard import read_card, write_card
 from zslbench.data.imagefiles import FileImages
-from zslbench.data.writing import whole
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
+from zslbench.files import whole
 from zslbench.preparation.attributes import read_attributes
 from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import extract

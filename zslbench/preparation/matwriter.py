@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from zslbench.data.writing import whole
+from zslbench.files import whole
 
 V5_BYTES = 2**31
 """From this size on a variable does not fit a version 5 file."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from zslbench.data.writing import whole
+from zslbench.files import whole
 
 FILE, STATE = "rows", "state.json"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 from zslbench.api.text_encoder import TextEncoder
 from zslbench.data.semantics import NOT_ATTRIBUTES
+from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, near_misses, one_line
-from zslbench.plugins import registry
+from zslbench.files import write_whole
 
 COLUMNS = ("class", "text")
 
@@ -91,16 +91,17 @@ def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: s
     lines = [f"{NOT_ATTRIBUTES}, from {' '.join(source.split())}"]
     lines += [",".join([name, *map(str, row)]) for name, row in zip(names, rows.astype(np.float32), strict=True)]
     content = "\n".join([*lines, ""]).encode()
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         if path.exists():
             if path.read_bytes() == content:
                 return False
             raise UsageError(f"{path} is there already and differs; remove it, or name another file with --out")
-        partial.write_bytes(content)
-        partial.replace(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({one_line(error)}); name another file with --out") from error
+        raise DataError(f"{path}: cannot be read ({one_line(error)}); name another file with --out") from error
+    try:
+        write_whole(path, content)
+    except DataError as error:
+        raise DataError(f"{error}; name another file with --out") from error
     return True
 
 

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import ZSLData
+from zslbench.data.catalogue import find_dataset, load_data
 from zslbench.data.semantics import with_semantics
-from zslbench.data.xlsa17 import find_dataset
 from zslbench.errors import DataError
-from zslbench.plan import Request, split_source
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
-from zslbench.runner import load_data
+from zslbench.runs.plan import Request, split_source
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zslbench.evaluation.curve import seen_unseen_curve
-from zslbench.plan import Row
+from zslbench.records.store import Store
 from zslbench.report.field import TESTED, decisions_of, name_of
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
 from zslbench.report.summary import spreads
-from zslbench.store import Store
+from zslbench.runs.plan import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from tabulate import tabulate
 from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.accuracy import harmonic_mean
 from zslbench.evaluation.curve import SeenUnseenCurve, seen_unseen_curve
-from zslbench.record import RunRecord
+from zslbench.records.record import RunRecord
 from zslbench.report.summary import metrics
 
 CLASSES_SHOWN = 5

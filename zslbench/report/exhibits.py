@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from zslbench.cards import Exhibit, MethodCard
-from zslbench.data.writing import whole
+from zslbench.api.cards import Exhibit, MethodCard
 from zslbench.errors import DataError
-from zslbench.plan import Request, Row
+from zslbench.files import whole
+from zslbench.records.store import Store
 from zslbench.report.attributes import write_attributes
 from zslbench.report.curves import write_panels
 from zslbench.report.field import with_area
 from zslbench.report.formats import escaped_markdown
 from zslbench.report.grids import write_grids
 from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, shared_note
-from zslbench.store import Store
+from zslbench.runs.plan import Request, Row
 
 PAGE_NAME = "README.md"
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from zslbench.api.evaluator import Decisions, Metric
 from zslbench.evaluation.influence import Estimate, influence
 from zslbench.evaluation.significance import Comparison, compare_rows
-from zslbench.plan import Row
+from zslbench.records.search import TITLES
+from zslbench.records.store import Store
 from zslbench.report.published import Published
 from zslbench.report.summary import Spread, figure, is_best, shown_metrics, spreads
 from zslbench.report.tables import SHOWN, notes, peek_gap, published_of
-from zslbench.search import TITLES
-from zslbench.store import Store
+from zslbench.runs.plan import Row
 
 TESTED = "ausuc"
 """The metric whose differences are tested: it needs no gamma to be chosen."""

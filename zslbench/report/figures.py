@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
-from zslbench.data.writing import whole
+from zslbench.files import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from typing import Any
 from tabulate import tabulate
 
 from zslbench.evaluation.significance import Difference
-from zslbench.plan import Row
 from zslbench.report.field import Cell, FieldTable, megabytes, seconds
 from zslbench.report.summary import metrics, spreads
+from zslbench.runs.plan import Row
 
 
 def text(tables: list[FieldTable]) -> str:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zslbench.api.evaluator import Decisions
-from zslbench.data.writing import whole
 from zslbench.errors import DataError
-from zslbench.plan import Row
-from zslbench.record import RunRecord
+from zslbench.files import whole
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
 from zslbench.report.figures import COLUMN, PAGE, save, style
 from zslbench.report.summary import spreads
-from zslbench.store import Store
+from zslbench.runs.plan import Row
 
 Pictures = NDArray[np.uint8]
 """`(n, H, W, 3)`."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from zslbench.api.dataset import Dataset
 from zslbench.data.folders import data_root
+from zslbench.discovery.plugins import plugins, registry
+from zslbench.discovery.registry import Entry
 from zslbench.errors import ZSLBenchError
-from zslbench.plugins import plugins, registry
-from zslbench.provenance import environment
-from zslbench.registry import Entry
+from zslbench.records.store import Store
 from zslbench.report.published import published_table
-from zslbench.store import Store
+from zslbench.runs.provenance import environment
 
 Check = tuple[str, bool | None, str]
 """What was checked, whether it is good (None: for information only), and the detail."""

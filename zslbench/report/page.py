@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from tabulate import tabulate
 
-from zslbench.plan import Row
+from zslbench.records.search import TITLES
+from zslbench.records.store import Store
 from zslbench.report.curves import write_curves
 from zslbench.report.field import field_tables, name_of, with_area
 from zslbench.report.formats import escaped_markdown, markdown
 from zslbench.report.summary import spreads
-from zslbench.search import TITLES
-from zslbench.store import Store
+from zslbench.runs.plan import Row
 
 
 def write_page(path: Path, command: str, rows: list[Row], store: Store) -> list[Path]:

@@ -8,16 +8,16 @@ from itertools import pairwise
 
 from tabulate import tabulate
 
+from zslbench.api.cards import Exhibit
 from zslbench.api.evaluator import Metric
-from zslbench.cards import Exhibit
 from zslbench.errors import DataError, near_misses
-from zslbench.plan import Row, Variant
+from zslbench.records.store import Store
 from zslbench.report.field import ERRORS, TESTED, Cell, compare, name_of
 from zslbench.report.formats import escaped_latex, escaped_markdown
 from zslbench.report.published import Published, published_for
 from zslbench.report.summary import figure, is_best, metrics, spreads
 from zslbench.report.tables import notes
-from zslbench.store import Store
+from zslbench.runs.plan import Row, Variant
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, near_misses
-from zslbench.plugins import registry
 
 COLUMNS = ("method", "dataset", "split", "setting", "metric", "value", "source")
 FEATURES = "res101"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from tabulate import tabulate
 
-from zslbench.search import TITLES, Search
+from zslbench.records.search import TITLES, Search
 
 SHOWN = 8
 """Trials in the table; the log in the store has all."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from zslbench.api.evaluator import Metric
 from zslbench.evaluation.measuring import evaluators
-from zslbench.plan import Row
+from zslbench.runs.plan import Row
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from rich.text import Text
 from tabulate import tabulate
 
 from zslbench.api.evaluator import Metric
-from zslbench.plan import Row
+from zslbench.records.search import TITLES
+from zslbench.records.spec import RunSpec
 from zslbench.report.published import Published, published_for
 from zslbench.report.summary import Spread, figure, is_best, shown_metrics, spreads
-from zslbench.search import TITLES
-from zslbench.spec import RunSpec
+from zslbench.runs.plan import Row
 
 SHOWN = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "h_cal", "mse_unseen", "perceptual_unseen")
 """Columns of the comparison table; `show` has all metrics."""

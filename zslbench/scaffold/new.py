@@ -12,10 +12,10 @@ from string import Template
 from typing import Literal
 
 import zslbench
-from zslbench.cards import is_name
+from zslbench.api.cards import is_name
+from zslbench.discovery.plugins import registry
+from zslbench.discovery.registry import NOUNS
 from zslbench.errors import UsageError
-from zslbench.plugins import registry
-from zslbench.registry import NOUNS
 
 Kind = Literal["method", "dataset", "evaluator"]
 

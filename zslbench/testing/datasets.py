@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData, check_finite
-from zslbench.cards import Setting
 from zslbench.errors import DataError
 from zslbench.testing.isolation import changed_global_state
 from zslbench.testing.registration import check_importable

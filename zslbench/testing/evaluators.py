@@ -15,12 +15,12 @@ from torch import Tensor
 from zslbench.api import evaluator as interface
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.api.params import Params
 from zslbench.api.views import ClassSet, TestView
+from zslbench.discovery.plugins import registry
 from zslbench.errors import NotApplicable, ZSLBenchError
 from zslbench.evaluation.accuracy import draw_weights
 from zslbench.evaluation.scorers import MatrixScorer
-from zslbench.params import Params
-from zslbench.plugins import registry
 from zslbench.testing.isolation import changed_global_state, disturbed
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import EvaluatorSubject

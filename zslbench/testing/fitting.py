@@ -14,16 +14,16 @@ from torch import Tensor
 
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Batch, Embedder, ImageParams
+from zslbench.api.params import Params
+from zslbench.api.progress import Progress
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
 from zslbench.data.scaling import Scaler
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.params import Params
-from zslbench.record import Progress
+from zslbench.runs.fit import quick_metrics
 from zslbench.testing.problem import painted, separable
 from zslbench.testing.subjects import MethodSubject
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
-from zslbench.trial import quick_metrics
 
 CPU = torch.device("cpu")
 EPOCHS, BATCH = 3, 64

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from zslbench.api.embedder import Embedder, Loss, Objective
+from zslbench.api.params import Params
+from zslbench.api.progress import Progress
 from zslbench.errors import NotApplicable
-from zslbench.params import Params
-from zslbench.record import Progress
 from zslbench.testing.fitting import (
     Model,
     built,

@@ -8,14 +8,14 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from zslbench.api.cards import SCALES, Input, MethodCard
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder, ImageParams
 from zslbench.api.evaluator import Decisions
+from zslbench.api.params import Params
 from zslbench.api.views import ClassSet
-from zslbench.cards import SCALES, Input, MethodCard
 from zslbench.errors import NotApplicable, UsageError
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.params import Params
 from zslbench.testing.fitting import (
     CPU,
     Model,

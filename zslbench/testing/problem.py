@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData
 from zslbench.api.images import Pixels, square_side
-from zslbench.cards import Setting
 
 Array = NDArray[np.float64]
 Square = NDArray[np.uint8]

@@ -8,8 +8,8 @@ import sys
 from functools import cache
 from importlib.metadata import entry_points
 
-from zslbench.plugins import GROUP
-from zslbench.registry import NOUNS
+from zslbench.discovery.plugins import GROUP
+from zslbench.discovery.registry import NOUNS
 from zslbench.testing.subjects import DatasetSubject, Subject
 from zslbench.testing.verdicts import CheckFailed, Skip
 
@@ -18,7 +18,7 @@ _LOAD_ALONE = """
 import json, sys
 sys.path[:], group, distribution, name = json.loads(sys.argv[1])
 from importlib.metadata import entry_points
-from zslbench.plugins import Plugins
+from zslbench.discovery.plugins import Plugins
 points = [p for p in entry_points(group=group) if p.name == name and p.dist and p.dist.name == distribution]
 [plugin] = Plugins(points).loaded
 print(json.dumps([plugin.problem, sorted({module.split(".")[0] for module in sys.modules})]))

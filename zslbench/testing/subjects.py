@@ -12,16 +12,16 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
+from zslbench.api.cards import Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator
-from zslbench.cards import Setting
+from zslbench.api.params import Params
 from zslbench.data.folders import data_root
+from zslbench.discovery.plugins import plugins, registry
+from zslbench.discovery.registry import NOUNS, Entry
+from zslbench.discovery.single_file import method_name
 from zslbench.errors import DataError, PluginError, UsageError, near_misses
-from zslbench.experiment import method_name
-from zslbench.params import Params
-from zslbench.plugins import plugins, registry
-from zslbench.registry import NOUNS, Entry
 from zslbench.testing.verdicts import Check, Skip, Verdict
 
 IMAGE_SIZES, CROPS = (16, 32, 64, 128), 2

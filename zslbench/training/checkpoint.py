@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
+
+from zslbench.files import whole
 
 Flat = dict[str, torch.Tensor]
 
@@ -18,10 +19,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Writes nested dicts and lists of tensors and JSON values; the file appears whole or not at all."""
     tensors: Flat = {}
     structure = _flatten(state, tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    safetensors.torch.save_file(tensors, partial, metadata={"structure": json.dumps(structure)})
-    partial.replace(path)
+    with whole(path) as part:
+        safetensors.torch.save_file(tensors, part, metadata={"structure": json.dumps(structure)})
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from zslbench.api.embedder import Embedder, Stage
+from zslbench.api.progress import Progress
 from zslbench.api.views import TrainView
 from zslbench.errors import RunError
-from zslbench.record import Progress
 from zslbench.training import together
 from zslbench.training.batches import Batches
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint

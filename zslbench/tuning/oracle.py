@@ -6,9 +6,9 @@ Much of the literature prints such numbers. Here they are shown beside a row, ne
 from __future__ import annotations
 
 from zslbench.errors import RunError
-from zslbench.plan import Configuration
-from zslbench.record import RunRecord
-from zslbench.search import Search
+from zslbench.records.record import RunRecord
+from zslbench.records.search import Search
+from zslbench.runs.plan import Configuration
 from zslbench.training.device import choose_device
 from zslbench.tuning.sweep import measure
 from zslbench.tuning.tune import Execute, shares_factors

@@ -9,10 +9,10 @@ import torch
 
 from zslbench.errors import NotApplicable, UsageError, one_line
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.plan import Configuration
-from zslbench.search import TITLES, SearchTrial, TuningMetric
+from zslbench.records.search import TITLES, SearchTrial, TuningMetric
+from zslbench.runs.fit import OF_METRIC, part_of
+from zslbench.runs.plan import Configuration
 from zslbench.training.device import choose_device, seeded
-from zslbench.trial import OF_METRIC, part_of
 
 
 def sweep(

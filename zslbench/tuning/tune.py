@@ -27,13 +27,13 @@ from optuna.distributions import (
 )
 
 from zslbench.api.embedder import Embedder, GradientParams
+from zslbench.api.params import Space
 from zslbench.errors import RunError, UsageError, one_line
-from zslbench.params import Space
-from zslbench.plan import Configuration
-from zslbench.record import RunRecord
-from zslbench.runner import Job
-from zslbench.search import TITLES, Search, SearchTrial, TuningMetric
-from zslbench.store import Store
+from zslbench.records.record import RunRecord
+from zslbench.records.search import TITLES, Search, SearchTrial, TuningMetric
+from zslbench.records.store import Store
+from zslbench.runs.execute import Job
+from zslbench.runs.plan import Configuration
 from zslbench.tuning.sweep import sweep, without_metric
 
 ROUND = 4

@@ -13,9 +13,10 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
-    from zslbench.record import Progress, RunRecord
-    from zslbench.registry import Registry
-    from zslbench.spec import RunSpec
+    from zslbench.api.progress import Progress
+    from zslbench.discovery.registry import Registry
+    from zslbench.records.record import RunRecord
+    from zslbench.records.spec import RunSpec
 
 hookspec = pluggy.HookspecMarker("zslbench")
 

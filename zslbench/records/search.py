@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zslbench.params import Space
+from zslbench.api.params import Space
 
 TuningMetric = Literal["ausuc", "h", "acc_uu"]
 TITLES = {"ausuc": "AUSUC", "h": "H", "acc_uu": "U->U"}

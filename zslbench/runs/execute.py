@@ -10,19 +10,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import GradientParams, ImageParams
-from zslbench.cards import Input
+from zslbench.api.progress import Progress
 from zslbench.data.cache import file_digest
-from zslbench.data.semantics import OWN, with_semantics
-from zslbench.data.xlsa17 import find_dataset
+from zslbench.data.catalogue import load_data
+from zslbench.data.semantics import OWN
+from zslbench.discovery.plugins import plugins, registry
+from zslbench.discovery.single_file import method_name
 from zslbench.errors import DataError, NotApplicable, RunError
 from zslbench.evaluation.measuring import (
     REPLICATES,
@@ -33,16 +34,14 @@ from zslbench.evaluation.measuring import (
     evaluators,
     per_class,
 )
-from zslbench.experiment import method_name
-from zslbench.plugins import plugins, registry
 from zslbench.preparation.pixels import with_images
-from zslbench.provenance import method_code, peak_memory, provenance, reset_peak_memory
-from zslbench.record import Progress, RunRecord, Training
-from zslbench.spec import RunSpec
-from zslbench.store import Store
+from zslbench.records.record import RunRecord, Training
+from zslbench.records.spec import RunSpec
+from zslbench.records.store import Store
+from zslbench.runs.fit import Trial, method_class
+from zslbench.runs.provenance import method_code, peak_memory, provenance, reset_peak_memory
 from zslbench.training import together
 from zslbench.training.device import choose_device
-from zslbench.trial import Trial, method_class
 
 BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
@@ -175,16 +174,6 @@ class Once:
         function, self._function = self._function, None
         if function is not None:
             function(value)
-
-
-@lru_cache(maxsize=2)
-def load_data(
-    source: str, root: Path, features: str | None, splits: str, semantics: str = OWN, input: Input = "features"
-) -> ZSLData:
-    """Loads a data set once in a process: its features, or its images."""
-    dataset = find_dataset(source)
-    data = dataset.load_images(root, splits) if input == "images" else dataset.load(root, features, splits)
-    return with_semantics(data, semantics)
 
 
 def weights_digest(path: Path) -> str:

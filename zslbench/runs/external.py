@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData
-from zslbench.cards import Setting
 from zslbench.data.scorefile import ScoreFile
 from zslbench.evaluation.measuring import REPLICATES, decision_arrays, evaluate, evaluators, per_class
 from zslbench.evaluation.scorers import MatrixScorer
-from zslbench.provenance import environment
-from zslbench.record import RunRecord
-from zslbench.spec import RunSpec
+from zslbench.records.record import RunRecord
+from zslbench.records.spec import RunSpec
+from zslbench.runs.provenance import environment
 
 PREFIX = "external:"
 

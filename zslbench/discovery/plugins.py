@@ -16,9 +16,10 @@ from typing import Any
 import pluggy
 from packaging.requirements import Requirement
 
-from zslbench import __version__, hookspecs
+from zslbench import __version__
+from zslbench.discovery import hookspecs
+from zslbench.discovery.registry import Registry
 from zslbench.errors import near_misses
-from zslbench.registry import Registry
 
 GROUP = "zslbench"
 _PREFIX = "zslbench_"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zslbench.cards import Input, Scale, Setting
+from zslbench.api.cards import Input, Scale, Setting
 
 SCHEMA = 1
 LABELS = {"dataset", "semantics"}

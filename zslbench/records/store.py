@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from zslbench.errors import DataError, UsageError, near_misses
-from zslbench.record import RunRecord
-from zslbench.search import Search
+from zslbench.files import write_whole
+from zslbench.records.record import RunRecord
+from zslbench.records.search import Search
 
 
 class Busy(Exception):
@@ -110,8 +111,8 @@ class Store:
         content = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
         name = f"decisions-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         record = record.model_copy(update={"arrays": name})
-        _write(folder / name, content)
-        _write(folder / "record.json", record.model_dump_json(indent=1).encode())
+        write_whole(folder / name, content)
+        write_whole(folder / "record.json", record.model_dump_json(indent=1).encode())
         for old in folder.iterdir():  # what an earlier record left, or was made from it
             if old.name not in (name, "record.json") and ".damaged" not in old.name:
                 old.unlink(missing_ok=True)
@@ -174,7 +175,7 @@ class Store:
 
     def save_search(self, search: Search) -> None:
         """Stores the log of a search, replacing what was known of it."""
-        _write(self.root / "tuned" / f"{search.id}.json", search.model_dump_json(indent=1).encode())
+        write_whole(self.root / "tuned" / f"{search.id}.json", search.model_dump_json(indent=1).encode())
 
     @contextmanager
     def claim(self, run: str, *, wait: bool) -> Iterator[None]:
@@ -194,12 +195,3 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

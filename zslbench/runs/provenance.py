@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 import zslbench
-from zslbench.plugins import plugins, registry
-from zslbench.spec import RunSpec
+from zslbench.discovery.plugins import plugins, registry
+from zslbench.records.spec import RunSpec
 from zslbench.training.device import describe_device
 
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import torch
 
+from zslbench.api.cards import Input
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.api.progress import Progress
 from zslbench.api.views import TestView, TrainView
-from zslbench.cards import Input
 from zslbench.data.scaling import Scaler
+from zslbench.discovery.plugins import registry
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.evaluators import AUSUC, ConventionalZSL, GeneralizedZSL
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.plugins import registry
-from zslbench.record import Progress
-from zslbench.spec import RunSpec
+from zslbench.records.spec import RunSpec
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
 

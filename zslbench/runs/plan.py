@@ -6,21 +6,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from zslbench.api.cards import SCALES, Input, MethodCard, Scale
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder, ImageParams
-from zslbench.cards import SCALES, Input, MethodCard, Scale
+from zslbench.api.params import read_pairs
+from zslbench.data.catalogue import load_data
+from zslbench.discovery.plugins import registry
+from zslbench.discovery.registry import Entry
+from zslbench.discovery.single_file import method_name
 from zslbench.errors import NotApplicable, PluginError, UsageError, near_misses
 from zslbench.evaluation.measuring import evaluators
-from zslbench.experiment import method_name
-from zslbench.params import read_pairs
-from zslbench.plugins import registry
 from zslbench.preparation.backbones import find_backbone
-from zslbench.record import RunRecord
-from zslbench.registry import Entry
-from zslbench.runner import BACKBONE, Job, load_data, weights_digest
-from zslbench.search import TITLES, Search
-from zslbench.spec import RunSpec
-from zslbench.trial import method_class
+from zslbench.records.record import RunRecord
+from zslbench.records.search import TITLES, Search
+from zslbench.records.spec import RunSpec
+from zslbench.runs.execute import BACKBONE, Job, weights_digest
+from zslbench.runs.fit import method_class
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zslbench.cards import BackboneCard, DatasetCard, EngineCard, EvaluatorCard, MethodCard, TextEncoderCard, is_name
+from zslbench.api.cards import (
+    BackboneCard,
+    DatasetCard,
+    EngineCard,
+    EvaluatorCard,
+    MethodCard,
+    TextEncoderCard,
+    is_name,
+)
 from zslbench.errors import PluginError, UsageError, near_misses, one_line
 
 Card = MethodCard | DatasetCard | EvaluatorCard | BackboneCard | TextEncoderCard | EngineCard

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zslbench.cards import BackboneCard, EngineCard, EvaluatorCard
+from zslbench.api.cards import BackboneCard, EngineCard, EvaluatorCard
 
 if TYPE_CHECKING:
-    from zslbench.registry import Registry
+    from zslbench.discovery.registry import Registry
 
 GBU = "Xian et al., Zero-Shot Learning: A Comprehensive Evaluation of the Good, the Bad and the Ugly, TPAMI 2018"
 CHEN = "Chen et al., Zero-Shot Visual Recognition using Semantics-Preserving Adversarial Embedding Networks, CVPR 2018"

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from zslbench.api.cards import MethodCard, is_name
 from zslbench.api.embedder import Embedder
-from zslbench.cards import MethodCard, is_name
+from zslbench.discovery.plugins import registry
+from zslbench.discovery.registry import Registry
 from zslbench.errors import PluginError, UsageError, one_line
-from zslbench.plugins import registry
-from zslbench.registry import Registry
 
 SUFFIX = ".py"
 

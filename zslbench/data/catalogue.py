@@ -1,0 +1,46 @@
+"""The catalogue: from a name, or a folder, to a data set, loaded once in a process."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from zslbench.api.cards import Input
+from zslbench.api.dataset import Dataset, ZSLData
+from zslbench.api.params import read_pairs
+from zslbench.data.semantics import OWN, with_semantics
+from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
+from zslbench.discovery.plugins import registry
+from zslbench.errors import UsageError
+
+
+def find_dataset(name: str | Path) -> Dataset:
+    """Returns the registered data set of this name, `NAME` or `NAME:OPTION=VALUE,...`, or the one in a folder.
+
+    Raises:
+        UsageError: no such name or option, near misses are suggested; or the path is no folder in the xlsa17 layout.
+    """
+    name, path = str(name), Path(name).expanduser()
+    head, _, tail = name.partition(":")
+    known = registry().names("dataset")
+    if name not in known and any(path.glob(f"{SPLITS}*.mat")):
+        return XLSA17Dataset.at(path)
+    if head not in known and (os.sep in name or name.startswith((".", "~"))):
+        problem = f"a folder without {SPLITS}*.mat" if path.is_dir() else "no folder"
+        raise UsageError(f"data set {name}: that is {problem}; name one in the xlsa17 layout")
+    dataset: Dataset = registry().resolve("dataset", head, Dataset)
+    if not tail:
+        return dataset
+    options = read_pairs(tail.split(","), f"data set {head!r}: option")
+    return dataset.with_options(type(dataset.options).parse(options, f"data set {head!r}", "option"))
+
+
+@cache
+def load_data(
+    source: str, root: Path, features: str | None, splits: str, semantics: str = OWN, input: Input = "features"
+) -> ZSLData:
+    """Loads a data set once in a process: its features, or its images."""
+    dataset = find_dataset(source)
+    data = dataset.load_images(root, splits) if input == "images" else dataset.load(root, features, splits)
+    return with_semantics(data, semantics)

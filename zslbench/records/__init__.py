@@ -1,0 +1,1 @@
+"""Records: what is kept of runs and searches, and the store that keeps it."""

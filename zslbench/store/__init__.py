@@ -1,5 +1,0 @@
-"""Run records on disk."""
-
-from zslbench.store.store import Busy, Store
-
-__all__ = ["Busy", "Store"]
