@@ -16,7 +16,8 @@ import torch
 from zslbench import ClassSet, TrainView
 from zslbench.data.folders import data_root
 from zslbench.runs.fit import part_of
-from zslbench.runs.plan import Configuration, Request, configurations
+from zslbench.runs.request import Request
+from zslbench.runs.entrant import Entrant, resolve
 from zslbench.training.device import seeded
 from zslbench.tuning.sweep import measure
 
@@ -37,7 +38,7 @@ def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
-def solve(configuration: Configuration, view: TrainView, points: list[dict[str, float]]) -> None:
+def solve(configuration: Entrant, view: TrainView, points: list[dict[str, float]]) -> None:
     method = configuration.method
     with seeded(0, CPU):
         factors = None
@@ -64,7 +65,7 @@ def main() -> None:
     torch.set_num_threads(1)
     request = Request(root=data_root().absolute())
     for name, points in POINTS.items():
-        [configuration] = configurations([name], [options.dataset], request)
+        [configuration] = resolve([name], [options.dataset], request)
         view = part_of(configuration.data, configuration.job(0, "validation").spec, (0,)).train
         sizes = {f"{options.dataset}, {view.x.shape[0]} x {view.x.shape[1]}": view}
         sizes["random, 19832 x 2048, as AWA1 with ResNet-101"] = random_view(19832, 2048, 85, 40)

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
+from planned import entrant_of
 from torch import Tensor, nn
 from toy import toy_data
 
-import zslbench.runs.execute as runner
-import zslbench.runs.fit as trial
-from zslbench.api.cards import MethodCard, Setting
+import zslbench.runs.execute as execution
+from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Batch, Embedder, GradientParams
+from zslbench.api.engine import Listener
 from zslbench.api.params import Params, Space, param
 from zslbench.api.views import ProblemShape, TrainView
-from zslbench.discovery.registry import Entry
-from zslbench.engines.base import Listener
 from zslbench.engines.inline import Inline
 from zslbench.records.record import RunRecord, Training
 from zslbench.records.search import Search
 from zslbench.records.store import Store
-from zslbench.runs.execute import Job, Setup
-from zslbench.runs.plan import Configuration, Request, Variant
-from zslbench.tuning.tune import Plan, tune
+from zslbench.runs.entrant import Entrant, Run
+from zslbench.runs.execute import Setup
+from zslbench.tuning.tune import tune
 
 
 class ExampleParams(GradientParams):
@@ -89,20 +88,15 @@ METHODS: dict[str, type[Embedder[Any]]] = {"example": Example, "ridge": Ridge}
 
 
 def configuration(
-    method: str = "example", data: ZSLData | None = None, setting: Setting = "inductive", **values: Any
-) -> Configuration:
+    method: str = "example",
+    data: ZSLData | None = None,
+    setting: Setting = "inductive",
+    request: dict[str, Any] | None = None,
+    **values: Any,
+) -> Entrant:
     """A method on data in memory, `values` fixed."""
-    return Configuration(
-        variant=Variant(method, method),
-        request=Request(Path()),
-        source="toy",
-        data=data or toy_data(),
-        entry=Entry("method", method, "searching:method", MethodCard(method, "none", setting=setting), "tests"),
-        method=METHODS[method],
-        values=values,
-        scale="zscore",
-        origin="default",
-    )
+    how = {"scale": "zscore"} | (request or {})
+    return entrant_of(METHODS[method], data or toy_data(), method, values, setting, **how)
 
 
 def landscape(params: Any, fold: int) -> list[float]:
@@ -121,25 +115,25 @@ class Answers:
     """Answers trials by a made-up curve instead of running them; `kill_at` is the call in which it dies.
 
     Attributes:
-        jobs: all that were asked for.
+        runs: all that were asked for.
     """
 
     curve: Callable[[Any, int], list[float] | Exception] = landscape
     kill_at: int = -1
     backwards: bool = False
     metric: str = "ausuc"
-    jobs: list[Job] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     calls: int = 0
 
-    def __call__(self, jobs: list[Job]) -> dict[str, RunRecord | Exception]:
+    def __call__(self, jobs: list[Run]) -> dict[str, RunRecord | Exception]:
         self.calls += 1
         if self.calls == self.kill_at:
             raise Killed
-        self.jobs += jobs
+        self.runs += jobs
         order = reversed(jobs) if self.backwards else jobs
         return {job.spec.id: self.answer(job) for job in order}
 
-    def answer(self, job: Job) -> RunRecord | Exception:
+    def answer(self, job: Run) -> RunRecord | Exception:
         spec = job.spec
         curve = self.curve(params_of(job), spec.fold)
         if isinstance(curve, Exception):
@@ -154,7 +148,7 @@ class Answers:
         )
 
 
-def params_of(job: Job) -> Any:
+def params_of(job: Run) -> Any:
     return METHODS[job.spec.method].params_type(**job.spec.params)
 
 
@@ -165,20 +159,17 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Callable[..., dict[str, RunRecord | Exception]]]:
-    """Executes jobs of one of METHODS on data in memory, and stores what comes of them."""
-    for module in (runner, trial):
-        monkeypatch.setattr(module, "method_class", lambda name, input=None: METHODS[name])
-    monkeypatch.setattr(runner, "provenance", lambda *arguments: {})
-    monkeypatch.setattr(runner, "REPLICATES", 50)
+    """Executes runs of METHODS on data in memory, and stores what comes of them."""
+    monkeypatch.setattr(execution, "provenance", lambda *arguments: {})
+    monkeypatch.setattr(execution, "REPLICATES", 50)
 
-    def run(jobs: list[Job], data: ZSLData | None = None) -> dict[str, RunRecord | Exception]:
-        monkeypatch.setattr(runner, "load_data", lambda *arguments: data or toy_data())
+    def run(runs: list[Run]) -> dict[str, RunRecord | Exception]:
         outcomes: dict[str, RunRecord | Exception] = {}
         listener = Listener(
-            finished=lambda job, record: outcomes.update({job.spec.id: record}),
-            failed=lambda job, error: outcomes.update({job.spec.id: error}),
+            finished=lambda run, record: outcomes.update({run.id: record}),
+            failed=lambda run, error: outcomes.update({run.id: error}),
         )
-        Inline().execute(jobs, Setup(store=store.root, device="cpu"), listener)
+        Inline().execute(runs, Setup(store=store.root, device="cpu"), listener)
         return outcomes
 
     return run
@@ -186,18 +177,21 @@ def run(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Callable[...,
 
 def search(
     store: Store,
-    execute: Callable[[list[Job]], dict[str, RunRecord | Exception]],
-    of: Configuration | None = None,
+    execute: Callable[[list[Run]], dict[str, RunRecord | Exception]],
+    of: Entrant | None = None,
     *,
     afresh: bool = False,
     only_stored: bool = False,
-    **plan: Any,
+    space: dict[str, Space] | None = None,
+    **how: Any,
 ) -> Search:
-    """Tunes; `plan` are the fields of a `Plan`."""
-    plan = {"trials": 8, "folds": 3} | plan
-    return tune(
-        of or configuration(), Plan(**plan), store, execute, device="cpu", afresh=afresh, only_stored=only_stored
-    )
+    """Tunes; `how` are fields of the request."""
+    of = of or configuration()
+    searched = tuple(f"{name}={own}" for name, own in (space or {}).items())
+    existing = "only-cached" if only_stored else "reuse"
+    how = {"trials": 8, "folds": 3, "search": searched, "existing": existing} | how
+    asked = replace(of, request=of.request.model_copy(update=how))
+    return tune(asked, store, execute, device="cpu", afresh=afresh)
 
 
 def span(low: float, high: float, **more: Any) -> Space:

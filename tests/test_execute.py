@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from planned import entrant_of, execute
 from players import Pair, PairParams, Plain
 from torch import Tensor
 from toy import toy_data
 
-import zslbench.runs.execute as runner
-import zslbench.runs.fit as trial
+import zslbench.runs.execute as execution
+import zslbench.runs.fit as fitting
+import zslbench.runs.measure as measure
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
@@ -25,8 +27,7 @@ from zslbench.api.views import ClassSet, TrainView
 from zslbench.errors import NotApplicable, RunError
 from zslbench.evaluation.curve import seen_unseen_curve
 from zslbench.records.record import RunRecord
-from zslbench.records.spec import RunSpec
-from zslbench.runs.execute import Job, execute
+from zslbench.runs.entrant import Run
 from zslbench.training.trainer import Fit
 
 VIEWS: list[TrainView] = []
@@ -82,40 +83,26 @@ METHODS = {"watched": Watched, "plain": Plain, "pair": Pair, "gated": Gated, "la
 
 @pytest.fixture(autouse=True)
 def _test_methods(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module in (runner, trial):
-        monkeypatch.setattr(module, "method_class", lambda name, input=None: METHODS[name])
-    monkeypatch.setattr(runner, "provenance", lambda *arguments: {})
-    known = runner.evaluators()
-    monkeypatch.setattr(runner, "evaluators", lambda: {**known, "choosing": Choosing})
+    monkeypatch.setattr(execution, "provenance", lambda *arguments: {})
     yield
     VIEWS.clear()
     Watched.fitted.clear()
 
 
-def job(data: ZSLData, method: str = "watched", **values: Any) -> Job:
-    spec = {
-        "method": method,
-        "method_version": 1,
-        "params": {"epochs": 3, "batch_size": 16, "lr": 0.02},
-        "dataset": data.name,
-        "fingerprint": data.fingerprint,
-        "features": data.features_name,
-        "scale": "zscore",
-        "setting": "inductive",
-        "evaluators": {"zsl": 1, "gzsl": 1, "ausuc": 1, "calibrated": 1},
-        "seed": 0,
-    }
-    return Job(spec=RunSpec(**(spec | values)), source="toy", root=Path(), splits="att_splits")
+def planned(data: ZSLData, method: str = "watched", **values: Any) -> Run:
+    params = values.pop("params", {"epochs": 3, "batch_size": 16, "lr": 0.02})
+    seed, on, calibrated = values.pop("seed", 0), values.pop("on", "test"), values.pop("calibrated", True)
+    setting, how = values.pop("setting", "inductive"), {"scale": "zscore"} | values
+    return entrant_of(METHODS[method], data, method, params, setting, **how).run(seed, on, calibrated=calibrated)
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Executes a job on a data set in memory."""
+def run() -> Any:
+    """Executes a run on a data set in memory."""
 
     def run(data: ZSLData, method: str = "watched", **values: Any) -> RunRecord:
         checkpoints, on_epoch = values.pop("checkpoints", None), values.pop("on_epoch", lambda progress: None)
-        monkeypatch.setattr(runner, "load_data", lambda *arguments: data)
-        return execute(job(data, method, **values), "cpu", checkpoints, on_epoch)[0]
+        return execute(planned(data, method, **values), checkpoints, on_epoch)[0]
 
     return run
 
@@ -180,10 +167,8 @@ def test_no_test_image_is_read_before_training_has_ended(run: Any) -> None:
 def test_choosing_on_validation_never_touches_a_test_image(run: Any) -> None:
     data = spoilt(toy_data(), "test_seen", "test_unseen")
     params = {"epochs": 4, "batch_size": 16, "patience": 1}
-    record = run(data, on="validation", params=params, evaluators={"zsl": 1, "gzsl": 1, "ausuc": 1})
-    clean = run(
-        with_features(data, toy_data().features), on="validation", params=params, evaluators=record.spec.evaluators
-    )
+    record = run(data, on="validation", params=params)
+    clean = run(with_features(data, toy_data().features), on="validation", params=params)
     assert numbers(record) == numbers(clean)
     with pytest.raises(RunError, match="NaN"):  # the same images on the test part are met, and noticed
         run(data)
@@ -227,20 +212,20 @@ def test_the_first_fit_is_on_a_part_of_the_classes_and_the_final_one_on_all_of_t
 
 
 def test_a_run_that_needs_no_choice_fits_once(run: Any) -> None:
-    record = run(toy_data(), evaluators={"zsl": 1, "gzsl": 1, "ausuc": 1})
+    record = run(toy_data(), calibrated=False)
     assert len(VIEWS) == 1
     assert record.validation == {} and record.training.seconds_validation == 0
 
 
 def test_gamma_is_the_best_one_on_the_validation_classes(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scorers: list[Scorer] = []
-    original = trial.ModelScorer
+    original = fitting.ModelScorer
 
     def remember(*arguments: Any) -> Scorer:
         scorers.append(original(*arguments))
         return scorers[-1]
 
-    monkeypatch.setattr(trial, "ModelScorer", remember)
+    monkeypatch.setattr(fitting, "ModelScorer", remember)
     data = toy_data()
     record = run(data)
     validation, test = scorers
@@ -285,7 +270,7 @@ def test_the_same_spec_gives_the_same_record_interrupted_or_not(
     assert numbers(run(toy_data(), method, params=params)) == whole
     assert numbers(run(toy_data(), method, params=params, seed=1))["metrics"] != whole["metrics"]
 
-    monkeypatch.setattr(trial, "Fit", partial(Fit, checkpoint_seconds=0))
+    monkeypatch.setattr(execution, "Fit", partial(Fit, checkpoint_seconds=0))
     record, kills = None, 0
     while record is None:
         left = iter(range(1))
@@ -333,16 +318,16 @@ def test_a_method_without_u_to_u_has_all_the_rest_and_the_reason(run: Any) -> No
     assert set(record.per_class) == {"s->t", "u->t"}
 
 
-def test_an_evaluator_that_cannot_choose_on_validation_gives_the_reason(run: Any) -> None:
-    record = run(toy_data(), "gated", evaluators={"gzsl": 1, "choosing": 1})
+def test_an_evaluator_that_cannot_choose_on_validation_gives_the_reason(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = measure.evaluators()
+    monkeypatch.setattr(measure, "evaluators", lambda: {"gzsl": known["gzsl"], "choosing": Choosing})
+    record = run(toy_data(), "gated")
     assert record.not_applicable == {"choosing": "the gate needs seen classes"}
     assert set(record.metrics) == {"acc_ut", "acc_st", "h"}
-    assert run(toy_data(), "plain", evaluators={"gzsl": 1, "choosing": 1}).metrics["chosen"] >= 0
-
-
-def test_data_that_changed_after_planning_is_refused(run: Any) -> None:
-    with pytest.raises(RunError, match="changed between planning and running"):
-        run(toy_data(), fingerprint="another")
+    assert record.measured == {"gzsl": 1, "choosing": 1}
+    assert run(toy_data(), "plain").metrics["chosen"] >= 0
 
 
 def test_a_record_holds_all_parameters_defaults_included(run: Any) -> None:
@@ -369,12 +354,12 @@ def test_a_run_computes_with_one_thread_and_restores_the_number(run: Any, monkey
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     run(toy_data(), "plain")
-    assert threads == [1, 3] * 2  # the validation fit and the final one
+    assert threads == [1, 3] * 4  # two fits, and the scores of each
 
 
 def test_epochs_chosen_in_a_validation_run_are_chosen_on_a_fold_inside_it(run: Any) -> None:
     data = toy_data()
-    run(data, params={"epochs": 3, "batch_size": 16, "lr": 0.02, "patience": 1}, on="validation", evaluators={"zsl": 1})
+    run(data, params={"epochs": 3, "batch_size": 16, "lr": 0.02, "patience": 1}, on="validation")
     outer, inner = data.split_for(0), data.split_for((0, 0))
     assert set(inner.train) | set(inner.test_seen) | set(inner.test_unseen) == set(outer.train)
     assert [len(view.classes) for view in VIEWS] == [len(inner.seen), len(outer.seen)]

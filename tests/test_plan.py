@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from planned import execute, plan
 from synthetic import Files
 
 from zslbench.errors import DataError, UsageError
-from zslbench.runs.execute import execute
-from zslbench.runs.plan import Request, plan, split_source
+from zslbench.runs.request import Request, split_source
 
 
 def two_features(files: Files) -> None:
@@ -25,18 +25,18 @@ def folder(make_xlsa17: Callable[..., Path]) -> Path:
 
 def test_features_named_with_the_data_set_are_read_and_win_over_those_for_all(folder: Path, tmp_path: Path) -> None:
     sources = [f"{folder}@vit", str(folder), f"{folder}@res101"]
-    vit, default, named = plan(["eszsl"], sources, Request(tmp_path))
-    assert [row.jobs[0].spec.features for row in (vit, default, named)] == ["vit", "res101", "res101"]
-    assert default.jobs[0].spec.id == named.jobs[0].spec.id != vit.jobs[0].spec.id
+    vit, default, named = plan(["eszsl"], sources, Request(root=tmp_path))
+    assert [row.runs[0].spec.features for row in (vit, default, named)] == ["vit", "res101", "res101"]
+    assert default.runs[0].spec.id == named.runs[0].spec.id != vit.runs[0].spec.id
     assert [row.dataset for row in (vit, default)] == ["mine", "mine"]
-    assert {row.jobs[0].source for row in (vit, default, named)} == {str(folder)}
-    over = plan(["eszsl"], sources, Request(tmp_path, features="vit"))
-    assert [row.jobs[0].spec.features for row in over] == ["vit", "vit", "res101"]
+    assert {row.runs[0].source for row in (vit, default, named)} == {str(folder)}
+    over = plan(["eszsl"], sources, Request(root=tmp_path, features="vit"))
+    assert [row.runs[0].spec.features for row in over] == ["vit", "vit", "res101"]
 
 
 def test_a_run_finds_the_features_that_were_planned(folder: Path, tmp_path: Path) -> None:
-    [row] = plan(["eszsl"], [f"{folder}@vit"], Request(tmp_path))
-    record, arrays = execute(row.jobs[0], "cpu", None, lambda progress: None)
+    [row] = plan(["eszsl"], [f"{folder}@vit"], Request(root=tmp_path))
+    record, arrays = execute(row.runs[0])
     assert record.spec.features == "vit" and 0 <= record.metrics["ausuc"] <= 1
     assert np.isfinite(arrays["best_seen"]).all()
 
@@ -45,8 +45,8 @@ def test_an_at_sign_in_the_name_of_a_folder_is_part_of_it(make_xlsa17: Callable[
     odd = make_xlsa17(name="me@home", edit=two_features)
     assert split_source(str(odd)) == (str(odd), None)
     assert split_source(f"{odd}@vit") == (str(odd), "vit")
-    rows = plan(["eszsl"], [str(odd), f"{odd}@vit"], Request(tmp_path))
-    assert [(row.dataset_title, row.jobs[0].spec.features) for row in rows] == [
+    rows = plan(["eszsl"], [str(odd), f"{odd}@vit"], Request(root=tmp_path))
+    assert [(row.dataset_title, row.runs[0].spec.features) for row in rows] == [
         ("me@home", "res101"),
         ("me@home", "vit"),
     ]
@@ -54,8 +54,8 @@ def test_an_at_sign_in_the_name_of_a_folder_is_part_of_it(make_xlsa17: Callable[
 
 def test_a_colon_in_the_name_of_a_folder_is_part_of_it(make_xlsa17: Callable[..., Path], tmp_path: Path) -> None:
     odd = make_xlsa17(name="digits:size=3", edit=two_features)
-    rows = plan(["eszsl"], [str(odd), f"{odd}@vit"], Request(tmp_path))
-    assert [(row.dataset_title, row.jobs[0].spec.features) for row in rows] == [
+    rows = plan(["eszsl"], [str(odd), f"{odd}@vit"], Request(root=tmp_path))
+    assert [(row.dataset_title, row.runs[0].spec.features) for row in rows] == [
         ("digits:size=3", "res101"),
         ("digits:size=3", "vit"),
     ]
@@ -64,31 +64,31 @@ def test_a_colon_in_the_name_of_a_folder_is_part_of_it(make_xlsa17: Callable[...
 def test_options_of_a_data_set_reach_the_run_and_the_table(tmp_path: Path) -> None:
     given = "shapes:images_per_class=5,semantic_loss=0.5"
     plain, [chosen], [features] = (
-        plan(["eszsl"], [source], Request(tmp_path))
+        plan(["eszsl"], [source], Request(root=tmp_path))
         for source in ("shapes:images_per_class=5", given, f"{given}@pixels")
     )
     assert (chosen.dataset, chosen.dataset_title) == (given, "shapes, semantic_loss=0.5, images_per_class=5")
-    assert chosen.jobs[0].source == features.jobs[0].source == given
-    assert chosen.jobs[0].spec.id == features.jobs[0].spec.id != plain[0].jobs[0].spec.id
-    record, _ = execute(chosen.jobs[0], "cpu", None, lambda progress: None)
+    assert chosen.runs[0].source == features.runs[0].source == given
+    assert chosen.runs[0].spec.id == features.runs[0].spec.id != plain[0].runs[0].spec.id
+    record, _ = execute(chosen.runs[0])
     assert record.spec.dataset == chosen.dataset_title
 
 
 def test_features_that_are_not_there_and_mistyped_names_are_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"vat\.mat is missing; take what is there with --features res101 or vit"):
-        plan(["eszsl"], [f"{folder}@vat"], Request(tmp_path))
+        plan(["eszsl"], [f"{folder}@vat"], Request(root=tmp_path))
     with pytest.raises(DataError, match="data set digits has no features 'res101'"):
-        plan(["eszsl"], ["digits@res101"], Request(tmp_path))
+        plan(["eszsl"], ["digits@res101"], Request(root=tmp_path))
     with pytest.raises(UsageError, match="unknown data set 'digit'; did you mean 'digits'"):
-        plan(["eszsl"], ["digit@pixels"], Request(tmp_path))
+        plan(["eszsl"], ["digit@pixels"], Request(root=tmp_path))
 
 
 def test_an_uncalibrated_run_leaves_out_what_needs_a_second_fit_and_has_an_id_of_its_own() -> None:
     [[usual], [cheap]] = [
-        plan(["ale"], ["digits"], Request(Path(), calibrated=calibrated))[0].jobs for calibrated in (True, False)
+        plan(["ale"], ["digits"], Request(root=Path(), calibrated=calibrated))[0].runs for calibrated in (True, False)
     ]
     assert set(usual.spec.evaluators) - set(cheap.spec.evaluators) == {"calibrated"}
     assert usual.spec.id != cheap.spec.id
-    record = execute(cheap, "cpu", None, lambda progress: None)[0]
+    record = execute(cheap)[0]
     assert record.training is not None and record.training.seconds_validation == 0
     assert record.metrics.keys() >= {"acc_uu", "h", "ausuc"} and "h_cal" not in record.metrics

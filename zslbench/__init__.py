@@ -1,6 +1,9 @@
 """zslbench: an honest, plugin-based benchmark for zero-shot learning.
 
-Everything a plugin needs is a name of this module, imported on first use:
+    import zslbench
+    results = zslbench.compare(["spaen", "devise", "sae"], dataset="digits", seeds=3)
+
+Everything a plugin needs is a name of this module too, imported on first use:
 
     from zslbench import Embedder, GradientParams, param
 """
@@ -49,12 +52,22 @@ if TYPE_CHECKING:
     from zslbench.api.views import ProblemShape as ProblemShape
     from zslbench.api.views import TestView as TestView
     from zslbench.api.views import TrainView as TrainView
+    from zslbench.api.engine import Engine as Engine
+    from zslbench.api.engine import Listener as Listener
+    from zslbench.api.events import Event as Event
+    from zslbench.bench import Bench as Bench
+    from zslbench.bench import compare as compare
+    from zslbench.bench import evaluate as evaluate
+    from zslbench.bench import run as run
+    from zslbench.bench import tune as tune
     from zslbench.data.imagefiles import FileImages as FileImages
     from zslbench.data.xlsa17 import XLSA17Dataset as XLSA17Dataset
     from zslbench.discovery.registry import Registry as Registry
     from zslbench.errors import DataError as DataError
     from zslbench.errors import NotApplicable as NotApplicable
     from zslbench.records.record import RunRecord as RunRecord
+    from zslbench.report.results import Result as Result
+    from zslbench.report.results import Results as Results
     from zslbench.records.spec import RunSpec as RunSpec
 
 _HOME = {
@@ -62,6 +75,8 @@ _HOME = {
     "api.dataset": ["Dataset", "Split", "ZSLData"],
     "api.embedder": ["Batch", "Embedder", "GradientParams", "ImageParams", "Objective", "Stage"],
     "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.engine": ["Engine", "Listener"],
+    "api.events": ["Event"],
     "api.images": ["Images", "Pixels", "UnreadableImage"],
     "api.losses": ["gradient_penalty"],
     "api.text_encoder": ["TextEncoder"],
@@ -77,6 +92,7 @@ _HOME = {
         "Preset",
         "TextEncoderCard",
     ],
+    "bench": ["Bench", "compare", "evaluate", "run", "tune"],
     "data.imagefiles": ["FileImages"],
     "data.xlsa17": ["XLSA17Dataset"],
     "errors": ["DataError", "NotApplicable"],
@@ -84,6 +100,7 @@ _HOME = {
     "api.progress": ["Progress"],
     "records.record": ["RunRecord"],
     "discovery.registry": ["Registry"],
+    "report.results": ["Result", "Results"],
     "records.spec": ["RunSpec"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

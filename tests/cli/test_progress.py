@@ -6,25 +6,26 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from planned import plan
 from rich.console import Console
+from zslbench.cli.progress import Display, describe
 
 from zslbench import Progress
-from zslbench.cli.progress import Display, describe
-from zslbench.engines.base import Listener
+from zslbench.api.engine import Listener
 from zslbench.errors import RunError
-from zslbench.runs.execute import Job
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.entrant import Run
+from zslbench.runs.request import Request
 
 HALF = Progress("train", 5, 10, {"cls": 0.25, "adv": 1.5}, 3.0, step=5)
 
 
 @pytest.fixture
-def jobs() -> list[Job]:
-    [row] = plan(["devise"], ["digits"], Request(Path(), seeds=(0, 1)))
-    return row.jobs
+def jobs() -> list[Run]:
+    [row] = plan(["devise"], ["digits"], Request(root=Path(), seeds=(0, 1)))
+    return row.runs
 
 
-def show(display: Display, jobs: list[Job]) -> str:
+def show(display: Display, jobs: list[Run]) -> str:
     """Lets two runs go on at once, one of which fails; returns what was shown."""
     display.console = Console(file=StringIO(), force_terminal=display.moving, width=200, highlight=False)
     with display.over(jobs) as listener:
@@ -33,7 +34,7 @@ def show(display: Display, jobs: list[Job]) -> str:
     return display.console.file.getvalue()
 
 
-def tell(listener: Listener, jobs: list[Job]) -> None:
+def tell(listener: Listener, jobs: list[Run]) -> None:
     for job in jobs:
         listener.started(job)
     for job in jobs:
@@ -51,14 +52,14 @@ def test_images_that_are_prepared_are_no_epochs() -> None:
 
 
 def test_a_run_with_a_preset_is_called_by_it_and_by_what_was_given_beside_it() -> None:
-    rows = plan(["spaen@paper", "spaen@paper:epochs=3,beta=0.5"], ["digits"], Request(Path()))
-    jobs = [job for row in rows for job in row.jobs]
+    rows = plan(["spaen@paper", "spaen@paper:epochs=3,beta=0.5"], ["digits"], Request(root=Path()))
+    jobs = [job for row in rows for job in row.runs]
     shown = show(Display(plain=True), jobs)
     assert "[1/2] spaen@paper on digits, seed 0: failed" in shown
     assert "[2/2] spaen@paper epochs=3 beta=0.5 on digits, seed 0: failed" in shown
 
 
-def test_without_a_terminal_there_are_plain_lines(jobs: list[Job]) -> None:
+def test_without_a_terminal_there_are_plain_lines(jobs: list[Run]) -> None:
     shown = show(Display(plain=True), jobs)
     assert "\x1b" not in shown
     assert [line for line in shown.splitlines() if "failed" in line] == [
@@ -67,7 +68,7 @@ def test_without_a_terminal_there_are_plain_lines(jobs: list[Job]) -> None:
     ]
 
 
-def test_on_a_terminal_runs_side_by_side_have_a_bar_each_and_none_stays(jobs: list[Job]) -> None:
+def test_on_a_terminal_runs_side_by_side_have_a_bar_each_and_none_stays(jobs: list[Run]) -> None:
     display = Display(plain=False)
     display.moving = True
     shown = show(display, jobs)
@@ -89,7 +90,7 @@ def test_on_a_terminal_runs_side_by_side_have_a_bar_each_and_none_stays(jobs: li
         assert [task.description for task in view.bar.tasks] == ["runs"]
 
 
-def test_errors_of_plugins_are_kept_as_errors_of_ours_with_their_cause(jobs: list[Job]) -> None:
+def test_errors_of_plugins_are_kept_as_errors_of_ours_with_their_cause(jobs: list[Run]) -> None:
     display = Display(plain=True)
     show(display, jobs)
     known, unknown = display.errors.values()

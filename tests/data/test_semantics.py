@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planned import plan
 from synthetic import toy_files
 
 from zslbench import XLSA17Dataset, ZSLData
@@ -16,7 +17,8 @@ from zslbench.data.semantics import with_semantics
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
 from zslbench.errors import DataError, NotApplicable, UsageError
-from zslbench.runs.plan import Request, configurations, plan
+from zslbench.runs.entrant import resolve
+from zslbench.runs.request import Request
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(11, 4))
@@ -194,8 +196,8 @@ def test_runs_with_other_class_embeddings_are_other_runs(folder: Path, tmp_path:
     files = [str(tmp_path / name) for name in ("one.npy", "other.npy")]
     specs, given = {}, ["att", "original", *files, str(tmp_path / "same.npy")]
     for semantics in given:
-        [row] = plan(["eszsl"], [str(folder)], Request(tmp_path, semantics=semantics))
-        [job] = row.jobs
+        [row] = plan(["eszsl"], [str(folder)], Request(root=tmp_path, semantics=semantics))
+        [job] = row.runs
         assert job.semantics == semantics  # where a worker process finds them
         specs[semantics] = job.spec
     *different, same = (specs[semantics] for semantics in given)
@@ -218,12 +220,12 @@ def test_a_method_that_needs_attributes_is_refused_where_there_are_none(folder: 
     path = tmp_path / "words.npy"
     np.save(path, ROWS)
     reason = "ESZSL needs attributes, and the class embeddings of TOY are none"
-    wanted = configurations(["eszsl", "sae"], [str(folder)], Request(tmp_path, semantics=str(path)))
+    wanted = resolve(["eszsl", "sae"], [str(folder)], Request(root=tmp_path, semantics=str(path)))
     assert [configuration.refusal for configuration in wanted] == [reason, ""]
     with pytest.raises(NotApplicable, match=reason):
         wanted[0].check_refusal()
-    refused, other = plan(["eszsl", "sae"], [str(folder)], Request(tmp_path, semantics=str(path)))
-    assert (refused.jobs, refused.refusal, other.refusal) == ([], reason, "") and other.jobs
+    refused, other = plan(["eszsl", "sae"], [str(folder)], Request(root=tmp_path, semantics=str(path)))
+    assert (refused.runs, refused.refusal, other.refusal) == ([], reason, "") and other.runs
     np.save(path, np.abs(ROWS))
-    [accepted] = plan(["eszsl"], [str(folder)], Request(tmp_path / ".", semantics=f"{tmp_path}/./words.npy"))
-    assert accepted.jobs and accepted.refusal == ""
+    [accepted] = plan(["eszsl"], [str(folder)], Request(root=tmp_path / ".", semantics=f"{tmp_path}/./words.npy"))
+    assert accepted.runs and accepted.refusal == ""

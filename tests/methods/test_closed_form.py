@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from planned import execute, plan
 from scipy.linalg import solve_sylvester
 from toy import toy_view, train
 
-from zslbench.runs.execute import execute
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 from zslbench_methods.eszsl import ESZSL, ESZSLParams
 from zslbench_methods.sae import SAE, SAEParams
 
@@ -106,6 +106,6 @@ AWA1_BOW512 = {
 def test_closed_forms_on_real_features_give_the_known_figures(row: str, real_data: Path) -> None:
     scale, *expected = AWA1_BOW512[row]
     (planned,) = plan([row], ["awa1"], Request(root=real_data, features="bow512", scale=scale))
-    record, _ = execute(planned.jobs[0], "cpu", None, lambda progress: None)
+    record, _ = execute(planned.runs[0])
     found = [100 * record.metrics[metric] for metric in ("acc_uu", "acc_ut", "acc_st", "h", "ausuc")]
     assert found == pytest.approx(expected, abs=0.1)

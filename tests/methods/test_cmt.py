@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from planned import execute, plan
 from scipy.stats import multivariate_normal
 from torch import Tensor
 from toy import build, same, toy_data, toy_view, train, weights
 
 from zslbench import Batch, ClassSet, NotApplicable, TrainView
 from zslbench.records.record import RunRecord
-from zslbench.runs.execute import execute
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 from zslbench_methods.cmt import CMT, CMTParams, CMTStar, CMTStarParams
 from zslbench_methods.novelty import LAMBDA, NEIGHBOURS, ClassGaussians, LocalOutliers
 
@@ -243,9 +243,9 @@ def test_the_gate_does_not_touch_what_cmt_learns() -> None:
 def run(row: str, root: Path) -> RunRecord:
     """Runs without the fit on validation classes that calibration takes."""
     (planned,) = plan([row], ["awa1"], Request(root=root, features="bow512"))
-    job = planned.jobs[0]
+    job = planned.runs[0]
     uncalibrated = job.spec.model_copy(update={"evaluators": {"zsl": 1, "gzsl": 1}})
-    return execute(job.model_copy(update={"spec": uncalibrated}), "cpu", None, lambda progress: None)[0]
+    return execute(job.model_copy(update={"spec": uncalibrated}))[0]
 
 
 def test_on_real_features_cmt_recognises_unseen_classes_and_a_gate_lets_more_of_them_through(real_data: Path) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from planned import execute, plan
 
 from zslbench.discovery.plugins import registry
 from zslbench.records.record import RunRecord
-from zslbench.runs.execute import execute
 from zslbench.runs.fit import method_class
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 
 
 def digits(method: str, seed: int = 0, **values: str) -> RunRecord:
     (row,) = plan([method], ["digits"], Request(root=Path(), seeds=(seed,), params=values))
-    return execute(row.jobs[0], "cpu", None, lambda progress: None)[0]
+    return execute(row.runs[0])[0]
 
 
 @pytest.mark.parametrize(

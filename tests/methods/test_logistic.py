@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from planned import execute, plan
 from sklearn.linear_model import LogisticRegression
 from toy import build, same, toy_data, toy_view, train
 
 from zslbench.api.embedder import Embedder
 from zslbench.api.views import TrainView
-from zslbench.runs.execute import execute
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 from zslbench_methods.conse import CONSE, CONSEParams
 from zslbench_methods.dap import DAP, DAPParams
 from zslbench_methods.iap import IAP, IAPParams
@@ -122,7 +122,7 @@ def test_scores_follow_the_classes_in_training_and_in_scoring(method: Any, param
 def test_real_images_of_unseen_classes_are_told_apart_but_taken_for_seen_ones(name: str, real_data: Path) -> None:
     """The pattern that was published for the three: U->U twice chance (10 %), U->T about 0, S->T high (chance 2 %)."""
     [planned] = plan([name], ["awa1"], Request(root=real_data, features="bow512"))
-    metrics = execute(planned.jobs[0], "cpu", None, lambda progress: None)[0].metrics
+    metrics = execute(planned.runs[0])[0].metrics
     assert metrics["acc_uu"] >= 0.2
     assert metrics["acc_ut"] <= 0.03
     assert metrics["acc_st"] >= 0.3

@@ -9,15 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from planned import execute, plan
 
 from zslbench.records.record import RunRecord
-from zslbench.runs.execute import execute
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 
 
 def run(method: str, dataset: str, features: str, root: Path) -> RunRecord:
     [row] = plan([method], [dataset], Request(root=root, features=features))
-    return execute(row.jobs[0], "cpu", None, lambda progress: None)[0]
+    return execute(row.runs[0])[0]
 
 
 @pytest.mark.parametrize("method", ["devise", "ale"])

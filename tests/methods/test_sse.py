@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from planned import execute, plan
 from scipy.optimize import minimize
 from toy import build, same, toy_data, toy_view, train, weights
 
 from zslbench import Batch, ClassSet, TrainView
-from zslbench.runs.execute import execute
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 from zslbench_methods.simplex import mixtures
 from zslbench_methods.sse import SSE, SSEParams
 
@@ -242,9 +242,7 @@ def test_training_repeats_bit_for_bit() -> None:
 
 def test_on_real_features_sse_recognises_unseen_classes(real_data: Path) -> None:
     (row,) = plan(["sse"], ["awa1"], Request(root=real_data, features="bow512"))
-    uncalibrated = row.jobs[0].spec.model_copy(update={"evaluators": {"zsl": 1, "ausuc": 1}})
-    metrics = execute(row.jobs[0].model_copy(update={"spec": uncalibrated}), "cpu", None, lambda progress: None)[
-        0
-    ].metrics
+    uncalibrated = row.runs[0].spec.model_copy(update={"evaluators": {"zsl": 1, "ausuc": 1}})
+    metrics = execute(row.runs[0].model_copy(update={"spec": uncalibrated}))[0].metrics
     assert metrics["acc_uu"] >= 0.25  # chance: 0.1
     assert metrics["ausuc"] >= 0.06

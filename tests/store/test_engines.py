@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from outside import CHEAP, Answer, command, distribution
+from planned import plan
 
-from zslbench.engines.base import Listener
+from zslbench.api.engine import Listener
 from zslbench.engines.processes import Processes
 from zslbench.records.store import Store
 from zslbench.runs.execute import Setup
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 
 DEVISE = ("compare", "devise:epochs=2")
 METHODS = """
@@ -93,9 +94,9 @@ def test_a_worker_that_dies_in_the_middle_of_a_message_costs_one_run(
     worker.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(worker))
     failed: list[str] = []
-    [row] = plan(["eszsl"], ["digits"], Request(Path(), seeds=(0, 1)))
+    [row] = plan(["eszsl"], ["digits"], Request(root=Path(), seeds=(0, 1)))
     listener = Listener(failed=lambda job, error: failed.append(str(error)))
-    Processes(2).execute(row.jobs, Setup(store=tmp_path / "store", device="cpu"), listener)
+    Processes(2).execute(row.runs, Setup(store=tmp_path / "store", device="cpu"), listener)
     assert failed == ["its process died with signal 9; issue the command again to go on"] * 2
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planned import plan
 
 from zslbench import RunSpec
 from zslbench.runs.fit import method_class
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.request import Request
 
 BASE: dict[str, Any] = {
     "method": "devise",
@@ -31,7 +32,7 @@ VALUES = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=Fals
 
 def ids(*methods: str, **options: Any) -> list[str]:
     """Returns the ids of planned runs on digits."""
-    return [job.spec.id for row in plan(list(methods), ["digits"], Request(Path(), **options)) for job in row.jobs]
+    return [job.spec.id for row in plan(list(methods), ["digits"], Request(root=Path(), **options)) for job in row.runs]
 
 
 def test_the_id_is_the_hash_of_the_canonical_json() -> None:
@@ -130,5 +131,5 @@ def test_how_a_number_is_written_is_irrelevant() -> None:
 
 def test_the_params_of_a_spec_are_those_that_differ_from_their_defaults() -> None:
     default = method_class("devise").params_type().model_dump()["epochs"]
-    [row] = plan([f"devise:lr=0.25,epochs={default}"], ["digits"], Request(Path()))
-    assert row.jobs[0].spec.params == {"lr": 0.25}
+    [row] = plan([f"devise:lr=0.25,epochs={default}"], ["digits"], Request(root=Path()))
+    assert row.runs[0].spec.params == {"lr": 0.25}

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planned import plan
 
 import zslbench.runs.execute as runner_module
 from zslbench import RunRecord, RunSpec
-from zslbench.engines.base import Listener
+from zslbench.api.engine import Listener
 from zslbench.engines.inline import Inline
 from zslbench.errors import UsageError
 from zslbench.records.store import Busy, Store
-from zslbench.runs.execute import Job, Setup, Watcher, fulfil
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup, fulfil
+from zslbench.runs.request import Request
 
 
 def record(value: float, seed: int = 0) -> RunRecord:
@@ -151,7 +153,7 @@ def test_a_run_finished_between_the_look_and_the_claim_is_not_executed_again(
 ) -> None:
     [job] = planned("eszsl")
     setup = Setup(store=opened.root, device="cpu")
-    elsewhere = fulfil(job, Setup(store=opened.root / "other", device="cpu"), Watcher(), wait=False)
+    elsewhere = fulfil(job, Setup(store=opened.root / "other", device="cpu"), Listener(), wait=False)
     assert elsewhere is not None
     claim = Store.claim
 
@@ -162,7 +164,7 @@ def test_a_run_finished_between_the_look_and_the_claim_is_not_executed_again(
 
     monkeypatch.setattr(Store, "claim", claim_late)
     monkeypatch.setattr(runner_module, "execute", lambda *_: pytest.fail("executed a second time"))
-    found = fulfil(job, setup, Watcher(), wait=False)
+    found = fulfil(job, setup, Listener(), wait=False)
     assert found is not None
     assert found.metrics == elsewhere.metrics
 
@@ -173,7 +175,7 @@ def test_a_run_that_another_process_holds_is_put_off_and_waited_for_at_the_end(o
     held = opened.claim(jobs[0].spec.id, wait=False)
     held.__enter__()
 
-    def finished(job: Job, _: RunRecord) -> None:
+    def finished(job: Run, _: RunRecord) -> None:
         if not order:
             held.__exit__(None, None, None)
         order.append(job.spec.method)
@@ -192,5 +194,5 @@ def test_a_store_is_looked_up_by_the_beginning_of_an_id(opened: Store) -> None:
         opened.lookup("zz")
 
 
-def planned(*methods: str) -> list[Job]:
-    return [job for row in plan(list(methods), ["digits"], Request(Path())) for job in row.jobs]
+def planned(*methods: str) -> list[Run]:
+    return [job for row in plan(list(methods), ["digits"], Request(root=Path())) for job in row.runs]

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 from outside import distribution
+from planned import plan
 
-from zslbench.engines.base import Engine, Listener
+from zslbench.api.engine import Engine, Listener
 from zslbench.engines.inline import Inline
 from zslbench.engines.processes import Processes
 from zslbench.errors import RunError
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.runs.execute import Job, Setup
-from zslbench.runs.plan import Request, plan
+from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup
+from zslbench.runs.request import Request
 
 DOOMED = 2
 """The seed whose run kills its process."""
@@ -44,7 +46,7 @@ def pids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[i
     return noted
 
 
-def execute(engine: Engine, jobs: list[Job], store: Path) -> tuple[dict[int, RunRecord], dict[int, Exception]]:
+def execute(engine: Engine, jobs: list[Run], store: Path) -> tuple[dict[int, RunRecord], dict[int, Exception]]:
     finished: dict[int, RunRecord] = {}
     failed: dict[int, Exception] = {}
     listener = Listener(
@@ -55,9 +57,9 @@ def execute(engine: Engine, jobs: list[Job], store: Path) -> tuple[dict[int, Run
     return finished, failed
 
 
-def jobs(*seeds: int) -> list[Job]:
-    [row] = plan(["devise:epochs=2"], ["digits"], Request(Path(), seeds=seeds))
-    return row.jobs
+def jobs(*seeds: int) -> list[Run]:
+    [row] = plan(["devise:epochs=2"], ["digits"], Request(root=Path(), seeds=seeds))
+    return row.runs
 
 
 def test_runs_share_a_worker_give_what_inline_gives_and_a_dead_worker_is_replaced(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from planned import execute
 from players import Closed, Pair, PairParams, Plain
 from searching import Killed, configuration, run, store
 from toy import same, toy_view, train, weights
@@ -18,7 +19,6 @@ import zslbench.runs.fit as trial
 from zslbench.api.embedder import GradientParams
 from zslbench.api.progress import Progress
 from zslbench.api.views import ProblemShape, TrainView
-from zslbench.runs.execute import execute
 from zslbench.training.trainer import Fit
 
 __all__ = ["run", "store"]

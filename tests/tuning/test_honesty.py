@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +16,9 @@ from zslbench.api.dataset import ZSLData
 from zslbench.errors import RunError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
-from zslbench.runs.plan import Request, configurations, row_of
+from zslbench.runs.entrant import resolve
+from zslbench.runs.request import Request
+from zslbench.runs.row import Row
 
 
 def with_other_tests(data: ZSLData, features: Any) -> ZSLData:
@@ -45,7 +46,7 @@ def test_other_test_images_labels_and_unseen_classes_give_the_same_search_bit_fo
     found = []
     for given in (data, with_other_tests(data, features)):
         of = configuration(method, given, setting)
-        found.append(search(store, partial(run, data=given), of, trials=5, folds=2))
+        found.append(search(store, run, of, trials=5, folds=2))
     one, other = found
     assert one.fingerprint != other.fingerprint  # so that nothing of the first search was simply found again
     assert log(one) == log(other) and one.best.values
@@ -53,10 +54,10 @@ def test_other_test_images_labels_and_unseen_classes_give_the_same_search_bit_fo
 
 def test_what_was_changed_does_decide_the_test(run: Any) -> None:
     data = toy_data()
-    [one] = run([configuration().job(0, "test")], data).values()
+    [one] = run([configuration(data=data).run(0)]).values()
     garbage, nan = with_other_tests(data, None), with_other_tests(data, np.nan)
-    [other] = run([configuration(data=garbage).job(0, "test")], garbage).values()
-    [broken] = run([configuration(data=nan).job(0, "test")], nan).values()
+    [other] = run([configuration(data=garbage).run(0)]).values()
+    [broken] = run([configuration(data=nan).run(0)]).values()
     assert one.metrics["ausuc"] != other.metrics["ausuc"]
     assert isinstance(broken, RunError)
 
@@ -64,19 +65,19 @@ def test_what_was_changed_does_decide_the_test(run: Any) -> None:
 def test_a_tuned_run_says_in_its_record_where_its_values_are_from(run: Any, store: Store) -> None:
     of = configuration()
     found = search(store, run, of, trials=4, folds=2)
-    [record] = run([of.job(3, "test", params=found.tuned, origin=found.origin)]).values()
+    [record] = run([of.run(3, params=found.tuned, origin=found.origin)]).values()
     assert record.params_from == f"tuned: 4 trials, ausuc, 2 folds (search {found.id})"
     assert {name: record.params[name] for name in found.best.params} == found.best.params
     assert record.spec.seed == 3 and record.spec.on == "test"
 
 
 def test_rows_take_the_tuned_values_of_their_search_and_say_so(store: Store) -> None:
-    request = Request(Path(), seeds=(0, 1))
-    [of, other] = configurations(["eszsl", "sae"], ["digits"], request)
+    request = Request(root=Path(), seeds=(0, 1))
+    [of, other] = resolve(["eszsl", "sae"], ["digits"], request)
     found = search(store, lambda jobs: {}, of, folds=1)
-    tuned, default = row_of(of, found), row_of(other)
-    assert [job.spec.params for job in tuned.jobs] == [found.best.params] * 2
-    assert {job.params_from for job in tuned.jobs} == {found.origin}
+    tuned, default = Row.of(of, found), Row.of(other)
+    assert [job.spec.params for job in tuned.runs] == [found.best.params] * 2
+    assert {one.origin for one in tuned.runs} == {found.origin}
     assert found.origin.startswith("tuned: grid of 49 trials, ausuc, 1 fold (search ")
     assert (tuned.treatment, default.treatment) == ("tuned by AUSUC on 1 fold", "default")
-    assert {job.params_from for job in default.jobs} == {"default"}
+    assert {one.origin for one in default.runs} == {"default"}

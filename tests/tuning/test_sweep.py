@@ -11,14 +11,15 @@ from searching import METHODS, Ridge, among, configuration, search
 from torch import Tensor
 
 from zslbench.api.dataset import ZSLData
+from zslbench.api.engine import Listener
 from zslbench.api.views import ClassSet
-from zslbench.engines.base import Listener
 from zslbench.engines.inline import Inline
 from zslbench.errors import NotApplicable, RunError, UsageError
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.runs.execute import Job, Setup
-from zslbench.runs.plan import Configuration, Request, configurations
+from zslbench.runs.entrant import Entrant, Run, resolve
+from zslbench.runs.execute import Setup
+from zslbench.runs.request import Request
 from zslbench.tuning.oracle import oracle
 
 GRIDS = {
@@ -27,12 +28,12 @@ GRIDS = {
 }
 
 
-def digits(method: str) -> Configuration:
-    [found] = configurations([method], ["digits"], Request(Path()))
+def digits(method: str) -> Entrant:
+    [found] = resolve([method], ["digits"], Request(root=Path()))
     return found
 
 
-def nothing(jobs: list[Job]) -> dict[str, RunRecord | Exception]:
+def nothing(jobs: list[Run]) -> dict[str, RunRecord | Exception]:
     raise AssertionError("a grid of a closed form needs no runs")
 
 
@@ -42,7 +43,7 @@ def test_each_value_is_that_of_a_run_on_validation_classes(method: str, metric: 
     of, records = digits(method), {}
     found = search(store, nothing, of, folds=2, space=GRIDS[method], metric=metric)
     assert len(found.complete) == 4
-    jobs = [of.job(0, "validation", fold, params=trial.params) for trial in found.trials for fold in (0, 1)]
+    jobs = [of.run(0, "validation", fold, params=trial.params) for trial in found.trials for fold in (0, 1)]
     listener = Listener(finished=lambda job, record: records.update({job.spec.id: record}))
     Inline().execute(jobs, Setup(store=store.root, device="cpu"), listener)
     values = [value for trial in found.trials for value in trial.values]
@@ -103,7 +104,7 @@ def test_the_chosen_point_is_as_good_as_the_equations_of_the_paper_say(
 def test_a_random_basis_and_what_is_found_at_the_end_are_those_of_a_run(run: Any, store: Store) -> None:
     of = configuration("ridge")
     found = search(store, nothing, of, folds=2)
-    jobs = [of.job(0, "validation", fold, params=trial.params) for trial in found.trials for fold in (0, 1)]
+    jobs = [of.run(0, "validation", fold, params=trial.params) for trial in found.trials for fold in (0, 1)]
     records = run(jobs)
     values = [value for trial in found.trials for value in trial.values]
     assert values == pytest.approx([records[job.spec.id].metrics["ausuc"] for job in jobs], abs=1e-6)
@@ -147,7 +148,7 @@ def test_the_oracle_is_the_best_test_figure_among_the_complete_trials(method: st
     of = configuration(method)
     found = search(store, run, of, trials=5, folds=2)
     best = oracle(of, found, run, "cpu")
-    jobs = [of.job(0, "test", params={**found.base, **trial.params}) for trial in found.complete]
+    jobs = [of.run(0, params={**found.base, **trial.params}) for trial in found.complete]
     outcomes = run(jobs)
     figures = [outcomes[job.spec.id].metrics["ausuc"] for job in jobs]
     assert best == pytest.approx(max(figures), abs=1e-6)

@@ -15,7 +15,7 @@ from zslbench.api.embedder import Embedder
 from zslbench.errors import RunError, UsageError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
-from zslbench.tuning.tune import Plan, begin, shares_factors
+from zslbench.tuning.tune import begin, shares_factors
 
 SPACE = ExampleParams.search_space()
 
@@ -43,7 +43,7 @@ def test_the_number_of_epochs_is_the_best_of_the_mean_curve_and_the_best_trial_h
     assert found.best.value == pytest.approx(max(means))
     assert any(trial.params["epochs"] < 5 for trial in found.complete), "or this test says nothing"
 
-    job = configuration().job(0, "validation", 1, params=found.tuned)
+    job = configuration().run(0, "validation", 1, params=found.tuned)
     [record] = run([job]).values()
     assert record.training.epochs == found.best.params["epochs"]
     assert record.metrics["ausuc"] == found.best.values[1]
@@ -59,14 +59,14 @@ def test_the_first_trial_is_the_methods_defaults(store: Store) -> None:
         "kind": defaults.kind,
         "epochs": 3,  # peaks at 2, 3, 4 in the three folds
     }
-    assert params_of(answers.jobs[0]) == ExampleParams(epochs=5)
+    assert params_of(answers.runs[0]) == ExampleParams(epochs=5)
 
 
 def test_fixed_values_are_in_the_first_trial_and_in_every_other_and_are_not_searched(store: Store) -> None:
     answers = Answers()
     found = search(store, answers, configuration(lr=0.2, batch_size=9), trials=12)
     assert "lr" not in found.space and all("lr" not in trial.params for trial in found.trials)
-    assert {(params_of(job).lr, params_of(job).batch_size) for job in answers.jobs} == {(0.2, 9)}
+    assert {(params_of(job).lr, params_of(job).batch_size) for job in answers.runs} == {(0.2, 9)}
     assert found.tuned == {"lr": 0.2, "batch_size": 9, **found.best.params}
 
 
@@ -75,7 +75,7 @@ def test_fixed_values_are_in_the_first_trial_and_in_every_other_and_are_not_sear
     [
         {},
         {"width": span(3, 4, integer=True), "lr": span(0.12345, 0.12349)},
-        {"batch_size": among(8, 64), "kind": among("relu")},
+        {"batch_size": among(8, 64).model_copy(update={"integer": True}), "kind": among("relu")},
     ],
 )
 def test_trials_are_inside_the_space_and_whole_numbers_stay_whole(store: Store, space: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ def test_a_default_outside_the_space_is_no_first_trial_and_no_error(store: Store
 def test_the_number_of_epochs_is_one_that_was_asked_for(store: Store, space: Any, trained: int, chosen: int) -> None:
     answers = Answers()
     found = search(store, answers, space={"epochs": space})
-    assert {params_of(job).epochs for job in answers.jobs} == {trained}
+    assert {params_of(job).epochs for job in answers.runs} == {trained}
     assert {trial.params["epochs"] for trial in found.complete} == {chosen}
 
 
@@ -114,7 +114,7 @@ def test_the_number_of_epochs_is_one_that_was_asked_for(store: Store, space: Any
 def test_with_a_cosine_schedule_epochs_are_searched_and_not_read_off(store: Store, fixed: Any, space: Any) -> None:
     answers = Answers()
     found = search(store, answers, configuration(**fixed), space=space, trials=12)
-    by_run = {job.spec.id: params_of(job) for job in answers.jobs}
+    by_run = {job.spec.id: params_of(job) for job in answers.runs}
     assert len({trial.params["epochs"] for trial in found.trials}) > 1
     for trial in found.complete:
         for fold, run_id in enumerate(trial.runs):
@@ -146,7 +146,7 @@ def test_a_finished_search_asks_for_nothing_and_more_trials_go_on_from_it(store:
     assert again == fewer == first and answers.calls == 0
     more = search(store, answers, trials=10)
     assert log(more)[:6] == log(first)
-    assert len(more.trials) == 10 and len({job.spec.id for job in answers.jobs}) <= 4 * 3
+    assert len(more.trials) == 10 and len({job.spec.id for job in answers.runs}) <= 4 * 3
     assert store.find_search(first.id) == more
 
 
@@ -194,7 +194,7 @@ def test_hopeless_trials_are_below_the_median_of_earlier_ones_and_run_on_no_furt
             below = len(earlier) >= 4 and trial.values[0] < np.median([other.values[0] for other in earlier])
             assert (trial.state == "pruned") == below
             folds |= {trial.runs[0]: [trial.state]}
-    assert {job.spec.id for job in answers.jobs} == {run_id for trial in found.trials for run_id in trial.runs}
+    assert {job.spec.id for job in answers.runs} == {run_id for trial in found.trials for run_id in trial.runs}
     assert all("epochs" not in trial.params for trial in pruned)
 
 
@@ -214,7 +214,7 @@ def test_a_failed_run_is_a_failed_trial_with_its_reason_and_the_search_goes_on(s
         else:
             assert trial.reason == ""
     assert found.best.params["width"] <= 5
-    failed = [params_of(job) for job in answers.jobs if job.spec.fold == 2]
+    failed = [params_of(job) for job in answers.runs if job.spec.fold == 2]
     assert all(params.width <= 5 for params in failed)
 
 
@@ -252,7 +252,7 @@ def test_a_grid_is_every_combination_once_whether_interrupted_or_not(tmp_path: P
     assert sorted(points) == sorted(itertools.product((0.001, 0.01, 0.1), (2, 4), (8, 16)))
     assert found.strategy == "grid" and found.wanted == 12
     assert {trial.params["epochs"] for trial in found.trials} == {3}  # read off, so no part of the grid
-    assert len({job.spec.id for job in answers.jobs}) == len(answers.jobs) == 12 * 3
+    assert len({job.spec.id for job in answers.runs}) == len(answers.runs) == 12 * 3
     broken = Store(tmp_path / "broken")
     with pytest.raises(Killed):
         search(broken, Answers(kill_at=5), configuration(kind="relu"), grid=True, space=space)
@@ -308,6 +308,6 @@ def test_a_factorisation_of_images_serves_no_grid_because_features_are_made_by_r
 
 
 def test_a_search_with_random_or_given_weights_is_another_search(store: Store) -> None:
-    own = begin(configuration(), Plan())
+    own = begin(configuration())
     others = [own.model_copy(update=change) for change in ({"pretrained": False}, {"weights": {"G": "12ab"}})]
     assert len({own.id, *(other.id for other in others)}) == 3

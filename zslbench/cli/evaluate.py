@@ -28,27 +28,11 @@ def evaluate(
     plain: Plain = False,
 ) -> None:
     """Evaluate class scores made elsewhere; no features are needed."""
-    from rich.console import Console
+    from zslbench.bench import Bench
 
-    from zslbench.data.catalogue import find_dataset
-    from zslbench.data.folders import data_root as root
-    from zslbench.data.scorefile import read_scores
-    from zslbench.records.store import Store
-    from zslbench.report.detail import print_record
-    from zslbench.report.summary import summary
-    from zslbench.runs.external import evaluate_scores
-    from zslbench.runs.plan import Row
-
-    source = find_dataset(dataset)
-    file = read_scores(scores, images)
-    data = source.load_labels(root(data_root), splits)
-    record, arrays = evaluate_scores(file, data, name or scores.stem, setting)
-    if save:
-        opened = Store(store)
-        with opened.claim(record.id, wait=True):
-            record = opened.save(record, arrays)
+    bench = Bench(store=store, data_root=data_root)
+    results = bench.evaluate(scores, dataset, images=images, name=name, setting=setting, splits=splits, save=save)
     if json:
-        row = Row.of_scores(record.spec.method, dataset, dataset, data.name, record)
-        print(jsonlib.dumps({"runs": [record.model_dump(mode="json")], "summary": summary([row])}, indent=1))
+        print(jsonlib.dumps(results.json(), indent=1))
     else:
-        print_record(record, arrays, Console(no_color=plain), plain=plain)
+        results[0].show(plain=plain)

@@ -21,27 +21,24 @@ def show(
     plain: Plain = False,
 ) -> None:
     """Show a stored run: settings, metrics with intervals, curve, classes, provenance."""
-    from rich.console import Console
+    from zslbench.bench import Bench
+    from zslbench.report.detail import print_runs
 
-    from zslbench.records.store import Store
-    from zslbench.report.detail import print_record, print_runs, write_curve
-
-    opened = Store(store, create=False)
-    console = Console(no_color=plain)
+    bench = Bench(store=store)
     if run is None:
-        records = list(opened.records())
+        found = [result.record for result in bench.records()]
         if json:
-            print("[" + ",\n".join(record.model_dump_json(indent=1) for record in records) + "]")
+            print("[" + ",\n".join(record.model_dump_json(indent=1) for record in found) + "]")
         else:
-            print_runs(records, console, plain=plain or not console.is_terminal)
+            print_runs(found, plain=plain)
         return
-    record = opened.lookup(run)
+    result = bench.record(run)
     if curve is not None:
         try:
-            write_curve(opened.arrays(record), curve)
+            result.curve().to_csv(curve, index=False)
         except OSError as error:
             raise UsageError(f"--curve {curve}: cannot be written ({error.strerror}); name another file") from error
     if json:
-        print(record.model_dump_json(indent=1))
+        print(result.record.model_dump_json(indent=1))
     else:
-        print_record(record, opened.arrays(record), console, plain=plain)
+        result.show(plain=plain)

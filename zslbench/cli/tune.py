@@ -9,6 +9,7 @@ from typer import Argument
 
 from zslbench.cli.options import Options, with_options
 from zslbench.cli.run import METHOD
+from zslbench.cli.workflow import bench_of, request_of
 
 if TYPE_CHECKING:
     from zslbench.records.search import Search
@@ -17,20 +18,15 @@ if TYPE_CHECKING:
 @with_options(Options)
 def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
-    from zslbench.cli.session import Session
     from zslbench.report.searches import print_search
 
-    with Session(options) as session:
-        wanted = session.configure([method])
-        for configuration in wanted:
-            configuration.check_refusal()
-        searches = list(session.tune(wanted, afresh=options.existing == "rerun").values())
-        if options.json:
-            print(json.dumps([_json(search) for search in searches], indent=1))
-        else:
-            for search in searches:
-                print_search(search, method, plain=options.plain)
-        session.finish()
+    with bench_of(options) as (bench, _):
+        searches = bench.tune(method, **request_of(options))
+    if options.json:
+        print(json.dumps([_json(search) for search in searches], indent=1))
+    else:
+        for search in searches:
+            print_search(search, method, plain=options.plain)
 
 
 def _json(search: Search) -> dict[str, object]:

@@ -35,10 +35,22 @@ class ScoreFile:
     images: NDArray[np.int64]
     classes: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, scores: NDArray[Any], images: object, name: str) -> ScoreFile:
+        """Takes scores from memory, `(N, C)`, and the numbers of their images, from 1, `(N,)`.
+
+        Raises:
+            UsageError: the numbers are missing.
+        """
+        if images is None:
+            raise UsageError("scores in an array: give images=, the number of the image of each row, from 1")
+        return cls(Path(name), scores, np.asarray(images).ravel().astype(np.int64))
+
     @property
     def sha256(self) -> str:
-        """Hash of the file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        """Hash of the file, or of the array."""
+        content = self.path.read_bytes() if self.path.is_file() else np.ascontiguousarray(self.scores).tobytes()
+        return hashlib.sha256(content).hexdigest()
 
     def matrix_for(self, view: TestView, class_names: tuple[str, ...]) -> NDArray[np.floating[Any]]:
         """Returns the scores in the order of a view's images and classes.

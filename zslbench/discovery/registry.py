@@ -48,6 +48,8 @@ class Entry:
     code: str = ""
     images: str = ""
     """A method's second form, for images."""
+    given: Any = None
+    """The object itself, where it was handed over in this process instead of being named."""
 
 
 class Registry:
@@ -116,6 +118,10 @@ class Registry:
             self._entries[key] = replace(entry, plugin=plugin, file=file, code=code)
         self.published_files += staged.published_files
 
+    def give(self, kind: str, name: str, thing: Any, card: Card, owner: str, code: str) -> None:
+        """Registers an object of this process, in place of what the same owner registered under this name."""
+        self._entries[kind, name] = Entry(kind, name, "", card, owner, code=code, given=thing)
+
     def names(self, kind: str) -> list[str]:
         """Returns the registered names of one kind, in the order of registration."""
         return [name for entry_kind, name in self._entries if entry_kind == kind]
@@ -143,6 +149,8 @@ class Registry:
             PluginError: it cannot be imported, or is something else; the plugin is named.
         """
         entry = self.entry(kind, name)
+        if entry.given is not None:
+            return entry.given
         where = entry.images if images else entry.target
         module, attribute = where.split(":")
         try:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from zslbench.engines.base import Engine, Listener
+from collections.abc import Sequence
+
+from zslbench.api.engine import Engine, Listener
 from zslbench.records.store import Busy
-from zslbench.runs.execute import Job, Setup, fulfil
+from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup, fulfil
 
 
 class Inline(Engine):
     """The simplest engine. A run that another process holds is put off, and waited for at the end."""
 
-    def execute(self, jobs: list[Job], setup: Setup, listener: Listener) -> None:
+    def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs in order."""
-        busy = [job for job in jobs if not self._try(job, setup, listener, wait=False)]
-        for job in busy:
-            self._try(job, setup, listener, wait=True)
+        busy = [run for run in runs if not self._try(run, setup, listener, wait=False)]
+        for run in busy:
+            self._try(run, setup, listener, wait=True)
 
-    def _try(self, job: Job, setup: Setup, listener: Listener, *, wait: bool) -> bool:
+    def _try(self, run: Run, setup: Setup, listener: Listener, *, wait: bool) -> bool:
         try:
-            record = fulfil(job, setup, listener, wait=wait)
+            record = fulfil(run, setup, listener, wait=wait)
         except Busy:
             return False
         except Exception as error:  # a plugin's method may raise anything
-            listener.failed(job, error)
+            listener.failed(run, error)
         else:
             if record is not None:
-                listener.finished(job, record)
+                listener.finished(run, record)
         return True

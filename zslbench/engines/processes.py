@@ -7,17 +7,18 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock
 
 from zslbench.api.progress import Progress
-from zslbench.engines.base import Engine, Listener
-from zslbench.engines.worker import Order
+from zslbench.api.engine import Engine, Listener
 from zslbench.errors import RunError
 from zslbench.records.record import RunRecord
-from zslbench.runs.execute import Job, Setup
+from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup
 
 Worker = subprocess.Popen[str]
 
@@ -29,23 +30,23 @@ class Processes(Engine):
         super().__init__(workers)
         self._started: dict[int, Worker] = {}
 
-    def execute(self, jobs: list[Job], setup: Setup, listener: Listener) -> None:
+    def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs; a worker that dies is one failed run."""
         slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(self.workers):
             slots.put(slot)
         lock = Lock()
 
-        def work(job: Job) -> None:
+        def work(run: Run) -> None:
             slot = slots.get()
             try:
-                _run(self._worker(slot, setup.device), job, setup, listener, lock)
+                _execute(self._worker(slot, setup.device), run, setup, listener, lock)
             finally:
                 slots.put(slot)
 
         pool = ThreadPoolExecutor(self.workers)
         try:
-            for done in [pool.submit(work, job) for job in jobs]:
+            for done in [pool.submit(work, run) for run in runs]:
                 done.result()
         finally:  # an interrupted grid starts no further run
             pool.shutdown(cancel_futures=True)
@@ -69,37 +70,37 @@ class Processes(Engine):
         self._started.clear()
 
 
-def _run(worker: Worker, job: Job, setup: Setup, listener: Listener, lock: Lock) -> None:
+def _execute(worker: Worker, run: Run, setup: Setup, listener: Listener, lock: Lock) -> None:
     assert worker.stdin is not None and worker.stdout is not None
     with suppress(BrokenPipeError):  # broken if it died before it read its order
-        print(Order(job=job, setup=setup).model_dump_json(), file=worker.stdin, flush=True)
+        print(json.dumps([run.sent(), setup.model_dump(mode="json")]), file=worker.stdin, flush=True)
     for line in worker.stdout:
         if not line.endswith("\n"):  # it died in the middle of a message
             break
         with lock:
-            if _tell(json.loads(line), job, listener):
+            if _tell(json.loads(line), run, listener):
                 return
     status = worker.wait()
     cause = f"signal {-status}" if status < 0 else f"status {status}"
     with lock:
-        listener.failed(job, RunError(f"its process died with {cause}; issue the command again to go on"))
+        listener.failed(run, RunError(f"its process died with {cause}; issue the command again to go on"))
 
 
-def _tell(message: dict[str, object], job: Job, listener: Listener) -> bool:
+def _tell(message: dict[str, object], run: Run, listener: Listener) -> bool:
     """Passes one event on; returns whether it was the last."""
     event = message["event"]
     if event == "started":
-        listener.started(job)
+        listener.started(run)
     elif event == "epoch":
-        listener.epoch(job, Progress(**message["progress"]))  # type: ignore[arg-type]
+        listener.epoch(run, Progress(**message["progress"]))  # type: ignore[arg-type]
     elif event == "warning":
         warnings.warn(str(message["text"]), stacklevel=2)
     elif event == "failed":
         error = RunError(str(message["text"]))
         error.add_note(str(message["traceback"]))
-        listener.failed(job, error)
+        listener.failed(run, error)
     elif message["record"] is not None:
-        listener.finished(job, RunRecord.model_validate(message["record"]))
+        listener.finished(run, RunRecord.model_validate(message["record"]))
     return event in ("failed", "finished")
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-from zslbench.engines.base import Engine, Listener
+from zslbench.api.engine import Engine, Listener
 from zslbench.errors import RunError, UsageError, ZSLBenchError, one_line
 from zslbench.records.record import RunRecord
-from zslbench.runs.execute import Job, Setup, Watcher, fulfil
+from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup, fulfil
 
 
 class Ray(Engine):
     """Joins the cluster that `RAY_ADDRESS` names, or starts one here; at most `workers` runs at a time."""
 
-    def execute(self, jobs: list[Job], setup: Setup, listener: Listener) -> None:
+    def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs; a worker that dies is one failed run."""
         try:
             import ray
@@ -26,38 +28,38 @@ class Ray(Engine):
         if started_here:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         try:
-            self._execute(ray, jobs, setup, listener)
+            self._execute(ray, runs, setup, listener)
         finally:
             if started_here:
                 ray.shutdown()
 
-    def _execute(self, ray: Any, jobs: list[Job], setup: Setup, listener: Listener) -> None:
+    def _execute(self, ray: Any, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         gpus = 0 if setup.device == "cpu" else min(1, ray.cluster_resources().get("GPU", 0))
         remote = ray.remote(_fulfil).options(num_cpus=1, num_gpus=gpus, max_retries=0)
-        waiting = list(jobs)
-        running: dict[Any, Job] = {}
+        waiting = list(runs)
+        running: dict[Any, Run] = {}
         while waiting or running:
             while waiting and len(running) < self.workers:
-                job = waiting.pop(0)
-                listener.started(job)
-                running[remote.remote(job.model_dump_json(), setup.model_dump_json())] = job
+                run = waiting.pop(0)
+                listener.started(run)
+                running[remote.remote(run.sent(), setup.model_dump_json())] = run
             [done], _ = ray.wait(list(running))
-            job = running.pop(done)
+            run = running.pop(done)
             try:
                 record = ray.get(done)
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
                 known = isinstance(cause, ZSLBenchError)
-                listener.failed(job, cause if known else RunError(one_line(cause)))
+                listener.failed(run, cause if known else RunError(one_line(cause)))
             except ray.exceptions.RayError as error:
                 listener.failed(
-                    job, RunError(f"its worker died ({str(error).splitlines()[0]}); issue the command again")
+                    run, RunError(f"its worker died ({str(error).splitlines()[0]}); issue the command again")
                 )
             else:
                 if record is not None:
-                    listener.finished(job, RunRecord.model_validate_json(record))
+                    listener.finished(run, RunRecord.model_validate_json(record))
 
 
-def _fulfil(job: str, setup: str) -> str | None:
-    record = fulfil(Job.model_validate_json(job), Setup.model_validate_json(setup), Watcher(), wait=True)
+def _fulfil(run: str, setup: str) -> str | None:
+    record = fulfil(Run.received(run), Setup.model_validate_json(setup), Listener(), wait=True)
     return record.model_dump_json() if record else None

@@ -14,17 +14,10 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import BaseModel
-
 from zslbench.errors import one_line
-from zslbench.runs.execute import Job, Setup, Watcher, fulfil
-
-
-class Order(BaseModel):
-    """What a worker is to do."""
-
-    job: Job
-    setup: Setup
+from zslbench.api.engine import Listener
+from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup, fulfil
 
 
 def main() -> None:
@@ -36,13 +29,13 @@ def main() -> None:
         print(json.dumps({"event": event, **content}), file=out, flush=True)
 
     warnings.showwarning = lambda message, *_, **__: send("warning", text=str(message))
-    watcher = Watcher(
-        started=lambda job: send("started"), epoch=lambda job, progress: send("epoch", progress=asdict(progress))
+    listener = Listener(
+        started=lambda run: send("started"), epoch=lambda run, progress: send("epoch", progress=asdict(progress))
     )
     for line in sys.stdin:
-        order = Order.model_validate_json(line)
+        run, setup = json.loads(line)
         try:
-            record = fulfil(order.job, order.setup, watcher, wait=True)
+            record = fulfil(Run.received(run), Setup.model_validate(setup), listener, wait=True)
         except Exception as error:
             send("failed", text=one_line(error), traceback=traceback.format_exc())
         else:

@@ -1,20 +1,25 @@
-"""Measures a scorer by evaluators: metrics with intervals, per-class accuracies, and what is stored beside a record."""
+"""Measures scores by evaluators: metrics with intervals, per-class accuracies, and what is stored beside a record."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.api.evaluator import Decisions, Evaluator, Scorer
+from zslbench.api.views import TestView
 from zslbench.discovery.plugins import registry
-from zslbench.errors import NotApplicable, PluginError, ZSLBenchError
+from zslbench.errors import NeedsScores, NotApplicable, PluginError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
+from zslbench.evaluation.scorers import StoredScorer, among_unseen
+
+Array = NDArray[np.float64]
 
 REPLICATES = 500
 """Bootstrap replicates behind each interval."""
@@ -23,7 +28,7 @@ REPLICATES_AT_ONCE = 50
 
 @cache
 def evaluators() -> dict[str, type[Evaluator]]:
-    """Returns the evaluators of every run by name; a plugin's that cannot be loaded is warned about and left out."""
+    """Returns the installed evaluators by name; a plugin's that cannot be loaded is warned about and left out."""
     usable: dict[str, type[Evaluator]] = {}
     owners: dict[str, str] = {}
     for entry in registry().entries("evaluator"):
@@ -42,45 +47,87 @@ def evaluators() -> dict[str, type[Evaluator]]:
     return usable
 
 
-def evaluate(
-    evaluators: dict[str, Evaluator], scorer: Scorer, replicates: int = 0
-) -> tuple[dict[str, float], dict[str, tuple[float, float]], dict[str, str]]:
-    """Returns metrics, 95 % bootstrap intervals where `replicates` are asked for, and what does not apply."""
-    metrics: dict[str, float] = {}
-    intervals: dict[str, tuple[float, float]] = {}
-    not_applicable: dict[str, str] = {}
-    y = scorer.view.y
-    draws = [draw_weights(y, REPLICATES_AT_ONCE, seed) for seed in range(replicates // REPLICATES_AT_ONCE)]
-    for name, evaluator in evaluators.items():
-        try:
-            values = evaluator.evaluate(scorer)
-            resampled = [evaluator.resample(scorer, weights) for weights in draws]
-            _check_metrics(evaluator, values)
-        except NotApplicable as reason:
-            not_applicable[name] = str(reason)
-            continue
-        except ZSLBenchError:
-            raise
-        except Exception as error:
-            not_applicable[name] = broken(name, error)
-            continue
-        metrics.update(values)
-        for metric in resampled[0] if resampled else ():
-            low, high = np.percentile(np.concatenate([part[metric] for part in resampled]), [2.5, 97.5])
-            intervals[metric] = (float(low), float(high))
-    return metrics, intervals, not_applicable
+@dataclass
+class Measured:
+    """What evaluators say of one run.
+
+    Attributes:
+        metrics: by name.
+        intervals: 95 % bootstrap intervals, where they were asked for.
+        not_applicable: evaluator -> why the method cannot answer it.
+        measured: evaluator -> its version; each has metrics, or is not applicable.
+        unmeasured: evaluator -> why it could not be asked at all.
+        arrays: what evaluators want stored beside the record, each name after its evaluator's.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    not_applicable: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, int] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def arrays(evaluators: dict[str, Evaluator], not_applicable: dict[str, str], scorer: Scorer) -> dict[str, NDArray[Any]]:
-    """Returns what evaluators want stored beside the record, each name after its evaluator's."""
-    found: dict[str, NDArray[Any]] = {}
-    for name, evaluator in evaluators.items():
-        if name not in not_applicable:
-            try:
-                found |= {f"{name}/{key}": value for key, value in evaluator.arrays(scorer).items()}
-            except Exception as error:
-                broken(name, error)
-    return found
+class Measurement:
+    """Some evaluators at work on one run: what some choose on validation classes, then the metrics."""
+
+    def __init__(self, chosen: Mapping[str, type[Evaluator]]) -> None:
+        self._evaluators = {name: evaluator() for name, evaluator in chosen.items()}
+        self._unprepared: dict[str, str] = {}
+
+    def prepare(self, validation: Scorer) -> dict[str, float]:
+        """Has evaluators choose on validation classes; returns the metrics there of those that choose nothing."""
+        for name, evaluator in self._evaluators.items():
+            if evaluator.needs_validation:
+                try:
+                    evaluator.prepare(validation)
+                except NotApplicable as reason:
+                    self._unprepared[name] = str(reason)
+                except Exception as error:
+                    self._unprepared[name] = broken(name, error)
+        others = {name: evaluator for name, evaluator in self._evaluators.items() if not evaluator.needs_validation}
+        found = Measured()
+        for name, evaluator in others.items():
+            _ask(name, evaluator, validation, [], found)
+        return found.metrics
+
+    def measure(self, scorer: Scorer, replicates: int = 0) -> Measured:
+        """Asks each evaluator, with bootstrap intervals where `replicates` are asked for."""
+        found = Measured()
+        y = scorer.view.y
+        draws = [draw_weights(y, REPLICATES_AT_ONCE, seed) for seed in range(replicates // REPLICATES_AT_ONCE)]
+        for name, evaluator in self._evaluators.items():
+            if name in self._unprepared:
+                found.not_applicable[name] = self._unprepared[name]
+            else:
+                _ask(name, evaluator, scorer, draws, found)
+            if name not in found.unmeasured:
+                found.measured[name] = evaluator.version
+        return found
+
+
+def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: list[Array], found: Measured) -> None:
+    try:
+        values = evaluator.evaluate(scorer)
+        resampled = [evaluator.resample(scorer, weights) for weights in draws]
+        _check_metrics(evaluator, values)
+        stored = evaluator.arrays(scorer) if draws else {}
+    except NeedsScores as reason:
+        found.unmeasured[name] = str(reason)
+        return
+    except NotApplicable as reason:
+        found.not_applicable[name] = str(reason)
+        return
+    except ZSLBenchError:
+        raise
+    except Exception as error:
+        found.not_applicable[name] = broken(name, error)
+        return
+    found.metrics.update(values)
+    found.arrays |= {f"{name}/{key}": array for key, array in stored.items()}
+    for metric in resampled[0] if resampled else ():
+        low, high = np.percentile(np.concatenate([part[metric] for part in resampled]), [2.5, 97.5])
+        found.intervals[metric] = (float(low), float(high))
 
 
 def _check_metrics(evaluator: Evaluator, values: Mapping[str, float]) -> None:
@@ -100,19 +147,45 @@ def broken(name: str, error: Exception) -> str:
     return f"it failed ({reason})"
 
 
-def per_class(scorer: Scorer, not_applicable: dict[str, str]) -> dict[str, dict[str, float]]:
+def per_class(scorer: Scorer) -> dict[str, dict[str, float]]:
     """Returns per-class top-1 by task and class name."""
     d, names = scorer.generalized, scorer.view.classes.names
     tasks = {"s->t": (d.credit()[d.seen], d.y[d.seen]), "u->t": (d.credit()[~d.seen], d.y[~d.seen])}
-    if "zsl" not in not_applicable:
-        with suppress(NotApplicable):  # nobody asked, where the run is not evaluated by zsl
-            tasks["u->u"] = (scorer.conventional.credit(), scorer.conventional.y)
+    with suppress(NotApplicable):
+        tasks["u->u"] = (scorer.conventional.credit(), scorer.conventional.y)
     return {
         task: {names[c]: accuracy for c, accuracy in accuracy_by_class(credit, y).items()}
         for task, (credit, y) in tasks.items()
     }
 
 
-def decision_arrays(scorer: Scorer) -> dict[str, NDArray[Any]]:
-    """Returns what is stored beside a record: row of each test image, and its decisions among all classes."""
-    return {"images": scorer.view.images, **scorer.generalized.arrays()}
+VALIDATION, CONVENTIONAL = "validation/", "conventional/"
+"""How names of stored decisions begin: those on validation classes, and those among unseen classes alone."""
+
+
+def stored_decisions(scorer: Scorer, prefix: str = "") -> tuple[dict[str, NDArray[Any]], str]:
+    """Returns what is stored of a scorer's decisions, and why there are none among unseen classes alone, if so.
+
+    Stored are the row of each image, its decisions among all classes, and those among unseen classes alone where they
+    are not the same without the seen ones.
+    """
+    found = {"images": scorer.view.images, **scorer.generalized.arrays()}
+    reason = ""
+    try:
+        alone, derived = scorer.conventional.arrays(), among_unseen(scorer.generalized).arrays()
+        if any(not np.array_equal(alone[name], derived[name]) for name in alone):
+            found |= {f"{CONVENTIONAL}{name}": array for name, array in alone.items()}
+    except NotApplicable as error:
+        reason = str(error)
+    return {f"{prefix}{name}": array for name, array in found.items()}, reason
+
+
+def stored_scorer(
+    arrays: Mapping[str, NDArray[Any]], view: TestView, no_conventional: str = "", prefix: str = ""
+) -> StoredScorer:
+    """Returns the scorer of what `stored_decisions` gave; the view says the classes, and has the images at least."""
+    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    decisions = Decisions.of(own)
+    alone = {name.removeprefix(CONVENTIONAL): array for name, array in own.items() if name.startswith(CONVENTIONAL)}
+    view = replace(view, images=own["images"], y=decisions.y)
+    return StoredScorer(view, decisions, no_conventional or (Decisions.of(alone) if alone else None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslbench.api.embedder import Embedder
-from zslbench.api.evaluator import Scorer
+from zslbench.api.evaluator import Decisions, Scorer
 from zslbench.api.views import ClassSet, TestView
-from zslbench.errors import NotApplicable, RunError
+from zslbench.errors import NeedsScores, NotApplicable, RunError
 
 FEATURES_AT_ONCE = 2**24
 """Numbers in the features of crops that are held in memory at a time."""
@@ -107,3 +108,47 @@ class MatrixScorer(Scorer):
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns a part of the matrix."""
         return torch.from_numpy(np.array(self.matrix[rows][:, classes]))
+
+
+class StoredScorer(Scorer):
+    """Decisions that were kept; whatever needs the score of every class raises `NeedsScores`."""
+
+    def __init__(self, view: TestView, decisions: Decisions, conventional: Decisions | str | None = None) -> None:
+        """Takes the decisions of a run.
+
+        Args:
+            view: its test images and classes.
+            decisions: of each image among all classes.
+            conventional: of the images of unseen classes among these alone, or why the method has none; None where
+                they are those among all classes, without the seen ones.
+        """
+        super().__init__(view)
+        self.generalized = decisions
+        self._conventional = conventional
+
+    @cached_property
+    def conventional(self) -> Decisions:
+        """Test images of unseen classes, decided among unseen classes."""
+        if isinstance(self._conventional, str):
+            raise NotApplicable(self._conventional)
+        return among_unseen(self.generalized) if self._conventional is None else self._conventional
+
+    def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
+        """Raises:
+        NeedsScores: always.
+        """
+        raise NeedsScores("it needs the score of every class, and stored runs keep decisions alone")
+
+    def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Raises:
+        NeedsScores: always.
+        """
+        raise NeedsScores("it needs the model, and stored runs keep decisions alone")
+
+
+def among_unseen(decisions: Decisions) -> Decisions:
+    """Returns the images of unseen classes decided among these alone, if no score depends on the other classes."""
+    rows = ~decisions.seen
+    part = {name: array[rows] for name, array in decisions.arrays().items()}
+    nothing = {"best_seen": -np.inf, "ties_seen": 0, "hit_seen": False, "choice_seen": -1}
+    return Decisions(**part | {name: np.full_like(part[name], value) for name, value in nothing.items()})

@@ -50,8 +50,14 @@ class RunRecord(BaseModel):
     """95 % bootstrap intervals over test images, stratified by class."""
     not_applicable: dict[str, str] = Field(default_factory=dict)
     """Evaluators that the method cannot answer, with the reason."""
+    measured: dict[str, int] = Field(default_factory=dict)
+    """Evaluators that were asked, and their versions: each has metrics here, or is not applicable."""
+    validated: bool = False
+    """Whether a fit on the training part of trainval was scored on validation classes too."""
     validation: dict[str, float] = Field(default_factory=dict)
-    """Metrics of the validation fit on validation classes."""
+    """Metrics of that fit on validation classes."""
+    no_conventional: str = ""
+    """Why the method cannot choose among unseen classes alone, if it cannot."""
     class_names: list[str] = Field(default_factory=list)
     """Classes in the order that stored decisions refer to: seen, then unseen."""
     per_class: dict[str, dict[str, float]] = Field(default_factory=dict)

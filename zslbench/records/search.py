@@ -10,9 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zslbench.api.params import Space
 
-TuningMetric = Literal["ausuc", "h", "acc_uu"]
-TITLES = {"ausuc": "AUSUC", "h": "H", "acc_uu": "U->U"}
-
 
 class SearchTrial(BaseModel):
     """One point of the search space, scored on validation classes.
@@ -58,7 +55,9 @@ class Search(BaseModel):
     scale: str
     setting: str
     precision: str
-    metric: TuningMetric
+    metric: str
+    """What was chosen by."""
+    higher_is_better: bool = True
     folds: int
     strategy: Literal["grid", "tpe"]
     space: dict[str, Space]
@@ -94,8 +93,12 @@ class Search(BaseModel):
 
     @property
     def best(self) -> SearchTrial:
-        """The trial with the highest mean over folds; the first of equals."""
-        return max(self.complete, key=lambda trial: trial.value)
+        """The trial with the best mean over folds; the first of equals."""
+        return max(self.complete, key=lambda trial: self.worth(trial.value))
+
+    def worth(self, value: float) -> float:
+        """Returns a value of the metric such that more is better."""
+        return value if self.higher_is_better else -value
 
     @property
     def tuned(self) -> dict[str, Any]:

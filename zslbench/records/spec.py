@@ -1,4 +1,7 @@
-"""RunSpec: what identifies a run. Two runs with the same id would give the same record."""
+"""RunSpec: what identifies a run. Two runs with the same id would train the same model.
+
+How a model is measured is no part of it: a record says which evaluators measured it, and in which version.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zslbench.api.cards import Input, Scale, Setting
 
-SCHEMA = 1
+SCHEMA = 2
 LABELS = {"dataset", "semantics"}
 """Fields that name things for people; the fingerprint says which data it is, wherever the folder lies."""
 
 
 class RunSpec(BaseModel):
-    """Everything that decides a run's numbers, and nothing else (no device, no time, no versions of packages).
+    """Everything that decides what is trained, and nothing else (no evaluators, no device, no time, no packages).
 
     A field with a default is hashed only where it differs from it, so that a field added later keeps old ids.
     """
@@ -41,8 +44,6 @@ class RunSpec(BaseModel):
     scale: Scale
     setting: Setting | Literal["unknown"]
     """What the method may use; unknown only for scores made elsewhere."""
-    evaluators: dict[str, int]
-    """Name and version of each evaluator."""
     seed: int
     on: Literal["test", "validation"] = "test"
     """`validation` scores validation classes cut from trainval and never touches a test image."""

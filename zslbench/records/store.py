@@ -5,16 +5,21 @@ STORE/runs/ID/decisions-HASH.safetensors   each test image's decisions
 STORE/partial/ID/                      checkpoints of a run under way; gone when it is finished
 STORE/claims/ID.lock                   held by the process that runs it; the system frees it when that dies
 STORE/tuned/ID.json                    the log of a search over hyper-parameters, as far as it has come
+STORE/schema-1.json                    ids of runs that an older version stored, by the ids that they have now
+
+Records and logs carry a checksum; whatever does not fit it is set aside or begun again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +27,16 @@ import numpy as np
 import safetensors.numpy
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.files import write_whole
 from zslbench.records.record import RunRecord
+from zslbench.records.schema1 import upgraded
+from zslbench.records.sealed import seal, unseal
 from zslbench.records.search import Search
+from zslbench.records.spec import SCHEMA
+
+RECORD = "record.json"
 
 
 class Busy(Exception):
@@ -60,6 +69,31 @@ class Store:
     def _folder(self, run: str) -> Path:
         return self.root / "runs" / run
 
+    def _folder_of(self, run: str) -> Path:
+        """Returns where a run's record is: under its own id, or under that of an older version."""
+        own = self._folder(run)
+        return self._folder(self._older[run]) if run in self._older and not (own / RECORD).is_file() else own
+
+    @cached_property
+    def _older(self) -> dict[str, str]:
+        """The ids of runs that schema 1 stored, by present ids; looked for once in the life of a store."""
+        path = self.root / "schema-1.json"
+        with suppress(OSError, ValueError):
+            return dict(unseal(path.read_bytes())["ids"])
+        found: dict[str, RunRecord] = {}
+        ids: dict[str, str] = {}
+        for record in sorted((self.root / "runs").glob(f"*/{RECORD}")):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                values = json.loads(record.read_bytes())
+                if values["spec"]["schema_version"] == SCHEMA:
+                    continue
+                new = upgraded(values)
+                if new.id not in found or len(new.measured) > len(found[new.id].measured):
+                    found[new.id], ids[new.id] = new, record.parent.name
+        with suppress(DataError):  # a store that cannot be written is looked through each time
+            write_whole(path, seal({"ids": ids}))
+        return ids
+
     def partial(self, run: str) -> Path:
         """Returns the folder for checkpoints of a run under way."""
         return self.root / "partial" / run
@@ -70,17 +104,18 @@ class Store:
 
     def find(self, run: str) -> RunRecord | None:
         """Returns the record of a finished run; a damaged one is set aside with a warning, as if it had never been."""
-        path = self._folder(run) / "record.json"
+        folder = self._folder_of(run)
+        path = folder / RECORD
         try:
             content = path.read_bytes()
-            record = RunRecord.model_validate_json(content)
-            if record.id != run:
+            record = _record(content)
+            if run not in (record.id, folder.name) or record.id != record.spec.id:
                 raise ValueError("it belongs to another run")
-            if record.arrays and not (path.parent / record.arrays).is_file():
+            if record.arrays and not (folder / record.arrays).is_file():
                 raise ValueError(f"{record.arrays} is missing")
         except FileNotFoundError:
             return None
-        except (ValidationError, ValueError) as error:
+        except (ValueError, KeyError, TypeError) as error:  # pydantic's and json's errors are ValueErrors
             if path.is_file() and path.read_bytes() != content:  # it was replaced while it was read
                 return self.find(run)
             self._set_aside(path, error)
@@ -93,7 +128,7 @@ class Store:
         while aside.exists():
             number += 1
             aside = path.with_name(f"{path.name}.damaged-{number}")
-        reason = "it is cut short or edited" if isinstance(error, ValidationError) else str(error)
+        reason = str(error) if type(error) is ValueError else "it is cut short or edited"
         try:
             path.rename(aside)
         except FileNotFoundError:  # another process was faster
@@ -106,15 +141,14 @@ class Store:
         The caller holds the claim, so unfinished files in the run's folder are those of processes that died.
         """
         folder = self._folder(record.id)
-        folder.mkdir(parents=True, exist_ok=True)
         # safetensors writes the memory of an array as it lies, whatever its strides
         content = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
         name = f"decisions-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         record = record.model_copy(update={"arrays": name})
         write_whole(folder / name, content)
-        write_whole(folder / "record.json", record.model_dump_json(indent=1).encode())
+        write_whole(folder / RECORD, seal(record.model_dump(mode="json")))
         for old in folder.iterdir():  # what an earlier record left, or was made from it
-            if old.name not in (name, "record.json") and ".damaged" not in old.name:
+            if old.name not in (name, RECORD) and ".damaged" not in old.name:
                 old.unlink(missing_ok=True)
         self.discard_partial(record.id)
         return record
@@ -125,7 +159,7 @@ class Store:
         Raises:
             DataError: the file is missing or damaged.
         """
-        path = self._folder(record.id) / record.arrays
+        path = self._folder_of(record.id) / record.arrays
         advice = "run it again with --existing rerun"
         try:
             content = path.read_bytes()
@@ -137,25 +171,31 @@ class Store:
 
     def beside(self, record: RunRecord, name: str) -> Path:
         """Returns the path of a file that is made from a record, beside it."""
-        return self._folder(record.id) / name
+        return self._folder_of(record.id) / name
+
+    def ids(self) -> list[str]:
+        """Returns the ids of all runs, damaged ones included."""
+        folders = {path.parent.name for path in (self.root / "runs").glob(f"*/{RECORD}")}
+        return sorted((folders - set(self._older.values())) | set(self._older))
 
     def records(self) -> Iterator[RunRecord]:
         """Yields every readable record."""
-        for path in sorted((self.root / "runs").glob("*/record.json")):
-            record = self.find(path.parent.name)
+        for run in self.ids():
+            record = self.find(run)
             if record is not None:
                 yield record
 
     def lookup(self, prefix: str) -> RunRecord:
-        """Returns the one run whose id starts with `prefix`.
+        """Returns the one run whose id, present or older, starts with `prefix`.
 
         Raises:
             UsageError: there is none, or more than one.
         """
-        ids = [path.parent.name for path in (self.root / "runs").glob("*/record.json")]
-        matches = [run for run in ids if run.startswith(prefix)]
+        ids = self.ids()
+        older = {old: new for new, old in self._older.items()}
+        matches = sorted({older.get(run, run) for run in [*ids, *older] if run.startswith(prefix)})
         if len(matches) != 1:
-            hint = f"; it stands for {', '.join(sorted(matches))}" if matches else near_misses(prefix, ids)
+            hint = f"; it stands for {', '.join(matches)}" if matches else near_misses(prefix, ids)
             raise UsageError(f"{'more than one' if matches else 'no'} run {prefix!r} in {self.root}{hint}")
         record = self.find(matches[0])
         if record is None:
@@ -166,16 +206,16 @@ class Store:
         """Returns the log of a search; a damaged one is reported and counts as absent."""
         path = self.root / "tuned" / f"{search}.json"
         try:
-            return Search.model_validate_json(path.read_bytes())
+            return Search.model_validate(unseal(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except ValidationError:
+        except ValueError:
             warnings.warn(f"{path}: damaged log of a search; it is begun again", stacklevel=2)
             return None
 
     def save_search(self, search: Search) -> None:
         """Stores the log of a search, replacing what was known of it."""
-        write_whole(self.root / "tuned" / f"{search.id}.json", search.model_dump_json(indent=1).encode())
+        write_whole(self.root / "tuned" / f"{search.id}.json", seal(search.model_dump(mode="json")))
 
     @contextmanager
     def claim(self, run: str, *, wait: bool) -> Iterator[None]:
@@ -195,3 +235,10 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _record(content: bytes) -> RunRecord:
+    values = unseal(content)
+    if values["spec"]["schema_version"] != SCHEMA:
+        return upgraded(values)
+    return RunRecord.model_validate(values)

@@ -1,4 +1,4 @@
-"""Executes one run: load data, seed, build, train, evaluate, record, store.
+"""Executes one run: train, measure, record, store.
 
 A run fits at most two models. The first, on the training part of trainval, is scored on validation classes: it
 chooses what must be chosen (gamma, the number of epochs). The second, on all of trainval, is the one that is tested.
@@ -7,76 +7,34 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from zslbench.api.embedder import GradientParams, ImageParams
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import ImageParams
+from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
-from zslbench.data.cache import file_digest
-from zslbench.data.catalogue import load_data
-from zslbench.data.semantics import OWN
-from zslbench.discovery.plugins import plugins, registry
-from zslbench.discovery.single_file import method_name
-from zslbench.errors import DataError, NotApplicable, RunError
-from zslbench.evaluation.measuring import (
-    REPLICATES,
-    arrays,
-    broken,
-    decision_arrays,
-    evaluate,
-    evaluators,
-    per_class,
-)
+from zslbench.discovery.plugins import plugins
+from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, per_class, stored_decisions
 from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
-from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
-from zslbench.runs.fit import Trial, method_class
+from zslbench.runs.entrant import BACKBONE, Run
+from zslbench.runs.fit import Model, Problem, Watch, train
+from zslbench.runs.measure import asked, measured_again, watched
 from zslbench.runs.provenance import method_code, peak_memory, provenance, reset_peak_memory
+from zslbench.runs.request import Existing
 from zslbench.training import together
 from zslbench.training.device import choose_device
+from zslbench.training.trainer import Fit
 
-BACKBONE = "backbone"
-"""The part that is not trained, and that every method on images has."""
-
-Existing = Literal["reuse", "rerun", "only-cached"]
-
-
-class Job(BaseModel):
-    """A run to be done, and where its data is; can be sent to another process."""
-
-    model_config = ConfigDict(frozen=True)
-
-    spec: RunSpec
-    source: str
-    """The data set's name, with its options, or its folder."""
-    root: Path
-    splits: str
-    semantics: str = OWN
-    params_from: str = "default"
-    method_file: Path | None = None
-    """Where the method is, if it is a single file."""
-    weights: dict[str, Path] = Field(default_factory=dict)
-    """Files of weights by part of the method, or `backbone`."""
-    reduced: bool = False
-    """Whether its preset is a smaller version of the published method, for computers such as this one."""
-
-    @property
-    def is_published_protocol(self) -> bool:
-        """Whether the published method is scored on the proposed split's test images, with its class embeddings."""
-        return (
-            not self.reduced
-            and self.spec.on == "test"
-            and self.splits.startswith("att_splits")
-            and self.semantics == OWN
-        )
+Arrays = dict[str, NDArray[Any]]
 
 
 class Setup(BaseModel):
@@ -89,178 +47,155 @@ class Setup(BaseModel):
     device: str = "auto"
 
 
-@dataclass(frozen=True)
-class Watcher:
-    """Callbacks about one run, for progress displays; images that are prepared count as epochs of a step 0."""
+def find(run: Run, store: Store, *, claimed: bool = False) -> RunRecord | None:
+    """Returns the stored record of a run if it has all that the run wants, measured by every evaluator as it is now."""
+    record = store.find(run.id)
+    if record is None or not run.satisfied_by(record):
+        return None
+    return measured_again(run, record, store, claimed=claimed)
 
-    started: Callable[[Job], None] = lambda job: None
-    epoch: Callable[[Job, Progress], None] = lambda job, progress: None
 
-
-def fulfil(job: Job, setup: Setup, watcher: Watcher, *, wait: bool) -> RunRecord | None:
+def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunRecord | None:
     """Returns the record of a run, executing it unless it is stored already; None where only stored runs are wanted.
-
-    Of several processes that train together the first one alone looks into the store and writes to it.
 
     Raises:
         Busy: another process is executing it, and `wait` is false.
         ZSLBenchError: the run cannot be done.
     """
-    store, run = Store(setup.store), job.spec.id
-    if together.rank() > 0:
-        try:
-            if together.agreed(None):
-                execute(job, setup.device, store.partial(run), lambda progress: None)
-        finally:  # a run that fails must not put the processes out of step
-            together.agreed(None)
-        return store.find(run)
-    announced = Once(together.agreed)
-    try:
-        return _fulfil(job, setup, watcher, store, announced, wait=wait or together.processes() > 1)
-    finally:
-        announced(False)  # where nothing was to be done
-        together.agreed(None)  # the record is written
-
-
-def _fulfil(
-    job: Job, setup: Setup, watcher: Watcher, store: Store, announce: Callable[[bool], None], *, wait: bool
-) -> RunRecord | None:
-    run, wanted = job.spec.id, setup.existing != "rerun"
-    if wanted and (record := store.find(run)):
+    store, wanted = Store(setup.store), setup.existing != "rerun"
+    if wanted and (record := find(run, store)):
         return record
     if setup.existing == "only-cached":
         return None
-    with store.claim(run, wait=wait):
-        if wanted and (record := store.find(run)):  # somebody finished it between the look and the claim
+    with store.claim(run.id, wait=wait or together.launched_together()):
+        if wanted and (record := find(run, store, claimed=True)):  # somebody finished it between the look and the claim
             return record
         if not wanted:  # a rerun must not go on from a checkpoint of the run it repeats
-            store.discard_partial(run)
-        announce(True)
-        watcher.started(job)
-        plugins().notify("zslbench_run_started", spec=job.spec)
+            store.discard_partial(run.id)
+        listener.started(run)
+        plugins().notify("zslbench_run_started", spec=run.spec)
+        kept = store.find(run.id) if wanted else None
+        if together.launched_together():
+            together.order((run.sent(), setup.device, str(store.partial(run.id)), kept is not None))
         try:
-            record, kept = execute(
-                job,
-                setup.device,
-                store.partial(run),
-                partial(_announce, job, watcher),
-                partial(_preparing, job, watcher, time.monotonic()),
-            )
-            record = store.save(record, kept)
+            execution = Execution(run, setup.device, store.partial(run.id), listener)
+            found = execution.complete(kept, store.arrays(kept)) if kept else execution.whole()
+            record = measured_again(run, store.save(*found), store, claimed=True)
         except Exception as error:
-            plugins().notify("zslbench_run_failed", spec=job.spec, error=error)
+            plugins().notify("zslbench_run_failed", spec=run.spec, error=error)
             raise
     plugins().notify("zslbench_run_finished", record=record)
     return record
 
 
-def _announce(job: Job, watcher: Watcher, progress: Progress) -> None:
-    watcher.epoch(job, progress)
-    plugins().notify("zslbench_epoch_finished", spec=job.spec, progress=progress)
+def follow() -> None:
+    """Trains what the first of several processes trains, until it ends; that one alone reads and writes the store."""
+
+    def obey(order: tuple[str, str, str, bool]) -> None:
+        text, device, checkpoints, only_validation = order
+        execution = Execution(Run.received(text), device, Path(checkpoints), Listener())
+        if only_validation:
+            execution.validate()
+        else:
+            execution.whole()
+
+    together.follow(obey)
 
 
-def _preparing(job: Job, watcher: Watcher, started: float, done: int, images: int) -> None:
-    watcher.epoch(job, Progress("images", max(done, 1), images, {}, time.monotonic() - started, 0))
+class Execution:
+    """A run under way: its data, its device, and what measures it."""
 
+    def __init__(self, run: Run, device: str, checkpoints: Path | None, listener: Listener) -> None:
+        self.run, self.checkpoints, self.listener = run, checkpoints, listener
+        self.device = choose_device(device)
+        self.started = datetime.now(UTC)
+        self.fold = (run.spec.fold,) if run.spec.on == "validation" else ()
+        reset_peak_memory(self.device)
+        self.data = self._prepared()
+        validated = run.calibrated or run.stops_early
+        self.measurement = Measurement(asked(run.spec.input, validated=validated))
+        self.validated = validated
 
-class Once:
-    """Calls a function the first time, and does nothing after that."""
+    def whole(self) -> tuple[RunRecord, Arrays]:
+        """Trains, and returns the record and each test image's decisions."""
+        run, spec = self.run, self.run.spec
+        epochs, validation, arrays, seconds = self.validate() if self.validated else (None, {}, {}, 0.0)
+        watch = watched if spec.on == "validation" else None
+        model = self._fit(self.fold, Fit(self.device, "final", epochs=epochs), watch)
+        scorer = model.scorer()
+        found = self.measurement.measure(scorer, REPLICATES)
+        decisions, no_conventional = stored_decisions(scorer)
+        record = RunRecord(
+            id=spec.id,
+            spec=spec,
+            params=run.params.model_dump(mode="json"),
+            params_from=run.origin,
+            metrics=found.metrics,
+            intervals=found.intervals,
+            not_applicable=found.not_applicable,
+            measured=found.measured,
+            validated=self.validated,
+            validation=validation,
+            no_conventional=no_conventional,
+            class_names=list(scorer.view.classes.names),
+            per_class=per_class(scorer),
+            training=Training(
+                seconds=model.fitted.seconds,
+                seconds_validation=seconds,
+                epochs=model.fitted.epochs,
+                losses=model.fitted.losses,
+                watched=model.fitted.watched,
+            ),
+            provenance={
+                **provenance(spec, self.device, self.started),
+                "method_code": method_code(run.entrant.method),
+                "splits": run.entrant.request.splits,
+                "peak_memory_mb": peak_memory(self.device),
+            },
+        )
+        return record, decisions | arrays | found.arrays
 
-    def __init__(self, function: Callable[[bool], object]) -> None:
-        self._function: Callable[[bool], object] | None = function
+    def complete(self, record: RunRecord, arrays: Arrays) -> tuple[RunRecord, Arrays]:
+        """Adds the fit on validation classes to a run that was done without one."""
+        _, validation, further, seconds = self.validate()
+        training = record.training and record.training.model_copy(update={"seconds_validation": seconds})
+        changes = {"validated": True, "validation": validation, "training": training}
+        return record.model_copy(update=changes), arrays | further
 
-    def __call__(self, value: bool) -> None:
-        """Passes the value on, if none was."""
-        function, self._function = self._function, None
-        if function is not None:
-            function(value)
+    def validate(self) -> tuple[int | None, dict[str, float], Arrays, float]:
+        """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, and time."""
+        early = self.run.stops_early
+        how = Fit(self.device, "validation", stop_on="ausuc" if early else "")
+        model = self._fit((*self.fold, self.run.spec.fold), how, watched if early else None)
+        scorer = model.scorer()
+        metrics = self.measurement.prepare(scorer)
+        return model.fitted.epochs, metrics, stored_decisions(scorer, VALIDATION)[0], model.fitted.seconds
 
+    def _fit(self, fold: tuple[int, ...], how: Fit, watch: Watch | None) -> Model:
+        run, spec = self.run, self.run.spec
+        assert spec.setting != "unknown"  # that is for scores made elsewhere
+        how = replace(
+            how,
+            precision=spec.precision,
+            on_epoch=self._epoch,
+            checkpoint=self.checkpoints / f"{how.name}.safetensors" if self.checkpoints else None,
+        )
+        problem = Problem.of(self.data, spec.setting, spec.scale, fold)
+        return train(partial(run.entrant.make, run.params), problem, spec.seed, how, watch)
 
-def weights_digest(path: Path) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of a file of weights.
+    def _prepared(self) -> ZSLData:
+        """Returns the data; of images, with their crops and what the backbone makes of them."""
+        data, params, began = self.run.entrant.data, self.run.params, time.monotonic()
+        if not isinstance(params, ImageParams):
+            return data
 
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return file_digest(path)[:16]
-    except OSError as error:
-        raise DataError(f"{path}: it cannot be read ({error.strerror})") from error
+        def prepared(done: int, images: int) -> None:
+            progress = Progress("images", max(done, 1), images, {}, time.monotonic() - began, 0)
+            self.listener.epoch(self.run, progress)
 
+        request = self.run.entrant.request
+        return with_images(data, params, request.weights.get(BACKBONE), request.pretrained, self.device, prepared)
 
-def execute(
-    job: Job,
-    device_name: str,
-    checkpoints: Path | None,
-    on_epoch: Callable[[Progress], None],
-    on_image: Callable[[int, int], None] | None = None,
-) -> tuple[RunRecord, dict[str, NDArray[Any]]]:
-    """Executes a run; returns its record and each test image's decisions."""
-    started = datetime.now(UTC)
-    spec, device = job.spec, choose_device(device_name)
-    if job.method_file:  # a worker process has not met it yet
-        entry = registry().entry("method", method_name(str(job.method_file)))
-        if entry.code != spec.code:
-            raise RunError(f"{job.method_file} changed between planning and running; issue the command again")
-    reset_peak_memory(device)
-    data = load_data(job.source, job.root, spec.features, job.splits, job.semantics, spec.input)
-    if data.fingerprint != spec.fingerprint:
-        raise RunError(f"data set {spec.dataset} changed between planning and running; issue the command again")
-    known = evaluators()
-    if absent := sorted(set(spec.evaluators) - set(known)):
-        raise RunError(f"evaluator {absent[0]!r} is not installed here; the run was planned with it")
-    chosen = {name: known[name]() for name in spec.evaluators}
-    method = method_class(spec.method, spec.input)
-    params = method.params_type.parse(spec.params, f"method {spec.method!r}")
-    if changed := [part for part, path in job.weights.items() if weights_digest(path) != spec.weights.get(part)]:
-        raise RunError(f"--weights {changed[0]}={job.weights[changed[0]]}: it changed; issue the command again")
-    if isinstance(params, ImageParams):
-        data = with_images(data, params, job.weights.get(BACKBONE), spec.pretrained, device, on_image)
-    trial = Trial(spec, params, data, device, checkpoints, job.weights, on_epoch)
-
-    fold = (spec.fold,) if spec.on == "validation" else ()
-    early = isinstance(params, GradientParams) and params.patience > 0
-    epochs, validation, seconds_validation = None, {}, 0.0
-    unprepared: dict[str, str] = {}
-    if early or any(evaluator.needs_validation for evaluator in chosen.values()):
-        scorer, fitted = trial.fit((*fold, spec.fold), "validation", stop_on="ausuc" if early else "")
-        epochs, seconds_validation = fitted.epochs, fitted.seconds
-        for name, evaluator in chosen.items():
-            try:
-                evaluator.prepare(scorer)
-            except NotApplicable as reason:
-                unprepared[name] = str(reason)
-            except Exception as error:
-                unprepared[name] = broken(name, error)
-        validation = evaluate({n: e for n, e in chosen.items() if not e.needs_validation}, scorer)[0]
-    scorer, fitted = trial.fit(fold, "final", epochs=epochs, watch=spec.on == "validation")
-
-    prepared = {name: evaluator for name, evaluator in chosen.items() if name not in unprepared}
-    metrics, intervals, not_applicable = evaluate(prepared, scorer, REPLICATES)
-    not_applicable |= unprepared
-    record = RunRecord(
-        id=spec.id,
-        spec=spec,
-        params=params.model_dump(mode="json"),
-        params_from=job.params_from,
-        metrics=metrics,
-        intervals=intervals,
-        not_applicable=not_applicable,
-        validation=validation,
-        class_names=list(scorer.view.classes.names),
-        per_class=per_class(scorer, not_applicable),
-        training=Training(
-            seconds=fitted.seconds,
-            seconds_validation=seconds_validation,
-            epochs=fitted.epochs,
-            losses=fitted.losses,
-            watched=fitted.watched,
-        ),
-        provenance={
-            **provenance(spec, device, started),
-            "method_code": method_code(method),
-            "splits": job.splits,
-            "peak_memory_mb": peak_memory(device),
-        },
-    )
-    return record, {**decision_arrays(scorer), **arrays(prepared, not_applicable, scorer)}
+    def _epoch(self, progress: Progress) -> None:
+        self.listener.epoch(self.run, progress)
+        plugins().notify("zslbench_epoch_finished", spec=self.run.spec, progress=progress)

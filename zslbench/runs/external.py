@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData
 from zslbench.data.scorefile import ScoreFile
-from zslbench.evaluation.measuring import REPLICATES, decision_arrays, evaluate, evaluators, per_class
+from zslbench.evaluation.measuring import REPLICATES, Measurement, per_class, stored_decisions
 from zslbench.evaluation.scorers import MatrixScorer
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
+from zslbench.runs.measure import asked
 from zslbench.runs.provenance import environment
 
 PREFIX = "external:"
@@ -31,12 +32,7 @@ def evaluate_scores(
     """
     view = data.test_view()
     scorer = MatrixScorer(file.matrix_for(view, data.class_names), view)
-    chosen = {
-        name: evaluator
-        for name, evaluator in evaluators().items()
-        if not evaluator.needs_validation and not evaluator.needs_images
-    }
-    metrics, intervals, not_applicable = evaluate({name: e() for name, e in chosen.items()}, scorer, REPLICATES)
+    found = Measurement(asked("features", validated=False)).measure(scorer, REPLICATES)
     spec = RunSpec(
         method=PREFIX + name,
         method_version=1,
@@ -46,19 +42,21 @@ def evaluate_scores(
         features="",
         scale="none",
         setting=setting,
-        evaluators={name: evaluator.version for name, evaluator in chosen.items()},
         seed=0,
     )
+    decisions, no_conventional = stored_decisions(scorer)
     record = RunRecord(
         id=spec.id,
         spec=spec,
         params=spec.params,
         params_from="external scores",
-        metrics=metrics,
-        intervals=intervals,
-        not_applicable=not_applicable,
-        class_names=list(scorer.view.classes.names),
-        per_class=per_class(scorer, not_applicable),
+        metrics=found.metrics,
+        intervals=found.intervals,
+        not_applicable=found.not_applicable,
+        measured=found.measured,
+        no_conventional=no_conventional,
+        class_names=list(view.classes.names),
+        per_class=per_class(scorer),
         provenance=environment() | {"file": str(file.path), "started": datetime.now(UTC).isoformat(timespec="seconds")},
     )
-    return record, decision_arrays(scorer)
+    return record, decisions | found.arrays

@@ -1,121 +1,95 @@
-"""A trial: one method with one set of hyper-parameters on one data set, to be fitted once or more."""
+"""One fit: cut and scale the data, seed, build, train, score. Runs, grids of closed forms and checks all come here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from zslbench.api.cards import Input
-from zslbench.api.dataset import ZSLData
+from zslbench.api.cards import Scale, Setting
+from zslbench.api.dataset import Fold, ZSLData
 from zslbench.api.embedder import Embedder
-from zslbench.api.evaluator import Evaluator, Scorer
-from zslbench.api.progress import Progress
+from zslbench.api.evaluator import Scorer
 from zslbench.api.views import TestView, TrainView
 from zslbench.data.scaling import Scaler
-from zslbench.discovery.plugins import registry
 from zslbench.errors import NotApplicable
-from zslbench.evaluation.evaluators import AUSUC, ConventionalZSL, GeneralizedZSL
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.records.spec import RunSpec
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
 
-
-def method_class(name: str, input: Input | None = None) -> type[Embedder[Any]]:
-    """Returns the class of a registered method: the form for this input where it has one, else its own."""
-    method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
-    if input == "images" and method.input != "images" and registry().entry("method", name).images:
-        method = registry().resolve("method", name, Embedder, images=True)
-    return method
+Watch = Callable[[Scorer], dict[str, float]]
 
 
-@dataclass
-class Part:
-    """What one fold, or all of trainval, gives: the training view, scaled, and the images to score."""
+@dataclass(frozen=True)
+class Problem:
+    """What one fold, or all of trainval, gives.
+
+    Attributes:
+        train: what a method may see, scaled.
+        test: the images to score, unscaled, and all classes.
+        scale: fitted on the training part.
+    """
 
     train: TrainView
     test: TestView
     scale: Scaler
 
+    @classmethod
+    def of(cls, data: ZSLData, setting: Setting, scale: Scale, fold: Fold = None) -> Problem:
+        """Cuts a fold (None for the proposed split) and scales it by what its training part says."""
+        view = data.train_view(setting, fold)
+        scaler = Scaler.fit(scale, view.x)
+        unlabelled = None if view.unlabelled is None else scaler(view.unlabelled)
+        return cls(view.with_features(scaler(view.x), unlabelled), data.test_view(fold), scaler)
 
-def part_of(data: ZSLData, spec: RunSpec, fold: tuple[int, ...]) -> Part:
-    """Cuts a fold (none for the proposed split) and scales it by what its training part says."""
-    assert spec.setting != "unknown"  # that is for scores made elsewhere
-    view = data.train_view(spec.setting, fold)
-    scale = Scaler.fit(spec.scale, view.x)
-    view = view.with_features(scale(view.x), None if view.unlabelled is None else scale(view.unlabelled))
-    return Part(view, data.test_view(fold), scale)
 
+@dataclass(frozen=True)
+class Model:
+    """A trained method, what it was trained on, and how that went."""
 
-@dataclass
-class Trial:
-    """Attributes: the run's spec and parameters, its data, where and how to fit, and files of weights by part."""
-
-    spec: RunSpec
-    params: Any
-    data: ZSLData
+    embedder: Embedder[Any]
+    problem: Problem
     device: torch.device
-    checkpoints: Path | None = None
-    weights: Mapping[str, Path] = field(default_factory=dict)
-    on_epoch: Callable[[Progress], None] = lambda progress: None
+    fitted: Fitted
 
-    def fit(
-        self,
-        fold: tuple[int, ...],
-        name: str,
-        *,
-        epochs: int | None = None,
-        stop_on: str = "",
-        watch: bool = False,
-    ) -> tuple[Scorer, Fitted]:
-        """Fits a fresh model on a fold's training part, or on all of trainval; returns the scores of its test part.
+    def scorer(self, x: Tensor | None = None) -> ModelScorer:
+        """Returns the scores of the problem's test images; `x` are their scaled features, where these are at hand.
 
-        With `watch` the test part, which must then be of validation classes, is scored after each epoch; `stop_on`
-        names the metric that decides when to stop.
+        Raises:
+            RunError: a score depends on which other test images are scored, or is not finite.
         """
-        part = part_of(self.data, self.spec, fold)
-
-        def measure(model: Embedder[Any]) -> dict[str, float]:
-            return quick_metrics(ModelScorer(model, part.test, part.scale, self.device))
-
-        with seeded(self.spec.seed, self.device):
-            embedder = method_class(self.spec.method, self.spec.input)(self.params)
-            embedder.weights, embedder.pretrained = self.weights, self.spec.pretrained
-            embedder.build(part.train.shape)
-            embedder.to(self.device)
-            how = Fit(
-                device=self.device,
-                name=name,
-                precision=self.spec.precision,
-                epochs=epochs,
-                watch=measure if watch or stop_on else None,
-                stop_on=stop_on,
-                on_epoch=self.on_epoch,
-                checkpoint=self.checkpoints / f"{name}.safetensors" if self.checkpoints else None,
-            )
-            fitted = fit(embedder, part.train, self.spec.seed, how)
-            scorer = ModelScorer(embedder, part.test, part.scale, self.device)
-            with suppress(NotApplicable):
-                scorer.check_independence()
-                _ = scorer.conventional
-        return scorer, fitted
+        scorer = ModelScorer(self.embedder, self.problem.test, self.problem.scale, self.device, x)
+        with seeded(0, self.device), suppress(NotApplicable):  # decided here, where sums are the same on any machine
+            scorer.check_independence()
+            _ = scorer.conventional
+        return scorer
 
 
-OF_METRIC: dict[str, type[Evaluator]] = {
-    metric.name: evaluator for evaluator in (ConventionalZSL, GeneralizedZSL, AUSUC) for metric in evaluator.metrics
-}
-"""What may be chosen by, and the evaluators that give it."""
+def train(
+    make: Callable[[], Embedder[Any]], problem: Problem, seed: int, how: Fit, watch: Watch | None = None
+) -> Model:
+    """Makes, builds and fits a model; everything random about it comes from the seed.
 
+    Args:
+        make: returns a new embedder, not built yet.
+        problem: what to train on.
+        seed: set before the model is built.
+        how: device, epochs, checkpoints.
+        watch: measures the scores of the problem's test images, which must then be of validation classes, after each
+            epoch of the main stage.
+    """
 
-def quick_metrics(scorer: Scorer, wanted: Iterable[str] = tuple(OF_METRIC)) -> dict[str, float]:
-    """Returns what may be chosen by, where the method answers it."""
-    metrics: dict[str, float] = {}
-    for evaluator in dict.fromkeys(OF_METRIC[name] for name in wanted):
-        with suppress(NotApplicable):
-            metrics |= evaluator().evaluate(scorer)
-    return metrics
+    def measure(model: Embedder[Any]) -> dict[str, float]:
+        assert watch is not None
+        return watch(ModelScorer(model, problem.test, problem.scale, how.device))
+
+    with seeded(seed, how.device):
+        embedder = make()
+        embedder.build(problem.train.shape)
+        embedder.to(how.device)
+        fitted = fit(embedder, problem.train, seed, replace(how, watch=measure if watch else None))
+    return Model(embedder, problem, how.device, fitted)

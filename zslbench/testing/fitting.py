@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,14 @@ from torch import Tensor
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Batch, Embedder, ImageParams
 from zslbench.api.params import Params
-from zslbench.api.progress import Progress
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
 from zslbench.data.scaling import Scaler
-from zslbench.evaluation.scorers import ModelScorer
-from zslbench.runs.fit import quick_metrics
+from zslbench.runs import fit
+from zslbench.runs.fit import Problem
+from zslbench.runs.measure import watched
 from zslbench.testing.problem import painted, separable
 from zslbench.testing.subjects import MethodSubject
-from zslbench.training.device import seeded
-from zslbench.training.trainer import Fit, Fitted, fit
+from zslbench.training.trainer import Fit
 
 CPU = torch.device("cpu")
 EPOCHS, BATCH = 3, 64
@@ -31,14 +30,19 @@ EPOCHS_TO_LEARN, BATCH_TO_LEARN = 30, 32
 State = dict[str, Tensor]
 
 
-@dataclass
-class Model:
-    """A trained method, what it was trained on, and how that went."""
+@dataclass(frozen=True)
+class Model(fit.Model):
+    """A trained method, asked about images that are handed over."""
 
-    embedder: Embedder[Any]
-    view: TrainView
-    scale: Scaler
-    fitted: Fitted
+    @property
+    def view(self) -> TrainView:
+        """What it was trained on."""
+        return self.problem.train
+
+    @property
+    def scale(self) -> Scaler:
+        """How features are scaled for it."""
+        return self.problem.scale
 
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns the scores of unscaled features `(B, D)`, `(B, C)`."""
@@ -124,19 +128,23 @@ def _changed(params: Params, epochs: Callable[[int], int], batch: int) -> Params
         return params
 
 
-def built(subject: MethodSubject, params: Params, shape: ProblemShape) -> Embedder[Any]:
-    """Builds a model; what it might take from the network is drawn at random."""
+def made(subject: MethodSubject, params: Params) -> Embedder[Any]:
+    """Returns a new embedder; what it might take from the network is drawn at random."""
     embedder = subject.method(params)
     embedder.pretrained = False
+    return embedder
+
+
+def built(subject: MethodSubject, params: Params, shape: ProblemShape) -> Embedder[Any]:
+    """Returns a new embedder, built for a problem of this shape."""
+    embedder = made(subject, params)
     embedder.build(shape)
     return embedder
 
 
-def train_view(subject: MethodSubject, data: ZSLData) -> tuple[TrainView, Scaler]:
-    """Returns what the method may see, scaled as it wants, and the scaling."""
-    view = data.train_view(subject.setting)
-    scale = Scaler.fit(subject.method.scale, view.x)
-    return view.with_features(scale(view.x), None if view.unlabelled is None else scale(view.unlabelled)), scale
+def train_view(subject: MethodSubject, data: ZSLData) -> TrainView:
+    """Returns what the method may see, scaled as it wants."""
+    return Problem.of(data, subject.setting, subject.method.scale).train
 
 
 def train(
@@ -145,28 +153,14 @@ def train(
     params: Params | None = None,
     *,
     seed: int = 0,
-    device: torch.device = CPU,
-    checkpoint: Path | None = None,
-    on_epoch: Callable[[Progress], None] = lambda progress: None,
+    how: Fit | None = None,
     watch: bool = False,
 ) -> Model:
-    """Builds and fits, with short training unless parameters are given; the seed is set before the model is built."""
-    view, scale = train_view(subject, data)
-
-    def measure(embedder: Embedder[Any]) -> dict[str, float]:
-        return quick_metrics(ModelScorer(embedder, data.test_view(), scale, device))
-
-    with seeded(seed, device):
-        embedder = built(subject, params or shortened(subject.params), view.shape).to(device)
-        how = Fit(
-            device,
-            watch=measure if watch else None,
-            on_epoch=on_epoch,
-            checkpoint=checkpoint,
-            checkpoint_seconds=0,
-        )
-        fitted = fit(embedder, view, seed, how)
-    return Model(embedder, view, scale, fitted)
+    """Fits as a run does, with short training unless parameters are given."""
+    problem = Problem.of(data, subject.setting, subject.method.scale)
+    chosen, how = params or shortened(subject.params), how or Fit(CPU)
+    model = fit.train(partial(made, subject, chosen), problem, seed, how, watched if watch else None)
+    return Model(**vars(model))
 
 
 def same(a: State, b: State) -> bool:

@@ -6,6 +6,7 @@ import random
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from zslbench.api.params import Params
 from zslbench.api.progress import Progress
 from zslbench.errors import NotApplicable
 from zslbench.testing.fitting import (
+    CPU,
     Model,
     built,
     close,
@@ -39,6 +41,7 @@ from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
 from zslbench.training.device import seeded
+from zslbench.training.trainer import Fit
 
 
 class Interrupted(Exception):
@@ -127,7 +130,7 @@ def check_global_state_untouched(subject: MethodSubject) -> None:
 @after(check_trains)
 def check_view_untouched(subject: MethodSubject) -> None:
     """Training leaves the data it was given as it is."""
-    view, fresh = train(subject, problem(subject)).view, train_view(subject, problem(subject))[0]
+    view, fresh = train(subject, problem(subject)).view, train_view(subject, problem(subject))
     for name, got, want in (
         ("x", view.x, fresh.x),
         ("y", view.y, fresh.y),
@@ -195,7 +198,7 @@ def check_watching_changes_nothing(subject: MethodSubject) -> None:
 @after(check_trains)
 def check_state_keeps_its_shape(subject: MethodSubject) -> None:
     """After training there are the same parameters and persistent buffers, of the same shapes, as when it was built."""
-    view, _ = train_view(subject, problem(subject))
+    view = train_view(subject, problem(subject))
     built = _built(subject, view, shortened(subject.params)).state_dict()
     trained = train(subject, problem(subject)).state()
     if strange := sorted(built.keys() ^ trained.keys()):
@@ -213,7 +216,7 @@ def check_state_round_trip(subject: MethodSubject) -> None:
     """A new model gives the same scores once it has the saved parameters and buffers, and is finished."""
     data = problem(subject)
     model = train(subject, data)
-    view, _ = train_view(subject, data)
+    view = train_view(subject, data)
     restored = _built(subject, view, model.embedder.params, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
@@ -242,10 +245,10 @@ def check_resume(subject: MethodSubject) -> None:
         raise Skip("it is a closed form, without epochs")
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(1, len(whole.fitted.losses) + 1):
-            path = Path(folder) / f"{epoch}.safetensors"
+            how = Fit(CPU, checkpoint=Path(folder) / f"{epoch}.safetensors", checkpoint_seconds=0)
             with suppress(Interrupted):
-                train(subject, problem(subject), checkpoint=path, on_epoch=_Interruption(epoch + 1))
-            resumed = train(subject, problem(subject), checkpoint=path)
+                train(subject, problem(subject), how=replace(how, on_epoch=_Interruption(epoch + 1)))
+            resumed = train(subject, problem(subject), how=how)
             if resumed.fitted.losses != whole.fitted.losses:
                 raise CheckFailed(
                     f"interrupted after epoch {epoch} and resumed, its losses are others; keep what changes between "
@@ -324,7 +327,7 @@ def _factorized(subject: MethodSubject) -> Any:
     method = subject.method
     if method.factorize is Embedder.factorize:
         raise Skip("it has no factorize()")
-    return train_view(subject, problem(subject))[0]
+    return train_view(subject, problem(subject))
 
 
 def _loss(objective: Objective, model: Model, seed: int = 0, training: bool = True) -> float:

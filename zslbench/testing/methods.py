@@ -31,6 +31,7 @@ from zslbench.testing.fitting import (
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
+from zslbench.training.trainer import Fit
 
 ENOUGH = {"unseen": 0.5, "seen": 0.2}
 """Which share of the images of a side must be right among its classes, 10 unseen and 30 seen ones.
@@ -252,7 +253,7 @@ def check_devices_agree(subject: MethodSubject) -> None:
     if device is None:
         raise Skip("there is no GPU here")
     model, x, classes = _model_and_images(subject)
-    there = train(subject, problem(subject), device=device)
+    there = train(subject, problem(subject), how=Fit(device))
     at_home = model.scores(x, classes)
     view = model.view.to(device)
     there.embedder.load_state_dict(model.embedder.state_dict())

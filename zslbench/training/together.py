@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -26,13 +27,43 @@ def launched_together() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def join(device: torch.device) -> None:
-    """Joins the other processes; nothing to do where there are none, or if it was done before."""
-    if launched_together() and not dist.is_initialized():
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        atexit.register(dist.destroy_process_group)
+@contextmanager
+def leading() -> Iterator[None]:
+    """Lets the other processes go in the end, if there are any: inside, the first one decides what is trained.
+
+    A command that fails before anything was trained need not join them: whatever started them ends them all.
+    """
+    try:
+        yield
+        if launched_together():
+            _join()
+    finally:
+        if dist.is_initialized():
+            _agreed(None)
+
+
+def order(what: Any) -> None:
+    """Has the other processes obey an order, which this one then carries out itself; nothing where there are none."""
+    if launched_together():
+        _join()
+        _agreed(what)
+
+
+def follow(obey: Callable[[Any], None]) -> None:
+    """Obeys the first process until it lets this one go; an order that fails there fails here too, and is its to tell."""
+    _join()
+    while (what := _agreed(None)) is not None:
+        with suppress(Exception):
+            obey(what)
+
+
+def _join() -> None:
+    if dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    atexit.register(dist.destroy_process_group)
 
 
 def processes() -> int:
@@ -72,8 +103,10 @@ def average(values: Sequence[Tensor | None], part: float) -> None:
 
 def agreed(value: Any) -> Any:
     """Returns what the first process gives; all must call it."""
-    if processes() == 1:
-        return value
+    return value if processes() == 1 else _agreed(value)
+
+
+def _agreed(value: Any) -> Any:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]

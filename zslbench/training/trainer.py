@@ -46,6 +46,7 @@ class Fit:
         stop_on: the watched metric that decides when to stop; empty to train all epochs.
         on_epoch: called after each epoch.
         checkpoint: file to save to and go on from; None for neither.
+        solve: computes a closed form in place of the method's own `solve`, from factors that are known, for instance.
     """
 
     device: torch.device
@@ -57,6 +58,7 @@ class Fit:
     on_epoch: Callable[[Progress], None] = lambda progress: None
     checkpoint: Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    solve: Callable[[Embedder[Any], TrainView], None] | None = None
 
 
 @dataclass
@@ -105,7 +107,8 @@ class _Trainer:
         saved = load_checkpoint(self.how.checkpoint) if self.how.checkpoint else None
         if saved and (saved.get("device"), len(saved["random"])) != (self.how.device.type, together.processes()):
             saved = None  # random states of another kind of device, or of other processes, do not fit
-        self.embedder.solve(self.view)  # again after an interruption: what it registers is part of the model
+        solve = self.how.solve or type(self.embedder).solve
+        solve(self.embedder, self.view)  # again after an interruption: what it registers is part of the model
         stages = self.embedder.stages()
         main = _main_stage(stages)
         first_stage, first_epoch = (saved["stage"], saved["epoch"]) if saved else (0, 0)

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import torch
 
-from zslbench.errors import NotApplicable, UsageError, one_line
-from zslbench.evaluation.scorers import ModelScorer
-from zslbench.records.search import TITLES, SearchTrial, TuningMetric
-from zslbench.runs.fit import OF_METRIC, part_of
-from zslbench.runs.plan import Configuration
-from zslbench.training.device import choose_device, seeded
+from zslbench.api.embedder import Embedder
+from zslbench.api.evaluator import Metric
+from zslbench.api.views import TrainView
+from zslbench.errors import NotApplicable, UsageError, near_misses, one_line
+from zslbench.evaluation.measuring import evaluators
+from zslbench.records.search import Search, SearchTrial
+from zslbench.runs.entrant import Entrant
+from zslbench.runs.fit import Problem, train
+from zslbench.training.device import choose_device
+from zslbench.training.trainer import Fit
 
 
-def sweep(
-    configuration: Configuration, points: list[dict[str, Any]], folds: int, metric: TuningMetric, device: str
-) -> list[SearchTrial]:
+def sweep(entrant: Entrant, points: list[dict[str, Any]], search: Search, device: str) -> list[SearchTrial]:
     """Returns a trial for each point, scored on the validation classes of each fold.
 
     Raises:
-        UsageError: the method does not have this metric.
+        UsageError: the method does not have the metric of the search.
     """
     started = time.monotonic()
-    found = [measure(configuration, points, (fold,), metric, choose_device(device)) for fold in range(folds)]
+    found = [measure(entrant, points, (fold,), search.metric, choose_device(device)) for fold in range(search.folds)]
     seconds = (time.monotonic() - started) / len(points)
     trials = []
     for point, values in zip(points, zip(*found, strict=True), strict=True):
@@ -36,11 +39,7 @@ def sweep(
 
 
 def measure(
-    configuration: Configuration,
-    points: list[dict[str, Any]],
-    fold: tuple[int, ...],
-    metric: TuningMetric,
-    device: torch.device,
+    entrant: Entrant, points: list[dict[str, Any]], fold: tuple[int, ...], metric: str, device: torch.device
 ) -> list[float | Exception]:
     """Returns the metric of each point on a fold, or on the proposed split's test images where it is empty.
 
@@ -49,33 +48,55 @@ def measure(
     Raises:
         UsageError: the method does not have this metric.
     """
-    spec = configuration.job(0, "validation").spec
-    part = part_of(configuration.data, spec, fold)
-    x = part.scale(part.test.x(slice(0, len(part.test)))).to(device)  # held in memory: it is scored for every point
-    method = configuration.method
+    problem = Problem.of(entrant.data, entrant.card.setting, entrant.scale, fold)
+    x = problem.scale(problem.test.x(slice(0, len(problem.test)))).to(device)  # held: it is scored for every point
+    evaluator = evaluators()[_owner(metric)]
+    factors: list[Any] = []
+
+    def solve(embedder: Embedder[Any], view: TrainView) -> None:
+        if not factors:
+            factors.append(embedder.factorize(view))
+        embedder.assemble(factors[0])
+
     result: list[float | Exception] = []
-    factors = None
     for point in points:
         try:
-            params = method.params_type.parse({**configuration.values, **point}, configuration.owner)
-            with seeded(0, device), torch.no_grad():  # what a run of seed 0 does
-                embedder = method(params)
-                embedder.build(part.train.shape)
-                embedder.to(device)
-                view = part.train.to(device)
-                factors = embedder.factorize(view) if factors is None else factors
-                embedder.assemble(factors)
-                embedder.eval()
-                embedder.finish(view)
-                scorer = ModelScorer(embedder, part.test, part.scale, device, x)
-                result.append(OF_METRIC[metric]().evaluate(scorer)[metric])
+            params = entrant.method.params_type.parse({**entrant.fixed, **point}, entrant.owner)
+            model = train(partial(entrant.make, params), problem, 0, Fit(device, solve=solve))  # as a run of seed 0
+            result.append(float(evaluator().evaluate(model.scorer(x))[metric]))
         except NotApplicable as reason:
-            raise without_metric(configuration, metric, str(reason)) from None
+            raise without_metric(entrant, metric, str(reason)) from None
         except Exception as error:  # a plugin's method may raise anything
             result.append(error)
     return result
 
 
-def without_metric(configuration: Configuration, metric: TuningMetric, reason: str) -> UsageError:
+def tuning_metric(name: str) -> Metric:
+    """Returns the metric of this name, if hyper-parameters can be chosen by it.
+
+    Raises:
+        UsageError: there is none, or it needs a choice on validation classes itself, or images.
+    """
+    known = _choosable()
+    if name not in known:
+        raise UsageError(f"--metric {name}: nothing can be tuned by it{near_misses(name, known)}")
+    return known[name][0]
+
+
+def without_metric(entrant: Entrant, metric: str, reason: str) -> UsageError:
     """Returns the error of a method that cannot be tuned by a metric."""
-    return UsageError(f"{configuration.owner} cannot be tuned by {TITLES[metric]}: {reason}; see --metric")
+    title = tuning_metric(metric).title
+    return UsageError(f"{entrant.owner} cannot be tuned by {title}: {reason}; see --metric")
+
+
+def _owner(metric: str) -> str:
+    return _choosable()[metric][1]
+
+
+def _choosable() -> dict[str, tuple[Metric, str]]:
+    return {
+        metric.name: (metric, name)
+        for name, evaluator in evaluators().items()
+        if not evaluator.needs_validation and not evaluator.needs_images
+        for metric in evaluator.metrics
+    }

@@ -14,7 +14,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,11 +30,10 @@ from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.params import Space
 from zslbench.errors import RunError, UsageError, one_line
 from zslbench.records.record import RunRecord
-from zslbench.records.search import TITLES, Search, SearchTrial, TuningMetric
+from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
-from zslbench.runs.execute import Job
-from zslbench.runs.plan import Configuration
-from zslbench.tuning.sweep import sweep, without_metric
+from zslbench.runs.entrant import Entrant, Run
+from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
 """Trials proposed at a time; more would be proposed with less knowledge."""
@@ -42,84 +41,65 @@ RANDOM = 8
 """Trials before the sampler begins to learn from them; the first is the method's defaults."""
 LARGEST_GRID = 1000
 
-Execute = Callable[[list[Job]], dict[str, RunRecord | Exception]]
+Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
 """Executes runs and returns what came of each, by id."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How to search.
-
-    Attributes:
-        metric: what to choose by.
-        folds: cuts of the seen classes into training and validation classes; the mean over them counts.
-        trials: points to try, unless on a grid.
-        grid: try every combination of values instead.
-        space: search spaces by name, in place of the method's own.
-    """
-
-    metric: TuningMetric = "ausuc"
-    folds: int = 3
-    trials: int = 16
-    grid: bool = False
-    space: dict[str, Space] = field(default_factory=dict)
-
-
-def begin(configuration: Configuration, plan: Plan) -> Search:
-    """Returns the empty log of the search that is asked for.
+def begin(entrant: Entrant) -> Search:
+    """Returns the empty log of the search that the entrant's request asks for.
 
     Raises:
         UsageError: there is nothing to search, or the grid is too large.
     """
-    method, values = configuration.method, configuration.values
-    if both := sorted(set(plan.space) & set(values)):
-        raise UsageError(f"{both[0]} is both fixed to {values[both[0]]} and searched; give one of them")
-    space = {name: own for name, own in method.params_type.search_space().items() if name not in values} | plan.space
+    method, fixed, request = entrant.method, dict(entrant.fixed), entrant.request
+    given = dict(method.params_type.parse_space(text, entrant.owner) for text in request.search)
+    if both := sorted(set(given) & set(fixed)):
+        raise UsageError(f"{both[0]} is both fixed to {fixed[both[0]]} and searched; give one of them")
+    space = {name: own for name, own in method.params_type.search_space().items() if name not in fixed} | given
     if not space:
-        raise UsageError(f"{configuration.owner} has nothing to search but what is fixed; see --search")
-    strategy: Literal["grid", "tpe"] = "grid" if plan.grid or shares_factors(method) else "tpe"
-    points = math.prod(len(own.grid()) for name, own in space.items() if not _read_off(configuration, space, name))
+        raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
+    strategy: Literal["grid", "tpe"] = "grid" if request.grid or shares_factors(method) else "tpe"
+    points = math.prod(len(own.grid()) for name, own in space.items() if not _read_off(entrant, space, name))
     if strategy == "grid" and points > LARGEST_GRID:
         raise UsageError(
-            f"the grid of {configuration.owner} has {points} points; name fewer values by --search, or take --trials"
+            f"the grid of {entrant.owner} has {points} points; name fewer values by --search, or take --trials"
         )
-    networks = configuration.networks()
+    metric, networks = tuning_metric(request.metric), entrant.networks
     return Search(
-        method=configuration.variant.method,
+        method=entrant.entry.name,
         method_version=method.version,
-        code=configuration.entry.code,
-        base=values,
-        dataset=configuration.data.name,
-        fingerprint=configuration.data.fingerprint,
-        features=configuration.data.features_name,
-        scale=configuration.scale,
-        setting=configuration.card.setting,
-        precision=configuration.request.precision,
+        code=entrant.entry.code,
+        base=fixed,
+        dataset=entrant.data.name,
+        fingerprint=entrant.data.fingerprint,
+        features=entrant.data.features_name,
+        scale=entrant.scale,
+        setting=entrant.card.setting,
+        precision=request.precision,
         pretrained=networks.get("pretrained", True),
         weights=networks.get("weights", {}),
-        metric=plan.metric,
-        folds=plan.folds,
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        folds=request.folds,
         strategy=strategy,
         space=space,
-        wanted=points if strategy == "grid" else plan.trials,
+        wanted=points if strategy == "grid" else request.trials,
     )
 
 
-def begin_or_resume(
-    configuration: Configuration,
-    plan: Plan,
-    store: Store,
-    *,
-    afresh: bool = False,
-    only_stored: bool = False,
-    as_found: bool = False,
-) -> Search:
+def begin_or_resume(entrant: Entrant, store: Store, *, afresh: bool = False, as_found: bool = False) -> Search:
     """Returns the log of the search that is asked for as far as it is stored, else an empty one.
+
+    Args:
+        entrant: the method and the data set; what it fixes is not searched.
+        store: where the log is kept.
+        afresh: whether to forget a stored search.
+        as_found: whether a finished search will do whatever its space was.
 
     Raises:
         UsageError: as `begin`; a stored search had another space; or a finished one had to be stored and is not.
     """
-    search = begin(configuration, plan)
+    search = begin(entrant)
     what = f"{search.method} on {search.dataset}"
     stored = None if afresh else store.find_search(search.id)
     if stored is not None:
@@ -132,7 +112,7 @@ def begin_or_resume(
                 "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
             )
         search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
-    if only_stored and not search.finished:
+    if entrant.request.existing == "only-cached" and not search.finished:
         raise UsageError(
             f"no finished search of {what} with {search.wanted} trials is stored, and --existing only-cached runs none"
         )
@@ -140,27 +120,23 @@ def begin_or_resume(
 
 
 def tune(
-    configuration: Configuration,
-    plan: Plan,
+    entrant: Entrant,
     store: Store,
     execute: Execute,
     *,
     device: str = "auto",
     afresh: bool = False,
-    only_stored: bool = False,
     as_found: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Search:
     """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log.
 
     Args:
-        configuration: the method and the data set; what it fixes is not searched.
-        plan: how to search.
+        entrant: the method and the data set; what it fixes is not searched.
         store: where the log is kept.
         execute: executes trials.
         device: where whole grids are solved.
         afresh: whether to forget a stored search.
-        only_stored: whether only a finished search will do.
         as_found: whether a finished search will do whatever its space was.
         say: prints a line of progress.
 
@@ -168,13 +144,14 @@ def tune(
         UsageError: a stored search of the same thing had another space, or is not there though it had to be.
         RunError: no trial could be completed.
     """
-    search = begin_or_resume(configuration, plan, store, afresh=afresh, only_stored=only_stored, as_found=as_found)
+    search = begin_or_resume(entrant, store, afresh=afresh, as_found=as_found)
     if not search.finished:
+        folds = "1 fold" if search.folds == 1 else f"{search.folds} folds"
         say(
-            f"tuning {search.method} on {search.dataset} by {TITLES[search.metric]} on validation classes: "
-            f"{search.wanted} trials, {search.folds} folds"
+            f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
+            f"classes: {search.wanted} trials, {folds}"
         )
-        searcher = _Searcher(configuration, store, execute, device, say)
+        searcher = _Searcher(entrant, store, execute, device, say)
         search = searcher.grid(search) if search.strategy == "grid" else searcher.tpe(search)
     if not search.complete:
         reasons = [trial.reason for trial in search.trials if trial.reason]
@@ -192,7 +169,7 @@ def shares_factors(method: type[Embedder[Any]]) -> bool:
 
 @dataclass
 class _Searcher:
-    configuration: Configuration
+    entrant: Entrant
     store: Store
     execute: Execute
     device: str
@@ -200,11 +177,11 @@ class _Searcher:
 
     def grid(self, search: Search) -> Search:
         """Tries every combination, those still missing."""
-        names = [name for name in search.space if not _read_off(self.configuration, search.space, name)]
+        names = [name for name in search.space if not _read_off(self.entrant, search.space, name)]
         combinations = itertools.product(*(search.space[name].grid() for name in names))
         points = [dict(zip(names, values, strict=True)) for values in combinations]
-        if shares_factors(self.configuration.method):
-            trials = sweep(self.configuration, points, search.folds, search.metric, self.device)
+        if shares_factors(self.entrant.method):
+            trials = sweep(self.entrant, points, search, self.device)
             return self._saved(search, trials)
         for start in range(len(search.trials), len(points), ROUND):
             search = self._saved(search, self._round(search, points[start : start + ROUND], lambda trial, fold: False))
@@ -216,7 +193,7 @@ class _Searcher:
         distributions = {
             name: _distribution(space)
             for name, space in search.space.items()
-            if not _read_off(self.configuration, search.space, name)
+            if not _read_off(self.entrant, search.space, name)
         }
         while not search.finished:
             study = _study(search, distributions)
@@ -224,8 +201,8 @@ class _Searcher:
                 study.enqueue_trial(self._defaults({name: search.space[name] for name in distributions}))
             asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
 
-            def hopeless(index: int, values: list[float], asked: list[optuna.Trial] = asked) -> bool:
-                asked[index].report(values[-1], step=len(values))
+            def hopeless(index: int, values: list[float], asked: list[optuna.Trial] = asked, search: Search = search) -> bool:
+                asked[index].report(search.worth(values[-1]), step=len(values))
                 return asked[index].should_prune()
 
             points = [_rounded(trial.params, search.space) for trial in asked]
@@ -233,20 +210,20 @@ class _Searcher:
         return search
 
     def _defaults(self, space: dict[str, Space]) -> dict[str, Any]:
-        defaults = self.configuration.method.params_type(**self.configuration.values).model_dump(mode="json")
+        defaults = self.entrant.method.params_type(**self.entrant.fixed).model_dump(mode="json")
         return {name: defaults[name] for name, own in space.items() if own.holds(defaults[name])}
 
     def _round(
         self, search: Search, points: list[dict[str, Any]], hopeless: Callable[[int, list[float]], bool]
     ) -> list[SearchTrial]:
         """Runs some points on fold after fold; those that are hopeless after a fold are dropped from the next."""
-        begun = [_Begun(self.configuration, point, search) for point in points]
+        begun = [_Begun(self.entrant, point, search) for point in points]
         for fold in range(search.folds):
             alive = [trial for trial in begun if trial.state == "complete"]
-            jobs = {trial.job(fold).spec.id: trial.job(fold) for trial in alive}
-            outcomes = self.execute(list(jobs.values()))
-            for trial in alive:
-                trial.add(outcomes[trial.job(fold).spec.id])
+            runs = [trial.run(fold) for trial in alive]
+            outcomes = self.execute(list({run.id: run for run in runs}.values()))
+            for trial, run in zip(alive, runs, strict=True):
+                trial.add(outcomes[run.id])
             last = fold + 1 == search.folds
             for index, trial in enumerate(begun):
                 if trial in alive and trial.state == "complete" and hopeless(index, trial.bests) and not last:
@@ -257,11 +234,11 @@ class _Searcher:
         search = search.model_copy(update={"trials": [*search.trials, *trials]})
         self.store.save_search(search)
         if search.complete:
-            best = search.best
+            best, metric = search.best, tuning_metric(search.metric)
             shown = " ".join(f"{name}={_short(value)}" for name, value in best.params.items())
             self.say(
-                f"{len(search.trials)} of {search.wanted} trials: best {TITLES[search.metric]} "
-                f"{100 * best.value:.1f} with {shown}"
+                f"{len(search.trials)} of {search.wanted} trials: best {metric.title} {metric.text(best.value)} "
+                f"with {shown}"
             )
         return search
 
@@ -270,7 +247,7 @@ class _Searcher:
 class _Begun:
     """A trial under way."""
 
-    configuration: Configuration
+    entrant: Entrant
     point: dict[str, Any]
     search: Search
     state: Literal["complete", "pruned", "failed"] = "complete"
@@ -282,24 +259,25 @@ class _Begun:
     def epochs(self) -> Space | None:
         """Where the number of epochs is chosen from, if it is read off the validation curves."""
         space = self.search.space
-        return space["epochs"] if "epochs" in space and _read_off(self.configuration, space, "epochs") else None
+        return space["epochs"] if "epochs" in space and _read_off(self.entrant, space, "epochs") else None
 
-    def job(self, fold: int) -> Job:
-        params = {**self.configuration.values, **self.point}
+    def run(self, fold: int) -> Run:
+        params = {**self.entrant.fixed, **self.point}
         if self.epochs:
             params["epochs"] = max(self.epochs.grid())
-        return self.configuration.job(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
+        run = self.entrant.run(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
+        return replace(run, watch=self.search.metric)
 
     def add(self, outcome: RunRecord | Exception) -> None:
         if isinstance(outcome, Exception):
             self.state, self.reason = "failed", one_line(outcome)
         elif self.search.metric not in outcome.metrics:
             because = next(iter(outcome.not_applicable.values()), "it was not evaluated")
-            raise without_metric(self.configuration, self.search.metric, because)
+            raise without_metric(self.entrant, self.search.metric, because)
         else:
             self.records.append(outcome)
             curve = self._curve(outcome)
-            self.bests.append(max(curve[epochs - 1] for epochs in self._choice(len(curve))))
+            self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
 
     def _curve(self, record: RunRecord) -> list[float]:
         """Returns the metric after each epoch where their number is to be chosen, else the one value at the end."""
@@ -318,7 +296,7 @@ class _Begun:
         curves = [self._curve(record) for record in self.records]
         if self.state == "complete":
             means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
-            best = max(self._choice(len(means)), key=lambda epochs: means[epochs - 1])
+            best = max(self._choice(len(means)), key=lambda epochs: self.search.worth(means[epochs - 1]))
             values = [curve[best - 1] for curve in curves]
             if self.epochs and all(record.training and record.training.watched for record in self.records):
                 params["epochs"] = best
@@ -336,15 +314,15 @@ class _Begun:
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-def _read_off(configuration: Configuration, space: dict[str, Space], name: str) -> bool:
+def _read_off(entrant: Entrant, space: dict[str, Space], name: str) -> bool:
     """Whether a parameter is the number of epochs, which is read off the validation curve of one run.
 
     A cosine schedule is laid over all epochs, so that a part of a run says nothing about a shorter one.
     """
-    params = configuration.method.params_type
+    params = entrant.method.params_type
     if name != "epochs" or not issubclass(params, GradientParams):
         return False
-    searched = space["schedule"].grid() if "schedule" in space else [params(**configuration.values).schedule]
+    searched = space["schedule"].grid() if "schedule" in space else [params(**entrant.fixed).schedule]
     return "cosine" not in searched
 
 
@@ -369,10 +347,10 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
     for trial in search.trials:
         frozen = optuna.trial.create_trial(
             state=optuna.trial.TrialState[_STATES[trial.state]],
-            value=trial.value if trial.state == "complete" else None,
+            value=search.worth(trial.value) if trial.state == "complete" else None,
             params={name: trial.params[name] for name in distributions},
             distributions=distributions,
-            intermediate_values={fold + 1: value for fold, value in enumerate(trial.values)},
+            intermediate_values={fold + 1: search.worth(value) for fold, value in enumerate(trial.values)},
         )
         study.add_trial(frozen)
     return study

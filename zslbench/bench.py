@@ -1,0 +1,536 @@
+"""Bench: the workflow. It resolves what is asked for, tunes, finds what is missing, executes it, and collects results.
+
+    bench = Bench(store="runs", jobs=4)
+    results = bench.compare(["spaen", "devise", "sae"], dataset=["cub", "sun"], seeds=3, tuned=True)
+
+The functions of the package, `zslbench.compare` and its kin, are those of a bench with default settings.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslbench.api.cards import Input, Setting
+from zslbench.api.dataset import Dataset, ZSLData
+from zslbench.api.engine import Engine, Listener
+from zslbench.api.events import Event, OnEvent
+from zslbench.api.progress import Progress
+from zslbench.data.catalogue import find_dataset, load_data
+from zslbench.data.folders import data_root as chosen_root
+from zslbench.data.scorefile import ScoreFile, read_scores
+from zslbench.discovery.plugins import registry
+from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError, near_misses, one_line
+from zslbench.records.record import RunRecord
+from zslbench.records.search import Search
+from zslbench.records.store import Store
+from zslbench.report.exhibits import Made, make
+from zslbench.report.progress import Display
+from zslbench.report.results import Result, Results
+from zslbench.runs.entrant import Entrant, Run, method_class, resolve
+from zslbench.runs.execute import Setup, find
+from zslbench.runs.external import PREFIX, evaluate_scores
+from zslbench.runs.provenance import method_code
+from zslbench.runs.request import Asked, DatasetLike, Existing, MethodLike, Request, split_source
+from zslbench.runs.row import Row
+from zslbench.training import together
+from zslbench.training.device import choose_device
+from zslbench.tuning.oracle import oracle
+from zslbench.tuning.tune import begin, begin_or_resume, tune
+
+STORE = "zslbench-runs"
+"""The store of whoever names none."""
+
+Many = Sequence[MethodLike] | MethodLike
+Outcomes = dict[str, RunRecord | Exception]
+
+
+class Bench:
+    """What outlives one call: the store, the folder of the data, the device, and the engine with its processes.
+
+    `with` closes what it started.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: str | Path | None = None,
+        data_root: str | Path | None = None,
+        device: str = "auto",
+        jobs: int = 1,
+        engine: str | None = None,
+        on_event: OnEvent | Literal["progress"] | None = "progress",
+    ) -> None:
+        """Checks the settings; nothing is written before something is to be run.
+
+        Args:
+            store: folder of the run records; by default `ZSLBENCH_STORE`, else `zslbench-runs`.
+            data_root: folder of the data sets; by default `ZSLBENCH_DATA`, else the user's data folder.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            jobs: runs at a time, in processes of their own.
+            engine: name of an engine; by default `processes` with several jobs, else `inline`.
+            on_event: is told what happens; by default a progress bar on standard error. None is silent.
+
+        Raises:
+            UsageError: a setting is out of range or names what does not exist.
+        """
+        if jobs < 1:
+            raise UsageError(f"jobs={jobs}: give 1 or more")
+        self.device = device
+        self.root = chosen_root(None if data_root is None else Path(data_root)).absolute()
+        choose_device(device)
+        name = engine or ("processes" if jobs > 1 else "inline")
+        if together.launched_together() and name != "inline":
+            raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
+        self._folder = Path(store or os.environ.get("ZSLBENCH_STORE") or STORE).expanduser()
+        self._on_event: OnEvent | None = Display() if on_event == "progress" else on_event
+        self._engine: Engine = registry().resolve("engine", name, Engine)(jobs)
+        self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store; created only when everything that was asked for has been checked."""
+        return Store(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes that the engine keeps."""
+        self._engine.close()
+
+    def run(
+        self,
+        method: MethodLike,
+        *,
+        dataset: Sequence[DatasetLike] | DatasetLike | None = None,
+        seeds: int | Sequence[int] = 1,
+        metrics: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Results:
+        """Trains and measures one method; see `compare`.
+
+        Raises:
+            NotApplicable: the method can be run on none of the data sets.
+        """
+        results = self.compare([method], dataset=dataset, seeds=seeds, metrics=metrics, **options)
+        results.check_refusal()
+        return results
+
+    def compare(
+        self,
+        methods: Many,
+        *,
+        dataset: Sequence[DatasetLike] | DatasetLike | None = None,
+        seeds: int | Sequence[int] = 3,
+        metrics: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Results:
+        """Trains and measures methods on data sets; what is stored is not repeated.
+
+        Args:
+            methods: each a name (`spaen`, `sae@f2s`, `spaen:alpha=0,beta=0`), a file, a class, an embedder whose
+                parameters count, or `external:NAME` for stored scores.
+            dataset: one or several names (`cub`, `awa1@bow512`, `shapes:size=64`), folders, `Dataset`s or `ZSLData`;
+                by default every benchmark data set that is present, else the embedded one.
+            seeds: how many, counted from 0, or which.
+            metrics: which the tables show, by name or title; by default those that say so themselves.
+            options: those of `Request`; any other name is a hyper-parameter of every method.
+
+        Returns:
+            A row for each method and data set. Runs that failed are in `errors`.
+
+        Raises:
+            UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
+        """
+        request = self._request(seeds, options)
+        wanted = _several(methods)
+        external = [str(method) for method in wanted if isinstance(method, str) and method.startswith(PREFIX)]
+        sources = self._datasets(dataset, request)
+        entrants = resolve([method for method in wanted if method not in external], sources, request)
+        errors: dict[str, Exception] = {}
+        searches = self._tuned(entrants, errors, as_found=not request.search and not request.grid) if request.tuned else {}
+        rows = []
+        for entrant in entrants:
+            row = Row.of(entrant, searches.get(id(entrant)))
+            if request.tuned and row.search is None and not row.refusal:
+                row.runs, row.refusal = [], "its tuning failed"
+            rows.append(row)
+        rows = self._with_external(rows, external, sources, request)
+        runs = [run for row in rows for run in row.runs]
+        outcomes = self._execute(runs, request.existing, errors)
+        for row in rows:
+            found = [outcomes.get(run.id) for run in row.runs]
+            row.records += [record for record in found if isinstance(record, RunRecord)]
+        if request.existing == "only-cached" and (absent := len(runs) - len(outcomes)):
+            self._say(f"{absent} of {len(runs)} runs are not stored, and --existing only-cached runs none")
+        if request.oracle:
+            self._add_oracles(entrants, rows, errors)
+        return Results(rows, self.store, metrics, errors)
+
+    def tune(
+        self, methods: Many, *, dataset: Sequence[DatasetLike] | DatasetLike | None = None, **options: Any
+    ) -> list[Search]:
+        """Chooses hyper-parameters on validation classes; `tuned=True` uses them.
+
+        Args:
+            methods: as in `compare`.
+            dataset: as in `compare`.
+            options: those of `Request`: `metric`, `folds`, `trials`, `grid`, `search`, and others.
+
+        Raises:
+            NotApplicable: a method cannot be run on a data set.
+            UsageError: a search is wrong, or stored with another space.
+            RunError: no trial of a search could be completed; the other searches were done.
+        """
+        request = self._request(1, options)
+        entrants = resolve(_several(methods), self._datasets(dataset, request), request)
+        for entrant in entrants:
+            entrant.check_refusal()
+        errors: dict[str, Exception] = {}
+        searches = self._tuned(entrants, errors, afresh=request.existing == "rerun")
+        for error in errors.values():
+            raise error
+        return list(searches.values())
+
+    def evaluate(
+        self,
+        scores: str | Path | NDArray[Any],
+        dataset: DatasetLike,
+        *,
+        images: str | Path | Sequence[int] | NDArray[Any] | None = None,
+        name: str | None = None,
+        setting: Setting | Literal["unknown"] = "unknown",
+        splits: str = "att_splits",
+        save: bool = False,
+    ) -> Results:
+        """Measures class scores of every test image that any other code made.
+
+        Args:
+            scores: `.npz`, `.npy`, `.csv` or `.safetensors`, or an array `(images, classes)`.
+            dataset: which data set they are of.
+            images: numbers of the images from 1, where the file does not say; a file or an array.
+            name: in tables; by default the file's.
+            setting: what the method used in training.
+            splits: split file, `NAME.mat`.
+            save: whether to keep a record, which `external:NAME` shows.
+
+        Raises:
+            DataError: the scores do not fit the data set's test images and classes.
+        """
+        if isinstance(scores, np.ndarray):
+            file = ScoreFile.of(scores, images, name or "scores")
+        else:
+            file = read_scores(Path(scores), None if images is None else Path(images))
+        data = self._labels(dataset, splits)
+        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting)
+        if save:
+            with self.store.claim(record.id, wait=True):
+                record = self.store.save(record, arrays)
+        row = Row.of_scores(record.spec.method, str(dataset), str(dataset), data.name, record)
+        return Results([row], self.store if save else None, None, {}, {record.id: arrays})
+
+    def paper(
+        self,
+        method: str,
+        out: Path,
+        *,
+        dataset: Sequence[DatasetLike] | DatasetLike | None = None,
+        seeds: int | Sequence[int] = 3,
+        metrics: Sequence[str] | None = None,
+        **options: Any,
+    ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
+        """Makes the figures and tables that the card of a method declares.
+
+        Args:
+            method: its name.
+            out: folder for the files.
+            dataset: as in `compare`.
+            seeds: as in `compare`.
+            metrics: as in `compare`.
+            options: as in `compare`.
+
+        Returns:
+            What was made and what could not be, by exhibit, and the results that it was made of.
+        """
+        request = self._request(seeds, options)
+        card, sources = Asked.of(method).for_input(request.input).card, self._datasets(dataset, request)
+        problems: dict[str, ZSLBenchError] = {}
+        entrants: dict[str, list[Entrant]] = {}
+        for name, exhibit in card.exhibits.items():
+            try:
+                entrants[name] = resolve(exhibit.methods, sources, request)
+            except ZSLBenchError as error:
+                problems[name] = error
+        labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
+        results = self.compare(labels, dataset=sources, seeds=seeds, metrics=metrics, **options)
+        rows = {(row.label, row.source): row for row in results.rows}
+        made: dict[str, Made] = {}
+        for name, own in entrants.items():
+            shown = [rows[entrant.asked.label, entrant.source] for entrant in own]
+            try:
+                made[name] = make(name, card.exhibits[name], shown, self.store, sources, request, out)
+            except ZSLBenchError as error:
+                problems[name] = error
+        return made, problems, results
+
+    def methods(self, input: Input = "features") -> list[str]:
+        """Returns every method on features or on images that can be loaded; it says which one cannot."""
+        names = []
+        for name in registry().names("method"):
+            try:
+                names += [name] * (method_class(name).input == input)
+            except PluginError as error:  # nobody asked for it by name, so it costs a line and no more
+                self._say(str(error))
+        return names
+
+    def records(self, *, method: str | None = None, dataset: str | None = None) -> list[Result]:
+        """Returns all stored runs, or those of a method or a data set, by name as in records."""
+        store = Store(self._folder, create=False)
+        found = [Result(record, store) for record in store.records()]
+        return [r for r in found if method in (None, r.method) and dataset in (None, r.dataset)]
+
+    def record(self, run: str) -> Result:
+        """Returns the one stored run whose id starts with these characters.
+
+        Raises:
+            UsageError: there is none, or more than one.
+        """
+        store = Store(self._folder, create=False)
+        return Result(store.lookup(run), store)
+
+    def _request(self, seeds: int | Sequence[int], options: Mapping[str, Any]) -> Request:
+        values = {name: value for name, value in options.items() if name in Request.model_fields}
+        params = {name: value for name, value in options.items() if name not in values and name != "seed"}
+        if "seed" in options:
+            seeds = (options["seed"],)
+        chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+        if not chosen or min(chosen) < 0:
+            raise UsageError(f"seeds={seeds}: give how many, from 1, or which, from 0")
+        load_data.cache_clear()  # files may have changed since the last call
+        return Request.of({**values, "root": self.root, "seeds": chosen, "params": {**values.get("params", {}), **params}})
+
+    def _datasets(
+        self, given: Sequence[DatasetLike] | DatasetLike | None, request: Request
+    ) -> list[DatasetLike]:
+        """Returns the data sets asked for; else the benchmark data sets that are there, else the embedded one."""
+        if given is not None and given != []:
+            return [given] if isinstance(given, str | Path | Dataset | ZSLData) else list(given)
+        found: list[DatasetLike] = []
+        for entry in registry().entries("dataset"):
+            try:
+                dataset = registry().resolve("dataset", entry.name, Dataset) if entry.card.benchmark else None
+            except PluginError as error:  # nobody asked for this data set by name, so it costs a line and no more
+                self._say(str(error))
+                continue
+            if dataset is not None and not dataset.missing(request.root, request.features, request.splits):
+                found.append(entry.name)
+        if found:
+            self._say(f"data sets present in {request.root}: {', '.join(map(str, found))}")
+            return found
+        fallback = next(entry.name for entry in registry().entries("dataset") if entry.card.embedded)
+        self._say(
+            f"no benchmark data set with features {request.features or 'res101'} in {request.root}; "
+            f"using the embedded {fallback} (--dataset names another)"
+        )
+        return [fallback]
+
+    def _labels(self, dataset: DatasetLike, splits: str) -> ZSLData:
+        if isinstance(dataset, ZSLData):
+            return dataset
+        found = dataset if isinstance(dataset, Dataset) else find_dataset(split_source(str(dataset))[0])
+        return found.load_labels(self.root, splits)
+
+    def _tuned(
+        self, entrants: list[Entrant], errors: dict[str, Exception], *, afresh: bool = False, as_found: bool = False
+    ) -> dict[int, Search]:
+        """Searches for each entrant that can be run; finished searches are not repeated. A failed one is an error."""
+        able = [entrant for entrant in entrants if not entrant.refusal]
+        for entrant in able:
+            begin(entrant)  # every search is checked before the first one starts
+        for entrant in able:
+            begin_or_resume(entrant, self.store, afresh=afresh, as_found=as_found)
+        searches = {}
+        for entrant in able:
+            try:
+                searches[id(entrant)] = tune(
+                    entrant,
+                    self.store,
+                    lambda runs, existing=entrant.request.existing: self._trials(runs, existing),
+                    device=self.device,
+                    afresh=afresh,
+                    as_found=as_found,
+                    say=self._say,
+                )
+            except RunError as error:  # it costs its own row
+                errors[f"search of {entrant.asked.label} on {entrant.source}"] = error
+                self._say(str(error))
+        return searches
+
+    def _trials(self, runs: list[Run], existing: Existing) -> Outcomes:
+        """Executes trials: one that fails says so in the search's log, and does not fail the command."""
+        return self._execute(runs, existing, {}, trials=True)
+
+    def _execute(
+        self, runs: list[Run], existing: Existing, errors: dict[str, Exception], *, trials: bool = False
+    ) -> Outcomes:
+        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
+        outcomes: Outcomes = {}
+        setup = Setup(store=self._folder, existing=existing, device=self.device)
+        distinct = list({run.id: run for run in runs}.values())
+
+        def finished(run: Run, record: RunRecord, stored: bool = False) -> None:
+            outcomes[run.id] = record
+            self._tell(Event("finished", run=run, record=record, stored=stored))
+
+        def failed(run: Run, error: Exception) -> None:
+            outcomes[run.id] = errors[run.id] = error if isinstance(error, ZSLBenchError) else _wrapped(error, run)
+            self._tell(Event("failed", run=run, error=error))
+
+        def epoch(run: Run, progress: Progress) -> None:
+            self._tell(Event("epoch", run=run, progress=progress))
+
+        self._tell(Event("began", total=len(distinct), trials=trials))
+        try:
+            with redirect_stdout(sys.stderr):  # methods and engines may print
+                missing = []
+                for run in distinct:  # what is stored needs no engine, whose processes take seconds to start
+                    record = None if existing == "rerun" else find(run, self.store)
+                    if record is None:
+                        missing.append(run)
+                    else:
+                        finished(run, record, stored=True)
+                listener = Listener(lambda run: self._tell(Event("started", run=run)), epoch, finished, failed)
+                for engine, own in self._engines(missing).items():
+                    engine.execute(own, setup, listener)
+        finally:
+            self._tell(Event("ended", total=len(distinct), trials=trials))
+        stored = [run for run in distinct if run not in missing]
+        if stored and not trials:
+            self._say(f"{len(stored)} of {len(distinct)} runs were stored already")
+        self._say_what_is_outdated([outcomes[run.id] for run in stored])
+        return outcomes
+
+    def _engines(self, runs: list[Run]) -> dict[Engine, list[Run]]:
+        """Returns which engine executes which runs: other processes cannot find what exists in this one alone."""
+        named = [run for run in runs if run.entrant.named]
+        own = [run for run in runs if not run.entrant.named]
+        if together.launched_together() and own:
+            raise UsageError("processes that train together find methods and data sets by their names alone")
+        return {engine: some for engine, some in ((self._engine, named), (self._inline, own)) if some}
+
+    def _add_oracles(self, entrants: list[Entrant], rows: list[Row], errors: dict[str, Exception]) -> None:
+        by_entrant = {id(row.entrant): row for row in rows}
+        for entrant in entrants:
+            row = by_entrant[id(entrant)]
+            if row.search is not None:
+                try:
+                    row.oracle = oracle(entrant, row.search, lambda runs: self._trials(runs, "reuse"), self.device)
+                except RunError as error:  # it costs its own cell
+                    errors[f"oracle of {row.label} on {row.source}"] = error
+
+    def _say_what_is_outdated(self, stored: list[Any]) -> None:
+        """Says which stored runs were made by another state of a method that did not raise its version."""
+        for name in dict.fromkeys(record.spec.method for record in stored):
+            own = [record.provenance.get("method_code", "") for record in stored if record.spec.method == name]
+            present = method_code(method_class(name))
+            if count := sum(code not in ("", present) for code in own):
+                runs = "1 stored run was" if count == 1 else f"{count} stored runs were"
+                self._say(
+                    f"warning: {runs} made by another state of {name}'s code; "
+                    "--existing rerun repeats what is asked for, a raised `version` keeps them apart"
+                )
+
+    def _with_external(
+        self, rows: list[Row], names: list[str], sources: list[DatasetLike], request: Request
+    ) -> list[Row]:
+        """Adds a row for each `external:NAME` that has stored scores on these data sets, data set by data set."""
+        if not names:
+            return rows
+        if request.on == "validation":
+            raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
+        stored = [record for record in self.store.records() if record.external]
+        known = {record.spec.method for record in stored}
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"no stored scores {name!r}{near_misses(name, known)}; `zslbench evaluate --save` stores some"
+                )
+        result: list[Row] = []
+        titles = [source.name if isinstance(source, Dataset | ZSLData) else str(source) for source in sources]
+        for source, title in zip(sources, titles, strict=True):
+            own = [row for row in rows if row.source == title]
+            result += own
+            data = self._labels(source, request.splits)
+            for name in names:
+                matching = [r for r in stored if r.spec.method == name and r.spec.fingerprint == data.fingerprint]
+                if matching:
+                    latest = max(matching, key=lambda record: record.provenance.get("started", ""))
+                    result.append(Row.of_scores(name, title, own[0].dataset if own else title, data.name, latest))
+        for name in names:
+            if all(row.label != name for row in result):
+                where = sorted({record.spec.dataset for record in stored if record.spec.method == name})
+                raise UsageError(
+                    f"the scores {name!r} are of {', '.join(where)}, not of {', '.join(titles)}; see --dataset"
+                )
+        return result
+
+    def _say(self, text: str) -> None:
+        self._tell(Event("said", text=text))
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+
+
+def _several(things: Any) -> list[Any]:
+    return list(things) if isinstance(things, list | tuple) else [things]
+
+
+def _wrapped(error: Exception, run: Run) -> ZSLBenchError:
+    method = run.entrant.entry.file or run.spec.method
+    wrapped = ZSLBenchError(f"{one_line(error)} (--debug shows where; `zslbench check {method}` may too)")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def run(method: MethodLike, **options: Any) -> Results:
+    """Trains and measures one method; options are those of `Bench` and of `Bench.run`."""
+    with _bench(options) as bench:
+        return bench.run(method, **options)
+
+
+def compare(methods: Many, **options: Any) -> Results:
+    """Trains and measures methods on data sets; options are those of `Bench` and of `Bench.compare`."""
+    with _bench(options) as bench:
+        return bench.compare(methods, **options)
+
+
+def tune(methods: Many, **options: Any) -> list[Search]:
+    """Chooses hyper-parameters on validation classes; options are those of `Bench` and of `Bench.tune`."""
+    with _bench(options) as bench:
+        return bench.tune(methods, **options)
+
+
+def evaluate(scores: str | Path | NDArray[Any], dataset: DatasetLike, **options: Any) -> Results:
+    """Measures scores that any other code made; options are those of `Bench` and of `Bench.evaluate`."""
+    with _bench(options) as bench:
+        return bench.evaluate(scores, dataset, **options)
+
+
+def _bench(options: dict[str, Any]) -> Bench:
+    """Returns a bench with the settings among some options, from which they are taken."""
+    names = inspect.signature(Bench.__init__).parameters
+    return Bench(**{name: options.pop(name) for name in list(options) if name in names})

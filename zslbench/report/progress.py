@@ -1,0 +1,130 @@
+"""Progress on standard error: a moving bar in a terminal or a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Column
+
+from zslbench.api.events import Event
+from zslbench.api.progress import Progress
+from zslbench.errors import one_line
+from zslbench.evaluation.measuring import shown_metrics
+from zslbench.records.record import RunRecord
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Display:
+    """Shows what a bench tells, call by call."""
+
+    def __init__(self, *, plain: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._moving = not plain and (sys.stderr.isatty() or self.console.is_jupyter)
+        self._view: _Bars | _Lines | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        if event.kind == "said":
+            self.say(event.text)
+        elif event.kind == "began":
+            self._view = (_Bars if self._moving else _Lines)(self.console, event.total, quiet=event.trials)
+        elif self._view is not None and event.kind == "ended":
+            self._view.close()
+            self._view = None
+        elif self._view is not None:
+            self._show(self._view, event)
+
+    def say(self, line: str) -> None:
+        """Prints one line."""
+        self.console.print(line, markup=False)
+
+    def _show(self, view: _Bars | _Lines, event: Event) -> None:
+        name = str(event.run)
+        if event.kind == "started":
+            view.started(name)
+        elif event.progress is not None:
+            view.epoch(name, event.progress)
+        elif event.record is not None:
+            view.ended(name, "" if event.stored else _result(event.record))
+        elif event.error is not None:
+            view.ended(name, f"failed: {one_line(event.error)}")
+
+
+class _Lines:
+    """Plain lines: one when a run starts and ends, and one every few seconds in between; none of them if `quiet`."""
+
+    def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
+        self.console, self.total, self.quiet, self.done, self.last = console, total, quiet, 0, 0.0
+
+    def close(self) -> None:
+        pass
+
+    def started(self, name: str) -> None:
+        self.last = time.monotonic()
+        self._line(self.done + 1, name)
+
+    def epoch(self, name: str, progress: Progress) -> None:
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            self._line(self.done + 1, f"{name}: {describe(progress)}")
+
+    def ended(self, name: str, result: str) -> None:
+        self.done += 1
+        if result:
+            self._line(self.done, f"{name}: {result}")
+
+    def _line(self, number: int, text: str) -> None:
+        if not self.quiet:
+            self.console.print(f"[{number}/{self.total}] {text}", markup=False)
+
+
+class _Bars:
+    """A bar over all runs, and one over the epochs of each run under way."""
+
+    def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
+        columns = (
+            SpinnerColumn(),
+            BarColumn(16, table_column=Column(min_width=16)),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, ratio=1)),
+        )
+        self.bar = Bar(*columns, console=console, transient=True, expand=True)
+        self.runs = self.bar.add_task("runs", total=total, detail=f"0/{total}")
+        self.total, self.quiet, self.done = total, quiet, 0
+        self.current: dict[str, TaskID] = {}
+        self.bar.start()
+
+    def close(self) -> None:
+        self.bar.stop()
+
+    def started(self, name: str) -> None:
+        self.current[name] = self.bar.add_task(name, total=None, detail="")
+
+    def epoch(self, name: str, progress: Progress) -> None:
+        if name in self.current:
+            detail = describe(progress)
+            self.bar.update(self.current[name], completed=progress.epoch, total=progress.epochs, detail=detail)
+
+    def ended(self, name: str, result: str) -> None:
+        self.done += 1
+        self.bar.update(self.runs, completed=self.done, detail=f"{self.done}/{self.total}")
+        if name in self.current:
+            self.bar.remove_task(self.current.pop(name))
+        if result and not self.quiet:
+            self.bar.console.print(f"{name}: {result}", markup=False)
+
+
+def describe(progress: Progress) -> str:
+    """Returns epoch, the time left in this stage, and the losses, which a narrow terminal may cut.
+
+    Before the first step, what is counted is images that are prepared.
+    """
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
+    left = progress.seconds / progress.epoch * (progress.epochs - progress.epoch)
+    unit = " epoch" if progress.step else ""
+    return f"{progress.stage}{unit} {progress.epoch}/{progress.epochs}, {left:.0f} s left, {losses}".removesuffix(", ")

@@ -1,0 +1,280 @@
+"""Results: what came of a comparison, as tables for people and as data frames for everything else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+
+from zslbench.api.evaluator import Decisions
+from zslbench.errors import NotApplicable, RunError, UsageError, near_misses
+from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
+from zslbench.report.builders import comparison_tables, field_tables
+from zslbench.report.detail import print_record
+from zslbench.report.grids import write_pairs
+from zslbench.report.render import FORMATS, html_table, show
+from zslbench.report.summary import named_metrics, summary
+from zslbench.report.table import Table
+from zslbench.runs.row import Row
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Result:
+    """One run: its record, and what follows from each test image's decision.
+
+    Attributes:
+        record: everything that is kept about it.
+    """
+
+    def __init__(self, record: RunRecord, store: Store | None, arrays: Arrays | None = None) -> None:
+        self.record = record
+        self._store, self._arrays = store, arrays
+
+    @property
+    def id(self) -> str:
+        """Its id; `zslbench show ID` prints it."""
+        return self.record.id
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.record.spec.method
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+        return self.record.spec.dataset
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.record.spec.seed
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every metric by name; accuracies are fractions in [0, 1]."""
+        return self.record.metrics
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All hyper-parameters, defaults included."""
+        return self.record.params
+
+    def arrays(self) -> Arrays:
+        """Returns what is stored beside the record, by name.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        if self._arrays is None:
+            assert self._store is not None
+            self._arrays = self._store.arrays(self.record)
+        return self._arrays
+
+    def decisions(self) -> Decisions:
+        """Returns what the scores of each test image come down to; classes are positions in `record.class_names`."""
+        return Decisions.of(self.arrays())
+
+    def per_class(self) -> pd.DataFrame:
+        """Returns per-class top-1 as fractions: a row for each class, whether it is seen, and a column for each task.
+
+        The columns are `u->u`, `u->t` and `s->t`; a class has no value where the task has none of its images.
+        """
+        decisions, names = self.decisions(), self.record.class_names
+        seen = {names[c] for c in np.unique(decisions.y[decisions.seen])}
+        table = pd.DataFrame(self.record.per_class).reindex([name for name in names if self._tested(name)])
+        table.insert(0, "seen", [name in seen for name in table.index])
+        return table.rename_axis("class")
+
+    def _tested(self, name: str) -> bool:
+        return any(name in accuracies for accuracies in self.record.per_class.values())
+
+    def confusion(self, gamma: float | None = None) -> pd.DataFrame:
+        """Returns how many images of each class (rows) were given to each class (columns), of all classes.
+
+        Args:
+            gamma: subtracted from the scores of seen classes; by default 0.
+        """
+        decisions, names = self.decisions(), self.record.class_names
+        counts = np.zeros((len(names), len(names)), dtype=np.int64)
+        np.add.at(counts, (decisions.y, decisions.choice(gamma or 0.0)), 1)
+        return pd.DataFrame(counts, index=pd.Index(names, name="class"), columns=pd.Index(names, name="given to"))
+
+    def curve(self) -> pd.DataFrame:
+        """Returns the seen-unseen curve, a row for each interval of gamma: where it begins, U->T and S->T there.
+
+        The columns are `gamma`, `acc_ut` and `acc_st`; the area below it is AUSUC (Chao et al., ECCV 2016).
+        """
+        curve = seen_unseen_curve(self.decisions())
+        gamma = np.concatenate([[-np.inf], curve.gaps])
+        return pd.DataFrame({"gamma": gamma, "acc_ut": curve.acc_ut[0], "acc_st": curve.acc_st[0]})
+
+    def show(self, *, plain: bool = False) -> None:
+        """Prints settings, metrics with intervals, the curve, extreme classes, confusions, provenance."""
+        print_record(self.record, self.arrays(), Console(no_color=plain), plain=plain)
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value:.4f}" for name, value in self.metrics.items())
+        return f"Result({self.method} on {self.dataset}, seed {self.seed}: {figures})"
+
+
+class Results(Sequence[Result]):
+    """A row for each method and data set; as a sequence, its runs.
+
+    Attributes:
+        rows: with runs, records, tuned hyper-parameters.
+        errors: what failed, by run.
+    """
+
+    def __init__(
+        self,
+        rows: list[Row],
+        store: Store | None,
+        metrics: Sequence[str] | None = None,
+        errors: Mapping[str, Exception] | None = None,
+        arrays: Mapping[str, Arrays] | None = None,
+    ) -> None:
+        """Collects them.
+
+        Args:
+            rows: what came of each method on each data set.
+            store: what is kept beside the records.
+            metrics: which tables show, by name or title; by default those that say so themselves.
+            errors: what failed.
+            arrays: what is beside records that are not stored, by id.
+
+        Raises:
+            UsageError: there is no such metric.
+        """
+        self.rows, self.errors = rows, dict(errors or {})
+        self._store = store
+        self._metrics = named_metrics([metrics] if isinstance(metrics, str) else list(metrics) if metrics else None)
+        beside = arrays or {}
+        self._results = [Result(record, store, beside.get(record.id)) for row in rows for record in row.records]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Result]: ...
+    def __getitem__(self, index: int | slice) -> Result | list[Result]:
+        return self._results[index]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    def check(self) -> None:
+        """Raises:
+        NotApplicable: one method was asked for, and it can be run on none of the data sets.
+        RunError: a run failed; the others were done.
+        """
+        errors = list(self.errors.values())
+        if errors:
+            total, others = len(errors) + len(self), "; the others are stored" if len(self) else ""
+            first = f"{len(errors)} of {total} runs failed{others}. First: " if total > 1 else ""
+            raise RunError(f"{first}{errors[0]}") from errors[0]
+        refusals = [row.refusal for row in self.rows]
+        if refusals and all(refusals) and len({row.label for row in self.rows}) == 1:
+            raise NotApplicable(refusals[0])
+
+    def frame(self) -> pd.DataFrame:
+        """Returns one row a run: what was run, every metric as a fraction, every hyper-parameter, times, id.
+
+        Hyper-parameters are called `param_NAME`, because some have the name of a metric.
+        """
+        lines = []
+        for row in self.rows:
+            for record in row.records:
+                training = record.training
+                lines.append(
+                    {
+                        "method": row.label,
+                        "dataset": row.dataset,
+                        "features": record.spec.features,
+                        "seed": record.spec.seed,
+                        **record.metrics,
+                        **{f"param_{name}": value for name, value in record.params.items()},
+                        "chosen_by": record.params_from,
+                        "seconds": training.seconds if training else np.nan,
+                        "seconds_validation": training.seconds_validation if training else np.nan,
+                        "id": record.id,
+                    }
+                )
+        last = ["chosen_by", "seconds", "seconds_validation", "id"]
+        table = pd.DataFrame(lines)
+        return table[[*table.columns.difference(last, sort=False), *last]] if lines else table
+
+    def summary(self) -> pd.DataFrame:
+        """Returns one row a method and data set: mean and `_std` of each metric over seeds, `_low` and `_high` of its
+        95 % interval over test images, and `_group`: rows that share a letter are not told apart in that metric."""
+        table = pd.DataFrame([line for made in self._field() for line in made.data])
+        rows = [row for made in self._field_rows() for row in made]
+        for name in dict.fromkeys(name for row in rows for record in row.records for name in record.intervals):
+            ends = [[r.intervals[name] for r in row.records if name in r.intervals] or [(np.nan, np.nan)] for row in rows]
+            table[f"{name}_low"], table[f"{name}_high"] = np.array([np.mean(own, axis=0) for own in ends]).T
+        return table
+
+    def tables(self, kind: Literal["compare", "field"] = "compare") -> list[Table]:
+        """Returns a table for each data set: `field` has intervals, tests of which rows really differ, and cost."""
+        return comparison_tables(self.rows, self._metrics) if kind == "compare" else self._field()
+
+    def text(self, format: str = "text") -> str:
+        """Returns the tables with tests as `text`, `markdown`, `latex`, `csv`, `json` or `html`.
+
+        Raises:
+            UsageError: there is no such format.
+        """
+        if format not in FORMATS:
+            raise UsageError(f"unknown format {format!r}{near_misses(format, FORMATS)}")
+        return FORMATS[format](self._field())
+
+    def json(self) -> dict[str, Any]:
+        """Returns all records, and means and deviations over seeds, as JSON values."""
+        return {"runs": [result.record.model_dump(mode="json") for result in self], "summary": summary(self.rows)}
+
+    def show(self, *, plain: bool = False) -> None:
+        """Prints the tables; if `plain`, or in a pipe, as bare text."""
+        console = Console(no_color=plain, file=sys.stdout)
+        show(self.tables(), console, plain=plain or not console.is_terminal)
+
+    def draw(self) -> list[tuple[str, Path]]:
+        """Draws what runs reconstructed, beside their records; returns whose picture is where."""
+        drawn = []
+        for row in self.rows:
+            for record in row.records:
+                if self._store is not None and (path := write_pairs(record, self._store)):
+                    drawn.append((f"{row.label}, seed {record.spec.seed}", path))
+        return drawn
+
+    def __repr__(self) -> str:
+        return FORMATS["text"](self.tables()).rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        return "\n".join(map(html_table, self.tables()))
+
+    def _field(self) -> list[Table]:
+        if self._store is None:
+            raise UsageError("these results are not stored, so rows cannot be tested; see save=True")
+        return field_tables(self.rows, self._store, self._metrics)
+
+    def _field_rows(self) -> list[list[Row]]:
+        """Returns the rows of each table in the order of its lines."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(row.source, []).append(row)
+        ordered = []
+        for members in groups.values():
+            uses = list(dict.fromkeys(row.uses for row in members))
+            ordered.append(sorted(members, key=lambda row: uses.index(row.uses)))
+        return ordered

@@ -1,0 +1,356 @@
+"""Entrants: a method on a data set with everything resolved and checked once, and the runs that it makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from zslbench.api.cards import SCALES, Input, MethodCard, Scale
+from zslbench.api.dataset import Dataset, ZSLData
+from zslbench.api.embedder import Embedder, GradientParams, ImageParams
+from zslbench.api.params import Params
+from zslbench.data.cache import file_digest
+from zslbench.data.catalogue import load_data
+from zslbench.data.semantics import OWN, with_semantics
+from zslbench.discovery.plugins import registry
+from zslbench.discovery.registry import Entry
+from zslbench.errors import DataError, NotApplicable, PluginError, RunError, UsageError, near_misses
+from zslbench.preparation.backbones import find_backbone
+from zslbench.records.record import RunRecord
+from zslbench.records.spec import RunSpec
+from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, distinct, split_source
+
+BACKBONE = "backbone"
+"""The part that is not trained, and that every method on images has."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method on a data set.
+
+    Attributes:
+        asked: the method as asked for.
+        request: the options it was asked for with.
+        source: the data set as asked for, with its features if they were named.
+        data: the data set.
+        entry: the method's place in the registry.
+        method: the method's class.
+        preset: the name of the preset in use, or an empty string.
+        given: the parameters given by hand.
+        fixed: hyper-parameters from the preset and by hand, which no search varies; JSON values.
+        params: all hyper-parameters.
+        scale: feature scaling.
+        weights: hash of each file of weights, by part.
+        named: whether other processes can find method and data by their names.
+    """
+
+    asked: Asked
+    request: Request
+    source: str
+    data: ZSLData
+    entry: Entry
+    method: type[Embedder[Any]]
+    preset: str
+    given: Mapping[str, Any]
+    fixed: Mapping[str, Any]
+    params: Params
+    scale: Scale
+    weights: Mapping[str, str]
+    named: bool
+
+    @property
+    def owner(self) -> str:
+        """The method, for error messages."""
+        return f"method {self.entry.name!r}"
+
+    @property
+    def card(self) -> MethodCard:
+        """The method's card."""
+        card: MethodCard = self.entry.card
+        return card
+
+    @property
+    def origin(self) -> str:
+        """Where the hyper-parameters come from: `default`, `preset NAME: SOURCE`, `given ...`, or a combination."""
+        parts = [f"preset {self.preset}: {self.card.preset(self.preset).source}"] if self.preset else []
+        parts += [f"given {' '.join(f'{name}={value}' for name, value in self.given.items())}"] if self.given else []
+        return " + ".join(parts) or "default"
+
+    @property
+    def refusal(self) -> str:
+        """Why the method cannot be run on this data set, or an empty string."""
+        wanted = self.request.input
+        if wanted not in (None, self.method.input):
+            return f"{self.card.title} works on {self.method.input}, not on {wanted}; leave out --input"
+        if self.card.needs_attributes and not self.data.attributes:
+            return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
+        return ""
+
+    def check_refusal(self) -> None:
+        """Raises:
+        NotApplicable: the method cannot be run on this data set.
+        """
+        if self.refusal:
+            raise NotApplicable(self.refusal)
+
+    @property
+    def compares_with_published(self) -> bool:
+        """Whether the published method is scored on the proposed split's test images, with its class embeddings."""
+        request = self.request
+        return (
+            not (self.preset and getattr(self.card.preset(self.preset), "reduced", False))
+            and request.on == "test"
+            and request.splits.startswith("att_splits")
+            and request.semantics == OWN
+        )
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """What specs and searches say of networks where the input is images."""
+        if self.method.input == "features":
+            return {}
+        return {"input": "images", "pretrained": self.request.pretrained, "weights": dict(self.weights)}
+
+    def make(self, params: Params) -> Embedder[Any]:
+        """Returns a new embedder with these hyper-parameters, not built yet."""
+        embedder = self.method(params)
+        embedder.weights, embedder.pretrained = self.request.weights, self.request.pretrained
+        return embedder
+
+    def run(
+        self,
+        seed: int,
+        on: Literal["test", "validation"] = "test",
+        fold: int = 0,
+        *,
+        params: Mapping[str, Any] | None = None,
+        origin: str = "",
+        calibrated: bool = True,
+    ) -> Run:
+        """Returns a run with these hyper-parameters, or with others."""
+        chosen = self.params if params is None else self.method.params_type.parse(params, self.owner)
+        spec = RunSpec(
+            method=self.entry.name,
+            method_version=self.method.version,
+            code=self.entry.code,
+            params=chosen.changed(),
+            dataset=self.data.name,
+            fingerprint=self.data.fingerprint,
+            features=self.data.features_name,
+            semantics=Path(self.request.semantics).stem,
+            scale=self.scale,
+            setting=self.card.setting,
+            seed=seed,
+            on=on,
+            fold=fold,
+            precision=self.request.precision,
+            **self.networks,
+        )
+        return Run(self, spec, chosen, origin or self.origin, calibrated and on == "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run to be done.
+
+    Attributes:
+        entrant: whose it is.
+        spec: its identity.
+        params: its hyper-parameters.
+        origin: where they come from.
+        calibrated: whether a fit on validation classes is wanted too, to choose gamma.
+        watch: the metric that must be known after each epoch, where a search chooses by it.
+    """
+
+    entrant: Entrant
+    spec: RunSpec
+    params: Params
+    origin: str
+    calibrated: bool = True
+    watch: str = ""
+
+    @property
+    def id(self) -> str:
+        """The id of its spec."""
+        return self.spec.id
+
+    def __str__(self) -> str:
+        entrant, spec = self.entrant, self.spec
+        how = f" {_text(spec.params)}"
+        if entrant.preset and self.params == entrant.params:  # its name says what all its values would
+            how = f"@{entrant.preset} {_text(entrant.given)}"
+        return f"{spec.method}{how}".rstrip() + f" on {spec.dataset}, seed {spec.seed}"
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether validation classes decide when training ends."""
+        return isinstance(self.params, GradientParams) and self.params.patience > 0
+
+    def satisfied_by(self, record: RunRecord) -> bool:
+        """Whether a stored record has all that only training can give."""
+        watched = record.training.watched if record.training else []
+        lacks_watched = bool(self.watch and watched) and self.watch not in watched[0] and not record.not_applicable
+        return (record.validated or not self.calibrated) and not lacks_watched
+
+    def sent(self) -> str:
+        """Returns the run as text for another process, which finds method and data by their names."""
+        entrant, file = self.entrant, self.entrant.entry.file
+        return json.dumps(
+            {
+                "method": str(file) if file else entrant.entry.name,
+                "preset": entrant.preset,
+                "given": {name: entrant.fixed[name] for name in entrant.given},
+                "source": entrant.source,
+                "request": entrant.request.model_dump(mode="json"),
+                "params": self.spec.params,
+                "spec": self.spec.model_dump(mode="json"),
+                "origin": self.origin,
+                "calibrated": self.calibrated,
+                "watch": self.watch,
+            }
+        )
+
+    @classmethod
+    def received(cls, text: str) -> Run:
+        """Returns the run that another process sent.
+
+        Raises:
+            RunError: the method, the data or a file of weights changed since.
+        """
+        values = json.loads(text)
+        planned, request = RunSpec.model_validate(values["spec"]), Request.model_validate(values["request"])
+        asked = Asked.of(values["method"])._replace(preset=values["preset"], given=values["given"])
+        entrant = _entrant(asked, values["source"], request)
+        if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
+            load_data.cache_clear()
+            entrant = _entrant(asked, values["source"], request)
+        run = entrant.run(planned.seed, planned.on, planned.fold, params=values["params"], origin=values["origin"])
+        now, then = run.spec.model_dump(), planned.model_dump()
+        if changed := [name for name in then if now[name] != then[name]]:
+            what = {"fingerprint": f"data set {planned.dataset}", "weights": "a file of weights"}
+            thing = what.get(changed[0], values["method"])
+            raise RunError(f"{thing} changed between planning and running; issue the command again")
+        return replace(run, calibrated=values["calibrated"], watch=values["watch"])
+
+
+def resolve(
+    methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request
+) -> list[Entrant]:
+    """Returns each method on each data set.
+
+    Raises:
+        UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
+    """
+    every = [method if isinstance(method, Asked) else Asked.of(method) for method in methods]
+    asked = list({method.label: method.for_input(request.input) for method in every}.values())
+    for method in asked:  # mistyped names are found before data is read
+        _check_names(method, request)
+    sources = distinct(datasets)
+    names = [source.name for source in sources if isinstance(source, ZSLData)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"two data sets are called {twice[0]!r}; give each a name of its own")
+    return [_entrant(method, source, request) for source in sources for method in asked]
+
+
+def method_class(name: str) -> type[Embedder[Any]]:
+    """Returns the class of a registered method."""
+    method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
+    return method
+
+
+def _check_names(asked: Asked, request: Request) -> None:
+    card, method = registry().entry("method", asked.method).card, method_class(asked.method)
+    if preset := asked.preset or request.preset:
+        card.preset(preset)
+    for parameter in {**request.params, **asked.given}:
+        if parameter not in method.params_type.model_fields:
+            method.params_type.parse({parameter: ""}, f"method {asked.method!r}")
+
+
+def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
+    """Reads the data, and puts hyper-parameters together; later ones win: preset, the request's, the method's own."""
+    entry = registry().entry("method", asked.method)
+    method, owner = method_class(entry.name), f"method {entry.name!r}"
+    if method.scale not in SCALES:
+        raise PluginError(f"{owner}: its scale is {method.scale!r}; choose {', '.join(SCALES)}")
+    data, name = _data(source, request, method.input)
+    preset, given = asked.preset or request.preset or "", {**request.params, **asked.given}
+    values, scale = _preset(entry, method, preset, data)
+    params = method.params_type.parse({**values, **given}, owner)
+    if isinstance(params, ImageParams):
+        find_backbone(params.backbone)  # a mistyped name is found before anything runs
+    parsed = params.model_dump(mode="json")
+    return Entrant(
+        asked=asked,
+        request=request,
+        source=name,
+        data=data,
+        entry=entry,
+        method=method,
+        preset=preset,
+        given=given,
+        fixed={parameter: parsed[parameter] for parameter in {**values, **given}},
+        params=params,
+        scale=cast(Scale, request.scale or scale or method.scale),
+        weights=_digests(method, owner, request.weights),
+        named=entry.given is None and not isinstance(source, Dataset | ZSLData),
+    )
+
+
+def _data(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData, str]:
+    """Returns the data, and what it is called in this request."""
+    if isinstance(source, ZSLData):
+        if input == "images" and source.images is None:
+            raise DataError(f"data set {source.name} has no images")
+        return with_semantics(source, request.semantics), source.name
+    if isinstance(source, Dataset):
+        found: str | Dataset = source
+        features, name = None, source.name
+    else:
+        name = str(source)
+        found, features = split_source(name)
+    wanted = features or request.features
+    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name
+
+
+def _preset(entry: Entry, method: type[Embedder[Any]], name: str, data: ZSLData) -> tuple[dict[str, Any], str | None]:
+    """Returns the values of a preset for a data set, and its feature scaling if it names one."""
+    if not name:
+        return {}, None
+    what = f"preset {name!r} of method {entry.name!r}"
+    try:
+        values, scale = entry.card.preset(name).resolve(data.name.lower(), data.features_name)
+    except UsageError as error:
+        raise UsageError(f"{what}: {error}") from None
+    try:
+        method.params_type.parse(values, "")
+    except UsageError as error:
+        raise PluginError(f"{what} is wrong ({error})") from None
+    return values, scale
+
+
+def _digests(method: type[Embedder[Any]], owner: str, files: Mapping[str, Path]) -> dict[str, str]:
+    """Returns the first 16 hexadecimal digits of the SHA-256 of each file of weights.
+
+    Raises:
+        UsageError: a part is none of the method's.
+        DataError: a file cannot be read.
+    """
+    if method.input == "features":
+        return {}
+    parts, found = (BACKBONE, *method.parts), {}
+    for part, path in files.items():
+        if part not in parts:
+            raise UsageError(f"--weights {part}: {owner} has no such part{near_misses(part, parts)}")
+        try:
+            found[part] = file_digest(path)[:16]
+        except OSError as error:
+            raise DataError(f"{path}: it cannot be read ({error.strerror})") from error
+    return found
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in values.items())

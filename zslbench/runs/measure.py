@@ -1,0 +1,79 @@
+"""Measuring runs: which evaluators a run is asked by, and new metrics on stored runs, which train nothing."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+
+from zslbench.api.cards import Input
+from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.evaluation.measuring import (
+    REPLICATES,
+    VALIDATION,
+    Measurement,
+    evaluators,
+    stored_scorer,
+)
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
+from zslbench.runs.entrant import Run
+
+
+def asked(input: Input, *, validated: bool) -> dict[str, type[Evaluator]]:
+    """Returns the installed evaluators that can be asked of a run on features or images, with validation or without."""
+    return {
+        name: evaluator
+        for name, evaluator in evaluators().items()
+        if (validated or not evaluator.needs_validation) and (input == "images" or not evaluator.needs_images)
+    }
+
+
+def watched(scorer: Scorer) -> dict[str, float]:
+    """Returns what may be chosen by after an epoch: metrics that need neither validation nor images."""
+    return Measurement(asked("features", validated=False)).measure(scorer).metrics
+
+
+def measured_again(run: Run, record: RunRecord, store: Store, *, claimed: bool = False) -> RunRecord:
+    """Returns the record with the metrics of evaluators that it lacks, or has of another version, and stores it.
+
+    They are computed from the stored decisions; what needs more is left out, with a warning.
+
+    Args:
+        run: whose record it is.
+        record: as stored.
+        store: where it is stored.
+        claimed: whether the caller holds the claim on the run.
+    """
+    wanted = asked(record.spec.input, validated=record.validated)
+    missing = {name: e for name, e in wanted.items() if record.measured.get(name) != e.version}
+    if not missing:
+        return record
+    arrays, data = store.arrays(record), run.entrant.data
+    fold = (record.spec.fold,) if record.spec.on == "validation" else ()
+    unmeasured: dict[str, str] = {}
+    if f"{VALIDATION}images" not in arrays:
+        reason = "it needs decisions on validation classes, and these runs kept none"
+        unmeasured = {name: reason for name, evaluator in missing.items() if evaluator.needs_validation}
+    measurement = Measurement({name: e for name, e in missing.items() if name not in unmeasured})
+    if record.validated and not unmeasured:
+        view = data.test_view((*fold, record.spec.fold))
+        measurement.prepare(stored_scorer(arrays, view, record.no_conventional, VALIDATION))
+    found = measurement.measure(stored_scorer(arrays, data.test_view(fold), record.no_conventional), REPLICATES)
+    for name, reason in (unmeasured | found.unmeasured).items():
+        warnings.warn(
+            f"evaluator {name!r} cannot measure stored runs: {reason}; --existing rerun measures them", stacklevel=2
+        )
+    if not found.measured:
+        return record
+    gone = {metric.name for name in found.measured for metric in missing[name].metrics}
+    measured = record.model_copy(
+        update={
+            "metrics": {n: v for n, v in record.metrics.items() if n not in gone} | found.metrics,
+            "intervals": {n: v for n, v in record.intervals.items() if n not in gone} | found.intervals,
+            "not_applicable": {n: why for n, why in record.not_applicable.items() if n not in found.measured}
+            | found.not_applicable,
+            "measured": record.measured | found.measured,
+        }
+    )
+    with nullcontext() if claimed else store.claim(record.id, wait=True):
+        return store.save(measured, arrays | found.arrays)

@@ -1,0 +1,183 @@
+"""What is asked for: options, and methods and data sets by name with options, by class, or by instance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from zslbench.api.cards import Input, MethodCard, Scale
+from zslbench.api.dataset import Dataset, ZSLData
+from zslbench.api.embedder import Embedder
+from zslbench.api.params import read_pairs
+from zslbench.data.semantics import OWN
+from zslbench.data.xlsa17 import SPLITS
+from zslbench.discovery.objects import class_name
+from zslbench.discovery.plugins import registry
+from zslbench.discovery.single_file import method_name
+from zslbench.errors import UsageError
+
+Existing = Literal["reuse", "rerun", "only-cached"]
+MethodLike = str | Path | type[Embedder[Any]] | Embedder[Any]
+DatasetLike = str | Path | Dataset | ZSLData
+
+
+class Request(BaseModel):
+    """The options that decide which runs are meant; the words are those of the command line.
+
+    Attributes:
+        root: folder of the data sets.
+        features: visual features, `NAME.mat`; None for the data set's own.
+        splits: split file, `NAME.mat`.
+        semantics: class embeddings: `att`, `original`, or a file.
+        preset: named parameters of each method.
+        params: hyper-parameters given by hand, for each method.
+        scale: feature scaling, in place of each method's own.
+        seeds: one run for each.
+        precision: of training.
+        input: `images` takes the counterpart of each method that works on images.
+        pretrained: whether parts of networks start from pretrained weights where there are some.
+        weights: files of weights by part of the network.
+        on: `validation` scores classes cut from trainval and never touches a test image.
+        fold: which cut into training and validation classes.
+        calibrated: whether to fit on validation classes too, to choose gamma.
+        existing: what to do about runs that are stored already.
+        tuned: whether to use the tuned hyper-parameters of each method; what is missing is tuned first.
+        oracle: whether to add what choosing on the test images would have gained.
+        metric: what to tune by.
+        folds: cuts of the seen classes to tune on; the mean over them counts.
+        trials: points to try, unless on a grid.
+        grid: try every combination of values instead.
+        search: `NAME=SPACE`, in place of or beside a method's own search space.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    root: Path
+    features: str | None = None
+    splits: str = SPLITS
+    semantics: str = OWN
+    preset: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    scale: Scale | None = None
+    seeds: tuple[int, ...] = (0,)
+    precision: Literal["32", "bf16"] = "32"
+    input: Input | None = None
+    pretrained: bool = True
+    weights: dict[str, Path] = Field(default_factory=dict)
+    on: Literal["test", "validation"] = "test"
+    fold: int = Field(default=0, ge=0)
+    calibrated: bool = True
+    existing: Existing = "reuse"
+    tuned: bool = False
+    oracle: bool = False
+    metric: str = "ausuc"
+    folds: int = Field(default=3, ge=1)
+    trials: int = Field(default=16, ge=1)
+    grid: bool = False
+    search: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Returns a request with these options.
+
+        Raises:
+            UsageError: one is out of range, or two contradict each other; one line.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as invalid:
+            error = invalid.errors()[0]
+            message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            if not error["loc"]:
+                raise UsageError(message) from None
+            raise UsageError(f"--{error['loc'][0]} {error['input']}: {message}") from None
+
+    @field_validator("weights", mode="after")
+    @classmethod
+    def _files(cls, weights: dict[str, Path]) -> dict[str, Path]:
+        found = {part: path.expanduser().absolute() for part, path in weights.items()}
+        for part, path in found.items():
+            if not path.is_file():
+                raise ValueError(f"there is no file {path} for {part}")
+        return found
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tuned and self.on == "validation":
+            raise ValueError("--tuned --on validation: tuned values were chosen on those very images; leave out one")
+        if self.oracle and not self.tuned:
+            raise ValueError("--oracle: it looks at the trials of --tuned; give both")
+        return self
+
+
+class Asked(NamedTuple):
+    """A method as asked for: `name[@preset][:key=value,...]`, a file in place of the name, a class or an instance.
+
+    Attributes:
+        label: the text, or the name of the class.
+        method: its registered name.
+        preset: the preset named in it, or an empty string.
+        given: the parameters given in it.
+    """
+
+    label: str
+    method: str
+    preset: str = ""
+    given: Mapping[str, Any] = {}
+
+    @classmethod
+    def of(cls, method: MethodLike) -> Asked:
+        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported.
+
+        Raises:
+            UsageError: something is not `key=value`, or there is no such file.
+            PluginError: the file is no method.
+        """
+        if isinstance(method, Embedder):
+            name, given = class_name(type(method)), method.params.changed()
+            pairs = ",".join(f"{key}={value}" for key, value in given.items())
+            return cls(f"{name}:{pairs}" if pairs else name, name, "", given)
+        if isinstance(method, type):
+            return cls(class_name(method), class_name(method))
+        text = os.fspath(method)
+        if Path(text).is_file():  # its name may have any character
+            return cls(text, method_name(text))
+        head, _, tail = text.partition(":")
+        name, _, preset = head.partition("@")
+        return cls(text, method_name(name), preset, read_pairs(tail.split(",") if tail else []))
+
+    @property
+    def card(self) -> MethodCard:
+        """The method's card."""
+        card: MethodCard = registry().entry("method", self.method).card
+        return card
+
+    def for_input(self, input: Input | None) -> Asked:
+        """Returns the method's counterpart on images where images are wanted and there is one, else the method.
+
+        Raises:
+            PluginError: the counterpart is not registered.
+        """
+        method = registry().method_for(self.method, input)
+        return self._replace(label=self.label.replace(self.method, method, 1), method=method)
+
+
+def split_source(source: str) -> tuple[str, str | None]:
+    """Splits a data set as asked for, such as `NAME@FEATURES`, into its name with options, or folder, and features."""
+    if "@" in source and not Path(source).exists():
+        name, _, features = source.rpartition("@")
+        return name, features
+    return source, None
+
+
+def distinct(things: Sequence[Any]) -> list[Any]:
+    """Returns each thing once, in order; texts that are equal are one thing."""
+    found: list[Any] = []
+    for thing in things:
+        if not any(thing == other if isinstance(thing, str) else thing is other for other in found):
+            found.append(thing)
+    return found

@@ -1,0 +1,110 @@
+"""Row: one method on one data set, a run for each seed, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zslbench.discovery.plugins import registry
+from zslbench.records.record import RunRecord
+from zslbench.records.search import Search
+from zslbench.records.spec import RunSpec
+from zslbench.runs.entrant import Entrant, Run
+from zslbench.runs.request import split_source
+
+
+def words(preset: str, given: Mapping[str, Any]) -> list[str]:
+    """Returns a preset and parameters as they are printed: `@preset`, `key=value`."""
+    return [*([f"@{preset}"] if preset else []), *(f"{key}={value}" for key, value in given.items())]
+
+
+@dataclass
+class Row:
+    """One method on one data set: a run for each seed, and their records once they exist.
+
+    Attributes:
+        label: the method as asked for.
+        title: its title, as printed in papers.
+        uses: what it may use in training.
+        source: the data set as asked for.
+        dataset: name (with options) or folder name, as in commands.
+        dataset_title: as printed in papers.
+        runs: its runs; none for scores made elsewhere, and none where it is refused.
+        preset: its preset; empty for none.
+        given: parameters given by hand.
+        added_preset: its preset if that is not in `label`: the command chose it.
+        added: parameters given by hand that are not in `label`.
+        refusal: why it cannot be run here.
+        search: where its hyper-parameters were tuned.
+        oracle: the best figure on test images among the search's trials; for the test-peek gap alone.
+        published_as: how published numbers call it, where that is not its title.
+        entrant: method and data; None for scores made elsewhere.
+    """
+
+    label: str
+    title: str
+    uses: str
+    source: str
+    dataset: str
+    dataset_title: str
+    runs: list[Run] = field(default_factory=list)
+    records: list[RunRecord] = field(default_factory=list)
+    preset: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    added_preset: str = ""
+    added: Mapping[str, Any] = field(default_factory=dict)
+    refusal: str = ""
+    search: Search | None = None
+    oracle: float | None = None
+    published_as: str = ""
+    entrant: Entrant | None = None
+
+    @classmethod
+    def of(cls, entrant: Entrant, search: Search | None = None) -> Row:
+        """Returns the row of an entrant, with the tuned preset of a search where there is one."""
+        request, asked, card = entrant.request, entrant.asked, entrant.card
+        how: dict[str, Any] = {"calibrated": request.calibrated}
+        if search is not None:
+            how |= {"params": search.tuned, "origin": search.origin}
+        runs = [] if entrant.refusal else [entrant.run(seed, request.on, request.fold, **how) for seed in request.seeds]
+        name = split_source(entrant.source)[0]
+        return cls(
+            label=asked.label,
+            title=card.title,
+            uses=card.setting,
+            source=entrant.source,
+            dataset=name if name.partition(":")[0] in registry().names("dataset") else entrant.data.name,
+            dataset_title=entrant.data.name,
+            runs=runs,
+            preset=entrant.preset,
+            given=entrant.given,
+            added_preset="" if asked.preset else entrant.preset,
+            added={key: value for key, value in entrant.given.items() if key not in asked.given},
+            refusal=entrant.refusal,
+            search=search,
+            published_as=getattr(card, "published_as", ""),
+            entrant=entrant,
+        )
+
+    @classmethod
+    def of_scores(cls, name: str, source: str, dataset: str, title: str, record: RunRecord) -> Row:
+        """Returns the row of scores that were made elsewhere."""
+        return cls(name, name, record.spec.setting, source, dataset, title, records=[record])
+
+    @property
+    def spec(self) -> RunSpec | None:
+        """What its runs share beside the seed; None where there are none."""
+        return self.runs[0].spec if self.runs else None
+
+    @property
+    def features(self) -> str:
+        """The features its runs are given; empty where there are none."""
+        return self.spec.features if self.spec else ""
+
+    @property
+    def settings(self) -> str:
+        """What is not at its default, as printed: `@preset key=value`."""
+        if self.records and self.records[0].external:
+            return "(scores made elsewhere)"
+        return " ".join(words(self.preset, self.given))
