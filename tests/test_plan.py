@@ -92,3 +92,15 @@ def test_an_uncalibrated_run_leaves_out_what_needs_a_second_fit_and_has_an_id_of
     record = execute(cheap, "cpu", None, lambda progress: None)[0]
     assert record.training is not None and record.training.seconds_validation == 0
     assert record.metrics.keys() >= {"acc_uu", "h", "ausuc"} and "h_cal" not in record.metrics
+
+
+SCENES = "shapes:images_per_class=5,size=40"
+TINY = "image_size=32,crops=1"
+
+
+def test_a_preset_says_whether_it_is_smaller_than_what_was_published(tmp_path: Path) -> None:
+    rows = plan(
+        [f"directmap@small:{TINY}", f"directmap@paper:{TINY}", f"directmap:{TINY}"], [SCENES], Request(tmp_path)
+    )
+    assert [row.jobs[0].is_published_protocol for row in rows] == [False, True, True]
+    assert rows[2].jobs[0].params_from.startswith("given ")  # nothing but the request chooses a preset

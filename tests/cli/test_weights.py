@@ -14,7 +14,7 @@ from torch import nn
 import zslbench.runs.execute as runner
 
 COMMAND, RUN = 2, 1
-TINY = "spaen:image_size=32,crops=1,encoder=conv,width=0.05,hidden=8,autoencoder_hidden=8,epochs=1,critic_steps=1"
+TINY = "spaen@small:image_size=32,crops=1,width=0.05,hidden=8,autoencoder_hidden=8,epochs=1"
 ARGUMENTS = ("--input", "images", "--dataset", "shapes:images_per_class=5,size=32", "--device", "cpu", "--plain")
 
 

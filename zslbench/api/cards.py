@@ -39,8 +39,8 @@ class Preset:
 
     `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. The key `scale`
     stands for feature scaling in both. A preset with `datasets` only exists for those data sets, one with `features`
-    for those features. `images` are the parameters of the method's form for images, in place of the others, and
-    `default_on` the kind of device on which that form takes the preset unless told otherwise.
+    for those features. `images` are the parameters of the method's form for images, in place of the others. With
+    `reduced` it is a smaller version of the published method, whose results do not compare with published numbers.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Preset:
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     features: str = ""
     images: Mapping[str, Any] = field(default_factory=dict)
-    default_on: str = ""
+    reduced: bool = False
 
     def has_values_for(self, input: Input) -> bool:
         """Whether it is for a form of the method that has this input; without any values it is for features."""
@@ -161,10 +161,6 @@ class MethodCard:
             raise PluginError(f"{path}: {error}") from error
         except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
             raise PluginError(f"{path}: not a method card: {error}") from error
-
-    def default_on(self, device: str) -> str | None:
-        """Returns the preset that the form for images takes on a kind of device unless told otherwise, if any."""
-        return next((name for name, preset in self.presets.items() if preset.default_on == device), None)
 
     def preset(self, name: str) -> Preset:
         """Returns the preset of this name.

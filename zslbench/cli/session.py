@@ -56,16 +56,16 @@ class Session:
             input=options.input,
             pretrained=options.pretrained,
             weights=parse_weights(options.weights or []),
-            device=choose_device(options.device).type,
             on=options.on if isinstance(options, RunOptions) else "test",
             fold=options.fold if isinstance(options, RunOptions) else 0,
             calibrated=not isinstance(options, RunOptions) or options.calibrated,
         )
+        device = choose_device(options.device)
         name = options.engine or ("processes" if options.jobs > 1 else "inline")
         if together.launched_together():
             if name != "inline":
                 raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
-            together.join(choose_device(options.device))
+            together.join(device)
         self.engine: Engine = registry().resolve("engine", name, Engine)(options.jobs)
 
     @cached_property

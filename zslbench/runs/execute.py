@@ -66,7 +66,7 @@ class Job(BaseModel):
     weights: dict[str, Path] = Field(default_factory=dict)
     """Files of weights by part of the method, or `backbone`."""
     reduced: bool = False
-    """Whether its preset is a smaller version of the published method, for computers such as this one."""
+    """Whether its preset is a smaller version of the published method."""
 
     @property
     def is_published_protocol(self) -> bool:

@@ -74,7 +74,6 @@ class Request:
     input: Input | None = None
     pretrained: bool = True
     weights: dict[str, Path] = field(default_factory=dict)
-    device: str = "cpu"
     on: Literal["test", "validation"] = "test"
     fold: int = 0
     calibrated: bool = True
@@ -182,7 +181,7 @@ class Configuration:
             params_from=origin or self.origin,
             method_file=self.entry.file,
             weights=self._weights() if self.method.input == "images" else {},
-            reduced=bool(self.variant.preset and self.card.preset(self.variant.preset).default_on),
+            reduced=bool(self.variant.preset and self.card.preset(self.variant.preset).reduced),
         )
 
     def networks(self) -> dict[str, Any]:
@@ -350,8 +349,6 @@ def _configure(variant: Variant, source: str, request: Request) -> Configuration
     name, features = split_source(source)
     wanted = features or request.features
     data = load_data(name, request.root, wanted, request.splits, request.semantics, request.input or method.input)
-    if variant.preset is None and method.input == "images":
-        variant = replace(variant, preset=entry.card.default_on(request.device))
     values: dict[str, Any] = {}
     scale, origin = None, []
     if variant.preset:

@@ -113,14 +113,15 @@ class MethodSubject(Subject):
     def params(self) -> Params:
         """The hyper-parameters that it is checked with: its defaults.
 
-        Where the input is images, they are those that it takes on a CPU, on images as small as it can see.
+        Where the input is images, they are those of a reduced preset, if it has one, on images as small as it sees.
         """
         kind = self.method.params_type
         if not self.on_images:
             return kind()
-        preset = self.card.presets.get(self.card.default_on("cpu") or "") if self.card else None
-        own = preset.resolve("", "", "images")[0] if preset and preset.images else {}
-        values = {**own, "crops": CROPS}
+        presets = self.card.presets.values() if self.card else ()
+        reduced = next((dict(preset.images) for preset in presets if preset.reduced), {})
+        reduced.pop("scale", None)
+        values = {**reduced, "crops": CROPS}
         for size in IMAGE_SIZES:
             with suppress(ValidationError):
                 return kind(**{**values, "image_size": size})
