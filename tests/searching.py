@@ -167,7 +167,7 @@ def store(tmp_path: Path) -> Store:
 def run(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Callable[..., dict[str, RunRecord | Exception]]]:
     """Executes jobs of one of METHODS on data in memory, and stores what comes of them."""
     for module in (runner, trial):
-        monkeypatch.setattr(module, "method_class", lambda name, input=None: METHODS[name])
+        monkeypatch.setattr(module, "method_class", lambda name: METHODS[name])
     monkeypatch.setattr(runner, "provenance", lambda *arguments: {})
     monkeypatch.setattr(runner, "REPLICATES", 50)
 

@@ -83,7 +83,7 @@ METHODS = {"watched": Watched, "plain": Plain, "pair": Pair, "gated": Gated, "la
 @pytest.fixture(autouse=True)
 def _test_methods(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (runner, trial):
-        monkeypatch.setattr(module, "method_class", lambda name, input=None: METHODS[name])
+        monkeypatch.setattr(module, "method_class", lambda name: METHODS[name])
     monkeypatch.setattr(runner, "provenance", lambda *arguments: {})
     known = runner.evaluators()
     monkeypatch.setattr(runner, "evaluators", lambda: {**known, "choosing": Choosing})

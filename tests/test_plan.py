@@ -1,15 +1,17 @@
-"""Data sets as asked for: a name or a folder, with the name of its features after an @."""
+"""Data sets and methods as asked for: features after an @, counterparts on images, presets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from synthetic import Files
 
-from zslbench.errors import DataError, UsageError
+from zslbench.discovery.plugins import registry
+from zslbench.errors import DataError, PluginError, UsageError
 from zslbench.runs.execute import execute
 from zslbench.runs.plan import Request, plan, split_source
 
@@ -96,6 +98,32 @@ def test_an_uncalibrated_run_leaves_out_what_needs_a_second_fit_and_has_an_id_of
 
 SCENES = "shapes:images_per_class=5,size=40"
 TINY = "image_size=32,crops=1"
+
+
+def test_on_images_the_counterpart_of_a_method_is_planned_under_its_own_name(tmp_path: Path) -> None:
+    request = Request(tmp_path, input="images", preset="small")
+    asked = ["spaen:alpha=1", "spaen@paper", "eszsl"]
+    alias = plan(asked[:2], [SCENES], request)
+    assert [row.label for row in alias] == ["spaen-image:alpha=1", "spaen-image@paper"]
+    assert [row.settings for row in alias] == ["@small alpha=1", "@paper"]
+    own = plan([row.label for row in alias], [SCENES], Request(tmp_path, preset="small"))
+    assert [row.jobs[0].spec.id for row in alias] == [row.jobs[0].spec.id for row in own]
+    assert all(row.jobs[0].spec.input == "images" for row in own)
+    [refused] = plan(asked[2:], [SCENES], replace(request, preset=None))
+    assert refused.refusal == "ESZSL works on features, not on images; leave out --input"
+    [features] = plan(["spaen"], [SCENES], Request(tmp_path, input="features"))
+    assert features.jobs[0].spec.method == "spaen"
+
+
+def test_a_counterpart_that_is_not_registered_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entry = registry().entry("method", "eszsl")
+    card = replace(entry.card, for_images="sae-images")
+    monkeypatch.setitem(registry()._entries, ("method", "eszsl"), replace(entry, card=card))
+    assert plan(["eszsl"], ["digits"], Request(tmp_path))[0].jobs
+    with pytest.raises(PluginError) as error:
+        plan(["eszsl"], ["digits"], Request(tmp_path, input="images"))
+    assert "method 'eszsl' of plugin 'zslbench:methods'" in str(error.value)
+    assert "for_images = 'sae-images', and no method has this name; did you mean 'sae-image'" in str(error.value)
 
 
 def test_a_preset_says_whether_it_is_smaller_than_what_was_published(tmp_path: Path) -> None:

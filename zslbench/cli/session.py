@@ -145,10 +145,9 @@ class Session:
 
     def _say_what_is_outdated(self, stored: list[RunRecord]) -> None:
         """Says which stored runs were made by another state of a method that did not raise its version."""
-        for name, given in dict.fromkeys((record.spec.method, record.spec.input) for record in stored):
-            alike = [record for record in stored if (record.spec.method, record.spec.input) == (name, given)]
-            own = [record.provenance.get("method_code", "") for record in alike]
-            present = method_code(method_class(name, given))
+        for name in dict.fromkeys(record.spec.method for record in stored):
+            own = [r.provenance.get("method_code", "") for r in stored if r.spec.method == name]
+            present = method_code(method_class(name))
             if count := sum(code not in ("", present) for code in own):
                 runs = "1 stored run was" if count == 1 else f"{count} stored runs were"
                 self.display.say(

@@ -29,7 +29,7 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
             print(json.dumps([_json(search) for search in searches], indent=1))
         else:
             for search in searches:
-                print_search(search, method, plain=options.plain)
+                print_search(search, wanted[0].variant.text, plain=options.plain)
         session.finish()
 
 

@@ -210,7 +210,7 @@ def execute(
     if absent := sorted(set(spec.evaluators) - set(known)):
         raise RunError(f"evaluator {absent[0]!r} is not installed here; the run was planned with it")
     chosen = {name: known[name]() for name in spec.evaluators}
-    method = method_class(spec.method, spec.input)
+    method = method_class(spec.method)
     params = method.params_type.parse(spec.params, f"method {spec.method!r}")
     if changed := [part for part, path in job.weights.items() if weights_digest(path) != spec.weights.get(part)]:
         raise RunError(f"--weights {changed[0]}={job.weights[changed[0]]}: it changed; issue the command again")

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from zslbench.api.cards import Input
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Scorer
@@ -26,11 +25,9 @@ from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
 
 
-def method_class(name: str, input: Input | None = None) -> type[Embedder[Any]]:
-    """Returns the class of a registered method: the form for this input where it has one, else its own."""
+def method_class(name: str) -> type[Embedder[Any]]:
+    """Returns the class of a registered method."""
     method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
-    if input == "images" and method.input != "images" and registry().entry("method", name).images:
-        method = registry().resolve("method", name, Embedder, images=True)
     return method
 
 
@@ -84,7 +81,7 @@ class Trial:
             return quick_metrics(ModelScorer(model, part.test, part.scale, self.device))
 
         with seeded(self.spec.seed, self.device):
-            embedder = method_class(self.spec.method, self.spec.input)(self.params)
+            embedder = method_class(self.spec.method)(self.params)
             embedder.weights, embedder.pretrained = self.weights, self.spec.pretrained
             embedder.build(part.train.shape)
             embedder.to(self.device)

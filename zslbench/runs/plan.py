@@ -48,9 +48,22 @@ class Variant:
         return cls(text, method_name(method), preset or None, read_pairs(tail.split(",") if tail else []))
 
     def over(self, request: Request) -> Variant:
-        """Returns the variant with the request's preset and parameters where it has none of its own."""
-        params = {**request.params, **self.params}
-        return replace(self, preset=self.preset or request.preset, params=params)
+        """Returns the variant with the request's preset and parameters where it has none of its own.
+
+        Where the request is of images, it is that of the method's counterpart on images, if there is one.
+
+        Raises:
+            UsageError: no such method.
+            PluginError: the counterpart is not registered.
+        """
+        method = registry().method_for(self.method, request.input)
+        return replace(
+            self,
+            text=self.text.replace(self.method, method, 1),
+            method=method,
+            preset=self.preset or request.preset,
+            params={**request.params, **self.params},
+        )
 
     @property
     def given(self) -> str:
@@ -220,6 +233,7 @@ class Row:
         refusal: why it cannot be run here.
         search: where its hyper-parameters were tuned.
         oracle: the best figure on test images among the search's trials; for the test-peek gap alone.
+        published_as: how published numbers call it, where that is not its title.
     """
 
     label: str
@@ -234,6 +248,7 @@ class Row:
     refusal: str = ""
     search: Search | None = None
     oracle: float | None = None
+    published_as: str = ""
 
     @classmethod
     def of_scores(cls, name: str, source: str, dataset: str, title: str, record: RunRecord) -> Row:
@@ -299,9 +314,10 @@ def configurations(methods: list[str], datasets: list[str], request: Request) ->
     """
     if request.scale is not None and request.scale not in SCALES:
         raise UsageError(f"--scale {request.scale}: choose {', '.join(SCALES)}")
-    variants = [Variant.parse(text).over(request) for text in dict.fromkeys(methods)]
+    parsed = [Variant.parse(text).over(request) for text in methods]
+    variants = list({variant.text: variant for variant in parsed}.values())
     for variant in variants:  # mistyped names are found before data is read
-        _check_names(variant, request)
+        _check_names(variant)
     return [_configure(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
 
 
@@ -327,12 +343,13 @@ def row_of(configuration: Configuration, search: Search | None = None) -> Row:
         jobs=jobs,
         refusal=configuration.refusal,
         search=search,
+        published_as=configuration.card.published_as,
     )
 
 
-def _check_names(variant: Variant, request: Request) -> None:
+def _check_names(variant: Variant) -> None:
     card = registry().entry("method", variant.method).card
-    method = method_class(variant.method, request.input)
+    method = method_class(variant.method)
     if variant.preset:
         card.preset(variant.preset)
     for parameter in variant.params:
@@ -343,18 +360,18 @@ def _check_names(variant: Variant, request: Request) -> None:
 def _configure(variant: Variant, source: str, request: Request) -> Configuration:
     """Reads the data, and puts hyper-parameters together; later ones win: preset, -p, variant."""
     entry = registry().entry("method", variant.method)
-    method = method_class(variant.method, request.input)
+    method = method_class(variant.method)
     if method.scale not in SCALES:
         raise PluginError(f"method {variant.method!r}: its scale is {method.scale!r}; choose {', '.join(SCALES)}")
     name, features = split_source(source)
     wanted = features or request.features
-    data = load_data(name, request.root, wanted, request.splits, request.semantics, request.input or method.input)
+    data = load_data(name, request.root, wanted, request.splits, request.semantics, method.input)
     values: dict[str, Any] = {}
     scale, origin = None, []
     if variant.preset:
         preset = entry.card.preset(variant.preset)
         try:
-            values, scale = preset.resolve(data.name.lower(), data.features_name, method.input)
+            values, scale = preset.resolve(data.name.lower(), data.features_name)
         except UsageError as error:
             raise UsageError(f"preset {variant.preset!r} of method {variant.method!r}: {error}") from None
         origin.append(f"preset {variant.preset}: {preset.source}")
