@@ -31,8 +31,8 @@ BUILT_IN = [
     "spaen",
 ]
 """The built-in methods on features, in the order of lists and tables."""
-ON_IMAGES = ["directmap", "sae-image", "splitbranch"]
-"""Those that work on images alone; they follow in lists."""
+ON_IMAGES = ["directmap", "sae-image", "splitbranch", "spaen-image"]
+"""Those on images; they follow in lists."""
 CHEAP = ("--dataset", "digits", "--seeds", "1", "--device", "cpu")
 
 

@@ -8,19 +8,13 @@ from typing import get_args
 import pytest
 
 import zslbench_methods
-from zslbench.api.cards import SCALES, Input, MethodCard, Preset, Setting
+from zslbench.api.cards import SCALES, MethodCard, Preset, Setting
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, UsageError
 from zslbench.runs.fit import method_class
 
 METHODS = registry().names("method")
-PRESETS = [
-    (name, preset, given)
-    for name in METHODS
-    for preset, values in registry().entry("method", name).card.presets.items()
-    for given in get_args(Input)
-    if values.has_values_for(given)
-]
+PRESETS = [(name, preset) for name in METHODS for preset in registry().entry("method", name).card.presets]
 
 CARD = """
 title = "Mine"
@@ -46,7 +40,6 @@ caption = "Ablation."
 kind = "table"
 methods = ["mine:alpha=0", "mine"]
 metrics = ["h"]
-input = "features"
 names = { "mine:alpha=0" = "Mine (half)" }
 source = "Me, 2020"
 
@@ -74,16 +67,15 @@ def test_a_card_is_read_with_its_exhibits_in_their_order(tmp_path: Path) -> None
     exhibits = read(tmp_path, CARD).exhibits
     assert list(exhibits) == ["table-2", "figure-1"]
     table = exhibits["table-2"]
-    assert (table.methods, table.metrics, table.input) == (("mine:alpha=0", "mine"), ("h",), "features")
+    assert (table.methods, table.metrics) == (("mine:alpha=0", "mine"), ("h",))
     assert (table.names, table.source) == ({"mine:alpha=0": "Mine (half)"}, "Me, 2020")
-    assert (exhibits["figure-1"].methods, exhibits["figure-1"].input) == ((), None)
+    assert exhibits["figure-1"].methods == ()
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ('kind = "pie"', "exhibit 'figure-1': kind 'pie' is none of"),
-        ('kind = "curves"\nmethods = ["a"]\ninput = "sounds"', "input 'sounds' is none of"),
         ('kind = "curves"', "it needs methods"),
         ('kind = "attributes"\nmethods = ["a"]', "it needs methods, unless it is of attributes"),
         ('kind = "table"\nmethods = ["a"]', "a table needs them"),
@@ -142,19 +134,16 @@ def test_a_malformed_card_is_one_line_that_names_the_file(tmp_path: Path, text: 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "preset", "given"), PRESETS)
-def test_presets_of_the_built_in_methods_hold_valid_values_and_say_where_they_are_from(
-    name: str, preset: str, given: Input
-) -> None:
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_presets_of_the_built_in_methods_hold_valid_values_and_say_where_they_are_from(name: str, preset: str) -> None:
     found: Preset = registry().entry("method", name).card.presets[preset]
     assert found.source
-    method = method_class(name, given)
-    assert method.input == given  # there is a form for these values
-    elsewhere = ["digits"] if found.params or found.images else []
+    method = method_class(name)
+    elsewhere = ["digits"] if found.params else []
     folders = {"cub50"}  # a data set that is no built-in, run by its path
     assert set(found.datasets) <= set(registry().names("dataset")) | folders
     for dataset in [*found.datasets, *elsewhere]:
-        values, scale = found.resolve(dataset, found.features or "res101", given)
+        values, scale = found.resolve(dataset, found.features or "res101")
         params = method.params_type.parse(values, name)
         assert {key: getattr(params, key) for key in values} == values
         assert scale is None or scale in SCALES
@@ -182,13 +171,6 @@ def test_a_setting_that_does_not_exist_is_refused_with_the_ones_that_do() -> Non
 def test_an_input_that_does_not_exist_is_refused_with_the_ones_that_do() -> None:
     with pytest.raises(PluginError, match=r"input 'sounds' is none of .*'images'"):
         MethodCard(title="x", paper="y", input="sounds")  # type: ignore[arg-type]
-
-
-def test_a_preset_is_for_the_inputs_that_it_has_values_for() -> None:
-    both, images = Preset("x", {"lr": 0.1}, images={"lr": 0.2}), Preset("x", images={"lr": 0.2})
-    assert [both.has_values_for(given) for given in get_args(Input)] == [True, True]
-    assert [images.has_values_for(given) for given in get_args(Input)] == [False, True]
-    assert [Preset("x").has_values_for(given) for given in get_args(Input)] == [True, False]
 
 
 def test_a_card_whose_presets_are_no_tables_is_one_line(tmp_path: Path) -> None:

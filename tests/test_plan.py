@@ -1,8 +1,9 @@
-"""Data sets as asked for: a name or a folder, with the name of its features after an @."""
+"""Data sets and methods as asked for: features after an @, counterparts on images, presets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from planned import execute, plan
 from synthetic import Files
 
-from zslbench.errors import DataError, UsageError
+from zslbench.discovery.plugins import registry
+from zslbench.errors import DataError, PluginError, UsageError
 from zslbench.runs.request import Request, split_source
 
 
@@ -83,12 +85,50 @@ def test_features_that_are_not_there_and_mistyped_names_are_said(folder: Path, t
         plan(["eszsl"], ["digit@pixels"], Request(root=tmp_path))
 
 
-def test_an_uncalibrated_run_leaves_out_what_needs_a_second_fit_and_has_an_id_of_its_own() -> None:
-    [[usual], [cheap]] = [
+def test_an_uncalibrated_run_is_the_same_run_without_what_needs_a_second_fit() -> None:
+    [usual], [cheap] = [
         plan(["ale"], ["digits"], Request(root=Path(), calibrated=calibrated))[0].runs for calibrated in (True, False)
     ]
-    assert set(usual.spec.evaluators) - set(cheap.spec.evaluators) == {"calibrated"}
-    assert usual.spec.id != cheap.spec.id
+    assert usual.id == cheap.id
     record = execute(cheap)[0]
     assert record.training is not None and record.training.seconds_validation == 0
     assert record.metrics.keys() >= {"acc_uu", "h", "ausuc"} and "h_cal" not in record.metrics
+    assert cheap.satisfied_by(record) and not usual.satisfied_by(record)
+
+
+SCENES = "shapes:images_per_class=5,size=40"
+TINY = "image_size=32,crops=1"
+
+
+def test_on_images_the_counterpart_of_a_method_is_planned_under_its_own_name(tmp_path: Path) -> None:
+    request = Request(root=tmp_path, input="images", preset="small")
+    asked = ["spaen:alpha=1", "spaen@paper", "eszsl"]
+    alias = plan(asked[:2], [SCENES], request)
+    assert [row.label for row in alias] == ["spaen-image:alpha=1", "spaen-image@paper"]
+    assert [row.settings for row in alias] == ["@small alpha=1", "@paper"]
+    own = plan([row.label for row in alias], [SCENES], Request(root=tmp_path, preset="small"))
+    assert [row.runs[0].spec.id for row in alias] == [row.runs[0].spec.id for row in own]
+    assert all(row.runs[0].spec.input == "images" for row in own)
+    [refused] = plan(asked[2:], [SCENES], request.model_copy(update={"preset": None}))
+    assert refused.refusal == "ESZSL works on features, not on images; leave out --input"
+    [features] = plan(["spaen"], [SCENES], Request(root=tmp_path, input="features"))
+    assert features.runs[0].spec.method == "spaen"
+
+
+def test_a_counterpart_that_is_not_registered_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entry = registry().entry("method", "eszsl")
+    card = replace(entry.card, for_images="sae-images")
+    monkeypatch.setitem(registry()._entries, ("method", "eszsl"), replace(entry, card=card))
+    assert plan(["eszsl"], ["digits"], Request(root=tmp_path))[0].runs
+    with pytest.raises(PluginError) as error:
+        plan(["eszsl"], ["digits"], Request(root=tmp_path, input="images"))
+    assert "method 'eszsl' of plugin 'zslbench:methods'" in str(error.value)
+    assert "for_images = 'sae-images', and no method has this name; did you mean 'sae-image'" in str(error.value)
+
+
+def test_a_preset_says_whether_it_is_smaller_than_what_was_published(tmp_path: Path) -> None:
+    rows = plan(
+        [f"directmap@small:{TINY}", f"directmap@paper:{TINY}", f"directmap:{TINY}"], [SCENES], Request(root=tmp_path)
+    )
+    assert [row.entrant.compares_with_published for row in rows] == [False, True, True]
+    assert rows[2].runs[0].origin.startswith("given ")  # nothing but the request chooses a preset

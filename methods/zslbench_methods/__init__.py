@@ -29,16 +29,12 @@ METHODS = {
     "directmap": "reconstruction_baselines:DirectMap",
     "sae-image": "reconstruction_baselines:SAEImage",
     "splitbranch": "reconstruction_baselines:SplitBranch",
+    "spaen-image": "spaen_images:SPAENImages",
 }
-
-FORMS_FOR_IMAGES = {"spaen": "spaen_images:SPAENImages"}
-"""Of methods that have one beside that for features."""
 
 
 def zslbench_register(registry: Registry) -> None:
     """Registers each method with the card in `papers/NAME.toml`."""
     for name, target in METHODS.items():
-        images = f"zslbench_methods.{FORMS_FOR_IMAGES[name]}" if name in FORMS_FOR_IMAGES else ""
-        card = MethodCard.read(HERE / "papers" / f"{name}.toml")
-        registry.method(name, f"zslbench_methods.{target}", card, images)
+        registry.method(name, f"zslbench_methods.{target}", MethodCard.read(HERE / "papers" / f"{name}.toml"))
     registry.published(HERE / "published.csv")

@@ -55,7 +55,21 @@ def test_methods_on_features_and_data_without_images_are_refused_in_a_line(insid
     assert directmap.status == 1
     assert directmap.error() == "DirectMap works on images, not on features; leave out --input"
     digits = inside("run", TINY, "--dataset", "digits")
-    assert digits.status == 1 and digits.error() == "data set digits has no images; leave out --input images"
+    assert digits.status == 1
+    assert digits.error() == "data set digits has no images; name another data set, or a method on features"
+
+
+def test_a_method_on_features_gives_way_to_its_counterpart_on_images(inside: Inside, store: Path) -> None:
+    tiny = TINY.partition(":")[2] + ",encoder=conv,critic_steps=1"
+    own = inside("run", f"spaen-image:{tiny}", *SCENES, "--json")
+    alias = inside("run", f"spaen:{tiny}", *SCENES, "--input", "images", "--json")
+    assert alias.err.splitlines()[0] == "1 of 1 runs were stored already"
+    assert json.loads(alias.out) == json.loads(own.out)
+    [record] = Store(store).records()
+    assert record.spec.method == "spaen-image"
+    twice = (f"spaen:{tiny}", f"spaen-image:{tiny}", "--input", "images", "--seed", "0")
+    both = inside("compare", *twice, *SCENES, "--json")
+    assert len(json.loads(both.out)["runs"]) == 1  # they are one row
 
 
 def test_both_inputs_stand_in_one_table(inside: Inside) -> None:

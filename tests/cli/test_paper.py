@@ -16,9 +16,9 @@ from zslbench.api.cards import Exhibit
 from zslbench.discovery.plugins import registry
 
 EXHIBITS = {
-    "figure-1": Exhibit("What attributes vary in.", "attributes", input="features"),
-    "table-1": Exhibit("Two methods.", "table", ("eszsl", "sae:lam=2"), ("acc_uu", "h"), "features"),
-    "table-2": Exhibit("Of images.", "table", ("eszsl",), ("acc_uu",), "images"),
+    "figure-1": Exhibit("What attributes vary in.", "attributes"),
+    "table-1": Exhibit("Two methods.", "table", ("eszsl", "sae:lam=2"), ("acc_uu", "h")),
+    "table-2": Exhibit("Of images.", "table", ("directmap",), ("mse_unseen",)),
     "table-3": Exhibit("Nobody measures it.", "table", ("eszsl",), ("beauty",)),
     "figure-2": Exhibit("A method that is not there.", "curves", ("eszsl", "eszl")),
     "figure-3": Exhibit("Their curves.", "curves", ("eszsl", "sae:lam=2")),
@@ -141,10 +141,44 @@ def test_what_is_wrong_is_refused_in_one_line_and_nothing_is_written(
     assert records(store) == {}
 
 
-def test_the_flagship_declares_every_figure_and_table_of_its_paper(inside: Inside, tmp_path: Path) -> None:
-    answer = inside("paper", "spaen", *ONE, "--out", tmp_path / "out", "--existing", "only-cached", "--json")
-    found = json.loads(answer.out)
-    declared = {**found["made"], **found["left_out"]}
-    assert set(declared) == {"figure-1", "table-1", "table-2", "table-3", "figure-4", "figure-5", "figure-7"}
-    for name in ("table-1", "table-2", "figure-7"):  # what only lacks its runs
-        assert found["left_out"][name] == "none of its runs is stored"
+def test_the_flagship_and_its_counterpart_declare_every_figure_and_table_of_their_paper(
+    inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cached = ("--existing", "only-cached", "--json")
+    found = json.loads(inside("paper", "spaen", *ONE, "--out", tmp_path / "out", *cached).out)
+    assert list(found["made"]) == ["figure-1"]
+    lacks_runs = "none of its runs is stored"
+    assert found["left_out"] == dict.fromkeys(["table-1", "table-2", "figure-7"], lacks_runs)
+    own = list(registry().entry("method", "spaen-image").card.exhibits)
+    assert own == ["table-2", "table-3", "figure-4", "figure-5", "figure-7"]
+    for words in (["spaen", "--input", "images"], ["spaen-image"]):
+        answer = inside("paper", *words, "--preset", "small", "-d", "shapes:images_per_class=5", *cached)
+        assert (answer.status, answer.err.splitlines()[-1]) == (1, f"zslbench: {lacks_runs}")
+
+
+def test_the_other_input_than_that_of_the_methods_is_refused(inside: Inside, tmp_path: Path) -> None:
+    answer = inside("paper", "spaen-image", "-d", "shapes:images_per_class=5", "--input", "features")
+    assert answer.status == 1
+    assert answer.err.splitlines()[-1].endswith("works on images, not on features; leave out --input")
+
+
+def test_an_exhibit_takes_the_counterparts_on_images_of_its_methods(
+    inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = registry().entry("method", "directmap")
+    both = Exhibit("Errors.", "table", ("directmap", "spaen"), ("mse_unseen",), {"directmap": "Direct"})
+    card = replace(entry.card, exhibits={"table-1": both})
+    monkeypatch.setitem(registry()._entries, ("method", "directmap"), replace(entry, card=card))
+    tiny = ("image_size=32", "crops=1", "width=0.05", "hidden=8", "autoencoder_hidden=8", "epochs=1")
+    given = [word for pair in tiny for word in ("-p", pair)]
+    small = ("-d", "shapes:images_per_class=5,size=32", "--preset", "small", "--seeds", "1", *given)
+    answer = inside("paper", "directmap", *small, "--input", "images", "--out", tmp_path / "out")
+    assert answer.status == 0, answer.err
+    page = (tmp_path / "out" / "table-1.md").read_text(encoding="utf-8")
+    assert [
+        line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|") and " images " in line
+    ] == [
+        "Direct",
+        "SP-AEN (images)",
+    ]

@@ -65,7 +65,7 @@ def test_a_line_has_the_numbers_as_printed_and_the_source(inside: Inside) -> Non
 @pytest.mark.parametrize(
     ("option", "names"),
     [
-        ("--method", ["spaen", "SPAEN", "SP-AEN", "sp-aen"]),
+        ("--method", ["spaen", "SPAEN", "SP-AEN", "sp-aen", "spaen-image", "SP-AEN (images)"]),
         ("--method", ["SYNC-ovo", "sync-OVO"]),  # printed, and no registered method
         ("--dataset", ["awa1", "AWA1"]),
         ("-d", ["AWA(as printed)", "awa(as printed)"]),

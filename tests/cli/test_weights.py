@@ -14,8 +14,8 @@ from torch import nn
 import zslbench.runs.execute as runner
 
 COMMAND, RUN = 2, 1
-TINY = "spaen:image_size=32,crops=1,encoder=conv,width=0.05,hidden=8,autoencoder_hidden=8,epochs=1,critic_steps=1"
-ARGUMENTS = ("--input", "images", "--dataset", "shapes:images_per_class=5,size=32", "--device", "cpu", "--plain")
+TINY = "spaen-image@small:image_size=32,crops=1,width=0.05,hidden=8,autoencoder_hidden=8,epochs=1"
+ARGUMENTS = ("--dataset", "shapes:images_per_class=5,size=32", "--device", "cpu", "--plain")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def left_in(store: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("ph=other.safetensors", "--weights ph: method 'spaen' has no such part; did you mean 'phi'?"),
+        ("ph=other.safetensors", "--weights ph: method 'spaen-image' has no such part; did you mean 'phi'?"),
         ("phi=missing.pth", "there is no file"),
         ("phi=", "there is no file"),
         ("other.safetensors", "give PART=FILE"),
@@ -149,4 +149,4 @@ def test_offline_it_fails_at_once_and_says_what_to_do(inside: Inside, store: Pat
 def test_from_outside_an_unknown_part_is_one_line_too(files: Path) -> None:
     answer = command("run", TINY, *ARGUMENTS, "--weights", f"ph={files / 'text.pth'}")
     assert answer.status == COMMAND
-    assert answer.error() == "--weights ph: method 'spaen' has no such part; did you mean 'phi'?"
+    assert answer.error() == "--weights ph: method 'spaen-image' has no such part; did you mean 'phi'?"

@@ -23,6 +23,7 @@ from zslbench.report.field import compare
 from zslbench.report.figures import COLUMN, DPI, PAGE
 from zslbench.report.grids import ROWS, columns_of, mosaic
 from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, published_beside
+from zslbench.report.tables import published_of
 from zslbench.runs.plan import Request, Row
 
 Edit = Callable[..., Row]
@@ -134,6 +135,8 @@ def test_published_errors_of_reconstruction_stand_below_those_measured_on_images
     on_images = published_beside(on_data(rows[0], "CUB", "images"), exhibit)
     assert on_images is not None
     assert on_images.values == {"mse_unseen": 0.069}  # Table 3
+    other = replace(on_data(rows[0], "CUB", "images"), title="Mine (images)", published_as="DirectMap")
+    assert published_beside(other, TABLE) == published_of(other) == on_images
     assert published_beside(on_data(rows[0], "CUB"), exhibit) is None
 
 

@@ -17,9 +17,9 @@ from zslbench.records.store import Store
 
 RUN = (
     "run",
-    "spaen:image_size=32,crops=2,backbone=pixels,encoder=conv,phi=none,width=0.1,hidden=32,autoencoder_hidden=32,"
+    "spaen-image@small:image_size=32,crops=2,backbone=pixels,encoder=conv,phi=none,width=0.1,hidden=32,autoencoder_hidden=32,"
     "epochs=6,batch_size=32,critic_steps=1,beta=0.5,training=two-stage,autoencoder_epochs=4,lr=0.001",
-    *("--input", "images", "--dataset", "shapes:images_per_class=5,size=40", "--device", "cpu"),
+    *("--dataset", "shapes:images_per_class=5,size=40", "--device", "cpu"),
 )
 FITS, EPOCHS = 2, 10
 """One to choose gamma on validation classes, and one to test; the epochs of both stages."""

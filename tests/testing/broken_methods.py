@@ -42,8 +42,6 @@ SAMPLES += [
     ("citation", lambda: subject(Linear, replace(CARD, paper=""))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"no_such": 1})}))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("", {"lr": 0.1})}))),
-    ("presets", lambda: subject(Painter, replace(CARD, input="images", presets={"p": Preset("nobody", {"lr": 0.1})}))),
-    ("declarations", lambda: MethodSubject("Linear", CARD, given=Linear, second=True)),
 ]
 
 

@@ -95,11 +95,3 @@ def test_a_wrong_command_is_one_line(inside: Inside, arguments: list[str], probl
     answer = inside("check", *arguments)
     assert answer.status == 2
     assert problem in answer.error()
-
-
-def test_both_forms_of_a_method_are_checked(monkeypatch: pytest.MonkeyPatch, inside: Inside) -> None:
-    monkeypatch.setitem(CHECKS, "method", CHECKS["method"][:4])
-    assert [line for line in inside("check", "spaen", "--plain").out.splitlines() if line.startswith("method")] == [
-        "method spaen: 4 ok",
-        "method spaen on images: 4 ok",
-    ]

@@ -16,10 +16,10 @@ from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 
 SMALL = (
-    "spaen:image_size=32,crops=2,backbone=pixels,encoder=conv,phi=none,width=0.1,hidden=32,autoencoder_hidden=32,"
+    "spaen-image@small:image_size=32,crops=2,backbone=pixels,encoder=conv,phi=none,width=0.1,hidden=32,autoencoder_hidden=32,"
     "epochs=3,batch_size=32,critic_steps=2,beta=0.5"
 )
-RUN = ("run", SMALL, "--input", "images", "--dataset", "shapes:images_per_class=5,size=40", "--on", "validation")
+RUN = ("run", SMALL, "--dataset", "shapes:images_per_class=5,size=40", "--on", "validation")
 
 
 def together(*arguments: object) -> subprocess.CompletedProcess[str]:

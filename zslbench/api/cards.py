@@ -39,34 +39,22 @@ class Preset:
 
     `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. The key `scale`
     stands for feature scaling in both. A preset with `datasets` only exists for those data sets, one with `features`
-    for those features. `images` are the parameters of the method's form for images, in place of the others, and
-    `default_on` the kind of device on which that form takes the preset unless told otherwise.
+    for those features. With `reduced` it is a smaller version of the published method, whose results do not compare
+    with published numbers.
     """
 
     source: str
     params: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     features: str = ""
-    images: Mapping[str, Any] = field(default_factory=dict)
-    default_on: str = ""
+    reduced: bool = False
 
-    def has_values_for(self, input: Input) -> bool:
-        """Whether it is for a form of the method that has this input; without any values it is for features."""
-        return bool(self.images) if input == "images" else bool(self.params or self.datasets or not self.images)
-
-    def resolve(self, dataset: str, features: str, input: Input = "features") -> tuple[dict[str, Any], str | None]:
+    def resolve(self, dataset: str, features: str) -> tuple[dict[str, Any], str | None]:
         """Returns the parameters for one data set, and the feature scaling if the preset names one.
 
         Raises:
             UsageError: the preset has values for certain data sets or features only, and not for these.
         """
-        if input == "images":
-            if not self.has_values_for(input):
-                raise UsageError("it has no values for images; see --input")
-            values = dict(self.images)
-            return values, values.pop("scale", None)
-        if not self.has_values_for(input):
-            raise UsageError("it has values for images alone; see --input")
         if self.features not in ("", features):
             raise UsageError(f"its values are for features {self.features}, not for {features}")
         if self.datasets and not self.params and dataset not in self.datasets:
@@ -86,7 +74,6 @@ class Exhibit:
             classes, and what each method makes of them; `attributes`: of the data alone, without methods.
         methods: as in `zslbench compare`: `name[@preset][:key=value,...]`.
         metrics: names of metrics, for a table.
-        input: what the methods are given; with None whatever the command says.
         names: how the paper calls a method, where that is not the title of its card.
         source: how published numbers call the paper; theirs by this source stand beside measured ones.
 
@@ -98,14 +85,12 @@ class Exhibit:
     kind: ExhibitKind
     methods: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
-    input: Input | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name, value, known in (("kind", self.kind, ExhibitKind), ("input", self.input, Input)):
-            if value is not None and value not in get_args(known):
-                raise PluginError(f"{name} {value!r} is none of {get_args(known)}")
+        if self.kind not in get_args(ExhibitKind):
+            raise PluginError(f"kind {self.kind!r} is none of {get_args(ExhibitKind)}")
         if bool(self.methods) == (self.kind == "attributes"):
             raise PluginError("it needs methods, unless it is of attributes, which needs none")
         if bool(self.metrics) != (self.kind == "table"):
@@ -116,10 +101,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method's title as printed in tables and papers, its paper, what it may use, its presets and exhibits.
-
-    `input` is that of its class; a second form, for images, is named where the method is registered.
-    """
+    """A method's title as printed in tables and papers, its paper, what it may use, its presets and exhibits."""
 
     title: str
     paper: str
@@ -127,6 +109,11 @@ class MethodCard:
     url: str = ""
     setting: Setting = "inductive"
     input: Input = "features"
+    """That of its class."""
+    for_images: str = ""
+    """The registered method that is its counterpart on images; a command with `--input images` takes that one."""
+    published_as: str = ""
+    """How published numbers call it, where that is not its title."""
     needs_attributes: bool = False
     """Whether class embeddings must be attributes: it is refused where they are word vectors or sentences."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
@@ -161,10 +148,6 @@ class MethodCard:
             raise PluginError(f"{path}: {error}") from error
         except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
             raise PluginError(f"{path}: not a method card: {error}") from error
-
-    def default_on(self, device: str) -> str | None:
-        """Returns the preset that the form for images takes on a kind of device unless told otherwise, if any."""
-        return next((name for name, preset in self.presets.items() if preset.default_on == device), None)
 
     def preset(self, name: str) -> Preset:
         """Returns the preset of this name.

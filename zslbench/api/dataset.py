@@ -291,7 +291,7 @@ class Dataset(ABC):
         Raises:
             DataError: it has no images, or files are missing or wrong; one line that says which, and what to do.
         """
-        raise DataError(f"data set {self.card.title} has no images; leave out --input images")
+        raise DataError(f"data set {self.card.title} has no images; name another data set, or a method on features")
 
     def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
         """Returns why the data set cannot be loaded, in one line, or an empty string; must be quick.

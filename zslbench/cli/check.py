@@ -40,7 +40,7 @@ def check(
         if json:
             found = verdicts(subject)
         else:
-            with Console(stderr=True, quiet=plain).status(f"checking {subject.label}"):
+            with Console(stderr=True, quiet=plain).status(f"checking {subject.name}"):
                 found = verdicts(subject)
             _print(subject, found, console)
         judged.append((subject, found))
@@ -59,7 +59,7 @@ def _print(subject: Subject, found: list[Verdict], console: Console) -> None:
 
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in STYLES}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    console.print(Text(f"{NOUNS[subject.kind]} {subject.label}: {summary}", style="bold"), soft_wrap=True)
+    console.print(Text(f"{NOUNS[subject.kind]} {subject.name}: {summary}", style="bold"), soft_wrap=True)
     width = max(len(verdict.check) for verdict in found)
     skipped: dict[str, list[str]] = {}
     for verdict, made in zip(found, CHECKS[subject.kind], strict=True):
@@ -83,4 +83,4 @@ def _as_json(subject: Subject, found: list[Verdict]) -> dict[str, Any]:
         {"check": verdict.check, "verdict": verdict.verdict, "reason": verdict.reason, "promise": promise_of(made)}
         for verdict, made in zip(found, CHECKS[subject.kind], strict=True)
     ]
-    return {"kind": subject.kind, "name": subject.label, "checks": checks}
+    return {"kind": subject.kind, "name": subject.name, "checks": checks}

@@ -64,14 +64,10 @@ def _entries(what: What) -> list[dict[str, Any]]:
         What.text_encoders: ["title", "summary", "paper"],
         What.engines: ["summary"],
     }[what]
-    entries = registry().entries(what.value.removesuffix("s"))
-    rows = []
-    for entry in entries:
-        values = {key: asdict(entry.card)[key] for key in shown}
-        if what is What.methods:
-            values["input"] = [entry.card.input, *(["images"] if entry.images else [])]
-        rows.append({"name": entry.name, **values, "plugin": entry.plugin})
-    return rows
+    return [
+        {"name": entry.name, **{key: asdict(entry.card)[key] for key in shown}, "plugin": entry.plugin}
+        for entry in registry().entries(what.value.removesuffix("s"))
+    ]
 
 
 def _plugins() -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +15,9 @@ from zslbench.cli.run import chosen_seeds
 from zslbench.errors import UsageError, ZSLBenchError
 
 if TYPE_CHECKING:
-    from zslbench.api.cards import Exhibit, Input
+    from zslbench.api.cards import Exhibit
     from zslbench.cli.session import Session
     from zslbench.report.exhibits import Made
-    from zslbench.runs.plan import Row
 
 
 @with_options(RunOptions)
@@ -37,7 +36,7 @@ def paper(
     from zslbench.discovery.plugins import registry
     from zslbench.discovery.single_file import method_name
 
-    name = method_name(method)
+    name = registry().method_for(method_name(method), options.input)
     card = registry().entry("method", name).card
     if not card.exhibits:
         raise UsageError(f"the card of method {name!r} declares no exhibits; see docs/guide/methods.md")
@@ -48,23 +47,12 @@ def paper(
     from zslbench.cli.session import Session
     from zslbench.report.exhibits import write_index
 
-    made: dict[str, Made] = {}
     problems: dict[str, ZSLBenchError] = {}
-    sessions = []
-    for given in dict.fromkeys(exhibit.input for exhibit in card.exhibits.values()):
-        wanted = {key: exhibit for key, exhibit in card.exhibits.items() if exhibit.input == given}
-        try:
-            session = Session(_with_input(options, given), seeds)
-        except _OtherInput as error:
-            problems |= dict.fromkeys(wanted, error)
-            continue
-        with session:
-            sessions.append(session)
-            made |= _make(wanted, session, folder, problems)
+    with Session(options, seeds) as session:
+        made = _make(card.exhibits, session, folder, problems)
     if not made:
-        for session in sessions:
-            session.finish()
-        raise min(problems.values(), key=lambda error: isinstance(error, _OtherInput))
+        session.finish()
+        raise next(iter(problems.values()))
     left_out = {key: str(problems[key]) for key in card.exhibits if key in problems}
     command = ["zslbench", "paper", method, *words_of(options), *(["--out", str(out)] if out else [])]
     page = write_index(folder, card, shlex.join(command), made, left_out)
@@ -77,52 +65,32 @@ def paper(
                 print(f"{key}: {', '.join(map(str, made[key].files))}")
         print(f"page: {page}")
     for key, problem in left_out.items():
-        sessions[0].display.say(f"{key} is left out: {problem}")
-    for session in sessions:
-        session.finish()
-
-
-class _OtherInput(UsageError):
-    """The command is of another input than an exhibit."""
-
-
-def _with_input(options: RunOptions, given: Input | None) -> RunOptions:
-    """Returns the options with an exhibit's input."""
-    asked = options.input
-    if given is None or given == asked:
-        return options
-    if asked is not None:
-        raise _OtherInput(f"--input {asked}, and it is of {given}")
-    return replace(options, input=given)
+        session.display.say(f"{key} is left out: {problem}")
+    session.finish()
 
 
 def _make(
-    exhibits: dict[str, Exhibit], session: Session, folder: Path, problems: dict[str, ZSLBenchError]
+    exhibits: Mapping[str, Exhibit], session: Session, folder: Path, problems: dict[str, ZSLBenchError]
 ) -> dict[str, Made]:
     """Runs what the exhibits need and makes them; one that cannot be made is added to the problems."""
     from zslbench.report.exhibits import make
     from zslbench.runs.plan import configurations
 
-    possible = {}
+    labels = {}
     for name, exhibit in exhibits.items():
         try:
-            configurations(list(exhibit.methods), session.datasets, session.request)
+            wanted = configurations(list(exhibit.methods), session.datasets, session.request)
         except ZSLBenchError as error:
             problems[name] = error
         else:
-            possible[name] = exhibit
-    methods = list(dict.fromkeys(label for exhibit in possible.values() for label in exhibit.methods))
-    rows = session.rows(methods) if methods else []
+            labels[name] = [(configuration.variant.text, configuration.source) for configuration in wanted]
+    methods = list(dict.fromkeys(label for own in labels.values() for label, _ in own))
+    rows = {(row.label, row.source): row for row in session.rows(methods)} if methods else {}
     made = {}
-    for name, exhibit in possible.items():
-        own = [row for source in session.datasets for row in _of(exhibit, source, rows)]
+    for name, own in labels.items():
+        shown = [rows[key] for key in own]
         try:
-            made[name] = make(name, exhibit, own, session.store, session.datasets, session.request, folder)
+            made[name] = make(name, exhibits[name], shown, session.store, session.datasets, session.request, folder)
         except ZSLBenchError as error:
             problems[name] = error
     return made
-
-
-def _of(exhibit: Exhibit, source: str, rows: list[Row]) -> list[Row]:
-    own = {row.label: row for row in rows if row.source == source}
-    return [own[label] for label in exhibit.methods]

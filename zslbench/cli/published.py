@@ -58,7 +58,10 @@ def _titles(kind: str, wanted: list[str] | None, printed: Iterable[str]) -> set[
     titles = set(printed)
     if not wanted:
         return titles
-    known = {name: entry.card.title for entry in registry().entries(kind) for name in (entry.card.title, entry.name)}
+    known: dict[str, str] = {}
+    for entry in registry().entries(kind):
+        title = (kind == "method" and entry.card.published_as) or entry.card.title
+        known |= {entry.card.title: title, entry.name: title}
     known = {name.casefold(): title for name, title in (known | {title: title for title in titles}).items()}
     for name in wanted:
         if name.casefold() not in known:

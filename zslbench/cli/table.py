@@ -80,13 +80,14 @@ def _usable(given: Input, say: Callable[[str], None]) -> list[str]:
     from zslbench.runs.fit import method_class
 
     names = []
-    for name in registry().names("method"):
-        try:
-            method = method_class(name, given)
-        except PluginError as error:
-            say(str(error))
-        else:
-            names += [name] * (method.input == given)
+    for entry in registry().entries("method"):
+        if entry.card.input == given:
+            try:
+                method_class(entry.name)
+            except PluginError as error:
+                say(str(error))
+            else:
+                names.append(entry.name)
     return names
 
 

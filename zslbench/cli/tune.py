@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
     from zslbench.report.searches import print_search
+    from zslbench.runs.request import Asked
 
     with bench_of(options) as (bench, _):
         searches = bench.tune(method, **request_of(options))
@@ -26,7 +27,7 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
         print(json.dumps([_json(search) for search in searches], indent=1))
     else:
         for search in searches:
-            print_search(search, method, plain=options.plain)
+            print_search(search, Asked.of(method).for_input(options.input).label, plain=options.plain)
 
 
 def _json(search: Search) -> dict[str, object]:

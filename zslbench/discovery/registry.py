@@ -13,6 +13,7 @@ from zslbench.api.cards import (
     DatasetCard,
     EngineCard,
     EvaluatorCard,
+    Input,
     MethodCard,
     TextEncoderCard,
     is_name,
@@ -46,8 +47,6 @@ class Entry:
     plugin: str
     file: Path | None = None
     code: str = ""
-    images: str = ""
-    """A method's second form, for images."""
     given: Any = None
     """The object itself, where it was handed over in this process instead of being named."""
 
@@ -61,9 +60,9 @@ class Registry:
         self.broken: list[str] = []
         """What does not work, plugin by plugin; an unknown name may be one of theirs."""
 
-    def method(self, name: str, target: str, card: MethodCard, images: str = "") -> None:
-        """Registers a method; `target` is "module:attribute" of an `Embedder`, `images` that of its form for images."""
-        self._add("method", name, target, card, images=images)
+    def method(self, name: str, target: str, card: MethodCard) -> None:
+        """Registers a method; `target` is "module:attribute" of an `Embedder`."""
+        self._add("method", name, target, card)
 
     def dataset(self, name: str, target: str, card: DatasetCard) -> None:
         """Registers a data set; `target` is "module:attribute" of a `Dataset` instance."""
@@ -91,18 +90,17 @@ class Registry:
             raise PluginError(f"the file of published numbers {path} does not exist")
         self.published_files.append(path)
 
-    def _add(self, kind: str, name: str, target: str, card: Card, images: str = "") -> None:
+    def _add(self, kind: str, name: str, target: str, card: Card) -> None:
         noun = NOUNS[kind]
         if not is_name(name):
             raise PluginError(f"{noun} name {name!r} is not lower-case letters, digits and single hyphens")
-        for text in (target, images) if images else (target,):
-            if text.count(":") != 1 or not all(text.split(":")):
-                raise PluginError(f"{noun} {name!r}: target {text!r} is not 'module:attribute'")
+        if target.count(":") != 1 or not all(target.split(":")):
+            raise PluginError(f"{noun} {name!r}: target {target!r} is not 'module:attribute'")
         if not isinstance(card, KINDS[kind]):
             raise PluginError(f"{noun} {name!r}: its card is a {type(card).__name__}, not a {KINDS[kind].__name__}")
         if (kind, name) in self._entries:
             raise PluginError(f"it registers the {noun} {name!r} twice")
-        self._entries[kind, name] = Entry(kind, name, target, card, "", images=images)
+        self._entries[kind, name] = Entry(kind, name, target, card, "")
 
     def adopt(self, staged: Registry, plugin: str, file: Path | None = None, code: str = "") -> None:
         """Takes over everything that one plugin, or a single file, registered, or nothing of it.
@@ -141,8 +139,24 @@ class Registry:
             raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name, self.names(kind))}{broken}")
         return self._entries[kind, name]
 
-    def resolve(self, kind: str, name: str, base: type, *, images: bool = False) -> Any:
-        """Imports what a name, or its form for images, stands for, and checks that it is of the kind `base`.
+    def method_for(self, name: str, input: Input | None) -> str:
+        """Returns the name of a method, or that of its counterpart on images where these are wanted.
+
+        Raises:
+            UsageError: no such name.
+            PluginError: its card names a counterpart that is not registered.
+        """
+        entry = self.entry("method", name)
+        other = entry.card.for_images if input == "images" and entry.card.input != "images" else ""
+        if other and ("method", other) not in self._entries:
+            raise PluginError(
+                f"method {name!r} of plugin {entry.plugin!r}: its card says for_images = {other!r}, and no method has "
+                f"this name{near_misses(other, self.names('method'))}; install what registers it, or correct the card"
+            )
+        return other or name
+
+    def resolve(self, kind: str, name: str, base: type) -> Any:
+        """Imports what a name stands for, and checks that it is of the kind `base`.
 
         Raises:
             UsageError: no such name.
@@ -151,19 +165,18 @@ class Registry:
         entry = self.entry(kind, name)
         if entry.given is not None:
             return entry.given
-        where = entry.images if images else entry.target
-        module, attribute = where.split(":")
+        module, attribute = entry.target.split(":")
         try:
             target = getattr(import_module(module), attribute)
         except Exception as error:
             raise PluginError(
                 f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r} cannot be loaded "
-                f"from {where} ({one_line(error)}); update or uninstall that plugin"
+                f"from {entry.target} ({one_line(error)}); update or uninstall that plugin"
             ) from error
         good = issubclass(target, base) if isinstance(target, type) else isinstance(target, base)
         if not good:
             raise PluginError(
-                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r}: {where} is no {base.__name__}; "
+                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r}: {entry.target} is no {base.__name__}; "
                 "update or uninstall that plugin"
             )
         return target

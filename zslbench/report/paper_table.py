@@ -74,7 +74,7 @@ def published_beside(row: Row, exhibit: Exhibit) -> Published | None:
         return None
     if row.has_given_parameters and row.label not in exhibit.names:
         return None
-    title = exhibit.names.get(row.label, row.title)
+    title = exhibit.names.get(row.label, row.published_as or row.title)
     return published_for(title, row.dataset_title, row.jobs[0].spec.features, exhibit.source)
 
 

@@ -85,7 +85,7 @@ def published_of(row: Row) -> Published | None:
     """Returns published numbers where they compare: the method as published, on the published data."""
     if not row.jobs or row.has_given_parameters or not row.jobs[0].is_published_protocol:
         return None
-    return published_for(row.title, row.dataset_title, row.jobs[0].spec.features)
+    return published_for(row.published_as or row.title, row.dataset_title, row.jobs[0].spec.features)
 
 
 def _about(row: Row) -> list[str]:

@@ -101,7 +101,7 @@ class Entrant:
         """Whether the published method is scored on the proposed split's test images, with its class embeddings."""
         request = self.request
         return (
-            not (self.preset and getattr(self.card.preset(self.preset), "reduced", False))
+            not (self.preset and self.card.preset(self.preset).reduced)
             and request.on == "test"
             and request.splits.startswith("att_splits")
             and request.semantics == OWN

@@ -83,7 +83,7 @@ class Row:
             added={key: value for key, value in entrant.given.items() if key not in asked.given},
             refusal=entrant.refusal,
             search=search,
-            published_as=getattr(card, "published_as", ""),
+            published_as=card.published_as,
             entrant=entrant,
         )
 

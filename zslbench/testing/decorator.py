@@ -34,7 +34,7 @@ class Case:
     @property
     def id(self) -> str:
         """The name of the test case."""
-        return f"{self.subject.kind}-{self.subject.label.replace(' ', '-')}-{name_of(self.check)}"
+        return f"{self.subject.kind}-{self.subject.name}-{name_of(self.check)}"
 
 
 def parametrize_with_checks(*things: Any) -> Any:

@@ -64,9 +64,8 @@ def check_declarations(subject: MethodSubject) -> None:
         raise CheckFailed(f"input is {method.input!r}; choose {', '.join(get_args(Input))}")
     if subject.on_images and not issubclass(method.params_type, ImageParams):
         raise CheckFailed(f"its input is images, but {method.params_type.__name__} does not extend ImageParams")
-    declared = "images" if subject.second else subject.card.input if subject.card else method.input
-    if method.input != declared:
-        raise CheckFailed(f"its input is {method.input}, but it is registered as a method on {declared}")
+    if subject.card and method.input != subject.card.input:
+        raise CheckFailed(f"its input is {method.input}, but its card says {subject.card.input}")
 
 
 @after(check_declarations)
@@ -128,11 +127,9 @@ def check_presets(subject: MethodSubject) -> None:
     for name, preset in presets.items():
         if not preset.source.strip():
             raise CheckFailed(f"preset {name!r} names no source")
-        if _has_two_forms(subject) and not preset.has_values_for(method.input):
-            continue  # it is the other form's
         for dataset in preset.datasets or ("any",):
             try:
-                values, scale = preset.resolve(dataset, preset.features, method.input)
+                values, scale = preset.resolve(dataset, preset.features)
             except UsageError as error:
                 raise CheckFailed(f"preset {name!r}: {error}") from error
             if scale is not None and scale not in SCALES:
@@ -305,10 +302,6 @@ def _card(subject: MethodSubject) -> MethodCard:
         raise Skip("it is not registered, so it has no card")
     card: MethodCard = subject.card
     return card
-
-
-def _has_two_forms(subject: MethodSubject) -> bool:
-    return bool(subject.entry and subject.entry.images)
 
 
 def _needs_attributes(subject: MethodSubject) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,39 +58,13 @@ class Subject:
         """
         return registry().resolve(self.kind, self.name, self.base) if self.given is None else self.given
 
-    @property
-    def label(self) -> str:
-        """What it is called in output."""
-        return self.name
-
 
 @dataclass(eq=False)
 class MethodSubject(Subject):
-    """A method: its class and its card.
-
-    Attributes:
-        second: whether this is the form for images of a method that has one beside that for features.
-    """
+    """A method: its class and its card."""
 
     kind = "method"
     base = Embedder
-    second: bool = False
-
-    @cached_property
-    def target(self) -> Any:
-        """What the name, or its form for images, stands for.
-
-        Raises:
-            PluginError: it cannot be imported, or is something else.
-        """
-        if self.given is not None:
-            return self.given
-        return registry().resolve(self.kind, self.name, self.base, images=self.second)
-
-    @property
-    def label(self) -> str:
-        """Its name; the form for images says so."""
-        return f"{self.name} on images" if self.second else self.name
 
     @property
     def method(self) -> type[Embedder[Any]]:
@@ -113,14 +87,15 @@ class MethodSubject(Subject):
     def params(self) -> Params:
         """The hyper-parameters that it is checked with: its defaults.
 
-        Where the input is images, they are those that it takes on a CPU, on images as small as it can see.
+        Where the input is images, they are those of a reduced preset, if it has one, on images as small as it sees.
         """
         kind = self.method.params_type
         if not self.on_images:
             return kind()
-        preset = self.card.presets.get(self.card.default_on("cpu") or "") if self.card else None
-        own = preset.resolve("", "", "images")[0] if preset and preset.images else {}
-        values = {**own, "crops": CROPS}
+        presets = self.card.presets.values() if self.card else ()
+        reduced = next((dict(preset.params) for preset in presets if preset.reduced), {})
+        reduced.pop("scale", None)
+        values = {**reduced, "crops": CROPS}
         for size in IMAGE_SIZES:
             with suppress(ValidationError):
                 return kind(**{**values, "image_size": size})
@@ -213,7 +188,7 @@ def _named(text: str) -> list[Subject]:
     name = method_name(text)
     entries = {kind: entry for kind in KINDS for entry in registry().entries(kind.kind) if entry.name == name}
     if entries:
-        return [subject for kind, entry in entries.items() for subject in _forms(kind, entry)]
+        return [kind(entry.name, entry.card, entry) for kind, entry in entries.items()]
     for plugin in plugins().problems:
         if name in (plugin.name, plugin.distribution, plugin.module, f"{plugin.distribution}:{plugin.name}"):
             raise PluginError(
@@ -227,12 +202,6 @@ def _named(text: str) -> list[Subject]:
     raise UsageError(f"unknown method, data set or evaluator {name!r}{near_misses(name, known)}{broken}")
 
 
-def _forms(kind: type[Subject], entry: Entry) -> Iterator[Subject]:
-    yield kind(entry.name, entry.card, entry)
-    if entry.images:
-        yield MethodSubject(entry.name, entry.card, entry, second=True)
-
-
 def _of_object(thing: Any) -> Subject:
     """Returns the subject for a class or an instance, with its registration if it has one."""
     for kind in KINDS:
@@ -241,12 +210,9 @@ def _of_object(thing: Any) -> Subject:
             continue
         cls = thing if is_class else type(thing)
         given = _instance(thing) if kind is DatasetSubject else cls
-        forms = ((e, where) for e in registry().entries(kind.kind) for where in (e.target, e.images) if where)
-        entry, where = next(((e, where) for e, where in forms if _loaded(where) in (given, cls)), (None, ""))
+        entry = next((e for e in registry().entries(kind.kind) if _loaded(e.target) in (given, cls)), None)
         name = entry.name if entry else cls.__name__
         card = entry.card if entry else getattr(given, "card", None)
-        if entry is not None and where == entry.images:
-            return MethodSubject(name, card, entry, given, second=True)
         return kind(name, card, entry, given)
     raise UsageError(f"{thing!r} is no name, and no method, data set or evaluator")
 
