@@ -26,6 +26,7 @@ from zslbench.runs.provenance import method_code
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.tuning.oracle import oracle
+from zslbench.tuning.sweep import tuning_metric
 from zslbench.tuning.tune import Plan, begin, begin_or_resume, tune
 
 Searches = dict[tuple[str, str], Search]
@@ -42,6 +43,7 @@ class Session:
         """
         self.options = options
         self._choice = ""
+        self._metric = tuning_metric(options.metric)
         self.display = Display(plain=options.plain or options.json)
         self.request = Request(
             root=data_root(options.data_root).absolute(),
@@ -206,7 +208,7 @@ class Session:
             if not configuration.refusal:
                 spaces = [_space(configuration, text) for text in options.search or []]
                 key = (configuration.variant.text, configuration.source)
-                how = Plan(options.metric, options.folds, options.trials, options.grid, dict(spaces))
+                how = Plan(self._metric, options.folds, options.trials, options.grid, dict(spaces))
                 begin(configuration, how)  # every search is checked before the first one starts
                 plans[key] = how, configuration
         for how, configuration in plans.values():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from zslbench.errors import NotApplicable, UsageError, one_line
+from zslbench.evaluation.measuring import metric_name
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.records.search import TITLES, SearchTrial, TuningMetric
 from zslbench.runs.fit import OF_METRIC, part_of
@@ -74,6 +75,18 @@ def measure(
         except Exception as error:  # a plugin's method may raise anything
             result.append(error)
     return result
+
+
+def tuning_metric(text: str) -> TuningMetric:
+    """Returns the metric of this name or title, in any case.
+
+    Raises:
+        UsageError: there is none, or it is none to tune by.
+    """
+    name = metric_name(text)
+    if name not in TITLES:
+        raise UsageError(f"--metric {text}: tuning chooses by {', '.join(TITLES)}")
+    return cast(TuningMetric, name)
 
 
 def without_metric(configuration: Configuration, metric: TuningMetric, reason: str) -> UsageError:
