@@ -30,7 +30,7 @@ def evaluate(
     """Evaluate class scores made elsewhere; no features are needed."""
     from rich.console import Console
 
-    from zslbench.data.catalogue import find_dataset
+    from zslbench.data.catalogue import dataset_name, find_dataset
     from zslbench.data.folders import data_root as root
     from zslbench.data.scorefile import read_scores
     from zslbench.records.store import Store
@@ -39,6 +39,7 @@ def evaluate(
     from zslbench.runs.external import evaluate_scores
     from zslbench.runs.plan import Row
 
+    dataset = dataset_name(dataset)
     source = find_dataset(dataset)
     file = read_scores(scores, images)
     data = source.load_labels(root(data_root), splits)

@@ -124,5 +124,7 @@ def _make(
 
 
 def _of(exhibit: Exhibit, source: str, rows: list[Row]) -> list[Row]:
+    from zslbench.runs.plan import Variant
+
     own = {row.label: row for row in rows if row.source == source}
-    return [own[label] for label in exhibit.methods]
+    return [own[Variant.parse(label).text] for label in exhibit.methods]

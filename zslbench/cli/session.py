@@ -11,7 +11,7 @@ from zslbench.api.dataset import Dataset
 from zslbench.api.params import Space, read_pairs
 from zslbench.cli.options import Options, RunOptions
 from zslbench.cli.progress import Display
-from zslbench.data.catalogue import find_dataset
+from zslbench.data.catalogue import dataset_name, find_dataset
 from zslbench.data.folders import data_root
 from zslbench.discovery.plugins import registry
 from zslbench.engines.base import Engine
@@ -90,7 +90,7 @@ class Session:
     def datasets(self) -> list[str]:
         """The data sets asked for; else the benchmark data sets that are there, else the embedded one."""
         if self.options.dataset:
-            return list(dict.fromkeys(self.options.dataset))
+            return list(dict.fromkeys(map(dataset_name, self.options.dataset)))
         request, found = self.request, []
         for entry in registry().entries("dataset"):
             try:

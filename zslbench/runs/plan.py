@@ -10,10 +10,10 @@ from zslbench.api.cards import SCALES, Input, MethodCard, Scale
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder, ImageParams
 from zslbench.api.params import read_pairs
-from zslbench.data.catalogue import load_data
+from zslbench.data.catalogue import dataset_name, load_data
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
-from zslbench.discovery.single_file import method_name
+from zslbench.discovery.single_file import SUFFIX, method_name
 from zslbench.errors import NotApplicable, PluginError, UsageError, near_misses
 from zslbench.evaluation.measuring import evaluators
 from zslbench.preparation.backbones import find_backbone
@@ -35,17 +35,19 @@ class Variant:
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported.
+        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported, a title made a name.
 
         Raises:
-            UsageError: something is not `key=value`, or there is no such file.
+            UsageError: something is not `key=value`, or there is no such method or file.
             PluginError: the file is no method.
         """
-        if Path(text).is_file():  # its name may have any character
+        if text.endswith(SUFFIX) and Path(text).is_file():  # its name may have any character
             return cls(text, method_name(text))
         head, _, tail = text.partition(":")
         method, _, preset = head.partition("@")
-        return cls(text, method_name(method), preset or None, read_pairs(tail.split(",") if tail else []))
+        name = method_name(method)
+        text = text if method.endswith(SUFFIX) else name + text.removeprefix(method)
+        return cls(text, name, preset or None, read_pairs(tail.split(",") if tail else []))
 
     def over(self, request: Request) -> Variant:
         """Returns the variant with the request's preset and parameters where it has none of its own."""
@@ -300,10 +302,15 @@ def configurations(methods: list[str], datasets: list[str], request: Request) ->
     """
     if request.scale is not None and request.scale not in SCALES:
         raise UsageError(f"--scale {request.scale}: choose {', '.join(SCALES)}")
-    variants = [Variant.parse(text).over(request) for text in dict.fromkeys(methods)]
+    parsed = {variant.text: variant for variant in map(Variant.parse, methods)}
+    variants = [variant.over(request) for variant in parsed.values()]
     for variant in variants:  # mistyped names are found before data is read
         _check_names(variant, request)
-    return [_configure(variant, dataset, request) for dataset in dict.fromkeys(datasets) for variant in variants]
+    return [
+        _configure(variant, dataset, request)
+        for dataset in dict.fromkeys(map(dataset_name, datasets))
+        for variant in variants
+    ]
 
 
 def row_of(configuration: Configuration, search: Search | None = None) -> Row:
