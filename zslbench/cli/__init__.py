@@ -7,10 +7,11 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from zslbench import __version__
 from zslbench.cli import (
     build,
     check,
@@ -58,6 +59,20 @@ app.add_typer(data.app, name="data")
 app.command()(new.new)
 app.command()(check.check)
 app.command()(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"zslbench {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def main() -> NoReturn:
