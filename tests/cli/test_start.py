@@ -28,6 +28,7 @@ finally:
         ["--help"],
         ["--version"],
         ["run", "--help"],
+        ["describe", "--help"],
         ["list", "methods"],
         ["list", "plugins"],
         ["published"],
@@ -49,7 +50,7 @@ def test_the_watch_above_sees_a_heavy_import() -> None:
 def test_help_names_every_command() -> None:
     answer = command("--help")
     assert answer.status == 0
-    for name in ("run", "compare", "evaluate", "show", "published", "list", "data", "doctor"):
+    for name in ("run", "compare", "evaluate", "show", "published", "list", "describe", "data", "doctor"):
         assert f"│ {name} " in answer.out
 
 

@@ -16,6 +16,7 @@ from zslbench.cli import (
     build,
     check,
     data,
+    describe,
     doctor,
     evaluate,
     images,
@@ -51,6 +52,7 @@ app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command()(published.published)
 app.command("list")(listing.list_)
+app.command()(describe.describe)
 data.app.command("semantics")(semantics.semantics)
 data.app.command()(build.build)
 data.app.command()(build.extract)

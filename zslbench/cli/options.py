@@ -49,7 +49,7 @@ class Options:
         str,
         Option(help="Class embeddings: att, original (before normalisation), or a .npy or text file, L2-normalised."),
     ] = "att"
-    preset: Annotated[str | None, Option(help="Named parameters; `list methods` shows them.")] = None
+    preset: Annotated[str | None, Option(help="Named parameters; `describe METHOD` shows them.")] = None
     param: Annotated[
         list[str] | None, Option("--param", "-p", metavar="KEY=VALUE", help="A hyper-parameter; again for more.")
     ] = None
