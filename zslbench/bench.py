@@ -25,7 +25,7 @@ from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.events import Event, OnEvent
 from zslbench.api.progress import Progress
-from zslbench.data.catalogue import find_dataset, load_data
+from zslbench.data.catalogue import dataset_name, find_dataset, load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import ScoreFile, read_scores
 from zslbench.discovery.plugins import registry
@@ -327,7 +327,8 @@ class Bench:
     ) -> list[DatasetLike]:
         """Returns the data sets asked for; else the benchmark data sets that are there, else the embedded one."""
         if given is not None and given != []:
-            return [given] if isinstance(given, str | Path | Dataset | ZSLData) else list(given)
+            every = [given] if isinstance(given, str | Path | Dataset | ZSLData) else given
+            return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every]
         found: list[DatasetLike] = []
         for entry in registry().entries("dataset"):
             try:

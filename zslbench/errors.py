@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 
 class ZSLBenchError(Exception):
@@ -38,15 +39,28 @@ class NeedsScores(NotApplicable):
     """A question that needs the model or the score of every class, where only decisions are kept."""
 
 
+class Hint(UserWarning):
+    """A notice of how something was understood that can be understood; it is shown without the word "warning"."""
+
+
 def one_line(error: BaseException) -> str:
     """Returns what a person is told of an error: our own message, or the type and first line of any other."""
     return str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def near_misses(name: str, known: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?`, or the known names where none is near."""
+def near_misses(name: str, known: Iterable[str], titles: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Returns `; did you mean 'x'?`, or the known names where none is near; the case of letters does not count.
+
+    Args:
+        name: what nobody knows.
+        known: the names.
+        titles: other words for them; a name is suggested where its title is near, too.
+    """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    meant: dict[str, str] = {}
+    for word, own in [*zip(known, known, strict=True), *titles.items()]:
+        meant.setdefault(word.casefold(), own)
+    close = dict.fromkeys(meant[word] for word in difflib.get_close_matches(name.casefold(), meant, n=3, cutoff=0.6))
     if close:
-        return "; did you mean " + " or ".join(repr(match) for match in close) + "?"
+        return "; did you mean " + " or ".join(map(repr, close)) + "?"
     return f"; known: {', '.join(known)}" if known else ""

@@ -99,7 +99,7 @@ def test_nothing_printed_for_a_method_on_a_data_set_is_said(inside: Inside) -> N
         (["--method", "spean"], ["unknown method 'spean'", "did you mean", "'spaen'"]),
         (["--method", "LATTEM"], ["unknown method 'LATTEM'; did you mean 'latem'?"]),
         (["--dataset", "AWA3"], ["unknown data set 'AWA3'", "did you mean", "'awa1'"]),
-        (["--dataset", "xyzzy"], ["unknown data set 'xyzzy'", "known: ", "awa(as printed)"]),
+        (["--dataset", "xyzzy"], ["unknown data set 'xyzzy'", "known: ", "AWA(as printed)"]),
     ],
 )
 def test_an_unknown_name_is_one_line_and_status_2(inside: Inside, arguments: list[str], said: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from outside import BUILT_IN, ON_IMAGES, Inside, command
@@ -22,12 +23,21 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "plugins"], ["published"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["describe", "--help"],
+        ["list", "methods"],
+        ["list", "plugins"],
+        ["published"],
+    ],
 )
 def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
     answer = subprocess.run([sys.executable, "-c", WATCH, *arguments], capture_output=True, text=True, check=False)
     assert answer.returncode == 0
-    assert "zslbench" in answer.stdout
+    assert answer.stdout
     assert answer.stderr == "imported:\n"
 
 
@@ -40,8 +50,13 @@ def test_the_watch_above_sees_a_heavy_import() -> None:
 def test_help_names_every_command() -> None:
     answer = command("--help")
     assert answer.status == 0
-    for name in ("run", "compare", "evaluate", "show", "published", "list", "data", "doctor"):
+    for name in ("run", "compare", "evaluate", "show", "published", "list", "describe", "data", "doctor"):
         assert f"│ {name} " in answer.out
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    answer = command("--version")
+    assert (answer.status, answer.out, answer.err) == (0, f"zslbench {version('zslbench')}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from synthetic import toy_files, truncate, write_v5, write_v73
 
 from zslbench import DatasetCard, XLSA17Dataset
-from zslbench.data import xlsa17
+from zslbench.data import catalogue
 from zslbench.data.catalogue import find_dataset
 from zslbench.data.folders import cache_folder, data_root
 from zslbench.discovery.registry import Registry
@@ -206,7 +206,7 @@ def test_a_data_set_of_a_plugin_reads_its_own_default_features(make_xlsa17, tmp_
 def built_in(monkeypatch):
     filled = Registry()
     zslbench_register(filled)
-    monkeypatch.setattr(xlsa17, "registry", lambda: filled)
+    monkeypatch.setattr(catalogue, "registry", lambda: filled)
 
 
 @pytest.mark.usefixtures("built_in")

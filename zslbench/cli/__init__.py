@@ -7,14 +7,16 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from zslbench import __version__
 from zslbench.cli import (
     build,
     check,
     data,
+    describe,
     doctor,
     evaluate,
     images,
@@ -29,7 +31,7 @@ from zslbench.cli import (
     tune,
 )
 from zslbench.discovery.plugins import plugins
-from zslbench.errors import ZSLBenchError
+from zslbench.errors import Hint, ZSLBenchError
 
 INTERRUPTED = 130
 
@@ -50,6 +52,7 @@ app.command()(evaluate.evaluate)
 app.command()(show.show)
 app.command()(published.published)
 app.command("list")(listing.list_)
+app.command()(describe.describe)
 data.app.command("semantics")(semantics.semantics)
 data.app.command()(build.build)
 data.app.command()(build.extract)
@@ -60,11 +63,25 @@ app.command()(check.check)
 app.command()(doctor.doctor)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"zslbench {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
 def main() -> NoReturn:
     """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (the first process speaks for all)
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = _show_warning
     plugins().notify("zslbench_commands", app=app)
     try:
         status = app(standalone_mode=False)
@@ -85,6 +102,10 @@ def main() -> NoReturn:
     if status == INTERRUPTED:  # typer returns it too, without a word, where it catches the interrupt itself
         _fail("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     sys.exit(status or 0)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    print(message if issubclass(category, Hint) else f"warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, status: int) -> NoReturn:

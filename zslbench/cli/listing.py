@@ -1,4 +1,4 @@
-"""`zslbench list`: whatever plugins registered, and the plugins themselves; imports none of it."""
+"""`zslbench list`: whatever plugins registered, and the plugins themselves, a line each; imports none of it."""
 
 from __future__ import annotations
 
@@ -26,38 +26,46 @@ class What(StrEnum):
     plugins = "plugins"
 
 
+COLUMNS = {
+    What.methods: ("name", "title", "input", "presets", "summary"),
+    What.datasets: ("name", "title", "summary"),
+    What.evaluators: ("name", "summary"),
+    What.backbones: ("name", "title", "summary"),
+    What.text_encoders: ("name", "title", "summary"),
+    What.engines: ("name", "summary"),
+    What.plugins: ("name", "version", "status", "module"),
+}
+"""What a line shows; `--json` has more."""
+
+
 def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = False) -> None:
-    """List what is installed."""
+    """List what is installed, a line each; `zslbench describe NAME` says more."""
     rows = _plugins() if what is What.plugins else _entries(what)
     if json:
         print(jsonlib.dumps(rows, indent=1))
         return
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+
+    from zslbench.report.lines import print_lines
 
     console = Console()
-    if not rows:
-        console.print(f"no {what.value} are installed", highlight=False)
-    table = Table(box=None, pad_edge=False)
-    rows = [{key: value for key, value in row.items() if key != "problem"} for row in rows]
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold", no_wrap=column in ("name", "title", "version"))
-    for row in rows:
-        cells = (", ".join(value) if isinstance(value, dict | list) else str(value) for value in row.values())
-        table.add_row(*map(Text, cells))
-    console.print(table)
+    if rows:
+        print_lines([{column: _cell(row, column) for column in COLUMNS[what]} for row in rows], console)
+    else:
+        print(f"no {what.value} are installed")
     for plugin in plugins().problems:
         name = f"{plugin.distribution}:{plugin.name}"
         if what is What.plugins:
-            console.print(f"{name} does not work: {plugin.problem}", markup=False, highlight=False, soft_wrap=True)
+            print(f"{name} does not work: {plugin.problem}")
         else:
             print(f"plugin {name} does not work; see `zslbench list plugins`", file=sys.stderr)
+    if rows and console.is_terminal and what is not What.plugins:
+        console.print("`zslbench describe NAME` says more", style="dim")
 
 
 def _entries(what: What) -> list[dict[str, Any]]:
     shown = {
-        What.methods: ["title", "input", "setting", "presets", "paper"],
+        What.methods: ["title", "input", "setting", "presets", "paper", "summary"],
         What.datasets: ["title", "summary", "licence"],
         What.evaluators: ["summary", "paper"],
         What.backbones: ["title", "summary", "paper"],
@@ -68,6 +76,15 @@ def _entries(what: What) -> list[dict[str, Any]]:
         {"name": entry.name, **{key: asdict(entry.card)[key] for key in shown}, "plugin": entry.plugin}
         for entry in registry().entries(what.value.removesuffix("s"))
     ]
+
+
+def _cell(row: dict[str, Any], column: str) -> str:
+    """Returns a cell; a method's input comes with its setting, unless that is the usual one."""
+    value = row[column]
+    text = ", ".join(value) if isinstance(value, dict | list) else str(value)
+    if column == "input" and row["setting"] != "inductive":
+        text += f", {row['setting']}"
+    return " ".join(text.split()) or "-"
 
 
 def _plugins() -> list[dict[str, Any]]:

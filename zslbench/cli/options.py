@@ -49,7 +49,7 @@ class Options:
         str,
         Option(help="Class embeddings: att, original (before normalisation), or a .npy or text file, L2-normalised."),
     ] = "att"
-    preset: Annotated[str | None, Option(help="Named parameters; `list methods` shows them.")] = None
+    preset: Annotated[str | None, Option(help="Named parameters; `describe METHOD` shows them.")] = None
     param: Annotated[
         list[str] | None, Option("--param", "-p", metavar="KEY=VALUE", help="A hyper-parameter; again for more.")
     ] = None
@@ -83,8 +83,8 @@ class Options:
         Option("--grid", help="Try every combination; closed forms do anyway.", rich_help_panel=TUNING),
     ] = False
     metric: Annotated[
-        Literal["ausuc", "h", "acc_uu"],
-        Option(help="What to choose by.", rich_help_panel=TUNING),
+        str,
+        Option(help="What to choose by, a name or a title: ausuc, h or acc_uu.", rich_help_panel=TUNING),
     ] = "ausuc"
     folds: Annotated[
         int, Option(help="Cuts of the seen classes to validate on; the mean counts.", min=1, rich_help_panel=TUNING)

@@ -58,12 +58,14 @@ def _titles(kind: str, wanted: list[str] | None, printed: Iterable[str]) -> set[
     titles = set(printed)
     if not wanted:
         return titles
-    known: dict[str, str] = {}
-    for entry in registry().entries(kind):
-        title = (kind == "method" and entry.card.published_as) or entry.card.title
-        known |= {entry.card.title: title, entry.name: title}
-    known = {name.casefold(): title for name, title in (known | {title: title for title in titles}).items()}
-    for name in wanted:
-        if name.casefold() not in known:
-            raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name.casefold(), known)}")
-    return {known[name.casefold()] for name in wanted}
+    entries = list(registry().entries(kind))
+    chosen = set()
+    for text in wanted:
+        meant = {entry.title for entry in entries if entry.goes_by(text)}
+        meant |= {title for title in titles if title.casefold() == text.casefold()}
+        if not meant:
+            known = {entry.name for entry in entries} | (titles - {entry.title for entry in entries})
+            near = near_misses(text, known, {entry.title: entry.name for entry in entries})
+            raise UsageError(f"unknown {NOUNS[kind]} {text!r}{near}")
+        chosen |= meant
+    return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,20 +16,41 @@ from zslbench.discovery.plugins import registry
 from zslbench.errors import UsageError
 
 
+def dataset_name(source: str) -> str:
+    """Returns a data set as asked for with its name for a title: `CUB@res101` is `cub@res101`; a folder as it is.
+
+    Raises:
+        UsageError: no such name or title; near misses are suggested.
+    """
+    head = re.split("[:@]", source, maxsplit=1)[0]
+    if any(_is_path(text) or _has_splits(text) for text in (source, source.rpartition("@")[0], head)):
+        return source
+    return registry().name("dataset", head) + source.removeprefix(head)
+
+
+def _is_path(text: str) -> bool:
+    return os.sep in text or text.startswith((".", "~"))
+
+
+def _has_splits(text: str) -> bool:
+    """Whether a text that is no data set's name is a folder in the xlsa17 layout."""
+    return text not in ("", *registry().names("dataset")) and any(Path(text).expanduser().glob(f"{SPLITS}*.mat"))
+
+
 def find_dataset(name: str | Path) -> Dataset:
-    """Returns the registered data set of this name, `NAME` or `NAME:OPTION=VALUE,...`, or the one in a folder.
+    """Returns the registered data set of this name or title, `NAME` or `NAME:OPTION=VALUE,...`, or the one in a folder.
 
     Raises:
         UsageError: no such name or option, near misses are suggested; or the path is no folder in the xlsa17 layout.
     """
     name, path = str(name), Path(name).expanduser()
     head, _, tail = name.partition(":")
-    known = registry().names("dataset")
-    if name not in known and any(path.glob(f"{SPLITS}*.mat")):
+    if _has_splits(name):
         return XLSA17Dataset.at(path)
-    if head not in known and (os.sep in name or name.startswith((".", "~"))):
+    if _is_path(name) and head not in registry().names("dataset"):
         problem = f"a folder without {SPLITS}*.mat" if path.is_dir() else "no folder"
         raise UsageError(f"data set {name}: that is {problem}; name one in the xlsa17 layout")
+    head = registry().name("dataset", head)
     dataset: Dataset = registry().resolve("dataset", head, Dataset)
     if not tail:
         return dataset

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +19,7 @@ from zslbench.api.cards import (
     TextEncoderCard,
     is_name,
 )
-from zslbench.errors import PluginError, UsageError, near_misses, one_line
+from zslbench.errors import Hint, PluginError, UsageError, near_misses, one_line
 
 Card = MethodCard | DatasetCard | EvaluatorCard | BackboneCard | TextEncoderCard | EngineCard
 
@@ -49,6 +50,15 @@ class Entry:
     code: str = ""
     given: Any = None
     """The object itself, where it was handed over in this process instead of being named."""
+
+    @property
+    def title(self) -> str:
+        """The title on its card; its name where the card has none."""
+        return getattr(self.card, "title", self.name)
+
+    def goes_by(self, text: str) -> bool:
+        """Whether a text is its name or its title, in any case."""
+        return text.casefold() in (self.name.casefold(), self.title.casefold())
 
 
 class Registry:
@@ -128,16 +138,39 @@ class Registry:
         """Returns the entries of one kind, in the order of registration."""
         return [entry for entry in self._entries.values() if entry.kind == kind]
 
+    def name(self, kind: str, text: str) -> str:
+        """Returns the registered name that a user means by a name or a title; see `find`."""
+        return self.entry(kind, text).name
+
     def entry(self, kind: str, name: str) -> Entry:
-        """Returns one entry.
+        """Returns the entry of this name or title; see `find`."""
+        return self._entries.get((kind, name)) or self.find(name, [kind])[0]
+
+    def find(self, text: str, kinds: Collection[str] = tuple(KINDS)) -> list[Entry]:
+        """Returns the entries of this name, at most one of each kind.
+
+        Where there is none, a title counts as well, and the case of letters does not; a `Hint` says what is taken.
 
         Raises:
-            UsageError: no such name; near misses are suggested.
+            UsageError: there is no such name or title, near misses are suggested; or several of a kind have this title.
         """
-        if (kind, name) not in self._entries:
+        entries = [entry for kind in kinds for entry in self.entries(kind)]
+        if exact := [entry for entry in entries if entry.name == text]:
+            return exact
+        found = [entry for entry in entries if entry.goes_by(text)]
+        if not found:
+            *others, last = (NOUNS[kind] for kind in kinds)
+            noun = f"{', '.join(others)} or {last}" if others else last
+            near = near_misses(text, {e.name for e in entries}, {e.title: e.name for e in entries})
             broken = "".join(f"; {problem}" for problem in self.broken)
-            raise UsageError(f"unknown {NOUNS[kind]} {name!r}{near_misses(name, self.names(kind))}{broken}")
-        return self._entries[kind, name]
+            raise UsageError(f"unknown {noun} {text!r}{near}{broken}")
+        for kind in kinds:
+            names = [entry.name for entry in found if entry.kind == kind]
+            if len(names) > 1:
+                raise UsageError(f"{NOUNS[kind]} {text!r} is {' or '.join(map(repr, names))}; give one of these names")
+        for entry in found:
+            warnings.warn(f"{text}: taken as {NOUNS[entry.kind]} {entry.name}", Hint, stacklevel=2)
+        return found
 
     def method_for(self, name: str, input: Input | None) -> str:
         """Returns the name of a method, or that of its counterpart on images where these are wanted.
@@ -159,10 +192,11 @@ class Registry:
         """Imports what a name stands for, and checks that it is of the kind `base`.
 
         Raises:
-            UsageError: no such name.
+            UsageError: no such name or title, or several of this title.
             PluginError: it cannot be imported, or is something else; the plugin is named.
         """
         entry = self.entry(kind, name)
+        name = entry.name
         if entry.given is not None:
             return entry.given
         module, attribute = entry.target.split(":")

@@ -24,11 +24,20 @@ SUFFIX = ".py"
 
 
 def method_name(text: str) -> str:
-    """Returns the registered name of a method given by its name, which is returned as it is, or by its file.
+    """Returns the registered name of a method given by its name, its title or its file.
 
     Raises:
-        UsageError: there is no such file, or it cannot be told apart from a module that is installed.
+        UsageError: there is no such method or file, or the file cannot be told apart from a module that is installed.
         PluginError: the file cannot be imported, or defines no method or more than one.
+    """
+    return registry().name("method", adopted(text))
+
+
+def adopted(text: str) -> str:
+    """Returns the name of the method in a file, which is registered; any other text as it is.
+
+    Raises:
+        UsageError, PluginError: as `method_name`, about a file.
     """
     return _adopt(Path(text).expanduser().resolve()) if text.endswith(SUFFIX) else text
 

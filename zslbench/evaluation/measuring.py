@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zslbench.api.evaluator import Decisions, Evaluator, Scorer
 from zslbench.api.views import TestView
 from zslbench.discovery.plugins import registry
-from zslbench.errors import NeedsScores, NotApplicable, PluginError, ZSLBenchError
+from zslbench.errors import NeedsScores, NotApplicable, PluginError, UsageError, ZSLBenchError, near_misses
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.evaluation.scorers import StoredScorer, among_unseen
 
@@ -45,6 +45,24 @@ def evaluators() -> dict[str, type[Evaluator]]:
         owners.update(dict.fromkeys(names, entry.name))
         usable[entry.name] = evaluator
     return usable
+
+
+def metric_name(text: str) -> str:
+    """Returns the name of the metric that has this name or title, in any case, among those of all evaluators.
+
+    Raises:
+        UsageError: there is none, near misses are suggested; or several have this title.
+    """
+    titles = {metric.name: metric.title for evaluator in evaluators().values() for metric in evaluator.metrics}
+    if text in titles:
+        return text
+    found = [name for name, title in titles.items() if text.casefold() in (name.casefold(), title.casefold())]
+    if not found:
+        near = near_misses(text, titles, {title: name for name, title in titles.items()})
+        raise UsageError(f"unknown metric {text!r}{near}")
+    if len(found) > 1:
+        raise UsageError(f"metric {text!r} is {' or '.join(map(repr, found))}; give one of these names")
+    return found[0]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from zslbench.data.semantics import OWN
 from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.objects import class_name
 from zslbench.discovery.plugins import registry
-from zslbench.discovery.single_file import method_name
+from zslbench.discovery.single_file import SUFFIX, method_name
 from zslbench.errors import UsageError
 
 Existing = Literal["reuse", "rerun", "only-cached"]
@@ -131,7 +131,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, method: MethodLike) -> Asked:
-        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported.
+        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported, a title made a name.
 
         Raises:
             UsageError: something is not `key=value`, or there is no such file.
@@ -144,11 +144,13 @@ class Asked(NamedTuple):
         if isinstance(method, type):
             return cls(class_name(method), class_name(method))
         text = os.fspath(method)
-        if Path(text).is_file():  # its name may have any character
+        if text.endswith(SUFFIX) and Path(text).is_file():  # its name may have any character
             return cls(text, method_name(text))
         head, _, tail = text.partition(":")
-        name, _, preset = head.partition("@")
-        return cls(text, method_name(name), preset, read_pairs(tail.split(",") if tail else []))
+        typed, _, preset = head.partition("@")
+        name = method_name(typed)
+        label = text if typed.endswith(SUFFIX) else name + text.removeprefix(typed)
+        return cls(label, name, preset, read_pairs(tail.split(",") if tail else []))
 
     @property
     def card(self) -> MethodCard:

@@ -20,8 +20,8 @@ from zslbench.api.params import Params
 from zslbench.data.folders import data_root
 from zslbench.discovery.plugins import plugins, registry
 from zslbench.discovery.registry import NOUNS, Entry
-from zslbench.discovery.single_file import method_name
-from zslbench.errors import DataError, PluginError, UsageError, near_misses
+from zslbench.discovery.single_file import adopted
+from zslbench.errors import DataError, PluginError, UsageError
 from zslbench.testing.verdicts import Check, Skip, Verdict
 
 IMAGE_SIZES, CROPS = (16, 32, 64, 128), 2
@@ -185,10 +185,16 @@ def registered(root: Path | None = None) -> list[Subject]:
 
 
 def _named(text: str) -> list[Subject]:
-    name = method_name(text)
-    entries = {kind: entry for kind in KINDS for entry in registry().entries(kind.kind) if entry.name == name}
-    if entries:
-        return [kind(entry.name, entry.card, entry) for kind, entry in entries.items()]
+    name, kinds = adopted(text), {kind.kind: kind for kind in KINDS}
+    if not any(entry.goes_by(name) for kind in kinds for entry in registry().entries(kind)):
+        _explain(name)
+    return [kinds[entry.kind](entry.name, entry.card, entry) for entry in registry().find(name, kinds)]
+
+
+def _explain(name: str) -> None:
+    """Raises:
+    UsageError, PluginError: no check is of this name, but something else is.
+    """
     for plugin in plugins().problems:
         if name in (plugin.name, plugin.distribution, plugin.module, f"{plugin.distribution}:{plugin.name}"):
             raise PluginError(
@@ -197,9 +203,6 @@ def _named(text: str) -> list[Subject]:
             )
     if others := [noun for kind, noun in NOUNS.items() if name in registry().names(kind)]:
         raise UsageError(f"no checks for {others[0]} {name!r}; there are some for methods, data sets and evaluators")
-    known = [entry for kind in KINDS for entry in registry().names(kind.kind)]
-    broken = "".join(f"; {problem}" for problem in registry().broken)
-    raise UsageError(f"unknown method, data set or evaluator {name!r}{near_misses(name, known)}{broken}")
 
 
 def _of_object(thing: Any) -> Subject:

@@ -11,8 +11,8 @@ import torch
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Metric
 from zslbench.api.views import TrainView
-from zslbench.errors import NotApplicable, UsageError, near_misses, one_line
-from zslbench.evaluation.measuring import evaluators
+from zslbench.errors import NotApplicable, UsageError, one_line
+from zslbench.evaluation.measuring import evaluators, metric_name
 from zslbench.records.search import Search, SearchTrial
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.fit import Problem, train
@@ -71,15 +71,15 @@ def measure(
     return result
 
 
-def tuning_metric(name: str) -> Metric:
-    """Returns the metric of this name, if hyper-parameters can be chosen by it.
+def tuning_metric(text: str) -> Metric:
+    """Returns the metric of this name or title, in any case, if hyper-parameters can be chosen by it.
 
     Raises:
         UsageError: there is none, or it needs a choice on validation classes itself, or images.
     """
-    known = _choosable()
+    known, name = _choosable(), metric_name(text)
     if name not in known:
-        raise UsageError(f"--metric {name}: nothing can be tuned by it{near_misses(name, known)}")
+        raise UsageError(f"--metric {text}: it cannot be tuned by; choose {', '.join(known)}")
     return known[name][0]
 
 
