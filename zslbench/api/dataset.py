@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zslbench.api.cards import DatasetCard, Setting
 from zslbench.api.images import Images, Pixels
@@ -119,6 +120,55 @@ class ZSLData:
     features_fingerprint: str | None = None
     images: Images | None = None
     pixels: Pixels | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        features: ArrayLike,
+        labels: ArrayLike,
+        semantics: ArrayLike,
+        *,
+        train: ArrayLike,
+        test_seen: ArrayLike,
+        test_unseen: ArrayLike,
+        class_names: Sequence[str] | None = None,
+        name: str = "data",
+        features_name: str = "features",
+        attributes: bool | None = None,
+    ) -> ZSLData:
+        """Returns a data set made of arrays in memory.
+
+        Args:
+            features: visual features, `(N, D)`.
+            labels: class of each image, `(N,)`, whole numbers from 0.
+            semantics: class embeddings, a row for each class, `(C, A)`; taken as they are, so divide each row by its
+                norm if they are to be like those of the GBU release.
+            train: rows of the training images, or a mask, `(N,)`; classes without any are unseen.
+            test_seen: further images of seen classes, likewise.
+            test_unseen: images of unseen classes, likewise.
+            class_names: C names.
+            name: as in tables.
+            features_name: as in tables.
+            attributes: whether class embeddings are strengths of attributes; by default, if none is negative.
+
+        Raises:
+            DataError: sizes do not fit, a label is out of range, a split is empty or not disjoint, or a value is not
+                finite.
+        """
+        embeddings = np.asarray(semantics, dtype=np.float32)
+        names = tuple(class_names) if class_names is not None else tuple(f"class {c}" for c in range(len(embeddings)))
+        return cls(
+            name=name,
+            features_name=features_name,
+            features=np.asarray(features, dtype=np.float32),
+            labels=_whole(labels, f"data set {name}: labels"),
+            semantics=embeddings,
+            class_names=names,
+            train=_whole(train, f"data set {name}: train"),
+            test_seen=_whole(test_seen, f"data set {name}: test_seen"),
+            test_unseen=_whole(test_unseen, f"data set {name}: test_unseen"),
+            attributes=bool((embeddings >= 0).all()) if attributes is None else attributes,
+        )
 
     def __post_init__(self) -> None:
         self._check_sizes()
@@ -330,3 +380,13 @@ def check_finite(array: NDArray[np.floating], what: str) -> None:
 
 def _copy(features: NDArray[np.float32], rows: IntArray) -> torch.Tensor:
     return torch.from_numpy(np.array(features[rows], dtype=np.float32))
+
+
+def _whole(values: ArrayLike, what: str) -> IntArray:
+    """Returns whole numbers, or the positions where a mask holds, as int64."""
+    array = np.asarray(values)
+    if array.dtype == bool:
+        return np.flatnonzero(array)
+    if array.size and (array.dtype.kind not in "iuf" or (array % 1 != 0).any()):
+        raise DataError(f"{what} must be whole numbers, or a mask")
+    return array.astype(np.int64)

@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 import warnings
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -79,12 +78,10 @@ def _options(
 
 def main() -> NoReturn:
     """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
-        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (the first process speaks for all)
     warnings.showwarning = _show_warning
     plugins().notify("zslbench_commands", app=app)
     try:
-        status = app(standalone_mode=False)
+        status = _together() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else app(standalone_mode=False)
     except ZSLBenchError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
@@ -106,6 +103,21 @@ def main() -> NoReturn:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     print(message if issubclass(category, Hint) else f"warning: {message}", file=sys.stderr)
+
+
+def _together() -> int | None:
+    """Runs the command in the first of several processes that train together; the others do what that one says."""
+    if os.environ.get("RANK", "0") != "0":
+        from zslbench.runs.execute import follow
+
+        with open(os.devnull, "w") as nowhere:  # the first process speaks for all
+            sys.stdout = sys.stderr = nowhere
+            follow()
+        return None
+    from zslbench.training import together
+
+    with together.leading():
+        return app(standalone_mode=False)
 
 
 def _fail(message: str, status: int) -> NoReturn:

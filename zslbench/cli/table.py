@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Argument, Option
 
 from zslbench.cli.options import RunOptions, with_options, words_of
-from zslbench.cli.run import chosen_seeds
-from zslbench.errors import PluginError, UsageError
-
-if TYPE_CHECKING:
-    from zslbench.api.cards import Input
+from zslbench.cli.workflow import bench_of, request_of
+from zslbench.errors import UsageError
 
 
 class Which(StrEnum):
@@ -38,10 +34,11 @@ def table(
     markdown: Annotated[bool, Option("--markdown")] = False,
     latex: Annotated[bool, Option("--latex", help="For the booktabs package.")] = False,
     csv: Annotated[bool, Option("--csv", help="All figures, one line a row.")] = False,
+    html: Annotated[bool, Option("--html", help="A page that needs no other file.")] = False,
     page: Annotated[Path | None, Option(help="Write a Markdown page with tables and curves to this file.")] = None,
 ) -> None:
     """Make the table of the field: every method, tuned if you say so, with tests of which rows really differ."""
-    flags = {"text": text, "markdown": markdown, "latex": latex, "csv": csv, "json": options.json}
+    flags = {"text": text, "markdown": markdown, "latex": latex, "csv": csv, "html": html, "json": options.json}
     chosen = [name for name, given in flags.items() if given] or ["text"]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]}: give one of them")
@@ -51,44 +48,17 @@ def table(
         raise UsageError(f"--page {page}: is a folder; name a file in it")
     if options.on == "validation":
         raise UsageError(f"--on validation: `table {which}` is of test images; `compare` shows validation classes")
-    seeds = chosen_seeds(options, 3)
-
-    from zslbench.cli.session import Session
-    from zslbench.report.field import field_tables
-    from zslbench.report.formats import FORMATS
-
-    names = [name for text in methods or [] for name in _names(text)]
-    with Session(options, seeds) as session:
-        rows = session.rows(names or _usable(options.input or "features", session.display.say))
-        print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
+    names = [name for given in methods or [] for name in _names(given)]
+    with bench_of(options) as (bench, display):
+        results = bench.compare(names or bench.methods(options.input or "features"), **request_of(options, seeds=3))
+        print(results.text(chosen[0]).rstrip("\n"))
         if page is not None:
             from zslbench.report.page import write_page
 
             given = [word for text in methods or [] for word in ("--methods", text)]
             command = shlex.join(["zslbench", "table", which.value, *words_of(options), *given])
-            try:
-                written = write_page(page, command, rows, session.store)
-            except OSError as error:
-                raise UsageError(f"--page {page}: cannot be written ({error.strerror}); name another file") from error
-            session.display.say(f"wrote {', '.join(map(str, written))}")
-        session.finish()
-
-
-def _usable(given: Input, say: Callable[[str], None]) -> list[str]:
-    """Returns every method for this input that can be loaded; one that cannot was not asked for, so it costs a line."""
-    from zslbench.discovery.plugins import registry
-    from zslbench.runs.fit import method_class
-
-    names = []
-    for entry in registry().entries("method"):
-        if entry.card.input == given:
-            try:
-                method_class(entry.name)
-            except PluginError as error:
-                say(str(error))
-            else:
-                names.append(entry.name)
-    return names
+            display.say(f"wrote {', '.join(map(str, write_page(page, command, results.rows, bench.store, results.chosen)))}")
+    results.check()
 
 
 def _names(text: str) -> list[str]:

@@ -132,6 +132,7 @@ class Results(Sequence[Result]):
 
     Attributes:
         rows: with runs, records, tuned hyper-parameters.
+        chosen: the metrics of tables, where not those that are shown by default.
         errors: what failed, by run.
     """
 
@@ -157,7 +158,7 @@ class Results(Sequence[Result]):
         """
         self.rows, self.errors = rows, dict(errors or {})
         self._store = store
-        self._metrics = named_metrics([metrics] if isinstance(metrics, str) else list(metrics) if metrics else None)
+        self.chosen = named_metrics([metrics] if isinstance(metrics, str) else list(metrics) if metrics else None)
         beside = arrays or {}
         self._results = [Result(record, store, beside.get(record.id)) for row in rows for record in row.records]
 
@@ -227,7 +228,7 @@ class Results(Sequence[Result]):
 
     def tables(self, kind: Literal["compare", "field"] = "compare") -> list[Table]:
         """Returns a table for each data set: `field` has intervals, tests of which rows really differ, and cost."""
-        return comparison_tables(self.rows, self._metrics) if kind == "compare" else self._field()
+        return comparison_tables(self.rows, self.chosen) if kind == "compare" else self._field()
 
     def text(self, format: str = "text") -> str:
         """Returns the tables with tests as `text`, `markdown`, `latex`, `csv`, `json` or `html`.
@@ -266,7 +267,7 @@ class Results(Sequence[Result]):
     def _field(self) -> list[Table]:
         if self._store is None:
             raise UsageError("these results are not stored, so rows cannot be tested; see save=True")
-        return field_tables(self.rows, self._store, self._metrics)
+        return field_tables(self.rows, self._store, self.chosen)
 
     def _field_rows(self) -> list[list[Row]]:
         """Returns the rows of each table in the order of its lines."""
