@@ -34,6 +34,10 @@ class NotApplicable(ZSLBenchError):
     """A method cannot answer this question, by its nature (a novelty gate has no U->U, say)."""
 
 
+class NeedsScores(NotApplicable):
+    """The question needs the score of every class, and of a stored run only decisions are kept."""
+
+
 def one_line(error: BaseException) -> str:
     """Returns what a person is told of an error: our own message, or the type and first line of any other."""
     return str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,8 +1,9 @@
-"""Where scores come from: a trained model, or a matrix made by any other code."""
+"""Where scores come from: a trained model, a matrix made by any other code, or only decisions, of a stored run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslbench.api.embedder import Embedder
-from zslbench.api.evaluator import Scorer
+from zslbench.api.evaluator import Decisions, Scorer
 from zslbench.api.views import ClassSet, TestView
-from zslbench.errors import NotApplicable, RunError
+from zslbench.errors import NeedsScores, NotApplicable, RunError
 
 FEATURES_AT_ONCE = 2**24
 """Numbers in the features of crops that are held in memory at a time."""
@@ -107,3 +108,44 @@ class MatrixScorer(Scorer):
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns a part of the matrix."""
         return torch.from_numpy(np.array(self.matrix[rows][:, classes]))
+
+
+class StoredScorer(Scorer):
+    """The decisions of a stored run, whose model is gone: enough for every metric that follows from them."""
+
+    def __init__(self, view: TestView, decisions: Decisions, conventional: Decisions | str | None = None) -> None:
+        """Takes decisions among all classes, and those among unseen classes or why there are none.
+
+        With None these follow from the others: right where the score of a class does not depend on which are asked for.
+        """
+        super().__init__(view)
+        self.generalized = decisions
+        self._conventional = conventional
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> StoredScorer:
+        """Returns the scorer of a record's arrays and class names; its class embeddings have no columns."""
+        d = Decisions.of(arrays)
+        first_unseen = int(d.y[~d.seen].min(initial=len(class_names)))
+        seen = torch.arange(len(class_names)) < first_unseen
+        classes = ClassSet(torch.zeros(len(class_names), 0), tuple(class_names), seen)
+        return cls(TestView(arrays["images"], d.y, classes, None), d)
+
+    @cached_property
+    def conventional(self) -> Decisions:
+        """Test images of unseen classes, decided among unseen classes; raises NotApplicable where there are none."""
+        if isinstance(self._conventional, str):
+            raise NotApplicable(self._conventional)
+        if self._conventional is not None:
+            return self._conventional
+        d = self.generalized
+        own = {name: array[~d.seen] for name, array in d.arrays().items()}
+        none = np.zeros(len(own["y"]), dtype=np.int64)
+        own |= {"best_seen": none - np.inf, "ties_seen": none, "hit_seen": none > 0, "choice_seen": none - 1}
+        return Decisions.of(own)
+
+    def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
+        """Raises:
+        NeedsScores: always.
+        """
+        raise NeedsScores("it needs the score of every class, and only decisions are kept")
