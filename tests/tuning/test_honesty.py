@@ -17,6 +17,7 @@ from zslbench.api.dataset import ZSLData
 from zslbench.errors import RunError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
+from zslbench.report.rows import treatment
 from zslbench.runs.plan import Request, configurations, row_of
 
 
@@ -78,5 +79,5 @@ def test_rows_take_the_tuned_values_of_their_search_and_say_so(store: Store) -> 
     assert [job.spec.params for job in tuned.jobs] == [found.best.params] * 2
     assert {job.params_from for job in tuned.jobs} == {found.origin}
     assert found.origin.startswith("tuned: grid of 49 trials, ausuc, 1 fold (search ")
-    assert (tuned.treatment, default.treatment) == ("tuned by AUSUC on 1 fold", "default")
+    assert (treatment(tuned), treatment(default)) == ("tuned by AUSUC on 1 fold", "default")
     assert {job.params_from for job in default.jobs} == {"default"}

@@ -23,12 +23,29 @@ SCORES_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that an evaluator reports."""
+    """One number that an evaluator reports.
+
+    Attributes:
+        name: in code, JSON and CSV.
+        title: heading of its column.
+        percent: whether it is a fraction, which tables show in percent.
+        higher_is_better: whether the highest value is the best.
+        shown: whether tables have a column for it unless `--metrics` says otherwise.
+        ranks: whether rows are tested in it where a table has it, rather than in the first metric that can be tested.
+        note: what a reader of the column must know, without a full stop.
+    """
 
     name: str
     title: str
     percent: bool = True
     higher_is_better: bool = True
+    shown: bool = True
+    ranks: bool = False
+    note: str = ""
+
+    def text(self, value: float, sign: str = "") -> str:
+        """Returns a value as it is printed: percent with one decimal, others with four; `sign` "+" for differences."""
+        return f"{100 * value:{sign}.1f}" if self.percent else f"{value:{sign}.4f}"
 
 
 @dataclass(frozen=True)
@@ -185,5 +202,24 @@ class Evaluator(ABC):
 
         Returns:
             `(R,)` values for each metric that has an interval.
+        """
+        return {}
+
+    def influence(
+        self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Returns how much each test image moves a metric, for tests between rows of a table; nothing by default.
+
+        For a mean over images that is each image's share, its value divided by the number of images: the shares sum
+        to the metric. For any other metric it is the derivative by the weights of `resample`, where these are ones.
+        It is asked of a new evaluator, of a run that is stored: the model is gone.
+
+        Args:
+            scorer: has the stored decisions, and the classes of the images; of scores it has none.
+            metrics: what `evaluate` returned.
+            arrays: what `arrays` returned.
+
+        Returns:
+            `(N,)` for each metric that has one, 0 for images that the metric is not about.
         """
         return {}

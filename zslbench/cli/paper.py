@@ -32,6 +32,8 @@ def paper(
     """Make the figures and tables of a method's paper from run records; runs what is missing."""
     if options.on == "validation":
         raise UsageError("--on validation: papers show test images; `compare` shows validation classes")
+    if options.metrics:
+        raise UsageError("--metrics: tables of a paper have the metrics of the paper; `compare` takes any")
     seeds = chosen_seeds(options, 3)
 
     from zslbench.discovery.plugins import registry

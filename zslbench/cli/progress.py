@@ -16,6 +16,7 @@ from zslbench.api.progress import Progress
 from zslbench.engines.base import Listener
 from zslbench.errors import ZSLBenchError, one_line
 from zslbench.records.record import RunRecord
+from zslbench.report.summary import shown_metrics
 from zslbench.runs.execute import Job
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -149,8 +150,7 @@ def _name(job: Job) -> str:
 
 
 def _result(record: RunRecord) -> str:
-    titles = {"acc_uu": "U->U", "h": "H", "ausuc": "AUSUC"}
-    shown = [f"{titles[name]} {100 * value:.1f}" for name, value in record.metrics.items() if name in titles]
+    shown = [f"{m.title} {m.text(record.metrics[m.name])}" for m in shown_metrics([record]) if m.name in record.metrics]
     seconds = record.training.seconds + record.training.seconds_validation if record.training else 0.0
     return f"{', '.join(shown)} in {seconds:.1f} s"
 

@@ -11,6 +11,7 @@ from zslbench.cli.options import RunOptions, with_options
 from zslbench.errors import NotApplicable, UsageError
 
 if TYPE_CHECKING:
+    from zslbench.api.evaluator import Metric
     from zslbench.cli.session import Session
     from zslbench.runs.plan import Row
 
@@ -39,12 +40,14 @@ def execute(methods: list[str], options: RunOptions, default_seeds: int, *, alon
     """
     seeds = chosen_seeds(options, default_seeds)
     from zslbench.cli.session import Session
+    from zslbench.report.summary import named_metrics
 
+    metrics = named_metrics(options.metrics)
     with Session(options, seeds) as session:
         rows = session.rows(methods)
         if alone and not session.display.errors and all(row.refusal for row in rows):
             raise NotApplicable(rows[0].refusal)
-        _print(rows, options)
+        _print(rows, options, metrics)
         _draw(rows, session)
         session.finish()
 
@@ -70,19 +73,20 @@ def _draw(rows: list[Row], session: Session) -> None:
 
     for row in rows:
         for record in row.records:
-            if "mse_unseen" in record.metrics and (path := write_pairs(record, session.store)):
+            if path := write_pairs(record, session.store):
                 session.display.say(f"reconstructions of {row.label}, seed {record.spec.seed}: {path}")
 
 
-def _print(rows: list[Row], options: RunOptions) -> None:
+def _print(rows: list[Row], options: RunOptions, metrics: list[Metric] | None) -> None:
     from rich.console import Console
 
+    from zslbench.report.builders import comparison_tables
+    from zslbench.report.render import show
     from zslbench.report.summary import summary
-    from zslbench.report.tables import print_comparison
 
     if options.json:
         records = [record.model_dump(mode="json") for row in rows for record in row.records]
         print(json.dumps({"runs": records, "summary": summary(rows)}, indent=1))
     else:
         console = Console(no_color=options.plain)
-        print_comparison(rows, console, plain=options.plain or not console.is_terminal)
+        show(comparison_tables(rows, metrics), console, plain=options.plain or not console.is_terminal)

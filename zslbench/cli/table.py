@@ -38,10 +38,11 @@ def table(
     markdown: Annotated[bool, Option("--markdown")] = False,
     latex: Annotated[bool, Option("--latex", help="For the booktabs package.")] = False,
     csv: Annotated[bool, Option("--csv", help="All figures, one line a row.")] = False,
+    html: Annotated[bool, Option("--html", help="A page that needs no other file.")] = False,
     page: Annotated[Path | None, Option(help="Write a Markdown page with tables and curves to this file.")] = None,
 ) -> None:
     """Make the table of the field: every method, tuned if you say so, with tests of which rows really differ."""
-    flags = {"text": text, "markdown": markdown, "latex": latex, "csv": csv, "json": options.json}
+    flags = {"text": text, "markdown": markdown, "latex": latex, "csv": csv, "html": html, "json": options.json}
     chosen = [name for name, given in flags.items() if given] or ["text"]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]}: give one of them")
@@ -54,20 +55,22 @@ def table(
     seeds = chosen_seeds(options, 3)
 
     from zslbench.cli.session import Session
-    from zslbench.report.field import field_tables
-    from zslbench.report.formats import FORMATS
+    from zslbench.report.builders import field_tables
+    from zslbench.report.render import FORMATS
+    from zslbench.report.summary import named_metrics
 
+    metrics = named_metrics(options.metrics)
     names = [name for text in methods or [] for name in _names(text)]
     with Session(options, seeds) as session:
         rows = session.rows(names or _usable(options.input or "features", session.display.say))
-        print(FORMATS[chosen[0]](field_tables(rows, session.store)).rstrip("\n"))
+        print(FORMATS[chosen[0]](field_tables(rows, session.store, metrics)).rstrip("\n"))
         if page is not None:
             from zslbench.report.page import write_page
 
             given = [word for text in methods or [] for word in ("--methods", text)]
             command = shlex.join(["zslbench", "table", which.value, *words_of(options), *given])
             try:
-                written = write_page(page, command, rows, session.store)
+                written = write_page(page, command, rows, session.store, metrics)
             except OSError as error:
                 raise UsageError(f"--page {page}: cannot be written ({error.strerror}); name another file") from error
             session.display.say(f"wrote {', '.join(map(str, written))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.api.evaluator import Evaluator, Metric, Scorer
 from zslbench.discovery.plugins import registry
 from zslbench.errors import NotApplicable, PluginError, ZSLBenchError
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
+from zslbench.evaluation.scorers import StoredScorer
 
 REPLICATES = 500
 """Bootstrap replicates behind each interval."""
@@ -42,11 +43,16 @@ def evaluators() -> dict[str, type[Evaluator]]:
     return usable
 
 
+def metrics() -> dict[str, Metric]:
+    """Returns the metrics of all evaluators by name, in the order of tables."""
+    return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
+
+
 def evaluate(
     evaluators: dict[str, Evaluator], scorer: Scorer, replicates: int = 0
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]], dict[str, str]]:
     """Returns metrics, 95 % bootstrap intervals where `replicates` are asked for, and what does not apply."""
-    metrics: dict[str, float] = {}
+    found: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     not_applicable: dict[str, str] = {}
     y = scorer.view.y
@@ -64,11 +70,11 @@ def evaluate(
         except Exception as error:
             not_applicable[name] = broken(name, error)
             continue
-        metrics.update(values)
+        found.update(values)
         for metric in resampled[0] if resampled else ():
             low, high = np.percentile(np.concatenate([part[metric] for part in resampled]), [2.5, 97.5])
             intervals[metric] = (float(low), float(high))
-    return metrics, intervals, not_applicable
+    return found, intervals, not_applicable
 
 
 def arrays(evaluators: dict[str, Evaluator], not_applicable: dict[str, str], scorer: Scorer) -> dict[str, NDArray[Any]]:
@@ -80,6 +86,32 @@ def arrays(evaluators: dict[str, Evaluator], not_applicable: dict[str, str], sco
                 found |= {f"{name}/{key}": value for key, value in evaluator.arrays(scorer).items()}
             except Exception as error:
                 broken(name, error)
+    return found
+
+
+def influence(
+    metric: str, values: Mapping[str, float], class_names: Sequence[str], stored: Mapping[str, NDArray[Any]]
+) -> NDArray[np.float64] | None:
+    """Returns the influence of each test image on a metric of a stored run, `(N,)`; None where it has none.
+
+    Args:
+        metric: its name.
+        values: all metrics of the run.
+        class_names: as the record has them.
+        stored: all arrays beside the record.
+    """
+    name = next((n for n, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
+    own = {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}
+    scorer = StoredScorer.of(stored, class_names)
+    try:
+        found = evaluators()[name]().influence(scorer, values, own).get(metric) if name else None
+        if found is not None and (found.shape != scorer.view.y.shape or not np.isfinite(found).all()):
+            raise ValueError(f"its influences on {metric!r} are not a finite number for each test image")
+    except NotApplicable:
+        return None
+    except Exception as error:
+        broken(name, error)
+        return None
     return found
 
 

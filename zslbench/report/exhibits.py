@@ -12,11 +12,10 @@ from zslbench.errors import DataError
 from zslbench.files import whole
 from zslbench.records.store import Store
 from zslbench.report.attributes import write_attributes
-from zslbench.report.curves import write_panels
-from zslbench.report.field import with_area
-from zslbench.report.formats import escaped_markdown
+from zslbench.report.curves import with_area, write_panels
 from zslbench.report.grids import write_grids
-from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, shared_note
+from zslbench.report.paper_table import naming, paper_table, shared_note
+from zslbench.report.render import as_latex, as_markdown, escaped_markdown
 from zslbench.runs.plan import Request, Row
 
 PAGE_NAME = "README.md"
@@ -73,9 +72,10 @@ def _picture(name: str, exhibit: Exhibit) -> str:
 
 
 def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, store: Store) -> Made:
-    table = paper_table(exhibit, groups, store)
-    body = as_markdown(table)
-    texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": as_latex(table, exhibit.caption, name)}
+    table = paper_table(exhibit, groups, store, name)
+    body = as_markdown([table], level=0).rstrip("\n")
+    latex = f"% needs \\usepackage{{booktabs}}\n{as_latex([table])}"
+    texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": latex}
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]
     for path, text in zip(files, texts.values(), strict=True):
         with whole(path) as part:

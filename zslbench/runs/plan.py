@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,7 +19,7 @@ from zslbench.errors import NotApplicable, PluginError, UsageError, near_misses
 from zslbench.evaluation.measuring import evaluators
 from zslbench.preparation.backbones import find_backbone
 from zslbench.records.record import RunRecord
-from zslbench.records.search import TITLES, Search
+from zslbench.records.search import Search
 from zslbench.records.spec import RunSpec
 from zslbench.runs.execute import BACKBONE, Job, weights_digest
 from zslbench.runs.fit import method_class
@@ -26,12 +27,16 @@ from zslbench.runs.fit import method_class
 
 @dataclass(frozen=True)
 class Variant:
-    """A method as asked for: `name[@preset][:key=value,...]`, or a file in place of the name."""
+    """A method as asked for: `name[@preset][:key=value,...]`, or a file in place of the name.
+
+    `typed` is what stands in `text` itself, where the request has added to it.
+    """
 
     text: str
     method: str
     preset: str | None = None
     params: dict[str, str] = field(default_factory=dict)
+    typed: Variant | None = None
 
     @classmethod
     def parse(cls, text: str) -> Variant:
@@ -50,12 +55,7 @@ class Variant:
     def over(self, request: Request) -> Variant:
         """Returns the variant with the request's preset and parameters where it has none of its own."""
         params = {**request.params, **self.params}
-        return replace(self, preset=self.preset or request.preset, params=params)
-
-    @property
-    def given(self) -> str:
-        """The parameters given by hand, as `key=value`."""
-        return " ".join(f"{key}={value}" for key, value in self.params.items())
+        return replace(self, preset=self.preset or request.preset, params=params, typed=self)
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,11 @@ class Configuration:
         return self.request.weights
 
 
+def words(preset: str, given: Mapping[str, str]) -> list[str]:
+    """Returns a preset and parameters as they are printed: `@preset`, `key=value`."""
+    return [*([f"@{preset}"] if preset else []), *(f"{key}={value}" for key, value in given.items())]
+
+
 @dataclass
 class Row:
     """One method on one data set: a run for each seed, and their records once they exist.
@@ -212,12 +217,15 @@ class Row:
     Attributes:
         label: the method as asked for.
         title: its title, as printed in papers.
-        settings: preset and parameters given by hand; empty for defaults.
         uses: what it may use in training.
         source: the data set as asked for.
         dataset: name (with options) or folder name, as in commands.
         dataset_title: as printed in papers.
         jobs: its runs; none for scores made elsewhere, and none where it is refused.
+        preset: its preset; empty for none.
+        given: parameters given by hand.
+        added_preset: its preset if that is not in `label`: the command chose it.
+        added: parameters given by hand that are not in `label`.
         refusal: why it cannot be run here.
         search: where its hyper-parameters were tuned.
         oracle: the best figure on test images among the search's trials; for the test-peek gap alone.
@@ -225,13 +233,16 @@ class Row:
 
     label: str
     title: str
-    settings: str
     uses: str
     source: str
     dataset: str
     dataset_title: str
-    jobs: list[Job]
+    jobs: list[Job] = field(default_factory=list)
     records: list[RunRecord] = field(default_factory=list)
+    preset: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    added_preset: str = ""
+    added: Mapping[str, str] = field(default_factory=dict)
     refusal: str = ""
     search: Search | None = None
     oracle: float | None = None
@@ -239,22 +250,24 @@ class Row:
     @classmethod
     def of_scores(cls, name: str, source: str, dataset: str, title: str, record: RunRecord) -> Row:
         """Returns the row of scores that were made elsewhere."""
-        return cls(name, name, "(scores made elsewhere)", record.spec.setting, source, dataset, title, [], [record])
+        return cls(name, name, record.spec.setting, source, dataset, title, records=[record])
 
     @property
-    def has_given_parameters(self) -> bool:
-        """Whether parameters were given by hand, so that this is no longer the published method."""
-        return "=" in self.settings
+    def spec(self) -> RunSpec | None:
+        """What its runs share beside the seed; None where there are none."""
+        return self.jobs[0].spec if self.jobs else None
 
     @property
-    def treatment(self) -> str:
-        """How its hyper-parameters were come by; rows that differ in this were not treated alike."""
-        if self.search is not None:
-            folds = "1 fold" if self.search.folds == 1 else f"{self.search.folds} folds"
-            return f"tuned by {TITLES[self.search.metric]} on {folds}"
-        if self.has_given_parameters:
-            return "given by hand"
-        return "preset" if self.settings else "default"
+    def features(self) -> str:
+        """The features its runs are given; empty where there are none."""
+        return self.spec.features if self.spec else ""
+
+    @property
+    def settings(self) -> str:
+        """What is not at its default, as printed: `@preset key=value`."""
+        if self.records and self.records[0].external:
+            return "(scores made elsewhere)"
+        return " ".join(words(self.preset, self.given))
 
 
 def parse_weights(pairs: list[str]) -> dict[str, Path]:
@@ -315,17 +328,20 @@ def row_of(configuration: Configuration, search: Search | None = None) -> Row:
         origin = search.origin if search else ""
         how: dict[str, Any] = {"params": params, "origin": origin, "calibrated": request.calibrated}
         jobs = [configuration.job(seed, request.on, request.fold, **how) for seed in request.seeds]
-    settings = f"@{variant.preset} {variant.given}".strip() if variant.preset else variant.given
+    typed = variant.typed or variant
     name, data = split_source(configuration.source)[0], configuration.data
     return Row(
         label=variant.text,
         title=configuration.card.title,
-        settings=settings,
         uses=configuration.card.setting,
         source=configuration.source,
         dataset=name if name.partition(":")[0] in registry().names("dataset") else data.name,
         dataset_title=data.name,
         jobs=jobs,
+        preset=variant.preset or "",
+        given=variant.params,
+        added_preset="" if typed.preset else variant.preset or "",
+        added={key: value for key, value in variant.params.items() if key not in typed.params},
         refusal=configuration.refusal,
         search=search,
     )
@@ -366,7 +382,7 @@ def _configure(variant: Variant, source: str, request: Request) -> Configuration
         except UsageError as error:
             raise PluginError(f"preset {variant.preset!r} of method {variant.method!r} is wrong ({error})") from None
     if variant.params:
-        origin.append(f"given {variant.given}")
+        origin.append(f"given {' '.join(words('', variant.params))}")
     given = {**values, **variant.params}
     params = method.params_type.parse(given, f"method {variant.method!r}")
     if isinstance(params, ImageParams):

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from zslbench.errors import NotApplicable, UsageError, one_line
+from zslbench.evaluation.measuring import metrics
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.records.search import TITLES, SearchTrial, TuningMetric
+from zslbench.records.search import SearchTrial, TuningMetric
 from zslbench.runs.fit import OF_METRIC, part_of
 from zslbench.runs.plan import Configuration
 from zslbench.training.device import choose_device, seeded
@@ -78,4 +79,4 @@ def measure(
 
 def without_metric(configuration: Configuration, metric: TuningMetric, reason: str) -> UsageError:
     """Returns the error of a method that cannot be tuned by a metric."""
-    return UsageError(f"{configuration.owner} cannot be tuned by {TITLES[metric]}: {reason}; see --metric")
+    return UsageError(f"{configuration.owner} cannot be tuned by {metrics()[metric].title}: {reason}; see --metric")

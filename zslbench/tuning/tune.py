@@ -29,8 +29,9 @@ from optuna.distributions import (
 from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.params import Space
 from zslbench.errors import RunError, UsageError, one_line
+from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
-from zslbench.records.search import TITLES, Search, SearchTrial, TuningMetric
+from zslbench.records.search import Search, SearchTrial, TuningMetric
 from zslbench.records.store import Store
 from zslbench.runs.execute import Job
 from zslbench.runs.plan import Configuration
@@ -171,7 +172,7 @@ def tune(
     search = begin_or_resume(configuration, plan, store, afresh=afresh, only_stored=only_stored, as_found=as_found)
     if not search.finished:
         say(
-            f"tuning {search.method} on {search.dataset} by {TITLES[search.metric]} on validation classes: "
+            f"tuning {search.method} on {search.dataset} by {metrics()[search.metric].title} on validation classes: "
             f"{search.wanted} trials, {search.folds} folds"
         )
         searcher = _Searcher(configuration, store, execute, device, say)
@@ -260,7 +261,7 @@ class _Searcher:
             best = search.best
             shown = " ".join(f"{name}={_short(value)}" for name, value in best.params.items())
             self.say(
-                f"{len(search.trials)} of {search.wanted} trials: best {TITLES[search.metric]} "
+                f"{len(search.trials)} of {search.wanted} trials: best {metrics()[search.metric].title} "
                 f"{100 * best.value:.1f} with {shown}"
             )
         return search
