@@ -15,9 +15,9 @@ import torch
 
 from zslbench import ClassSet, TrainView
 from zslbench.data.folders import data_root
+from zslbench.runs.entrant import Entrant, resolve
 from zslbench.runs.fit import part_of
 from zslbench.runs.request import Request
-from zslbench.runs.entrant import Entrant, resolve
 from zslbench.training.device import seeded
 from zslbench.tuning.sweep import measure
 

@@ -108,7 +108,9 @@ def test_options_by_their_own_names_are_hyper_parameters(bench: Bench) -> None:
         bench.tune("devise", dataset="digits", folds=0)
 
 
-def test_what_is_stored_is_not_repeated_and_the_command_line_finds_it(bench: Bench, events: list[Event], store: Path) -> None:
+def test_what_is_stored_is_not_repeated_and_the_command_line_finds_it(
+    bench: Bench, events: list[Event], store: Path
+) -> None:
     first = bench.compare(["eszsl", "sae"], dataset="digits", seeds=1)
     assert kinds(events).count("started") == 2
     events.clear()
@@ -140,8 +142,8 @@ def test_a_registered_class_is_the_method_of_that_name(bench: Bench) -> None:
 def test_a_class_that_was_edited_never_meets_the_results_of_its_earlier_state(bench: Bench) -> None:
     def defined(factor: float) -> Any:
         scope: dict[str, Any] = {"OwnRidge": OwnRidge, "__name__": "notebook"}
-        source = f"FACTOR = {factor}\nclass Edited(OwnRidge):\n    def embed(self, x):\n        return FACTOR * (x @ self.W)\n"
-        exec(source, scope)
+        body = "class Edited(OwnRidge):\n    def embed(self, x):\n        return FACTOR * (x @ self.W)\n"
+        exec(f"FACTOR = {factor}\n{body}", scope)
         return scope["Edited"]
 
     ids = [bench.run(defined(factor), dataset="digits")[0].id for factor in (1.0, 2.0, 1.0)]
@@ -219,7 +221,7 @@ def test_a_curve_has_the_area_of_the_record_and_the_confusion_all_images(bench: 
 def test_a_run_that_fails_is_kept_in_errors_and_costs_the_others_nothing(bench: Bench, events: list[Event]) -> None:
     results = bench.compare([Failing, "eszsl"], dataset="digits", seeds=1)
     assert len(results) == 1 and len(results.errors) == 1 and "failed" in kinds(events)
-    with pytest.raises(RunError, match="1 of 2 runs failed; the others are stored. First: ValueError: no luck"):
+    with pytest.raises(RunError, match=r"1 of 2 runs failed; the others are stored. First: ValueError: no luck"):
         results.check()
     with pytest.raises(RunError, match="ValueError: no luck"):
         bench.run(Failing, dataset="digits")
@@ -260,7 +262,10 @@ def test_the_functions_of_the_package_are_those_of_a_bench(store: Path) -> None:
     assert len(results) == 1 and (store / "other" / "runs").is_dir() and not (store / "runs").exists()
     assert zslbench.run("eszsl", dataset="digits", on_event=None)[0].metrics == results[0].metrics
     [search] = zslbench.tune("sae", dataset="digits", folds=1, on_event=None)
-    assert zslbench.run("sae", dataset="digits", tuned=True, folds=1, on_event=None)[0].params["lam"] == search.tuned["lam"]
+    assert (
+        zslbench.run("sae", dataset="digits", tuned=True, folds=1, on_event=None)[0].params["lam"]
+        == search.tuned["lam"]
+    )
     found = Bench(on_event=None).records(method="eszsl")
     assert [result.id for result in found] == [results[0].id]
 

@@ -36,10 +36,13 @@ if TYPE_CHECKING:
     from zslbench.api.embedder import ImageParams as ImageParams
     from zslbench.api.embedder import Objective as Objective
     from zslbench.api.embedder import Stage as Stage
+    from zslbench.api.engine import Engine as Engine
+    from zslbench.api.engine import Listener as Listener
     from zslbench.api.evaluator import Decisions as Decisions
     from zslbench.api.evaluator import Evaluator as Evaluator
     from zslbench.api.evaluator import Metric as Metric
     from zslbench.api.evaluator import Scorer as Scorer
+    from zslbench.api.events import Event as Event
     from zslbench.api.images import Images as Images
     from zslbench.api.images import Pixels as Pixels
     from zslbench.api.images import UnreadableImage as UnreadableImage
@@ -52,9 +55,6 @@ if TYPE_CHECKING:
     from zslbench.api.views import ProblemShape as ProblemShape
     from zslbench.api.views import TestView as TestView
     from zslbench.api.views import TrainView as TrainView
-    from zslbench.api.engine import Engine as Engine
-    from zslbench.api.engine import Listener as Listener
-    from zslbench.api.events import Event as Event
     from zslbench.bench import Bench as Bench
     from zslbench.bench import compare as compare
     from zslbench.bench import evaluate as evaluate
@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from zslbench.errors import DataError as DataError
     from zslbench.errors import NotApplicable as NotApplicable
     from zslbench.records.record import RunRecord as RunRecord
+    from zslbench.records.spec import RunSpec as RunSpec
     from zslbench.report.results import Result as Result
     from zslbench.report.results import Results as Results
-    from zslbench.records.spec import RunSpec as RunSpec
 
 _HOME = {
     "api.backbone": ["Backbone", "load_weights"],

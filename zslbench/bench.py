@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -36,7 +36,7 @@ from zslbench.records.store import Store
 from zslbench.report.exhibits import Made, make
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
-from zslbench.runs.entrant import Entrant, Run, method_class, resolve
+from zslbench.runs.entrant import Entrant, Run, data_or_labels, method_class, resolve
 from zslbench.runs.execute import Setup, find
 from zslbench.runs.external import PREFIX, evaluate_scores
 from zslbench.runs.provenance import method_code
@@ -44,8 +44,8 @@ from zslbench.runs.request import Asked, DatasetLike, Existing, MethodLike, Requ
 from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
+from zslbench.tuning import tune as tuning
 from zslbench.tuning.oracle import oracle
-from zslbench.tuning.tune import begin, begin_or_resume, tune
 
 STORE = "zslbench-runs"
 """The store of whoever names none."""
@@ -124,9 +124,10 @@ class Bench:
 
         Raises:
             NotApplicable: the method can be run on none of the data sets.
+            RunError: a run failed; the others were done.
         """
         results = self.compare([method], dataset=dataset, seeds=seeds, metrics=metrics, **options)
-        results.check_refusal()
+        results.check()
         return results
 
     def compare(
@@ -161,7 +162,9 @@ class Bench:
         sources = self._datasets(dataset, request)
         entrants = resolve([method for method in wanted if method not in external], sources, request)
         errors: dict[str, Exception] = {}
-        searches = self._tuned(entrants, errors, as_found=not request.search and not request.grid) if request.tuned else {}
+        searches = (
+            self._tuned(entrants, errors, as_found=not request.search and not request.grid) if request.tuned else {}
+        )
         rows = []
         for entrant in entrants:
             row = Row.of(entrant, searches.get(id(entrant)))
@@ -233,7 +236,7 @@ class Bench:
         if isinstance(scores, np.ndarray):
             file = ScoreFile.of(scores, images, name or "scores")
         else:
-            file = read_scores(Path(scores), None if images is None else Path(images))
+            file = read_scores(Path(scores), images if images is None else Path(str(images)))
         data = self._labels(dataset, splits)
         record, arrays = evaluate_scores(file, data, name or file.path.stem, setting)
         if save:
@@ -277,11 +280,15 @@ class Bench:
         labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
         results = self.compare(labels, dataset=sources, seeds=seeds, metrics=metrics, **options)
         rows = {(row.label, row.source): row for row in results.rows}
+
+        def data() -> list[tuple[ZSLData, str]]:
+            return [data_or_labels(source, request) for source in sources]
+
         made: dict[str, Made] = {}
         for name, own in entrants.items():
             shown = [rows[entrant.asked.label, entrant.source] for entrant in own]
             try:
-                made[name] = make(name, card.exhibits[name], shown, self.store, sources, request, out)
+                made[name] = make(name, card.exhibits[name], shown, self.store, data, out)
             except ZSLBenchError as error:
                 problems[name] = error
         return made, problems, results
@@ -320,11 +327,11 @@ class Bench:
         if not chosen or min(chosen) < 0:
             raise UsageError(f"seeds={seeds}: give how many, from 1, or which, from 0")
         load_data.cache_clear()  # files may have changed since the last call
-        return Request.of({**values, "root": self.root, "seeds": chosen, "params": {**values.get("params", {}), **params}})
+        return Request.of(
+            {**values, "root": self.root, "seeds": chosen, "params": {**values.get("params", {}), **params}}
+        )
 
-    def _datasets(
-        self, given: Sequence[DatasetLike] | DatasetLike | None, request: Request
-    ) -> list[DatasetLike]:
+    def _datasets(self, given: Sequence[DatasetLike] | DatasetLike | None, request: Request) -> list[DatasetLike]:
         """Returns the data sets asked for; else the benchmark data sets that are there, else the embedded one."""
         if given is not None and given != []:
             every = [given] if isinstance(given, str | Path | Dataset | ZSLData) else given
@@ -360,16 +367,16 @@ class Bench:
         """Searches for each entrant that can be run; finished searches are not repeated. A failed one is an error."""
         able = [entrant for entrant in entrants if not entrant.refusal]
         for entrant in able:
-            begin(entrant)  # every search is checked before the first one starts
+            tuning.begin(entrant)  # every search is checked before the first one starts
         for entrant in able:
-            begin_or_resume(entrant, self.store, afresh=afresh, as_found=as_found)
+            tuning.begin_or_resume(entrant, self.store, afresh=afresh, as_found=as_found)
         searches = {}
         for entrant in able:
             try:
-                searches[id(entrant)] = tune(
+                searches[id(entrant)] = tuning.tune(
                     entrant,
                     self.store,
-                    lambda runs, existing=entrant.request.existing: self._trials(runs, existing),
+                    partial(self._trials, existing=entrant.request.existing),
                     device=self.device,
                     afresh=afresh,
                     as_found=as_found,

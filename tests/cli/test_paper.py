@@ -126,6 +126,7 @@ def test_a_run_that_fails_costs_its_cells_and_the_command_fails(
         (["paper", "sae", *ONE], "the card of method 'sae' declares no exhibits"),
         (["paper", "eszsl", *ONE, "--out", "{tmp}/file"], "--out {tmp}/file: is a file; name a folder"),
         (["paper", "eszsl", *ONE, "--on", "validation"], "--on validation: papers show test images"),
+        (["paper", "eszsl", *ONE, "--metrics", "h"], "--metrics: tables of a paper have the metrics of the paper"),
         (["paper", "eszsl", *ONE, "--seed", "1"], "--seed and --seeds: give one of them"),
     ],
 )

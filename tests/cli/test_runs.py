@@ -61,6 +61,27 @@ def test_the_table_has_a_row_for_each_method_and_says_what_it_may_use(inside: In
     assert "DeViSE epochs=2" in rows[2]
 
 
+@pytest.mark.parametrize("words", [("--metrics", "ausuc,U->T"), ("--metrics", "AUSUC", "--metrics", "acc_ut")])
+def test_metrics_are_chosen_by_name_or_title_in_their_order(inside: Inside, words: tuple[str, ...]) -> None:
+    for words_of in (("compare", "eszsl", "sae"), ("run", "eszsl")):
+        answer = inside(*words_of, *CHEAP, "--plain", *words)
+        assert answer.out.splitlines()[1].split() == [
+            "method",
+            *["input"] * (len(words_of) > 2),
+            "AUSUC",
+            "U->T",
+            "train",
+            "s",
+        ]
+
+
+def test_an_unknown_metric_is_one_line_before_anything_runs(inside: Inside, store: Path) -> None:
+    answer = inside("compare", "eszsl", *CHEAP, "--metrics", "h_call")
+    assert answer.status == 2
+    assert answer.error().startswith("--metrics: unknown metric 'h_call'; did you mean 'h_cal' or 'h cal'?")
+    assert snapshot(store) == {}
+
+
 def test_the_same_command_again_executes_nothing(inside: Inside, store: Path) -> None:
     first = inside("compare", *THREE, *CHEAP, "--json")
     before = snapshot(store)

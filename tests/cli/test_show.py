@@ -31,7 +31,7 @@ def test_show_prints_metrics_settings_and_where_the_numbers_are_from(inside: Ins
     assert "method: eszsl (version 1)" in lines
     assert "seed: 0" in lines
     [shown] = [line.split() for line in lines if line.startswith("U->U  ")]
-    assert float(shown[1]) == pytest.approx(100 * run["metrics"]["acc_uu"], abs=0.005)
+    assert float(shown[1]) == pytest.approx(100 * run["metrics"]["acc_uu"], abs=0.051)
     assert any(line.startswith("packages: torch=") for line in lines)
     assert "method_plugin: zslbench 0.1.0" in lines
 

@@ -46,7 +46,7 @@ def test_every_format_shows_the_same_records_and_only_the_first_call_runs_anythi
     assert len(before) == 2
     found = metrics_of(store)
     shown = {name: [f"{100 * metrics[m]:.1f}" for m in METRICS] for name, metrics in found.items()}
-    for option in ("--text", "--markdown", "--latex", "--csv", "--json"):
+    for option in ("--text", "--markdown", "--latex", "--csv", "--json", "--html"):
         answer = inside(*TWO, option)
         assert answer.status == 0
         assert answer.err == "2 of 2 runs were stored already\n"
@@ -162,6 +162,8 @@ def test_what_fails_costs_its_own_row(inside: Inside, tmp_path: Path) -> None:
         (["--json", "--text"], "--text and --json: give one of them"),
         (["--on", "validation"], "--on validation: `table gbu` is of test images"),
         (["--seed", "1"], "--seed and --seeds: give one of them"),
+        (["--csv", "--html"], "--csv and --html: give one of them"),
+        (["--metrics", "h,ausc"], "--metrics: unknown metric 'ausc'; did you mean 'ausuc'"),
         (["-m", "eszl"], "unknown method 'eszl'; did you mean 'eszsl'"),
         (["-m", "sae:lamb=1"], "method 'sae' has no parameter 'lamb'; did you mean 'lam'?"),
         (["-m", "external:mine"], "no stored scores 'external:mine'"),
@@ -192,7 +194,8 @@ def test_tuned_rows_say_what_was_tuned_and_how_and_the_test_peek_gap(
     answer = inside(*one)
     assert answer.status == 0
     lines = answer.out.splitlines()
-    assert "hyper-parameters, and the number of epochs, tuned: 1 trials, ausuc, 1 fold, on validation classes." in lines
+    chosen = "hyper-parameters and the number of epochs were chosen on validation classes"
+    assert f"{chosen}: 1 trials, ausuc, 1 fold." in lines
     assert lines[1].endswith("test-peek gap, AUSUC")
     [tested] = [c for _, c in records(store).values() if c["params_from"].startswith("tuned: 1 trials, ausuc, 1 fold")]
     assert tested["spec"]["on"] == "test"
@@ -209,7 +212,15 @@ def test_tuned_rows_say_what_was_tuned_and_how_and_the_test_peek_gap(
 
 
 @pytest.mark.parametrize(
-    "changed", [[], ["--fold", "1"], ["-p", "lam=3"], ["--scale", "zscore", "--seed", "2"], ["--preset", "f2s"]]
+    "changed",
+    [
+        [],
+        ["--fold", "1"],
+        ["-p", "lam=3"],
+        ["--scale", "zscore", "--seed", "2"],
+        ["--preset", "f2s"],
+        ["--metrics", "h"],
+    ],
 )
 def test_the_command_on_a_page_gives_that_page_again(
     inside: Inside, store: Path, tmp_path: Path, changed: list[str]

@@ -96,7 +96,7 @@ def test_the_gap_to_the_oracle_is_not_negative_and_not_marked(inside: Inside, mo
         assert gaps[-1] >= -1e-6  # the tuned point is one of those that the oracle may pick
     answer = inside(*methods)
     assert "test-peek gap, AUSUC" in answer.out
-    assert "test-peek gap: what picking among the same trials on the test images would have gained." in answer.out
+    assert "test-peek gap: how much higher the best of the same trials is if it is picked on test images." in answer.out
     assert "\x1b[1;32m" in answer.out, "the best of a column is marked, or this test says nothing"
     cells = re.findall(r"((?:\x1b\[[\d;]*m)*) *([+-]\d+\.\d)\b", answer.out)
     assert [figure for _, figure in cells] == [f"{100 * gap:+.1f}" for gap in gaps]
@@ -116,7 +116,7 @@ def test_the_oracle_of_a_closed_form_is_its_best_test_figure(inside: Inside) -> 
 
 
 def test_rows_that_were_not_treated_alike_are_warned_about(inside: Inside) -> None:
-    warning = "warning: hyper-parameters were not come by alike ("
+    warning = "warning: these rows did not get their hyper-parameters in the same way ("
     answer = inside("compare", "eszsl", "sae@f2s", "devise:epochs=1", *DIGITS, "--seeds", "1", "--plain")
     [line] = [line for line in answer.out.splitlines() if line.startswith(warning)]
     assert "eszsl: default" in line and "sae@f2s: preset" in line and "devise:epochs=1: given by hand" in line

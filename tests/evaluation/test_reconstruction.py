@@ -17,7 +17,7 @@ from zslbench.api.embedder import Embedder
 from zslbench.api.params import Params
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.reconstruction import SHOWN_SEEN, SHOWN_UNSEEN, Reconstruction, ssim
-from zslbench.evaluation.scorers import ModelScorer
+from zslbench.evaluation.scorers import ModelScorer, StoredScorer
 
 
 class Darker(Embedder[Params]):
@@ -87,6 +87,17 @@ def test_intervals_weigh_the_errors_of_each_image(tmp_path: Path) -> None:
     found = evaluator.resample(scorer, weights)
     assert found["mse_seen"][0] == pytest.approx(errors[chosen[0]])
     assert found["mse_unseen"][0] == pytest.approx(errors[chosen[1]])
+
+
+def test_an_image_has_a_share_of_the_mean_errors_of_its_side(tmp_path: Path) -> None:
+    live, evaluator = scorer_of(toy_image_data(tmp_path)), Reconstruction()
+    metrics, seen = evaluator.evaluate(live), live.view.seen
+    stored = StoredScorer(live.view, live.generalized)
+    found = Reconstruction().influence(stored, metrics, evaluator.arrays(live))
+    assert {name: shares.sum() for name, shares in found.items()} == pytest.approx(metrics, rel=1e-5)
+    errors = evaluator.arrays(live)["mse"]
+    assert found["mse_unseen"].tolist() == [0 if s else e / (~seen).sum() for e, s in zip(errors, seen, strict=True)]
+    assert not found["perceptual_seen"][~seen].any()
 
 
 def test_what_is_shown_is_spread_evenly_over_classes_and_matches_the_images(tmp_path: Path) -> None:

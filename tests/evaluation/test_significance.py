@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from zslbench.evaluation.accuracy import class_share
-from zslbench.evaluation.influence import Estimate
-from zslbench.evaluation.significance import Comparison, Difference, compare_rows, holm, letters
+from zslbench.evaluation.significance import Comparison, Difference, Estimate, compare_rows, holm, letters
 
 Array = NDArray[np.float64]
 
@@ -105,6 +104,22 @@ def test_identical_rows_are_equal_and_rows_without_any_spread_are_not() -> None:
     assert (apart.standard_error, apart.p, apart.corrected) == (0.0, 0.0, 0.0)
     thirds = over_seeds(0.1, 0.1, 0.1)  # whose mean is not 0.1 in floating point
     assert pair({"a": thirds, "b": over_seeds(0.1)}, y).p == 1
+
+
+def test_where_lower_is_better_the_lowest_row_leads_and_nothing_else_changes() -> None:
+    random = np.random.default_rng(0)
+    y = np.repeat(np.arange(4), 30)
+    errors = {label: random.random(len(y)) + shift for label, shift in (("a", 0.0), ("b", 0.3), ("c", 0.31))}
+    rows = {label: [Estimate(float(e.mean()), e / len(y))] for label, e in errors.items()}
+    highest, lowest = compare_rows(rows, y), compare_rows(rows, y, higher_is_better=False)
+    assert list(lowest.letters) == list(highest.letters)[::-1]
+    assert lowest.letters["a"] == "a" and set(lowest.letters["b"]) & set(lowest.letters["c"])
+    by_pair = {frozenset((pair.better, pair.worse)): pair for pair in highest.differences}
+    for pair in lowest.differences:
+        other = by_pair[frozenset((pair.better, pair.worse))]
+        assert (pair.better, pair.worse) == (other.worse, other.better)
+        assert pair.difference == pytest.approx(other.difference) and pair.difference > 0
+        assert pair.p == pytest.approx(other.p)
 
 
 def test_one_row_or_none_needs_no_test() -> None:

@@ -1,12 +1,19 @@
-"""A plugin's evaluator that fails, or claims what is not its own, costs its own metrics and nothing else."""
+"""A plugin's evaluator is one like the built-in ones; where it fails, it costs its own metrics and nothing else."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections import defaultdict
 from pathlib import Path
+from statistics import mean, variance
 
 import pytest
 from outside import CHEAP, command, distribution
+from scipy import stats
+
+from zslbench.records.store import Store
 
 SOURCE = """
 from zslbench import Evaluator, EvaluatorCard, Metric
@@ -48,3 +55,71 @@ def test_an_evaluator_that_fails_is_one_warning_and_the_run_is_whole(
     assert json.loads(answer.out)["runs"][0]["metrics"] == plain
     [warning] = [line for line in answer.err.splitlines() if line.startswith("warning: ")]
     assert reason in warning
+
+
+DISTANCE = """
+import numpy as np
+from zslbench import Evaluator, Metric
+
+class Odd(Evaluator):
+    metrics = (Metric("distance", "Distance", percent=False, higher_is_better=False),)
+
+    def evaluate(self, scorer):
+        self.kept = (scorer.generalized.choice() != scorer.view.y) * (1.0 + scorer.view.y)
+        return {"distance": float(self.kept.mean())}
+
+    def arrays(self, scorer):
+        return {"kept": self.kept}
+
+    def influence(self, scorer, metrics, arrays):
+        return {"distance": arrays["kept"] / len(arrays["kept"])}
+"""
+
+
+def test_a_plugins_metric_is_a_column_and_rows_are_tested_in_it(tmp_path: Path, store: Path) -> None:
+    """The test by hand: Welch's statistic over classes, of the images' differences, the classes' sizes being fixed."""
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(DISTANCE)
+    compared = command("compare", "eszsl", "sae", *CHEAP, "--plain", path=site)
+    assert compared.status == 0, compared.err
+    assert "Distance" in compared.out.splitlines()[1].split()
+    answer = command("table", "gbu", "-m", "eszsl,sae", *CHEAP, "--metrics", "DISTANCE,h", "--json", path=site)
+    assert answer.err == "2 of 2 runs were stored already\n"
+    [table] = json.loads(answer.out)
+    [pair] = table["pairs"]
+
+    kept = {}
+    for record in Store(store).records():
+        arrays = Store(store).arrays(record)
+        kept[record.spec.method] = arrays["odd/kept"].tolist()
+        assert record.metrics["distance"] == pytest.approx(mean(kept[record.spec.method]))
+    lower, higher = sorted(kept, key=lambda name: mean(kept[name]))
+    assert (pair["better"], pair["worse"]) == (lower, higher)
+    difference = mean(kept[higher]) - mean(kept[lower])
+    assert pair["difference"] == pytest.approx(difference)
+    by_class = defaultdict(list)
+    for y, a, b in zip(arrays["y"].tolist(), kept[higher], kept[lower], strict=True):
+        by_class[y].append(a - b)
+    images = len(arrays["y"])
+    parts = {y: len(own) * variance(own) / images**2 for y, own in by_class.items()}
+    total = sum(parts.values())
+    freedom = total**2 / sum(part**2 / (len(by_class[y]) - 1) for y, part in parts.items())
+    assert pair["p"] == pytest.approx(2 * stats.t.sf(difference / total**0.5, freedom))
+    assert {row["label"]: row["distance_group"] for row in table["rows"]} == (
+        {lower: "a", higher: "b"} if pair["p"] < 0.05 else {lower: "a", higher: "a"}
+    )
+
+    shown = command("table", "gbu", "-m", "eszsl,sae", *CHEAP, "--csv", path=site)
+    flat = list(csv.DictReader(io.StringIO(shown.out)))
+    assert [float(row["distance"]) for row in flat] == pytest.approx([mean(kept["eszsl"]), mean(kept["sae"])])
+    assert "ausuc_group" in flat[0] and "distance_group" not in flat[0]
+
+
+def test_influences_that_are_wrong_cost_the_test_and_are_one_warning(tmp_path: Path) -> None:
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(DISTANCE.replace('/ len(arrays["kept"])', "[:3]"))
+    answer = command("table", "gbu", "-m", "eszsl,sae", *CHEAP, "--metrics", "distance", path=site)
+    assert answer.status == 0
+    assert "group" not in answer.out.splitlines()[1].split()
+    warnings = {line for line in answer.err.splitlines() if line.startswith("warning: ")}
+    assert [line for line in warnings if "its influences on 'distance' are not a finite number for each" in line]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from outside import CHEAP, Inside
+from zslbench.runs.plan import Variant
 
 from zslbench import MethodCard, XLSA17Dataset
 from zslbench.api.cards import DatasetCard, EvaluatorCard
@@ -16,7 +17,6 @@ from zslbench.data.catalogue import dataset_name, find_dataset
 from zslbench.discovery.registry import Registry
 from zslbench.errors import Hint, UsageError, near_misses
 from zslbench.evaluation.measuring import metric_name
-from zslbench.runs.plan import Variant
 from zslbench.tuning.sweep import tuning_metric
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from zslbench.runs.plan import Request
 
 from zslbench.api.dataset import ZSLData
 from zslbench.data.catalogue import find_dataset
@@ -23,7 +24,6 @@ from zslbench.report.attributes import (
     write_attributes,
 )
 from zslbench.report.figures import COLUMN, DPI, PAGE
-from zslbench.runs.plan import Request
 
 
 @pytest.fixture

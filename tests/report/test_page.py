@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
+from zslbench.report.builders import field_tables
 from zslbench.report.curves import write_curves
-from zslbench.report.field import field_tables
 from zslbench.report.figures import COLOURS
-from zslbench.report.formats import FORMATS
 from zslbench.report.page import write_page
-from zslbench.runs.plan import Row
+from zslbench.report.render import FORMATS
+from zslbench.runs.row import Row
 
 SVG = "{http://www.w3.org/2000/svg}"
 Edit = Callable[..., Row]
@@ -146,8 +146,8 @@ def test_the_figure_does_not_change_from_one_writing_to_the_next(rows: list[Row]
 def test_many_rows_with_long_and_strange_names_stay_apart_and_inside_the_page(
     rows: list[Row], store: Store, tmp_path: Path
 ) -> None:
-    settings = "learning_rate=0.0003 $another_one$=relu margin=0.1 & <b> hidden=4096"
-    many = [replace(rows[i % 3], label=str(i), title=f"Method {i}", settings=settings) for i in range(14)]
+    given = {"learning_rate": "0.0003", "$another_one$": "relu", "margin": "0.1 & <b>", "hidden": "4096"}
+    many = [replace(rows[i % 3], label=str(i), title=f"Method {i}", given=given) for i in range(14)]
     write_curves(tmp_path / "curves.svg", many, store)
     picture = Picture(tmp_path / "curves.svg")
     assert picture.width == pytest.approx(16 / 2.54 * 72, rel=0.01)
@@ -190,7 +190,7 @@ def test_the_numbers_on_the_page_are_those_of_the_table(rows: list[Row], store: 
 
 
 def test_the_page_tells_what_was_chosen_and_what_it_gave(rows: list[Row], store: Store, tmp_path: Path) -> None:
-    spec = rows[2].jobs[0].spec
+    spec = rows[2].runs[0].spec
     trials = [
         SearchTrial(params={"margin": 0.12345, "epochs": 7}, state="complete", values=[0.4, 0.5]),
         SearchTrial(params={"margin": 0.2, "epochs": 2}, state="complete", values=[0.1, 0.2]),

@@ -16,15 +16,18 @@ from PIL import Image
 
 from zslbench.api.cards import Exhibit
 from zslbench.errors import DataError
+from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
+from zslbench.report.differences import compare
 from zslbench.report.exhibits import make
-from zslbench.report.field import compare
 from zslbench.report.figures import COLUMN, DPI, PAGE
 from zslbench.report.grids import ROWS, columns_of, mosaic
-from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, published_beside
-from zslbench.report.tables import published_of
-from zslbench.runs.plan import Request, Row
+from zslbench.report.paper_table import naming, paper_table, published_beside
+from zslbench.report.render import as_latex, as_markdown
+from zslbench.report.rows import published_of
+from zslbench.runs.request import Request
+from zslbench.runs.row import Row
 
 Edit = Callable[..., Row]
 PAPER = "SP-AEN (Chen et al., CVPR 2018)"
@@ -33,8 +36,13 @@ TABLE = Exhibit("Accuracies.", "table", ("eszsl", "sae", "devise:epochs=1"), ("a
 
 def on_data(row: Row, title: str, features: str = "res101", **change: Any) -> Row:
     """Returns a row as if it had been run on another data set."""
-    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update={"features": features})}) for job in row.jobs]
+    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update={"features": features})}) for job in row.runs]
     return replace(row, **{"source": title, "dataset_title": title, "jobs": jobs, **change})
+
+
+def adding(row: Row, preset: str, **given: str) -> Row:
+    """Returns a row as if the command had added a preset and parameters to it."""
+    return replace(row, preset=preset, given={**given, **row.given}, added_preset=preset, added=given)
 
 
 def cells(markdown: str) -> list[list[str]]:
@@ -43,7 +51,7 @@ def cells(markdown: str) -> list[list[str]]:
 
 
 def test_a_table_has_the_means_of_the_records_and_marks_the_best(rows: list[Row], store: Store) -> None:
-    head, *lines = cells(as_markdown(paper_table(TABLE, [rows], store)))
+    head, *lines = cells(as_markdown([paper_table(TABLE, [rows], store)]))
     assert head == ["method", "input", "U->U", "H"]
     assert [line[:2] for line in lines] == [[n, "features"] for n in ("ESZSL", "SAE", "DeViSE epochs=1")]
     for column, metric in ((2, "acc_uu"), (3, "h")):
@@ -55,7 +63,7 @@ def test_a_table_has_the_means_of_the_records_and_marks_the_best(rows: list[Row]
 def test_neighbours_in_ausuc_are_tested_and_the_note_says_how_they_differ(rows: list[Row], store: Store) -> None:
     table = paper_table(replace(TABLE, metrics=("h", "ausuc")), [rows], store)
     [note] = [note for note in table.notes if "AUSUC, best first" in note]
-    comparison = compare(rows, store)
+    comparison = compare(rows, store, metrics()["ausuc"])
     assert comparison is not None
     first, second, third = comparison.letters
     for better, worse in ((first, second), (second, third)):
@@ -74,11 +82,12 @@ def test_errors_of_reconstruction_are_tested_on_unseen_images_and_less_is_better
     def arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         found = kept(record)
         noise = np.random.default_rng(0).random(len(found["y"]))  # the same images are hard for all
-        return found | {"reconstruction/mse": np.where(found["seen"], 9.0, noise + 0.1 * own[record.id])}
+        errors = np.where(found["seen"], 9.0, noise + 0.1 * own[record.id])
+        return found | {"reconstruction/mse": errors, "reconstruction/perceptual": errors}
 
     monkeypatch.setattr(store, "arrays", arrays)
-    measured = [edited(row, metrics={"mse_unseen": 0.0}) for row in rows]
-    comparison = compare(measured, store, "mse_unseen")
+    measured = [edited(row, metrics={"mse_unseen": 0.5 + 0.1 * i}) for i, row in enumerate(rows)]
+    comparison = compare(measured, store, metrics()["mse_unseen"])
     assert comparison is not None
     assert list(comparison.letters) == [row.label for row in rows]
     assert [pair.difference for pair in comparison.differences] == pytest.approx([0.1, 0.2, 0.1])
@@ -87,11 +96,11 @@ def test_errors_of_reconstruction_are_tested_on_unseen_images_and_less_is_better
 
 def test_data_sets_stand_side_by_side_each_with_its_features(rows: list[Row], store: Store) -> None:
     others = [on_data(row, "My_Birds", "lite0") for row in rows]
-    table = paper_table(TABLE, [rows, others], store)
-    head, *lines = cells(as_markdown(table))
+    table = paper_table(TABLE, [rows, others], store, "table-1")
+    head, *lines = cells(as_markdown([table]))
     assert head[2:] == [f"{d}: {m}" for d in ("digits (pixels)", "My_Birds (lite0)") for m in ("U->U", "H")]
     assert all(line[2:4] == line[4:6] for line in lines)
-    tex = as_latex(table, TABLE.caption, "table-1")
+    tex = as_latex([table])
     assert r"\multicolumn{2}{c}{digits (pixels)} & \multicolumn{2}{c}{My\_Birds (lite0)} \\" in tex
     assert r"\cmidrule(lr){3-4}\cmidrule(lr){5-6}" in tex
     assert tex.count("{") == tex.count("}") and "->" not in tex
@@ -103,14 +112,14 @@ def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Ro
     label = "devise:epochs=1"
     exhibit = replace(TABLE, names={label: "SP-AEN (Cls. only)"})
     table = paper_table(exhibit, [[on_data(row, "SUN") for row in rows], rows], store)
-    _, *lines = cells(as_markdown(table))
+    _, *lines = cells(as_markdown([table]))
     assert [line[0] for line in lines] == ["ESZSL", "· paper", "SAE", "· paper", "SP-AEN (Cls. only)", "· paper"]
     assert [line[2:] for line in lines[1::2]] == [
         ["54.5", "15.8", "", ""],  # Table 1 of the paper; nothing is printed for digits
         ["40.3", "11.8", "", ""],
         ["56.8", "21.6", "", ""],  # Table 2
     ]
-    assert r"\quad\emph{paper} &  & \emph{54.5} & \emph{15.8} &  &  \\" in as_latex(table, "", "x")
+    assert r"\quad paper &  & 54.5 & 15.8 &  &  \\" in as_latex([table])
 
 
 @pytest.mark.parametrize(
@@ -119,10 +128,10 @@ def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Ro
         {"features": "bow512"},
         {"features": "images"},
         {"title": "MINE"},
-        {"settings": "lr=1 epochs=1"},  # the command gave a parameter that the paper's row has not
-        {"label": "devise:epochs=2", "settings": "epochs=2"},  # the paper has no such row
+        {"added": {"lr": "1"}, "given": {"lr": "1", "epochs": "1"}},  # the command gave what the paper's row has not
+        {"label": "devise:epochs=2", "given": {"epochs": "2"}},  # the paper has no such row
     ],
-    ids=lambda change: "=".join(next(iter(change.items()))),
+    ids=lambda change: "=".join(map(str, next(iter(change.items())))),
 )
 def test_no_published_number_stands_below_what_is_not_as_published(rows: list[Row], change: dict[str, Any]) -> None:
     exhibit = replace(TABLE, names={"devise:epochs=1": "SP-AEN (Cls. only)"})
@@ -143,15 +152,15 @@ def test_published_errors_of_reconstruction_stand_below_those_measured_on_images
 def test_a_row_is_called_as_in_the_paper_with_what_the_command_added(rows: list[Row]) -> None:
     name = naming(replace(TABLE, names={"devise:epochs=1": "one epoch"}), rows)
     assert [name(row) for row in rows] == ["ESZSL", "SAE", "one epoch"]
-    assert name(replace(rows[2], settings="@small lr=1 epochs=1")) == "one epoch @small lr=1"
+    assert name(adding(rows[2], "small", lr="1")) == "one epoch @small lr=1"
 
 
 def test_what_the_command_added_to_all_rows_is_said_once(rows: list[Row], store: Store) -> None:
-    alike = [replace(row, settings=f"@small lr=1 {row.settings}".strip()) for row in rows]
+    alike = [adding(row, "small", lr="1") for row in rows]
     name = naming(TABLE, alike)
     assert [name(row) for row in alike] == ["ESZSL", "SAE", "DeViSE epochs=1"]
     assert "All rows: @small lr=1." in paper_table(TABLE, [alike], store).notes
-    other = [*alike[:2], replace(rows[2], settings="@small lr=2 epochs=1")]
+    other = [*alike[:2], adding(rows[2], "small", lr="2")]
     assert [naming(TABLE, other)(row) for row in other] == ["ESZSL lr=1", "SAE lr=1", "DeViSE lr=2 epochs=1"]
 
 

@@ -50,7 +50,9 @@ def test_every_run_is_found_under_the_id_that_a_plan_has_now_with_its_numbers(ol
 
 def test_two_runs_that_differed_in_evaluators_alone_are_one_and_the_one_with_more_counts(old: Path) -> None:
     before, store = written(old), Store(old)
-    assert sum(values["spec"]["method"] == "devise" and values["spec"]["on"] == "test" for values in before.values()) == 2
+    assert (
+        sum(values["spec"]["method"] == "devise" and values["spec"]["on"] == "test" for values in before.values()) == 2
+    )
     [record] = [r for r in store.records() if r.spec.method == "devise" and r.spec.on == "test"]
     assert "h_cal" in record.metrics and len(list(store.records())) == len(before) - 1
 

@@ -20,6 +20,7 @@ CARD = EvaluatorCard("the share of test images that are right")
 Sample = Callable[[], EvaluatorSubject]
 SAMPLES: list[tuple[str, Sample]] = []
 Array = NDArray[np.float64]
+Stored = Mapping[str, Any]
 
 
 def subject(evaluator: Any, card: EvaluatorCard = CARD) -> EvaluatorSubject:
@@ -61,6 +62,9 @@ class Harmonic(Right):
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         return {"h": super().resample(scorer, weights)["right"]}
+
+    def influence(self, scorer: Scorer, metrics: Stored, arrays: Stored) -> Mapping[str, Array]:
+        return {"h": super().influence(scorer, metrics, arrays)["right"]}
 
 
 @breaks("returns_its_metrics")
@@ -139,3 +143,44 @@ class SharedResample(Right):
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         return {"right": np.full(len(weights), super().resample(scorer, weights)["right"][-1])}
+
+
+@breaks("influence")
+class TotalsForShares(Right):
+    """Forgets that a mean divides by the number of images."""
+
+    def influence(self, scorer: Scorer, metrics: Stored, arrays: Stored) -> Mapping[str, Array]:
+        return {"right": self.credit(scorer)}
+
+
+@breaks("influence")
+class UnseenOnly(Right):
+    """Is about images of unseen classes, and says that the others move it too."""
+
+    def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
+        return {"right": (weights * self.credit(scorer) * ~scorer.view.seen).sum(axis=1) / (~scorer.view.seen).sum()}
+
+    def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
+        return {"right": float(self.credit(scorer)[~scorer.view.seen].mean())}
+
+    def influence(self, scorer: Scorer, metrics: Stored, arrays: Stored) -> Mapping[str, Array]:
+        share = self.credit(scorer) / (~scorer.view.seen).sum()
+        return {"right": np.where(scorer.view.seen, 0.5, share)}
+
+
+@breaks("influence")
+class OneForEachClass(Right):
+    def influence(self, scorer: Scorer, metrics: Stored, arrays: Stored) -> Mapping[str, Array]:
+        return {"right": np.zeros(len(scorer.view.classes))}
+
+
+@breaks("influence")
+class Forgets(Right):
+    """Counts on what evaluate() left in it, where there is a new evaluator for a stored run."""
+
+    def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
+        self.kept = self.credit(scorer)
+        return super().evaluate(scorer)
+
+    def influence(self, scorer: Scorer, metrics: Stored, arrays: Stored) -> Mapping[str, Array]:
+        return {"right": self.kept / len(self.kept)}

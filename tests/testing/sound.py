@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -163,3 +163,9 @@ class Right(Evaluator):
 
     def resample(self, scorer: Scorer, weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
         return {"right": (weights * self.credit(scorer)).mean(axis=1)}
+
+    def influence(
+        self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        credit = self.credit(scorer)
+        return {"right": credit / len(credit)}

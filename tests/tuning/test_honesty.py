@@ -16,6 +16,7 @@ from zslbench.api.dataset import ZSLData
 from zslbench.errors import RunError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
+from zslbench.report.rows import treatment
 from zslbench.runs.entrant import resolve
 from zslbench.runs.request import Request
 from zslbench.runs.row import Row
@@ -79,5 +80,5 @@ def test_rows_take_the_tuned_values_of_their_search_and_say_so(store: Store) -> 
     assert [job.spec.params for job in tuned.runs] == [found.best.params] * 2
     assert {one.origin for one in tuned.runs} == {found.origin}
     assert found.origin.startswith("tuned: grid of 49 trials, ausuc, 1 fold (search ")
-    assert (tuned.treatment, default.treatment) == ("tuned by AUSUC on 1 fold", "default")
+    assert (treatment(tuned), treatment(default)) == ("tuned by AUSUC on 1 fold", "default")
     assert {one.origin for one in default.runs} == {"default"}

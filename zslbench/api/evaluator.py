@@ -204,3 +204,22 @@ class Evaluator(ABC):
             `(R,)` values for each metric that has an interval.
         """
         return {}
+
+    def influence(
+        self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Returns how much each test image moves a metric, for tests between rows of a table; nothing by default.
+
+        For a mean over images that is each image's share, its value divided by the number of images: the shares sum
+        to the metric. For any other metric it is the derivative by the weights of `resample`, where these are ones.
+        It is asked of a new evaluator, of a run that is stored: the model is gone.
+
+        Args:
+            scorer: has the stored decisions, and the classes of the images; of scores it has none.
+            metrics: what `evaluate` returned.
+            arrays: what `arrays` returned.
+
+        Returns:
+            `(N,)` for each metric that has one, 0 for images that the metric is not about.
+        """
+        return {}

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -110,14 +111,15 @@ def _together() -> int | None:
     if os.environ.get("RANK", "0") != "0":
         from zslbench.runs.execute import follow
 
-        with open(os.devnull, "w") as nowhere:  # the first process speaks for all
+        with Path(os.devnull).open("w") as nowhere:  # the first process speaks for all
             sys.stdout = sys.stderr = nowhere
             follow()
         return None
     from zslbench.training import together
 
     with together.leading():
-        return app(standalone_mode=False)
+        status: int | None = app(standalone_mode=False)
+    return status
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -84,7 +84,7 @@ def progress_of_images(plain: bool) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from zslbench.cli.progress import SECONDS_BETWEEN_LINES
+    from zslbench.report.progress import SECONDS_BETWEEN_LINES
 
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     moving = not plain and sys.stderr.isatty()

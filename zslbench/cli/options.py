@@ -124,6 +124,14 @@ class RunOptions(Options):
         Option(help="`validation` scores classes cut from trainval and never touches a test image."),
     ] = "test"
     fold: Annotated[int, Option(help="Which cut into training and validation classes.", min=0)] = 0
+    metrics: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME,...",
+            help="Columns of tables, by name or title; again for more.",
+            show_default="those that evaluators show",
+        ),
+    ] = None
     calibrated: Annotated[
         bool,
         Option(
@@ -183,6 +191,8 @@ def words_of(options: RunOptions) -> list[str]:
         words += ["--param", text]
     for text in options.weights or []:
         words += ["--weights", text]
+    for text in options.metrics or []:
+        words += ["--metrics", text]
     words += [] if options.pretrained else ["--no-pretrained"]
     words += [] if options.calibrated else ["--uncalibrated"]
     if options.tuned:

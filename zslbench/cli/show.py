@@ -21,6 +21,8 @@ def show(
     plain: Plain = False,
 ) -> None:
     """Show a stored run: settings, metrics with intervals, curve, classes, provenance."""
+    from rich.console import Console
+
     from zslbench.bench import Bench
     from zslbench.report.detail import print_runs
 
@@ -30,7 +32,7 @@ def show(
         if json:
             print("[" + ",\n".join(record.model_dump_json(indent=1) for record in found) + "]")
         else:
-            print_runs(found, plain=plain)
+            print_runs(found, Console(no_color=plain), plain=plain)
         return
     result = bench.record(run)
     if curve is not None:

@@ -57,7 +57,9 @@ def table(
 
             given = [word for text in methods or [] for word in ("--methods", text)]
             command = shlex.join(["zslbench", "table", which.value, *words_of(options), *given])
-            display.say(f"wrote {', '.join(map(str, write_page(page, command, results.rows, bench.store, results.chosen)))}")
+            display.say(
+                f"wrote {', '.join(map(str, write_page(page, command, results.rows, bench.store, results.chosen)))}"
+            )
     results.check()
 
 

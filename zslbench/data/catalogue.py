@@ -60,7 +60,12 @@ def find_dataset(name: str | Path) -> Dataset:
 
 @cache
 def load_data(
-    source: str | Dataset, root: Path, features: str | None, splits: str, semantics: str = OWN, input: Input = "features"
+    source: str | Dataset,
+    root: Path,
+    features: str | None,
+    splits: str,
+    semantics: str = OWN,
+    input: Input = "features",
 ) -> ZSLData:
     """Loads a data set once, until `load_data.cache_clear()`: its features, or its images."""
     dataset = find_dataset(source) if isinstance(source, str) else source

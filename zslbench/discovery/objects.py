@@ -69,7 +69,9 @@ def _add_function(function: FunctionType, where: str, parts: dict[str, str]) -> 
         return
     parts[where] = f"{_code(function.__code__)} {function.__defaults__} {function.__kwdefaults__}"
     with suppress(ValueError):  # a cell that is empty so far
-        parts[where] += repr([c.cell_contents for c in function.__closure__ or () if isinstance(c.cell_contents, _PLAIN)])
+        parts[where] += repr(
+            [c.cell_contents for c in function.__closure__ or () if isinstance(c.cell_contents, _PLAIN)]
+        )
     for name in _names(function.__code__):
         value = function.__globals__.get(name)
         if isinstance(value, FunctionType) and value.__module__ == function.__module__:

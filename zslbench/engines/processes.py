@@ -13,8 +13,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock
 
-from zslbench.api.progress import Progress
 from zslbench.api.engine import Engine, Listener
+from zslbench.api.progress import Progress
 from zslbench.errors import RunError
 from zslbench.records.record import RunRecord
 from zslbench.runs.entrant import Run

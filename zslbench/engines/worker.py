@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from zslbench.errors import one_line
 from zslbench.api.engine import Listener
+from zslbench.errors import one_line
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, fulfil
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.api.evaluator import Decisions, Evaluator, Metric, Scorer
+from zslbench.api.evaluator import Evaluator, Metric, Scorer
 from zslbench.evaluation.accuracy import harmonic_mean, per_class_accuracy
 from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.influence import of_accuracy, of_area, of_harmonic
 
 Array = NDArray[np.float64]
+Values = Mapping[str, float]
+Stored = Mapping[str, NDArray[Any]]
+CHOSEN = "gamma chosen on validation classes cut from trainval"
 
 
 class WeightedEvaluator(Evaluator):
     """An evaluator whose metrics are functions of the scores and of image weights."""
 
-    def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
+    def evaluate(self, scorer: Scorer) -> Values:
         """Returns the metrics with every image counted once."""
         values = self.resample(scorer, np.ones((1, len(scorer.view))))
         return {name: float(value[0]) for name, value in values.items()}
@@ -39,62 +43,77 @@ class ConventionalZSL(WeightedEvaluator):
         d = scorer.conventional
         return {"acc_uu": per_class_accuracy(d.credit(), d.y, weights[:, ~scorer.view.seen])}
 
+    def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
+        """Returns that on acc_uu."""
+        credit = np.zeros(len(scorer.view))
+        credit[~scorer.view.seen] = scorer.conventional.credit()
+        return {"acc_uu": of_accuracy(credit, scorer.view.y, ~scorer.view.seen)}
+
 
 class GeneralizedZSL(WeightedEvaluator):
     """U->T, S->T and their harmonic mean H, all classes to choose from, no calibration."""
 
-    metrics: ClassVar = (Metric("acc_ut", "U->T"), Metric("acc_st", "S->T"), Metric("h", "H"))
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("acc_ut", "U->T"), Metric("acc_st", "S->T"), Metric("h", "H"))
+    gamma: float | None = 0.0
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
-        """Returns acc_ut, acc_st, h."""
-        acc_ut, acc_st = _both_sides(scorer.generalized, 0.0, weights)
-        return {"acc_ut": acc_ut, "acc_st": acc_st, "h": harmonic_mean(acc_ut, acc_st)}
+        """Returns U->T, S->T and H; gamma stays as it is."""
+        d, credit = scorer.generalized, self._credit(scorer)
+        sides = [per_class_accuracy(credit[side], d.y[side], weights[:, side]) for side in (~d.seen, d.seen)]
+        return self._named(*sides, harmonic_mean(*sides))
+
+    def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
+        """Returns those on U->T, S->T and H."""
+        d, credit = scorer.generalized, self._credit(scorer)
+        sides = [of_accuracy(credit, d.y, side) for side in (~d.seen, d.seen)]
+        return self._named(*sides, of_harmonic(*sides))
+
+    def _credit(self, scorer: Scorer) -> Array:
+        if self.gamma is None:
+            raise ValueError("prepare() must choose gamma on validation classes first")
+        return scorer.generalized.credit(self.gamma)
+
+    def _named(self, *values: Array) -> Mapping[str, Array]:
+        return {metric.name: value for metric, value in zip(self.metrics, values, strict=False)}
 
 
 class AUSUC(WeightedEvaluator):
     """Area under the seen-unseen curve, exact, from per-class accuracies."""
 
-    metrics: ClassVar = (Metric("ausuc", "AUSUC"),)
+    metrics: ClassVar = (Metric("ausuc", "AUSUC", ranks=True),)  # it needs no gamma to be chosen
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns ausuc."""
         return {"ausuc": seen_unseen_curve(scorer.generalized, weights).area}
 
+    def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
+        """Returns that on ausuc."""
+        return {"ausuc": of_area(scorer.generalized)}
 
-class Calibrated(WeightedEvaluator):
+
+class Calibrated(GeneralizedZSL):
     """U->T, S->T, H with gamma subtracted from seen scores, the gamma chosen on validation classes."""
 
     metrics: ClassVar = (
-        Metric("acc_ut_cal", "U->T cal"),
-        Metric("acc_st_cal", "S->T cal"),
-        Metric("h_cal", "H cal"),
-        Metric("gamma", "gamma", percent=False),
+        Metric("acc_ut_cal", "U->T cal", shown=False, note=CHOSEN),
+        Metric("acc_st_cal", "S->T cal", shown=False, note=CHOSEN),
+        Metric("h_cal", "H cal", note=CHOSEN),
+        Metric("gamma", "gamma", percent=False, shown=False, note=CHOSEN),
     )
     needs_validation = True
-
-    def __init__(self) -> None:
-        self.gamma: float | None = None
+    gamma: float | None = None
 
     def prepare(self, validation: Scorer) -> None:
         """Chooses the gamma with the highest H on validation classes."""
         self.gamma = seen_unseen_curve(validation.generalized).best_gamma()
 
-    def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
+    def evaluate(self, scorer: Scorer) -> Values:
         """Returns the calibrated metrics and the gamma."""
-        return {**super().evaluate(scorer), "gamma": self._chosen()}
+        values = super().evaluate(scorer)
+        assert self.gamma is not None
+        return {**values, "gamma": self.gamma}
 
-    def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
-        """Returns the calibrated metrics; gamma stays as chosen."""
-        acc_ut, acc_st = _both_sides(scorer.generalized, self._chosen(), weights)
-        return {"acc_ut_cal": acc_ut, "acc_st_cal": acc_st, "h_cal": harmonic_mean(acc_ut, acc_st)}
-
-    def _chosen(self) -> float:
-        if self.gamma is None:
-            raise ValueError("prepare() must choose gamma on validation classes first")
-        return self.gamma
-
-
-def _both_sides(d: Decisions, gamma: float, weights: Array) -> tuple[Array, Array]:
-    credit = d.credit(gamma)
-    unseen = per_class_accuracy(credit[~d.seen], d.y[~d.seen], weights[:, ~d.seen])
-    return unseen, per_class_accuracy(credit[d.seen], d.y[d.seen], weights[:, d.seen])
+    def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
+        """Returns those on the calibrated metrics, at the gamma that the run chose."""
+        self.gamma = metrics["gamma"]
+        return super().influence(scorer, metrics, arrays)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,16 +9,6 @@ from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.accuracy import class_share
 
 Array = NDArray[np.float64]
-
-METRICS = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "acc_ut_cal", "acc_st_cal", "h_cal")
-"""What `influence` knows."""
-
-
-class Estimate(NamedTuple):
-    """A metric on some test images, and its derivative by the weight of each image, `(N,)`."""
-
-    value: float
-    influence: Array
 
 
 class Strata:
@@ -51,73 +39,50 @@ class Strata:
         return np.asarray(squares * self._counts / self.degrees_of_freedom)
 
 
-def influence(decisions: Decisions, metric: str, gamma: float | None = None) -> Estimate:
-    """Returns one of `METRICS` and the influence of each image on it.
+def of_accuracy(credit: Array, y: NDArray[np.int64], side: NDArray[np.bool_]) -> Array:
+    """Returns the influences on per-class accuracy on one side, `(N,)`: it is linear, so they are shares of it.
 
     Args:
-        decisions: of each image among all classes; for acc_uu also among unseen classes. Decisions among all classes
-            hold acc_uu only if a score does not depend on the other classes asked for; where it does, the value
-            differs from the run's acc_uu.
-        metric: its name.
-        gamma: as it was chosen for a `_cal` metric; the others ignore it.
-
-    Raises:
-        ValueError: the metric is unknown, or calibrated and gamma is missing.
+        credit: correctness of each image, `(N,)`.
+        y: class of each image, `(N,)`.
+        side: which images are on the side, `(N,)`; the others have no influence.
     """
-    if metric not in METRICS:
-        raise ValueError(f"no influence is known for {metric!r}, only for {', '.join(METRICS)}")
-    if metric == "acc_uu":
-        return _accuracy(decisions, _credit_within(decisions, seen=False), seen=False)
-    if metric == "ausuc":
-        return _area(decisions)
-    if metric.endswith("_cal") and gamma is None:
-        raise ValueError(f"{metric} needs the gamma that was chosen for it")
-    credit = decisions.credit(gamma if gamma is not None and metric.endswith("_cal") else 0.0)
-    unseen, seen = (_accuracy(decisions, credit, seen=side) for side in (False, True))
-    return {"acc_ut": unseen, "acc_st": seen, "h": _harmonic(unseen, seen)}[metric.removesuffix("_cal")]
+    influence = np.zeros(len(y))
+    influence[side] = class_share(y[side]) * credit[side]
+    return influence
 
 
-def _accuracy(d: Decisions, credit: Array, *, seen: bool) -> Estimate:
-    """Per-class accuracy on one side: linear in the weights, so the influence is an image's share of it."""
-    side = d.seen == seen
-    influence = np.zeros(len(d.y))
-    influence[side] = class_share(d.y[side]) * credit[side]
-    return Estimate(float(influence.sum()) if side.any() else float("nan"), influence)
+def of_harmonic(unseen: Array, seen: Array) -> Array:
+    """Returns the influences on H = 2us / (u + s) from those on u and s, whose sums are u and s.
 
-
-def _credit_within(d: Decisions, *, seen: bool) -> Array:
-    """Correctness of each image among the classes of one side, ties shared."""
-    hit, ties = (d.hit_seen, d.ties_seen) if seen else (d.hit_unseen, d.ties_unseen)
-    return np.asarray(hit / np.maximum(ties, 1))
-
-
-def _harmonic(unseen: Estimate, seen: Estimate) -> Estimate:
-    """H = 2us / (u + s) by the delta method: dH = 2 (s^2 du + u^2 ds) / (u + s)^2, taken as 0 where H has no slope."""
-    u, s = unseen.value, seen.value
+    By the delta method dH = 2 (s^2 du + u^2 ds) / (u + s)^2, taken as 0 where H has no slope.
+    """
+    u, s = unseen.sum(), seen.sum()
     total = u + s
     if total == 0:
-        return Estimate(0.0, np.zeros_like(unseen.influence))
-    slopes = 2 * (s / total) ** 2, 2 * (u / total) ** 2
-    return Estimate(2 * u * s / total, slopes[0] * unseen.influence + slopes[1] * seen.influence)
+        return np.zeros_like(unseen)
+    return np.asarray(2 * (s / total) ** 2 * unseen + 2 * (u / total) ** 2 * seen)
 
 
-def _area(d: Decisions) -> Estimate:
-    """AUSUC as a two-sample U-statistic, as DeLong et al. (Biometrics 1988) have it for the area under a ROC curve.
+def of_area(d: Decisions) -> Array:
+    """Returns the influences on AUSUC, `(N,)`.
 
-    An unseen image u is right once gamma has passed its gap g_u, a seen image s until gamma reaches g_s, so
+    It is a two-sample U-statistic, as DeLong et al. (Biometrics 1988) have it for the area under a ROC curve. An unseen
+    image u is right once gamma has passed its gap g_u, a seen image s until gamma reaches g_s, so
 
         area = sum_u sum_s a_u a_s K(g_u, g_s),    K = 1 if g_u < g_s, 1/2 if equal (the trapezoid), else 0,
 
     where a is the image's share of the per-class accuracy within its own side. The derivative by the weight of u is
     a_u times the S->T at its gap, that by the weight of s is a_s times the U->T at its gap.
     """
-    unseen, seen = (_accuracy(d, _credit_within(d, seen=side), seen=side) for side in (False, True))
+    u, s = ~d.seen, d.seen
+    a_u = of_accuracy(d.hit_unseen / np.maximum(d.ties_unseen, 1), d.y, u)[u]
+    a_s = of_accuracy(d.hit_seen / np.maximum(d.ties_seen, 1), d.y, s)[s]
     gap = d.best_seen - d.best_unseen
-    of_unseen, of_seen = gap[~d.seen], gap[d.seen]
     influence = np.empty(len(gap))
-    influence[~d.seen] = unseen.influence[~d.seen] * _beyond(-of_seen, seen.influence[d.seen], -of_unseen)
-    influence[d.seen] = seen.influence[d.seen] * _beyond(of_unseen, unseen.influence[~d.seen], of_seen)
-    return Estimate(float(influence[~d.seen].sum()), influence)
+    influence[u] = a_u * _beyond(-gap[s], a_s, -gap[u])
+    influence[s] = a_s * _beyond(gap[u], a_u, gap[s])
+    return influence
 
 
 def _beyond(places: Array, amounts: Array, at: Array) -> Array:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from zslbench.api.evaluator import Decisions, Evaluator, Scorer
-from zslbench.api.views import TestView
+from zslbench.api.evaluator import Decisions, Evaluator, Metric, Scorer
+from zslbench.api.views import ClassSet, TestView
 from zslbench.discovery.plugins import registry
 from zslbench.errors import NeedsScores, NotApplicable, PluginError, UsageError, ZSLBenchError, near_misses
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
@@ -45,6 +46,11 @@ def evaluators() -> dict[str, type[Evaluator]]:
         owners.update(dict.fromkeys(names, entry.name))
         usable[entry.name] = evaluator
     return usable
+
+
+def metrics() -> dict[str, Metric]:
+    """Returns the metrics of all evaluators by name, in the order of tables."""
+    return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
 
 
 def metric_name(text: str) -> str:
@@ -148,6 +154,37 @@ def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: list[Array], fo
         found.intervals[metric] = (float(low), float(high))
 
 
+def influence(
+    metric: str,
+    values: Mapping[str, float],
+    class_names: Sequence[str],
+    stored: Mapping[str, NDArray[Any]],
+    no_conventional: str = "",
+) -> NDArray[np.float64] | None:
+    """Returns the influence of each test image on a metric of a stored run, `(N,)`; None where it has none.
+
+    Args:
+        metric: its name.
+        values: all metrics of the run.
+        class_names: as the record has them.
+        stored: all arrays beside the record.
+        no_conventional: why the method cannot choose among unseen classes alone, if it cannot.
+    """
+    name = next((n for n, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
+    own = {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}
+    scorer = stored_scorer(stored, _nameless(stored, class_names), no_conventional)
+    try:
+        found = evaluators()[name]().influence(scorer, values, own).get(metric) if name else None
+        if found is not None and (found.shape != scorer.view.y.shape or not np.isfinite(found).all()):
+            raise ValueError(f"its influences on {metric!r} are not a finite number for each test image")
+    except NotApplicable:
+        return None
+    except Exception as error:
+        broken(name, error)
+        return None
+    return found
+
+
 def _check_metrics(evaluator: Evaluator, values: Mapping[str, float]) -> None:
     names = {metric.name for metric in evaluator.metrics}
     if strange := sorted(set(values) - names):
@@ -196,6 +233,16 @@ def stored_decisions(scorer: Scorer, prefix: str = "") -> tuple[dict[str, NDArra
     except NotApplicable as error:
         reason = str(error)
     return {f"{prefix}{name}": array for name, array in found.items()}, reason
+
+
+def _nameless(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> TestView:
+    """Returns a view of the images of a run without their data set: class embeddings have no columns."""
+    y, seen = arrays["y"], arrays["seen"]
+    first_unseen = int(y[~seen].min(initial=len(class_names)))
+    classes = ClassSet(
+        torch.zeros(len(class_names), 0), tuple(class_names), torch.arange(len(class_names)) < first_unseen
+    )
+    return TestView(arrays["images"], y, classes, None)
 
 
 def stored_scorer(

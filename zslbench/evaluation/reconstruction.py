@@ -32,9 +32,9 @@ class Reconstruction(Evaluator):
 
     metrics: ClassVar = (
         Metric("mse_unseen", "MSE unseen", percent=False, higher_is_better=False),
-        Metric("mse_seen", "MSE seen", percent=False, higher_is_better=False),
+        Metric("mse_seen", "MSE seen", percent=False, higher_is_better=False, shown=False),
         Metric("perceptual_unseen", "1-SSIM unseen", percent=False, higher_is_better=False),
-        Metric("perceptual_seen", "1-SSIM seen", percent=False, higher_is_better=False),
+        Metric("perceptual_seen", "1-SSIM seen", percent=False, higher_is_better=False, shown=False),
     )
     needs_images: ClassVar = True
 
@@ -70,6 +70,17 @@ class Reconstruction(Evaluator):
             for name, errors in self._errors.items():
                 values[f"{name}_{side}"] = own @ errors[mask] / own.sum(axis=1)
         return {metric.name: values[metric.name] for metric in self.metrics}
+
+    def influence(
+        self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, Array]:
+        """Returns each image's share of the mean errors."""
+        sides = {"unseen": ~scorer.view.seen, "seen": scorer.view.seen}
+        return {
+            f"{name}_{side}": np.where(mask, arrays[name], 0.0) / mask.sum()
+            for name in ("mse", "perceptual")
+            for side, mask in sides.items()
+        }
 
     def arrays(self, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
         """Returns each test image's errors, and some images with what was made of them.

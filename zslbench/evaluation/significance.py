@@ -25,17 +25,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
 from string import ascii_lowercase
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from zslbench.evaluation.influence import Estimate, Strata
+from zslbench.evaluation.influence import Strata
 
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-12
 """Differences and standard errors below it are none: metrics are fractions."""
+
+
+class Estimate(NamedTuple):
+    """A metric on some test images, and its derivative by the weight of each image, `(N,)`."""
+
+    value: float
+    influence: Array
 
 
 @dataclass(frozen=True)
@@ -70,13 +78,16 @@ class Comparison:
     alpha: float
 
 
-def compare_rows(rows: Mapping[str, Sequence[Estimate]], y: NDArray[np.int64], alpha: float = 0.05) -> Comparison:
-    """Tests every pair of rows in one metric, of which more is better; the module says how.
+def compare_rows(
+    rows: Mapping[str, Sequence[Estimate]], y: NDArray[np.int64], alpha: float = 0.05, *, higher_is_better: bool = True
+) -> Comparison:
+    """Tests every pair of rows in one metric; the module says how.
 
     Args:
         rows: at least one estimate for each, one a seed, all on the same test images in the same order.
         y: class of each image, `(N,)`.
         alpha: the chance allowed of telling any equal rows apart.
+        higher_is_better: whether the row with the highest value is the best, not that with the lowest.
 
     Raises:
         ValueError: an estimate is not over these images.
@@ -85,7 +96,8 @@ def compare_rows(rows: Mapping[str, Sequence[Estimate]], y: NDArray[np.int64], a
         if any(estimate.influence.shape != y.shape for estimate in estimates):
             raise ValueError(f"{label}: its influences are not those of the {len(y)} test images")
     strata = Strata(y)
-    values = {label: np.array([estimate.value for estimate in estimates]) for label, estimates in rows.items()}
+    sign = 1.0 if higher_is_better else -1.0
+    values = {label: sign * np.array([estimate.value for estimate in estimates]) for label, estimates in rows.items()}
     influences = {label: np.mean([e.influence for e in estimates], axis=0) for label, estimates in rows.items()}
     ranked = sorted(rows, key=lambda label: -values[label].mean())
     tests = []

@@ -22,7 +22,7 @@ def unseal(content: bytes) -> dict[str, Any]:
     """
     values = json.loads(content)
     if not isinstance(values, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is no JSON object")  # noqa: TRY004 (of what was read, not of an argument)
     checksum = values.pop(CHECKSUM, None)
     if checksum is not None and checksum != _checksum(values):
         raise ValueError("its content does not fit its checksum")

@@ -106,11 +106,20 @@ class Search(BaseModel):
         return {**self.base, **self.best.params}
 
     @property
+    def extent(self) -> str:
+        """How much was tried: trials, metric and folds."""
+        how = "grid of " if self.strategy == "grid" else ""
+        return f"{how}{len(self.trials)} trials, {self.metric}, {self.cuts}"
+
+    @property
+    def cuts(self) -> str:
+        """The number of folds, in words."""
+        return "1 fold" if self.folds == 1 else f"{self.folds} folds"
+
+    @property
     def origin(self) -> str:
         """What a record says about where its hyper-parameters come from."""
-        how = "grid of " if self.strategy == "grid" else ""
-        folds = "1 fold" if self.folds == 1 else f"{self.folds} folds"
-        return f"tuned: {how}{len(self.trials)} trials, {self.metric}, {folds} (search {self.id})"
+        return f"tuned: {self.extent} (search {self.id})"
 
     def difference(self, other: Search) -> str:
         """Returns how another search of the same thing goes about it differently, or an empty string."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import ZSLData
-from zslbench.data.catalogue import find_dataset, load_data
-from zslbench.data.semantics import with_semantics
 from zslbench.errors import DataError
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
-from zslbench.runs.plan import Request, split_source
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -116,8 +114,12 @@ def some_unseen(data: ZSLData) -> NDArray[np.int64]:
     return np.concatenate([rows[data.labels[rows] == c][:IMAGES] for c in classes])
 
 
-def write_attributes(stem: Path, sources: list[str], request: Request) -> tuple[list[Path], list[str]]:
+def write_attributes(stem: Path, loaded: Sequence[tuple[ZSLData, str]]) -> tuple[list[Path], list[str]]:
     """Draws for each data set a heat map of variances and, where it has features, maps of unseen classes' images.
+
+    Args:
+        stem: the files' path without `.png` and `.pdf`.
+        loaded: each data set, with why it has no features, if it has none.
 
     Returns:
         the files, and lines about what could not be drawn.
@@ -127,8 +129,7 @@ def write_attributes(stem: Path, sources: list[str], request: Request) -> tuple[
     """
     drawn: list[tuple[ZSLData, Variances]] = []
     lines = []
-    for source in sources:
-        data, problem = _load(source, request)
+    for data, problem in loaded:
         try:
             drawn.append((data, variances(data)))
         except DataError as error:
@@ -149,16 +150,6 @@ def write_attributes(stem: Path, sources: list[str], request: Request) -> tuple[
             if data.features is not None:
                 _maps(sides[1], data, found)
         return save(figure, stem), lines
-
-
-def _load(source: str, request: Request) -> tuple[ZSLData, str]:
-    """Returns a data set, with why it has no features, if it has none."""
-    name, features = split_source(source)
-    try:
-        return load_data(name, request.root, features or request.features, request.splits, request.semantics), ""
-    except DataError as error:
-        labels = find_dataset(name).load_labels(request.root, request.splits)
-        return with_semantics(labels, request.semantics), str(error)
 
 
 def _heat(part: SubFigure, data: ZSLData, found: Variances) -> None:

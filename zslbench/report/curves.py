@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.curve import seen_unseen_curve
 from zslbench.records.store import Store
-from zslbench.report.field import TESTED, decisions_of, name_of
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
+from zslbench.report.rows import name_of
 from zslbench.report.summary import spreads
-from zslbench.runs.plan import Row
+from zslbench.runs.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+AREA = "ausuc"
+"""The area below a curve; a row without it is not drawn."""
 DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)))
 """Solid for the rows with the largest areas; the others for the next rows in the same colours."""
 POINTS = 400
@@ -37,6 +40,11 @@ MEANINGS = ("gamma = 0", "gamma chosen on validation classes")
 """Of the marks, for the legend."""
 LABEL = 40
 """Characters in a line of the legend, which has two columns."""
+
+
+def with_area(rows: list[Row]) -> list[Row]:
+    """Returns the rows that can be drawn: those whose records have an area."""
+    return [row for row in rows if row.records and all(AREA in record.metrics for record in row.records)]
 
 
 def write_curves(path: Path, rows: list[Row], store: Store) -> None:
@@ -78,7 +86,7 @@ def write_panels(stem: Path, panels: list[list[Row]], store: Store, name: Callab
                 line.set_label(f"{name(row)} ({_area(row):.1f})".replace("$", r"\$"))
             _finish(axes)
             axes.plot([], [], color="#444444", label=MEANINGS[0], **MARKS[""])
-            axes.set_title(f"{rows[0].dataset_title}, {rows[0].jobs[0].spec.features}", loc="left")
+            axes.set_title(f"{rows[0].dataset_title}, {rows[0].features}", loc="left")
             axes.legend(title="method (AUSUC)", alignment="left", loc="best", handlelength=1.6, borderaxespad=0.2)
         for axes in every[len(panels) :]:
             axes.remove()
@@ -86,11 +94,11 @@ def write_panels(stem: Path, panels: list[list[Row]], store: Store, name: Callab
 
 
 def _area(row: Row) -> float:
-    return 100 * spreads(row)[TESTED].mean
+    return 100 * spreads(row)[AREA].mean
 
 
 def _draw(axes: Axes, row: Row, store: Store, rank: int, marks: dict[str, dict[str, Any]]) -> Line2D:
-    curve = seen_unseen_curve(decisions_of(row, store)[0])
+    curve = seen_unseen_curve(Decisions.of(store.arrays(row.records[0])))
     kept = np.unique(np.linspace(0, curve.acc_ut.shape[1] - 1, POINTS).round().astype(int))
     look: dict[str, Any] = {"color": COLOURS[rank % len(COLOURS)], "zorder": 100 - rank}
     dashes = DASHES[rank // len(COLOURS) % len(DASHES)]

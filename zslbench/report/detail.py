@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
 from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.accuracy import harmonic_mean
 from zslbench.evaluation.curve import SeenUnseenCurve, seen_unseen_curve
+from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
-from zslbench.report.summary import metrics
+from zslbench.report.render import show
+from zslbench.report.summary import shown_metrics
+from zslbench.report.table import table_of
 
 CLASSES_SHOWN = 5
 
@@ -29,7 +31,7 @@ def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console:
     decisions = Decisions.of(arrays)
     _block(console, "run", _settings(record), plain)
     head, lines = ["metric", "value", "95 % interval", "validation"], _metric_lines(record)
-    _grid(console, head, lines, plain)
+    show([table_of(head, lines)], console, plain=plain)
     for evaluator, reason in record.not_applicable.items():
         console.print(f"{evaluator}: not applicable: {reason}", markup=False, soft_wrap=True)
     _block(console, "classes", _classes(record, decisions), plain)
@@ -37,8 +39,10 @@ def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console:
         _block(console, "provenance", {k: _short(v) for k, v in record.provenance.items()}, plain)
 
 
-def print_runs(records: Iterable[RunRecord], console: Console, *, plain: bool) -> None:
+def print_runs(records: list[RunRecord], console: Console, *, plain: bool) -> None:
     """Prints one line for each run."""
+    shown = shown_metrics(records)
+    head = ["run", "method", "data set", "features", "seed", "on", *(metric.title for metric in shown)]
     lines = [
         [
             record.id,
@@ -47,11 +51,11 @@ def print_runs(records: Iterable[RunRecord], console: Console, *, plain: bool) -
             record.spec.features,
             str(record.spec.seed),
             record.spec.on,
-            *(f"{100 * record.metrics[m]:.1f}" if m in record.metrics else "" for m in ("acc_uu", "h", "ausuc")),
+            *(m.text(record.metrics[m.name]) if m.name in record.metrics else "" for m in shown),
         ]
         for record in records
     ]
-    _grid(console, ["run", "method", "data set", "features", "seed", "on", "U->U", "H", "AUSUC"], lines, plain)
+    show([table_of(head, lines, left=4)], console, plain=plain)
 
 
 def write_curve(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
@@ -88,11 +92,9 @@ def _metric_lines(record: RunRecord) -> list[list[str]]:
     for name, metric in metrics().items():
         if name not in record.metrics:
             continue
-        unit, digits = (100, 2) if metric.percent else (1, 4)
-        low, high = record.intervals.get(name, (None, None))
-        interval = "" if low is None or high is None else f"{low * unit:.1f} to {high * unit:.1f}"
-        validation = f"{record.validation[name] * unit:.{digits}f}" if name in record.validation else ""
-        lines.append([metric.title, f"{record.metrics[name] * unit:.{digits}f}", interval, validation])
+        interval = " to ".join(map(metric.text, record.intervals.get(name, ())))
+        validation = metric.text(record.validation[name]) if name in record.validation else ""
+        lines.append([metric.title, metric.text(record.metrics[name]), interval, validation])
     return lines
 
 
@@ -139,19 +141,5 @@ def _block(console: Console, title: str, lines: dict[str, str], plain: bool) -> 
     table.add_column(overflow="fold")
     for name, text in lines.items():
         table.add_row(Text(name), Text(text))
-    console.print(table)
-    console.print()
-
-
-def _grid(console: Console, head: list[str], lines: list[list[str]], plain: bool) -> None:
-    if plain:
-        text = tabulate(lines, head, disable_numparse=True)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return
-    table = Table()
-    for column in head:
-        table.add_column(column, overflow="fold", min_width=16 if column == "run" else None)
-    for line in lines:
-        table.add_row(*map(Text, line))
     console.print(table)
     console.print()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from zslbench.api.cards import Exhibit, MethodCard
+from zslbench.api.dataset import ZSLData
 from zslbench.errors import DataError
 from zslbench.files import whole
 from zslbench.records.store import Store
 from zslbench.report.attributes import write_attributes
-from zslbench.report.curves import write_panels
-from zslbench.report.field import with_area
-from zslbench.report.formats import escaped_markdown
+from zslbench.report.curves import with_area, write_panels
 from zslbench.report.grids import write_grids
-from zslbench.report.paper_table import as_latex, as_markdown, naming, paper_table, shared_note
-from zslbench.runs.plan import Request, Row
+from zslbench.report.paper_table import naming, paper_table, shared_note
+from zslbench.report.render import as_latex, as_markdown, escaped_markdown
+from zslbench.runs.row import Row
 
 PAGE_NAME = "README.md"
 
@@ -31,7 +31,12 @@ class Made:
 
 
 def make(
-    name: str, exhibit: Exhibit, rows: list[Row], store: Store, sources: list[str], request: Request, folder: Path
+    name: str,
+    exhibit: Exhibit,
+    rows: list[Row],
+    store: Store,
+    data: Callable[[], list[tuple[ZSLData, str]]],
+    folder: Path,
 ) -> Made:
     """Writes an exhibit's files.
 
@@ -40,8 +45,7 @@ def make(
         exhibit: what is to be shown.
         rows: its methods on each data set, data set by data set.
         store: holds their arrays.
-        sources: the data sets as asked for.
-        request: how they are read.
+        data: returns each data set, with why it has no features, if it has none.
         folder: where the files go.
 
     Raises:
@@ -49,7 +53,7 @@ def make(
     """
     stem = folder / name
     if exhibit.kind == "attributes":
-        files, lines = write_attributes(stem, sources, request)
+        files, lines = write_attributes(stem, data())
         return Made(files, "\n\n".join([_picture(name, exhibit), *map(escaped_markdown, lines)]))
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row.source)]
     if not any(row.records for row in rows):
@@ -73,9 +77,10 @@ def _picture(name: str, exhibit: Exhibit) -> str:
 
 
 def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, store: Store) -> Made:
-    table = paper_table(exhibit, groups, store)
-    body = as_markdown(table)
-    texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": as_latex(table, exhibit.caption, name)}
+    table = paper_table(exhibit, groups, store, name)
+    body = as_markdown([table], level=0).rstrip("\n")
+    latex = f"% needs \\usepackage{{booktabs}}\n{as_latex([table])}"
+    texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": latex}
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]
     for path, text in zip(files, texts.values(), strict=True):
         with whole(path) as part:

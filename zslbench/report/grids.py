@@ -13,19 +13,21 @@ from PIL import Image
 
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import DataError
+from zslbench.evaluation.measuring import evaluators
 from zslbench.files import whole
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.report.figures import COLUMN, PAGE, save, style
 from zslbench.report.summary import spreads
-from zslbench.runs.plan import Row
+from zslbench.runs.row import Row
 
 Pictures = NDArray[np.uint8]
 """`(n, H, W, 3)`."""
 
-KEPT = "reconstruction/"
+EVALUATOR = "reconstruction"
+"""What keeps them; its first metric stands below them."""
+KEPT = f"{EVALUATOR}/"
 """How the names of those arrays begin: `rows`, `unseen`, `originals` and `made`."""
-ERROR = "mse_unseen"
 ROWS = 6
 """Images in a grid."""
 ACROSS = 16
@@ -66,8 +68,9 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
             axes = figure.add_axes((left / page, bottom / sum(tall), width / page, high / sum(tall)))
             axes.imshow(picture, aspect="auto", interpolation="antialiased")
             axes.axis("off")
-            errors = [spreads(row)[ERROR] for row in rows if ERROR in spreads(row)]
-            below = ["MSE", *(f"{error.mean:.3f}" for error in errors)] if len(errors) == len(rows) else []
+            metric = evaluators()[EVALUATOR].metrics[0]
+            errors = [spreads(row).get(metric.name) for row in rows]
+            below = [metric.title, *(metric.text(error.mean) for error in errors if error)] if all(errors) else []
             place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "fontsize": POINTS}
             for k, text in enumerate(texts):
                 axes.text((k + 0.5) / len(texts), 1 + 0.05 / high, text, va="baseline", linespacing=1.1, **place)
@@ -87,6 +90,8 @@ def write_pairs(record: RunRecord, store: Store) -> Path | None:
     Raises:
         DataError: the picture cannot be written.
     """
+    if not any(metric.name in record.metrics for metric in evaluators()[EVALUATOR].metrics):
+        return None
     arrays = store.arrays(record)
     if f"{KEPT}rows" not in arrays:
         return None

@@ -7,19 +7,24 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
-from tabulate import tabulate
-
-from zslbench.records.search import TITLES
+from zslbench.api.evaluator import Metric
+from zslbench.evaluation.measuring import metrics
 from zslbench.records.store import Store
-from zslbench.report.curves import write_curves
-from zslbench.report.field import field_tables, name_of, with_area
-from zslbench.report.formats import escaped_markdown, markdown
+from zslbench.report.builders import field_tables
+from zslbench.report.curves import with_area, write_curves
+from zslbench.report.render import as_markdown
+from zslbench.report.rows import name_of
 from zslbench.report.summary import spreads
-from zslbench.runs.plan import Row
+from zslbench.report.table import table_of
+from zslbench.runs.row import Row
 
 
-def write_page(path: Path, command: str, rows: list[Row], store: Store) -> list[Path]:
+def write_page(
+    path: Path, command: str, rows: list[Row], store: Store, chosen: list[Metric] | None = None
+) -> list[Path]:
     """Writes a Markdown page and beside it a figure for each data set; returns what was written.
+
+    `chosen` are the metrics of the tables, where not those shown by default.
 
     Raises:
         OSError: a file cannot be written.
@@ -27,9 +32,9 @@ def write_page(path: Path, command: str, rows: list[Row], store: Store) -> list[
     parts = ["# Results", f"Written from run records by\n\n    {command}"]
     written: list[Path] = []
     sources = groupby(rows, key=lambda row: row.source)
-    for (source, members), table in zip(sources, field_tables(rows, store), strict=True):
+    for (source, members), table in zip(sources, field_tables(rows, store, chosen), strict=True):
         group = list(members)
-        parts.append(markdown([table]).replace("### ", "## ", 1).strip())
+        parts.append(as_markdown([table], level=2).strip())
         if drawn := with_area(group):
             figure = path.with_name(f"{path.stem}-{_file_name(source)}.svg")
             if figure in written:  # two folders of one name
@@ -41,8 +46,8 @@ def write_page(path: Path, command: str, rows: list[Row], store: Store) -> list[
                 "Seen-unseen curves of the first seed, beside the AUSUC over all seeds; a cross marks gamma = 0, a dot "
                 "the gamma that validation classes chose."
             )
-        if chosen := _chosen(group):
-            parts.append(chosen)
+        if any(row.search for row in group):
+            parts.append(_tuned(group))
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return [path, *written]
 
@@ -51,21 +56,19 @@ def _file_name(source: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower()).strip("-")
 
 
-def _chosen(rows: list[Row]) -> str:
+def _tuned(rows: list[Row]) -> str:
     lines = []
     for row in rows:
         if row.search is not None:
-            best, metric = row.search.best, row.search.metric
-            values = " ".join(f"{k}={_short(v)}" for k, v in row.search.tuned.items())
-            test = spreads(row).get(metric)
-            on_test = f"{100 * test.mean:.1f}" if test else ""
-            counts = f"{len(row.search.trials)}, {sum(t.state == 'pruned' for t in row.search.trials)} pruned"
-            lines.append([escaped_markdown(name_of(row)), values, counts, f"{100 * best.value:.1f}", on_test])
-            title = TITLES[metric]
-    if not lines:
-        return ""
+            search, metric = row.search, metrics()[row.search.metric]
+            values = " ".join(f"{k}={_short(v)}" for k, v in search.tuned.items())
+            test = spreads(row).get(metric.name)
+            counts = f"{len(search.trials)}, {sum(t.state == 'pruned' for t in search.trials)} pruned"
+            figures = [metric.text(search.best.value), metric.text(test.mean) if test else ""]
+            lines.append([name_of(row), values, counts, *figures])
+            title = metric.title
     head = ["method", "chosen on validation classes", "trials", f"{title}, validation", f"{title}, test"]
-    return tabulate(lines, head, tablefmt="github", disable_numparse=True)
+    return as_markdown([table_of(head, lines)]).strip()
 
 
 def _short(value: object) -> str:

@@ -13,8 +13,8 @@ from rich.table import Column
 from zslbench.api.events import Event
 from zslbench.api.progress import Progress
 from zslbench.errors import one_line
-from zslbench.evaluation.measuring import shown_metrics
 from zslbench.records.record import RunRecord
+from zslbench.report.summary import shown_metrics
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -128,3 +128,9 @@ def describe(progress: Progress) -> str:
     left = progress.seconds / progress.epoch * (progress.epochs - progress.epoch)
     unit = " epoch" if progress.step else ""
     return f"{progress.stage}{unit} {progress.epoch}/{progress.epochs}, {left:.0f} s left, {losses}".removesuffix(", ")
+
+
+def _result(record: RunRecord) -> str:
+    shown = [f"{m.title} {m.text(record.metrics[m.name])}" for m in shown_metrics([record]) if m.name in record.metrics]
+    seconds = record.training.seconds + record.training.seconds_validation if record.training else 0.0
+    return f"{', '.join(shown)} in {seconds:.1f} s"

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
-from tabulate import tabulate
 
 from zslbench.report.harmonic import beyond, decimals, implied_h
 from zslbench.report.published import Number
+from zslbench.report.render import show
+from zslbench.report.table import table_of
 
 SHOWN = ("U->U", "U->T", "S->T", "H", "AUSUC")
 """Columns of the table; other metrics have one of their own."""
@@ -77,24 +76,24 @@ def as_json(groups: Iterable[Group]) -> list[dict[str, Any]]:
 
 def print_groups(groups: list[Group], console: Console, *, plain: bool) -> None:
     """Prints the numbers as printed, other metrics below them, the sources, and how many H do not fit."""
-    sources = _Sources(groups)
+    sources = _numbered(groups)
     main = [
-        [*group.about, *(_cell(group, metric) for metric in SHOWN), sources.mark(group)]
+        [*group.about, *(_cell(group, metric) for metric in SHOWN), sources[group.source]]
         for group in groups
         if group.values.keys() & set(SHOWN)
     ]
     rest = [
-        [*group.about, metric, f"{value:f}", sources.mark(group)]
+        [*group.about, metric, f"{value:f}", sources[group.source]]
         for group in groups
         for metric, value in group.values.items()
         if metric not in SHOWN
     ]
     if main:
         _say(console, "as printed: per-class top-1 in percent, AUSUC as a fraction")
-        _grid(console, [*ABOUT, *SHOWN, "source"], main, len(ABOUT), plain)
+        show([table_of([*ABOUT, *SHOWN, "source"], main, left=len(ABOUT))], console, plain=plain)
     if rest:
-        _grid(console, [*ABOUT, "metric", "value", "source"], rest, len(ABOUT) + 1, plain)
-    sources.show(console)
+        show([table_of([*ABOUT, "metric", "value", "source"], rest, left=len(ABOUT) + 1)], console, plain=plain)
+    _say(console, *(f"{mark} {name}" for name, mark in sources.items()))
     if found := sum(bool(group.difference) for group in groups):
         _say(
             console,
@@ -107,16 +106,16 @@ def print_groups(groups: list[Group], console: Console, *, plain: bool) -> None:
 def print_lint(groups: list[Group], console: Console, *, plain: bool) -> None:
     """Prints the groups whose H is not the harmonic mean of U->T and S->T, however these were rounded."""
     flagged = [group for group in groups if group.difference]
-    sources = _Sources(flagged)
+    sources = _numbered(flagged)
     lines = []
     for group in flagged:
         low, high = group.implied_h or (Decimal(0), Decimal(0))
         printed = [f"{group.values[metric]:f}" for metric in ("U->T", "S->T", "H")]
-        lines.append([*group.about, *printed, f"{low:f} to {high:f}", f"{group.difference:+f}", sources.mark(group)])
+        lines.append([*group.about, *printed, f"{low:f} to {high:f}", f"{group.difference:+f}", sources[group.source]])
     if flagged:
         head = [*ABOUT, "U->T", "S->T", "H", "implied H", "difference", "source"]
-        _grid(console, head, lines, len(ABOUT), plain)
-        sources.show(console)
+        show([table_of(head, lines, left=len(ABOUT))], console, plain=plain)
+        _say(console, *(f"{mark} {name}" for name, mark in sources.items()))
     _say(
         console,
         f"{len(flagged)} of {_checked(groups)} printed H cannot be 2US/(U+S), however U->T and S->T were rounded"
@@ -125,18 +124,10 @@ def print_lint(groups: list[Group], console: Console, *, plain: bool) -> None:
     )
 
 
-class _Sources:
-    """The sources of some groups, numbered in the order in which they are met, as in a bibliography."""
-
-    def __init__(self, groups: Iterable[Group]) -> None:
-        self._names = sorted({group.source for group in groups}, key=str.casefold)
-
-    def mark(self, group: Group) -> str:
-        return f"[{self._names.index(group.source) + 1}]"
-
-    def show(self, console: Console) -> None:
-        for i, name in enumerate(self._names, start=1):
-            _say(console, f"[{i}] {name}")
+def _numbered(groups: Iterable[Group]) -> dict[str, str]:
+    """Returns the sources of some groups, numbered as in a bibliography."""
+    names = sorted({group.source for group in groups}, key=str.casefold)
+    return {name: f"[{i}]" for i, name in enumerate(names, start=1)}
 
 
 def _cell(group: Group, metric: str) -> str:
@@ -149,17 +140,6 @@ def _checked(groups: Iterable[Group]) -> int:
     return sum(group.implied_h is not None for group in groups)
 
 
-def _say(console: Console, line: str, style: str = "") -> None:
-    console.print(Text(line, style=style), soft_wrap=True)
-
-
-def _grid(console: Console, head: list[str], lines: list[list[str]], about: int, plain: bool) -> None:
-    if plain:
-        _say(console, tabulate(lines, head, disable_numparse=True))
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for i, name in enumerate(head):
-        table.add_column(name, justify="left" if i < about else "right", no_wrap=i >= about, overflow="fold")
+def _say(console: Console, *lines: str, style: str = "") -> None:
     for line in lines:
-        table.add_row(*(Text(cell, style="bold yellow" if cell.endswith(MARK) else "") for cell in line))
-    console.print(table)
+        console.print(Text(line, style=style), soft_wrap=True)

@@ -222,7 +222,9 @@ class Results(Sequence[Result]):
         table = pd.DataFrame([line for made in self._field() for line in made.data])
         rows = [row for made in self._field_rows() for row in made]
         for name in dict.fromkeys(name for row in rows for record in row.records for name in record.intervals):
-            ends = [[r.intervals[name] for r in row.records if name in r.intervals] or [(np.nan, np.nan)] for row in rows]
+            ends = [
+                [r.intervals[name] for r in row.records if name in r.intervals] or [(np.nan, np.nan)] for row in rows
+            ]
             table[f"{name}_low"], table[f"{name}_high"] = np.array([np.mean(own, axis=0) for own in ends]).T
         return table
 
@@ -251,12 +253,10 @@ class Results(Sequence[Result]):
 
     def draw(self) -> list[tuple[str, Path]]:
         """Draws what runs reconstructed, beside their records; returns whose picture is where."""
-        drawn = []
-        for row in self.rows:
-            for record in row.records:
-                if self._store is not None and (path := write_pairs(record, self._store)):
-                    drawn.append((f"{row.label}, seed {record.spec.seed}", path))
-        return drawn
+        if self._store is None:
+            return []
+        pictures = [(row, record, write_pairs(record, self._store)) for row in self.rows for record in row.records]
+        return [(f"{row.label}, seed {record.spec.seed}", path) for row, record, path in pictures if path]
 
     def __repr__(self) -> str:
         return FORMATS["text"](self.tables()).rstrip("\n")

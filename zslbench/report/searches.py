@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from tabulate import tabulate
 
-from zslbench.records.search import TITLES, Search
+from zslbench.evaluation.measuring import metrics
+from zslbench.records.search import Search
+from zslbench.report.render import show
+from zslbench.report.table import table_of
 
 SHOWN = 8
 """Trials in the table; the log in the store has all."""
@@ -21,8 +23,8 @@ def print_search(search: Search, method: str, *, plain: bool) -> None:
         for trial in ranked[:SHOWN]
     ]
     console.print(f"{search.method} on {search.dataset}: {search.origin}; best first", markup=False, style="bold")
-    head = [*names, TITLES[search.metric], "folds"]
-    console.print(tabulate(rows, head, disable_numparse=True), markup=False)
+    head = [*names, metrics()[search.metric].title, "folds"]
+    show([table_of(head, rows)], console, plain=True)
     counts = {state: sum(trial.state == state for trial in search.trials) for state in ("pruned", "failed")}
     seconds = sum(trial.seconds for trial in search.trials)
     console.print(

@@ -1,16 +1,18 @@
-"""Means and spreads over seeds."""
+"""Means and spreads over seeds, and which metrics a table shows."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from zslbench.api.evaluator import Metric
-from zslbench.evaluation.measuring import evaluators
-from zslbench.runs.plan import Row
+from zslbench.errors import UsageError, near_misses
+from zslbench.evaluation.measuring import evaluators, metrics
+from zslbench.records.record import RunRecord
+from zslbench.runs.row import Row
 
 
 @dataclass(frozen=True)
@@ -24,45 +26,45 @@ class Spread:
 
 def spreads(row: Row) -> dict[str, Spread]:
     """Returns the spread of each metric over a row's records."""
-    if not row.records:
-        return {}
-    table = pd.DataFrame([record.metrics for record in row.records])
+    values: dict[str, list[float]] = {}
+    for record in row.records:
+        for name, value in record.metrics.items():
+            values.setdefault(name, []).append(value)
     return {
-        str(name): Spread(float(values.mean()), float(values.std()) if values.count() > 1 else 0.0, int(values.count()))
-        for name, values in table.items()
-        if values.count()
+        name: Spread(float(np.mean(own)), float(np.std(own, ddof=1)) if len(own) > 1 else 0.0, len(own))
+        for name, own in values.items()
     }
 
 
-def metrics() -> dict[str, Metric]:
-    """Returns the metrics of all evaluators, in the order of tables."""
-    return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
+def named_metrics(texts: list[str] | None) -> list[Metric] | None:
+    """Returns the metrics of `--metrics`: names or titles in any case, divided by commas; None where none is given.
+
+    Raises:
+        UsageError: no evaluator has one; near misses are suggested.
+    """
+    if texts is None:
+        return None
+    known = {name.casefold(): metric for metric in metrics().values() for name in (metric.title, metric.name)}
+    words = [word.strip() for text in texts for word in text.split(",")]
+    for word in words:
+        if word.casefold() not in known:
+            raise UsageError(f"--metrics: unknown metric {word!r}{near_misses(word.casefold(), known)}")
+    return list(dict.fromkeys(known[word.casefold()] for word in words))
 
 
-def shown_metrics(rows: list[Row], names: Collection[str]) -> list[Metric]:
-    """Returns the metrics of these names, in the order of tables; those of images only where a row has them."""
-    of_images = {
-        metric.name for evaluator in evaluators().values() if evaluator.needs_images for metric in evaluator.metrics
-    }
-    present = {name for row in rows for record in row.records for name in record.metrics}
-    return [m for name, m in metrics().items() if name in names and (name not in of_images or name in present)]
+def shown_metrics(records: Sequence[RunRecord]) -> list[Metric]:
+    """Returns the metrics that are shown by default and whose evaluator measured one of these records, or tried to.
 
-
-def figure(spread: Spread | None, metric: Metric, row: Row) -> str:
-    """Returns mean and spread as printed in tables: percent with one decimal, other figures with four."""
-    if spread is None:
-        return "n/a" if row.records or row.refusal else "none"
-    unit, digits = (100, 1) if metric.percent else (1, 4)
-    text = f"{spread.mean * unit:.{digits}f}"
-    return f"{text}±{spread.std * unit:.{digits}f}" if spread.n > 1 else text
-
-
-def is_best(metric: Metric, spread: dict[str, Spread], table: list[dict[str, Spread]]) -> bool:
-    """Whether a row of a table of several is the best in a metric, to six digits."""
-    means = [round(other[metric.name].mean, 6) for other in table if metric.name in other]
-    if metric.name not in spread or len(table) < 2:
-        return False
-    return round(spread[metric.name].mean, 6) == (max(means) if metric.higher_is_better else min(means))
+    Without any record they are those that every run has.
+    """
+    known = {name for record in records for name in record.metrics}
+    refused = {name for record in records for name in record.not_applicable}
+    result = []
+    for name, evaluator in evaluators().items():
+        measured = name in refused or any(metric.name in known for metric in evaluator.metrics)
+        if measured if records else not evaluator.needs_images:
+            result += [metric for metric in evaluator.metrics if metric.shown]
+    return result
 
 
 def summary(rows: list[Row]) -> list[dict[str, Any]]:

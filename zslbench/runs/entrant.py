@@ -13,7 +13,7 @@ from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
 from zslbench.data.cache import file_digest
-from zslbench.data.catalogue import load_data
+from zslbench.data.catalogue import find_dataset, load_data
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
@@ -236,9 +236,7 @@ class Run:
         return replace(run, calibrated=values["calibrated"], watch=values["watch"])
 
 
-def resolve(
-    methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request
-) -> list[Entrant]:
+def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request) -> list[Entrant]:
     """Returns each method on each data set.
 
     Raises:
@@ -276,7 +274,7 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
     method, owner = method_class(entry.name), f"method {entry.name!r}"
     if method.scale not in SCALES:
         raise PluginError(f"{owner}: its scale is {method.scale!r}; choose {', '.join(SCALES)}")
-    data, name = _data(source, request, method.input)
+    data, name = data_of(source, request, method.input)
     preset, given = asked.preset or request.preset or "", {**request.params, **asked.given}
     values, scale = _preset(entry, method, preset, data)
     params = method.params_type.parse({**values, **given}, owner)
@@ -300,8 +298,13 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
     )
 
 
-def _data(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData, str]:
-    """Returns the data, and what it is called in this request."""
+def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData, str]:
+    """Returns the data that is meant by a name, a folder or an object, and what it is called in this request.
+
+    Raises:
+        UsageError: no such name.
+        DataError: files are missing or wrong.
+    """
     if isinstance(source, ZSLData):
         if input == "images" and source.images is None:
             raise DataError(f"data set {source.name} has no images")
@@ -314,6 +317,21 @@ def _data(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData,
         found, features = split_source(name)
     wanted = features or request.features
     return load_data(found, request.root, wanted, request.splits, request.semantics, input), name
+
+
+def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:
+    """Returns a data set, without features where it has none, and why.
+
+    Raises:
+        DataError: not even its labels are there.
+    """
+    try:
+        return data_of(source, request, "features")[0], ""
+    except DataError as error:
+        if isinstance(source, ZSLData):
+            raise
+        dataset = source if isinstance(source, Dataset) else find_dataset(split_source(str(source))[0])
+        return with_semantics(dataset.load_labels(request.root, request.splits), request.semantics), str(error)
 
 
 def _preset(entry: Entry, method: type[Embedder[Any]], name: str, data: ZSLData) -> tuple[dict[str, Any], str | None]:

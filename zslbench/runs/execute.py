@@ -163,7 +163,7 @@ class Execution:
         return record.model_copy(update=changes), arrays | further
 
     def validate(self) -> tuple[int | None, dict[str, float], Arrays, float]:
-        """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, and time."""
+        """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, time."""
         early = self.run.stops_early
         how = Fit(self.device, "validation", stop_on="ausuc" if early else "")
         model = self._fit((*self.fold, self.run.spec.fold), how, watched if early else None)

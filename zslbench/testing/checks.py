@@ -76,6 +76,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         evaluators.check_image_order,
         evaluators.check_chunking,
         evaluators.check_resample,
+        evaluators.check_influence,
     ),
 }
 

@@ -20,7 +20,7 @@ from zslbench.api.views import ClassSet, TestView
 from zslbench.discovery.plugins import registry
 from zslbench.errors import NotApplicable, ZSLBenchError
 from zslbench.evaluation.accuracy import draw_weights
-from zslbench.evaluation.scorers import MatrixScorer
+from zslbench.evaluation.scorers import MatrixScorer, StoredScorer
 from zslbench.testing.isolation import changed_global_state, disturbed
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import EvaluatorSubject
@@ -29,6 +29,8 @@ from zslbench.testing.verdicts import CheckFailed, Skip, after
 SEEN, UNSEEN, ATTRIBUTES = 6, 4, 8
 IMAGES = np.arange(3, 3 + SEEN + UNSEEN)
 """Of each class; no two have as many, so that no two can be taken for each other."""
+STEP = 1e-4
+"""Of a weight, for derivatives."""
 SIDE = 16
 """Of the images, in pixels."""
 _METRIC = re.compile(r"[a-z][a-z0-9_]*")
@@ -208,6 +210,41 @@ def check_resample(subject: EvaluatorSubject) -> None:
             {name: float(replicates[0]) for name, replicates in alone.items()},
             "resample() of a row of weights depends on the other rows",
         )
+
+
+@after(check_resample)
+def check_influence(subject: EvaluatorSubject) -> None:
+    """influence() of what is stored is a finite number for each test image, and the derivative of resample()."""
+    if subject.evaluator.influence is Evaluator.influence:
+        raise Skip("rows are not tested in its metrics")
+    scorer, evaluator = _prepared(subject, _problem())
+    metrics, arrays = evaluator.evaluate(scorer), evaluator.arrays(scorer)
+    stored = StoredScorer(scorer.view, scorer.generalized)
+    found = subject.evaluator().influence(stored, metrics, arrays)
+    if strange := sorted(set(found) - {metric.name for metric in evaluator.metrics}):
+        raise CheckFailed(f"influence() returns {strange[0]!r}, which is none of its metrics")
+    y = scorer.view.y
+    ones, steps = np.ones((1, len(y))), STEP * np.eye(len(y))
+    up, down = (evaluator.resample(scorer, ones + step) for step in (steps, -steps))
+    for name, influence in found.items():
+        if np.shape(influence) != y.shape or not np.isfinite(influence).all():
+            raise CheckFailed(f"the influence on {name} is not a finite number for each of the {len(y)} test images")
+        if name in up:
+            _check_derivative(name, y, influence, (up[name] - down[name]) / (2 * STEP))
+
+
+def _check_derivative(name: str, y: IntArray, influence: NDArray[np.float64], slopes: NDArray[np.float64]) -> None:
+    """Compares influences with slopes by weight, but for a constant in each class: draws keep its number of images."""
+    scale = max(np.abs(slopes).max(), np.abs(influence).max())
+    for c in np.unique(y):
+        own, slope = influence[y == c], slopes[y == c]
+        if not np.allclose(own - own.mean(), slope - slope.mean(), rtol=0, atol=1e-4 * scale):
+            raise CheckFailed(
+                f"the influence on {name} is not the derivative of resample() by the weights of images; for a mean "
+                "over images it is each image's share"
+            )
+        if not slope.any() and own.any():
+            raise CheckFailed(f"the influence on {name} is not 0 for images that it is not about")
 
 
 class _Scorer(MatrixScorer):

@@ -228,7 +228,7 @@ def check_state_round_trip(subject: MethodSubject) -> None:
     restored.eval()
     with torch.no_grad():
         restored.finish(view)
-    found = _answers(subject, Model(restored, view, model.scale, model.fitted))
+    found = _answers(subject, replace(model, embedder=restored))
     for what, wanted in _answers(subject, model).items():
         if not torch.equal(wanted, found[what]):
             raise CheckFailed(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -52,7 +54,7 @@ def check_reconstruction_improves(subject: MethodSubject) -> None:
     model = train(subject, data, params)
     with seeded(0, model.view.x.device):
         untrained = built(subject, params, model.view.shape).eval()
-    start = Model(untrained, model.view, model.scale, model.fitted)
+    start = replace(model, embedder=untrained)
     first, last = (float((_made(one, images, pixels) - pixels).square().mean()) for one in (start, model))
     if last >= first:
         raise CheckFailed(

@@ -50,7 +50,7 @@ def order(what: Any) -> None:
 
 
 def follow(obey: Callable[[Any], None]) -> None:
-    """Obeys the first process until it lets this one go; an order that fails there fails here too, and is its to tell."""
+    """Obeys the first process until it lets this one go; an order that fails, fails there too, which tells of it."""
     _join()
     while (what := _agreed(None)) is not None:
         with suppress(Exception):

@@ -26,8 +26,9 @@ def oracle(entrant: Entrant, search: Search, execute: Execute, device: str) -> f
         found = measure(entrant, points, (), search.metric, choose_device(device))
         values = [value for value in found if isinstance(value, float)]
     else:
-        how = {"origin": f"oracle of search {search.id}", "calibrated": False}
-        runs = [entrant.run(entrant.request.seeds[0], params={**search.base, **point}, **how) for point in points]
+        seed, origin = entrant.request.seeds[0], f"oracle of search {search.id}"
+        chosen = [{**search.base, **point} for point in points]
+        runs = [entrant.run(seed, params=params, origin=origin, calibrated=False) for params in chosen]
         outcomes = execute(list({run.id: run for run in runs}.values())).values()
         values = [o.metrics[search.metric] for o in outcomes if isinstance(o, RunRecord) and search.metric in o.metrics]
     if not values:

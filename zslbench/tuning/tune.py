@@ -146,10 +146,9 @@ def tune(
     """
     search = begin_or_resume(entrant, store, afresh=afresh, as_found=as_found)
     if not search.finished:
-        folds = "1 fold" if search.folds == 1 else f"{search.folds} folds"
         say(
             f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
-            f"classes: {search.wanted} trials, {folds}"
+            f"classes: {search.wanted} trials, {search.cuts}"
         )
         searcher = _Searcher(entrant, store, execute, device, say)
         search = searcher.grid(search) if search.strategy == "grid" else searcher.tpe(search)
@@ -201,7 +200,9 @@ class _Searcher:
                 study.enqueue_trial(self._defaults({name: search.space[name] for name in distributions}))
             asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
 
-            def hopeless(index: int, values: list[float], asked: list[optuna.Trial] = asked, search: Search = search) -> bool:
+            def hopeless(
+                index: int, values: list[float], asked: list[optuna.Trial] = asked, search: Search = search
+            ) -> bool:
                 asked[index].report(search.worth(values[-1]), step=len(values))
                 return asked[index].should_prune()
 

@@ -1,4 +1,4 @@
-"""The table of the field: its figures against the records, what is compared, what stands beside what."""
+"""Tables of rows: their figures against the records, what is compared, what stands beside what."""
 
 from __future__ import annotations
 
@@ -13,29 +13,33 @@ from typing import Any
 import pytest
 
 import zslbench_methods
+from zslbench.errors import UsageError
 from zslbench.evaluation.significance import Comparison
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
-from zslbench.report import field
-from zslbench.report.field import FieldTable, Line, field_tables
-from zslbench.runs.plan import Row
+from zslbench.report import differences
+from zslbench.report.builders import comparison_tables, field_tables
+from zslbench.report.summary import named_metrics
+from zslbench.report.table import Line, Table
+from zslbench.runs.row import Row
 
 TITLES = {"U->U": "acc_uu", "U->T": "acc_ut", "S->T": "acc_st", "H": "h", "AUSUC": "ausuc", "H cal": "h_cal"}
 GATE = "the gate needs seen classes"
 Edit = Callable[..., Row]
 
 
-def table_of(rows: list[Row], store: Store) -> FieldTable:
+def table_of(rows: list[Row], store: Store) -> Table:
     [table] = field_tables(rows, store)
     return table
 
 
-def lines_of(table: FieldTable) -> dict[str, Line]:
+def lines_of(table: Table) -> dict[str, Line]:
     """Returns the lines of rows by label."""
-    return {line.row.label: line for line in table.lines if not line.comment}
+    lines = [line for line in table.lines if not line.comment]
+    return {data["label"]: line for data, line in zip(table.data, lines, strict=True)}
 
 
-def texts(table: FieldTable, line: Line) -> dict[str, str]:
+def texts(table: Table, line: Line) -> dict[str, str]:
     """Returns a line's texts by the heading of their columns."""
     return dict(zip(table.head, (cell.text for cell in line.cells), strict=True))
 
@@ -45,7 +49,7 @@ def values(row: Row, metric: str) -> list[float]:
 
 
 def searched(row: Row, trials: list[SearchTrial]) -> Row:
-    spec = row.jobs[0].spec
+    spec = row.runs[0].spec
     search = Search(
         method=spec.method,
         method_version=1,
@@ -71,19 +75,18 @@ def on_published_data(row: Row, **changes: Any) -> Row:
     changes = {"features": "res101", **changes}
     spec = {name: value for name, value in changes.items() if name in ("features", "on")}
     of_job = {name: value for name, value in changes.items() if name in ("splits", "semantics")}
-    of_row = {name: value for name, value in changes.items() if name in ("settings", "title", "dataset_title")}
-    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update=spec), **of_job}) for job in row.jobs]
-    return replace(row, **{"dataset_title": "SUN", "settings": "", "jobs": jobs, **of_row})
+    of_row = {name: value for name, value in changes.items() if name in ("given", "preset", "title", "dataset_title")}
+    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update=spec), **of_job}) for job in row.runs]
+    return replace(row, **{"dataset_title": "SUN", "given": {}, "jobs": jobs, **of_row})
 
 
 def test_rows_stand_in_groups_by_what_they_use_in_the_order_they_were_asked_for(rows: list[Row], store: Store) -> None:
     eszsl, sae, devise = rows
     knowing = replace(sae, uses="semantic-transductive")
     table = table_of([eszsl, knowing, devise], store)
-    assert list(table.groups) == ["inductive", "semantic-transductive"]
-    shown = {uses: [line.row.label for line in lines] for uses, lines in table.groups.items()}
-    assert shown == {"inductive": ["eszsl", "devise:epochs=1"], "semantic-transductive": ["sae"]}
-    assert [line.row.label for line in table.lines] == ["eszsl", "devise:epochs=1", "sae"]
+    shown = {uses: [line.cells[0].text for line in lines] for uses, lines in table.line_groups()}
+    assert shown == {"inductive": ["ESZSL", "DeViSE epochs=1"], "semantic-transductive": ["SAE"]}
+    assert list(lines_of(table)) == ["eszsl", "devise:epochs=1", "sae"]
 
 
 def test_figures_are_mean_and_deviation_of_the_records(rows: list[Row], store: Store) -> None:
@@ -114,7 +117,7 @@ def test_the_best_of_each_column_is_marked_and_no_other_cell(rows: list[Row], st
 
 def test_equals_are_both_best(rows: list[Row], store: Store) -> None:
     _, sae, devise = rows
-    again = replace(sae, label="sae:direction=s2f", settings="direction=s2f")
+    again = replace(sae, label="sae:direction=s2f", given={"direction": "s2f"})
     table = table_of([sae, again, devise], store)
     column = table.head.index("AUSUC")
     assert [line.cells[column].best for line in table.lines] == [True, True, False]
@@ -129,8 +132,7 @@ def test_a_refused_row_has_no_figures_and_its_reason_stands_below(rows: list[Row
     assert [shown[title] for title in ("95 %", "group", "total s", "MB")] == [""] * 4
     assert not any(cell.best for cell in lines_of(table)["sae"].cells)
     assert "n/a for sae: SAE needs attributes" in table.notes
-    assert table.comparison is not None
-    assert [(pair.better, pair.worse) for pair in table.comparison.differences] == [("eszsl", "devise:epochs=1")]
+    assert [(pair["better"], pair["worse"]) for pair in table.pairs] == [("eszsl", "devise:epochs=1")]
 
 
 def test_where_every_row_is_refused_there_is_still_a_table(rows: list[Row], store: Store) -> None:
@@ -138,7 +140,7 @@ def test_where_every_row_is_refused_there_is_still_a_table(rows: list[Row], stor
     table = table_of(refused, store)
     assert table.title == "digits: per-class top-1 in percent on test images, one seed"
     assert len(lines_of(table)) == 3
-    assert table.comparison is None
+    assert table.pairs == []
 
 
 def test_a_metric_that_does_not_apply_costs_its_own_column_and_the_reason_is_told(
@@ -161,8 +163,7 @@ def test_a_row_without_area_is_not_compared(rows: list[Row], store: Store, edite
     table = table_of([edited(eszsl, without=("ausuc",), not_applicable={"ausuc": "it failed"}), sae, devise], store)
     shown = texts(table, lines_of(table)["eszsl"])
     assert (shown["AUSUC"], shown["group"]) == ("n/a", "")
-    assert table.comparison is not None
-    assert len(table.comparison.differences) == 1
+    assert len(table.pairs) == 1
 
 
 def test_a_row_whose_runs_are_not_there_says_none(rows: list[Row], store: Store) -> None:
@@ -179,7 +180,7 @@ def test_one_row_alone_is_neither_best_nor_compared(rows: list[Row], store: Stor
     assert texts(table, line)["AUSUC"] == f"{values(rows[0], 'ausuc')[0]:.1f}"
     assert texts(table, line)["group"] == ""
     assert not any(cell.best for cell in line.cells)
-    assert table.comparison is None
+    assert table.pairs == []
     assert not any(note.startswith("group: ") for note in table.notes)
     assert table.title.endswith(", one seed")
 
@@ -187,11 +188,11 @@ def test_one_row_alone_is_neither_best_nor_compared(rows: list[Row], store: Stor
 def test_letters_are_those_of_the_comparison(rows: list[Row], store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
-    def compare_rows(estimates: dict[str, Any], y: Any) -> Comparison:
+    def compare_rows(estimates: dict[str, Any], y: Any, *, higher_is_better: bool) -> Comparison:
         given.update(estimates)
         return Comparison((), {"eszsl": "b", "sae": "ab", "devise:epochs=1": "q"}, 0.05)
 
-    monkeypatch.setattr(field, "compare_rows", compare_rows)
+    monkeypatch.setattr(differences, "compare_rows", compare_rows)
     table = table_of(rows, store)
     shown = {label: texts(table, line)["group"] for label, line in lines_of(table).items()}
     assert shown == {"eszsl": "b", "sae": "ab", "devise:epochs=1": "q"}
@@ -201,18 +202,18 @@ def test_letters_are_those_of_the_comparison(rows: list[Row], store: Store, monk
 
 def test_rows_share_a_letter_where_their_pair_is_not_told_apart(rows: list[Row], store: Store) -> None:
     eszsl, sae, devise = rows
-    same = replace(sae, label="sae:direction=s2f", settings="direction=s2f")
+    same = replace(sae, label="sae:direction=s2f", given={"direction": "s2f"})
     table = table_of([eszsl, sae, same, devise], store)
     letters = {label: set(texts(table, line)["group"]) for label, line in lines_of(table).items()}
     assert letters["sae"] == letters["sae:direction=s2f"] != set()
     assert not letters["sae"] & letters["devise:epochs=1"]  # 37 and 14 points of AUSUC on 788 images
-    assert table.comparison is not None
     means = {row.label: mean(values(row, "ausuc")) / 100 for row in [eszsl, sae, same, devise]}
-    pairs = {frozenset((pair.better, pair.worse)): pair for pair in table.comparison.differences}
+    pairs = {frozenset((pair["better"], pair["worse"])): pair for pair in table.pairs}
     assert pairs.keys() == {frozenset(pair) for pair in itertools.combinations(means, 2)}
     for pair in pairs.values():
-        assert pair.difference == pytest.approx(means[pair.better] - means[pair.worse])
-        assert bool(letters[pair.better] & letters[pair.worse]) == (pair.corrected >= 0.05)
+        better, worse = pair["better"], pair["worse"]
+        assert pair["difference"] == pytest.approx(means[better] - means[worse])
+        assert bool(letters[better] & letters[worse]) == (pair["corrected"] >= 0.05)
     [note] = [note for note in table.notes if note.startswith("group: ")]
     assert "all 6 pairs, 5%" in note
 
@@ -259,8 +260,12 @@ def test_cost_is_all_fits_of_all_seeds_and_the_search_and_the_largest_memory(
 def test_tuned_rows_say_how_they_were_tuned(rows: list[Row], store: Store) -> None:
     trials = [SearchTrial(params={"gamma": 1.0}, state="complete", values=[0.5])]
     table = table_of([searched(rows[0], trials), *rows[1:]], store)
-    assert any("tuned: 1 trials, h, 1 fold, on validation classes" in note for note in table.notes)
-    assert any("warning: hyper-parameters were not come by alike" in note for note in table.notes)
+    chosen = "hyper-parameters and the number of epochs were chosen on validation classes"
+    assert f"{chosen}: 1 trials, h, 1 fold." in table.notes
+    assert any(
+        note.startswith("warning: these rows did not get their hyper-parameters in the same way (eszsl: tuned by H")
+        for note in table.notes
+    )
 
 
 def test_the_test_peek_gap_has_a_column_where_it_was_asked_for(rows: list[Row], store: Store) -> None:
@@ -273,6 +278,65 @@ def test_the_test_peek_gap_has_a_column_where_it_was_asked_for(rows: list[Row], 
     assert first["test-peek gap, H"] == f"{50 - values(rows[0], 'h')[0]:+.1f}"
     assert {len(line.cells) for line in table.lines} == {len(table.head)}
     assert "test-peek gap, H" not in table_of(rows, store).head
+
+
+def test_columns_are_the_metrics_that_were_measured_or_tried(rows: list[Row], store: Store, edited: Edit) -> None:
+    eszsl, sae, _ = rows
+    default = ["U->U", "U->T", "S->T", "H", "AUSUC", "H cal"]
+    calibrated = ("acc_ut_cal", "acc_st_cal", "h_cal", "gamma")
+
+    def titles(*members: Row) -> list[str]:
+        [table] = comparison_tables(list(members))
+        return [title for title in table.head if title in TITLES or title.startswith("MSE")]
+
+    assert titles(eszsl, sae) == default
+    plain = edited(eszsl, without=calibrated)
+    assert titles(plain) == default[:-1]  # nobody measured it
+    assert titles(plain, sae) == default
+    gated = edited(eszsl, without=("acc_uu", *calibrated), not_applicable={"zsl": GATE})
+    assert titles(gated) == default[:-1]  # it was tried
+    assert titles(replace(eszsl, records=[], jobs=[], refusal="no")) == default
+    seen = edited(eszsl, metrics={**eszsl.records[0].metrics, "mse_unseen": 0.1, "mse_seen": 0.2})
+    assert titles(seen) == [*default, "MSE unseen"]
+
+
+def test_chosen_metrics_are_the_columns_in_their_order(rows: list[Row], store: Store) -> None:
+    chosen = named_metrics(["gamma, H CAL", "acc_ut,gamma"])
+    assert chosen is not None
+    [compared] = comparison_tables(rows, chosen)
+    assert compared.head[-4:-1] == ["gamma", "H cal", "U->T"]
+    [table] = field_tables(rows, store, chosen)
+    assert table.head[1:] == ["gamma", "H cal", "95 %", "group", "U->T", "total s", "MB"]  # gamma cannot be tested
+    assert any(note.startswith("group: rows that share a letter are not told apart in H cal") for note in table.notes)
+    assert "H cal: gamma chosen on validation classes cut from trainval." not in table.notes
+    assert "gamma, H cal: gamma chosen on validation classes cut from trainval." in table.notes
+    shown = texts(table, lines_of(table)["sae"])
+    gammas = [record.metrics["gamma"] for record in rows[1].records]
+    assert shown["gamma"] == f"{mean(gammas):.4f}±{stdev(gammas):.4f}"
+    assert shown["group"] == table.data[1]["h_cal_group"] != ""
+    assert "ausuc_group" not in table.fields
+
+
+def test_ausuc_is_tested_wherever_it_is_a_column(rows: list[Row], store: Store) -> None:
+    [table] = field_tables(rows, store, named_metrics(["h,ausuc"]))
+    assert table.head[1:5] == ["H", "AUSUC", "95 %", "group"]
+
+
+def test_metrics_that_cannot_be_tested_leave_out_the_tests(rows: list[Row], store: Store) -> None:
+    [table] = field_tables(rows, store, named_metrics(["gamma"]))
+    assert table.head[1:] == ["gamma", "total s", "MB"]
+    assert table.pairs == []
+    assert not any(note.startswith(("group:", "95 %")) for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("ausc", "'ausc'; did you mean 'ausuc'"), ("h,", "unknown metric ''"), ("U->V", "'u->u'")]
+)
+def test_a_metric_that_nobody_measures_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match="--metrics: unknown metric") as raised:
+        named_metrics([text])
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def printed(method: str, dataset: str) -> dict[str, float]:
@@ -308,21 +372,21 @@ def test_published_numbers_and_the_difference_stand_below_a_row(rows: list[Row],
         {"semantics": "vectors.npy"},
         {"splits": "mine"},
         {"on": "validation"},
-        {"settings": "gamma=10"},
+        {"given": {"gamma": "10"}},
         {"title": "ESZSL of mine"},
         {"dataset_title": "MINE"},
     ],
-    ids=lambda change: "=".join(*change.items()),
+    ids=lambda change: "=".join(map(str, *change.items())),
 )
 def test_no_published_number_stands_beside_what_is_not_as_published(
-    rows: list[Row], store: Store, change: dict[str, str]
+    rows: list[Row], store: Store, change: dict[str, Any]
 ) -> None:
     assert len(table_of([on_published_data(rows[0])], store).lines) == 3
     assert len(table_of([on_published_data(rows[0], **change)], store).lines) == 1
 
 
 def test_a_preset_is_still_the_published_method(rows: list[Row], store: Store) -> None:
-    assert len(table_of([on_published_data(rows[0], settings="@port")], store).lines) == 3
+    assert len(table_of([on_published_data(rows[0], preset="port")], store).lines) == 3
 
 
 def test_each_data_set_has_a_table_of_its_own(rows: list[Row], store: Store) -> None:
@@ -332,5 +396,5 @@ def test_each_data_set_has_a_table_of_its_own(rows: list[Row], store: Store) -> 
     assert list(lines_of(first)) == ["eszsl", "sae", "devise:epochs=1"]
     assert list(lines_of(second)) == ["eszsl", "devise:epochs=1"]
     column = first.head.index("AUSUC")
-    assert [line.row.label for line in first.lines if line.cells[column].best] == ["sae"]
-    assert [line.row.label for line in second.lines if line.cells[column].best] == ["eszsl"]
+    assert [label for label, line in lines_of(first).items() if line.cells[column].best] == ["sae"]
+    assert [label for label, line in lines_of(second).items() if line.cells[column].best] == ["eszsl"]

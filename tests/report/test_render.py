@@ -9,15 +9,17 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html.parser import HTMLParser
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
 
 from zslbench.records.store import Store
-from zslbench.report.field import FieldTable, field_tables
-from zslbench.report.formats import FORMATS
-from zslbench.runs.plan import Row
+from zslbench.report.builders import field_tables
+from zslbench.report.render import FORMATS
+from zslbench.report.table import Cell, Column, Line, Table
+from zslbench.runs.row import Row
 
 METRICS = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "acc_ut_cal", "acc_st_cal", "h_cal", "gamma")
 STRANGE = r"A|B & 50%_of #1 {x} ~y^2 \z $p$ <b> *c* `d`, 4->5"
@@ -26,10 +28,10 @@ Edit = Callable[..., Row]
 
 
 @pytest.fixture
-def tables(rows: list[Row], store: Store) -> list[FieldTable]:
+def tables(rows: list[Row], store: Store) -> list[Table]:
     """Two tables: one with published lines, a strange name and a refused row of another setting, and one of one row."""
     eszsl, sae, devise = rows
-    jobs = [j.model_copy(update={"spec": j.spec.model_copy(update={"features": "res101"})}) for j in eszsl.jobs]
+    jobs = [j.model_copy(update={"spec": j.spec.model_copy(update={"features": "res101"})}) for j in eszsl.runs]
     compared = replace(eszsl, jobs=jobs, dataset_title="SUN")
     strange = replace(sae, title=STRANGE)
     refused = replace(devise, jobs=[], records=[], refusal=f"no {STRANGE}", uses="semantic-transductive")
@@ -52,7 +54,7 @@ def markdown_cells(line: str) -> list[str]:
     return [re.sub(r"\\([\\|*`<])", r"\1", cell.strip()) for cell in cells[1:-1]]
 
 
-def test_text_has_a_line_for_each_and_marks_the_best(tables: list[FieldTable]) -> None:
+def test_text_has_a_line_for_each_and_marks_the_best(tables: list[Table]) -> None:
     first, second = FORMATS["text"](tables).split("\n\n")
     title, head, _, *lines = first.splitlines()
     assert title == tables[0].title
@@ -66,7 +68,7 @@ def test_text_has_a_line_for_each_and_marks_the_best(tables: list[FieldTable]) -
         STRANGE,
         "semantic-transductive",
     ]
-    eszsl = next(line for line in tables[0].lines if line.row.label == "eszsl")
+    eszsl = tables[0].lines[0]
     assert shown[1] == [f"{cell.text}*" if cell.best else cell.text for cell in eszsl.cells]
     assert any(cell.best for cell in eszsl.cells)
     assert lines[7:] == [*tables[0].notes, "*: best of its column."]
@@ -75,11 +77,11 @@ def test_text_has_a_line_for_each_and_marks_the_best(tables: list[FieldTable]) -
 
 def test_a_table_says_what_its_rows_use_even_where_all_use_the_same(rows: list[Row], store: Store) -> None:
     knowing = [replace(row, uses="transductive") for row in rows]
-    for name in ("text", "markdown", "latex", "csv", "json"):
+    for name in FORMATS:
         assert "transductive" in FORMATS[name](field_tables(knowing, store)), name
 
 
-def test_markdown_keeps_every_cell_whatever_the_names(tables: list[FieldTable]) -> None:
+def test_markdown_keeps_every_cell_whatever_the_names(tables: list[Table]) -> None:
     lines = FORMATS["markdown"](tables).splitlines()
     for table in tables:
         start = lines.index(f"### {table.title}")
@@ -89,7 +91,7 @@ def test_markdown_keeps_every_cell_whatever_the_names(tables: list[FieldTable]) 
         assert cells[0] == table.head
         assert all(re.fullmatch(r":?-+:?", cell) for cell in cells[1])
         expected = []
-        for group, members in table.groups.items():
+        for group, members in table.line_groups():
             expected.append([f"*{group}*", *[""] * (len(table.head) - 1)])
             for line in members:
                 first, *rest = [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
@@ -99,12 +101,12 @@ def test_markdown_keeps_every_cell_whatever_the_names(tables: list[FieldTable]) 
         assert below[: len(table.notes)] == [f"- {note}" for note in table.notes]
 
 
-def test_markup_in_a_name_is_escaped_in_markdown(tables: list[FieldTable]) -> None:
+def test_markup_in_a_name_is_escaped_in_markdown(tables: list[Table]) -> None:
     [line] = [line for line in FORMATS["markdown"](tables).splitlines() if line.startswith("| A")]
     assert r"A\|B" in line and r"\<b>" in line and r"\*c\*" in line and r"\`d\`" in line and r"\\z" in line
 
 
-def test_latex_is_balanced_and_every_line_has_every_column(tables: list[FieldTable]) -> None:
+def test_latex_is_balanced_and_every_line_has_every_column(tables: list[Table]) -> None:
     text = FORMATS["latex"](tables)
     bare = re.sub(r"\\[\\&%$#_{}]", "", text)
     depth = list(itertools.accumulate({"{": 1, "}": -1}.get(c, 0) for c in bare))
@@ -123,11 +125,11 @@ def test_latex_is_balanced_and_every_line_has_every_column(tables: list[FieldTab
         wide = [cells for cells in cut if not cells[0].startswith(r"\multicolumn")]
         assert {len(cells) for cells in wide} == {width}
         assert len(wide) == 1 + len(table.lines)
-        assert sum(len(cells) == 1 for cells in cut) == len(table.groups)
+        assert sum(len(cells) == 1 for cells in cut) == len(list(table.line_groups()))
         assert all(cells[0].startswith(rf"\multicolumn{{{width}}}{{l}}") for cells in cut if len(cells) == 1)
 
 
-def test_latex_prints_every_cell_and_all_notes(tables: list[FieldTable]) -> None:
+def test_latex_prints_every_cell_and_all_notes(tables: list[Table]) -> None:
     parts = FORMATS["latex"](tables).split("\n\n")
     for table, part in zip(tables, parts, strict=True):
         rows = [line for line in part.splitlines() if line.endswith(r"\\") and "multicolumn" not in line][1:]
@@ -141,7 +143,7 @@ def test_latex_prints_every_cell_and_all_notes(tables: list[FieldTable]) -> None
         assert unescaped_latex(caption) == rf"\caption{{{table.title}. {' '.join(table.notes)}}}"
 
 
-def test_csv_gives_back_the_means_of_the_records(rows: list[Row], store: Store, tables: list[FieldTable]) -> None:
+def test_csv_gives_back_the_means_of_the_records(rows: list[Row], store: Store, tables: list[Table]) -> None:
     found = list(csv.DictReader(io.StringIO(FORMATS["csv"](tables))))
     assert [row["label"] for row in found] == ["eszsl", "sae", "devise:epochs=1", "devise:epochs=1"]
     assert [row["dataset"] for row in found] == ["SUN", "digits", "digits", "digits"]
@@ -177,7 +179,7 @@ def strict(text: str) -> Any:
 
 
 def test_json_has_the_rows_and_every_pair_of_them(rows: list[Row], store: Store) -> None:
-    same = replace(rows[1], label="sae:direction=s2f", settings="direction=s2f")
+    same = replace(rows[1], label="sae:direction=s2f", given={"direction": "s2f"})
     [table] = field_tables([*rows, same], store)
     [content] = strict(FORMATS["json"]([table]))  # equal rows have infinitely many degrees of freedom
     assert content["title"] == table.title
@@ -213,3 +215,80 @@ def test_scores_made_elsewhere_may_lack_what_runs_have_and_have_metrics_nobody_k
         assert "external:mine" in write(tables), name
     flat = list(csv.DictReader(io.StringIO(FORMATS["csv"](tables))))[1]
     assert (flat["ausuc"], flat["h"], flat["seconds"], flat["peak_memory_mb"]) == ("0.25", "", "", "")
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it: its elements, and the cells of each line with whether they are strong."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.lines: list[list[tuple[str, bool]]] = []
+        self.notes: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.lines.append([])
+        if tag in ("td", "th"):
+            self.lines[-1].append(("", False))
+        if tag == "li":
+            self.notes.append("")
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open or "th" in self.open:
+            self.lines[-1][-1] = (self.lines[-1][-1][0] + data, "strong" in self.open)
+        if "li" in self.open:
+            self.notes[-1] += data
+
+
+def test_html_has_every_cell_whatever_the_names_and_marks_the_best(tables: list[Table]) -> None:
+    page = Page(FORMATS["html"](tables))
+    assert page.open == []
+    expected: list[list[tuple[str, bool]]] = []
+    for table in tables:
+        expected.append([(title, False) for title in table.head])
+        for group, members in table.line_groups():
+            expected.append([(group, False)])
+            expected += [[(cell.text, cell.best) for cell in line.cells] for line in members]
+    assert page.lines == expected
+    assert page.notes == [note for table in tables for note in table.notes]
+    assert any(best for line in page.lines for _, best in line)
+    scopes = [attrs.get("scope") for tag, attrs in page.elements if tag == "th"]
+    assert {"col", "row", "rowgroup"} == set(scopes)
+
+
+def test_markup_in_a_name_is_escaped_in_html_and_nothing_is_loaded_from_elsewhere() -> None:
+    strange = "<script>alert('&amp;')</script><img src=x>"
+    line = Line((Cell(strange), Cell(strange, best=True)), group=strange)
+    table = Table(strange, [Column(strange), Column(strange, group=strange)], [line], [strange])
+    text = FORMATS["html"]([table])
+    page = Page(text)
+    known = "html meta title style table caption thead tbody tr th td strong ul li"
+    assert {tag for tag, _ in page.elements} <= set(known.split())
+    assert not any(name in ("src", "href") for _, attrs in page.elements for name in attrs)
+    assert "url(" not in text and "@import" not in text
+    assert page.lines[-1] == [(strange, False), (strange, True)]
+    assert page.notes == [strange]
+
+
+def test_columns_of_a_group_share_a_heading_in_html_and_name_it_elsewhere() -> None:
+    columns = [Column("method", "left"), *(Column(m, group=d) for d in ("SUN", "CUB") for m in ("U->U", "H"))]
+    table = Table("Two data sets", columns, [Line(tuple(map(Cell, "abcde")))])
+    page = Page(FORMATS["html"]([table]))
+    assert page.lines[:2] == [
+        [("", False), ("SUN", False), ("CUB", False)],
+        [(title, False) for title in ("method", "U->U", "H", "U->U", "H")],
+    ]
+    spans = [attrs["colspan"] for tag, attrs in page.elements if attrs.get("scope") == "colgroup"]
+    assert spans == ["1", "2", "2"]
+    head = ["method", "SUN: U->U", "SUN: H", "CUB: U->U", "CUB: H"]
+    assert markdown_cells(FORMATS["markdown"]([table]).splitlines()[2]) == head

@@ -1,0 +1,171 @@
+"""Builders of tables from rows, one for each data set: those of `compare`, and those of the field with tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from zslbench.api.evaluator import Metric
+from zslbench.evaluation.measuring import metrics
+from zslbench.evaluation.significance import Comparison, Difference
+from zslbench.records.store import Store
+from zslbench.report.differences import compare, tested_metric
+from zslbench.report.rows import RowColumn, lines_of, metric_column, name_of, notes, peek_columns, text_column
+from zslbench.report.summary import shown_metrics, spreads
+from zslbench.report.table import Table
+from zslbench.runs.row import Row
+
+BEFORE = ["dataset", "features", "semantics", "scale", "label", "method", "settings", "uses", "hyper_parameters"]
+"""What is said of a row before its metrics, in CSV and JSON."""
+
+
+def comparison_tables(rows: list[Row], chosen: list[Metric] | None = None) -> list[Table]:
+    """Returns a table for each data set, the notes on all of them below the last.
+
+    What all rows of a table share is in its title. `chosen` are the metrics, where not those shown by default.
+    """
+    tables, every = [], dict[Metric, None]()
+    for title, group in groupby(rows, key=lambda row: row.dataset_title):
+        members = list(group)
+        shown = chosen or shown_metrics([record for row in members for record in row.records])
+        every |= dict.fromkeys(shown)
+        columns, facts = [text_column("method", _tuned_name, words=True)], [title]
+        for heading, text in {"uses": lambda row: row.uses, "input": _input}.items():
+            texts = {text(row) for row in members}
+            facts += texts if len(texts) == 1 else []
+            columns += [] if len(texts) == 1 else [text_column(heading, text, words=True)]
+        columns += [metric_column(metric, members) for metric in shown]
+        columns += [text_column("train s", _fit_seconds), *peek_columns(members)]
+        lines = [line for row in members for line in lines_of(row, columns)]
+        tables.append(Table(_title(members, facts), [column.head for column in columns], lines))
+    if tables:
+        tables[-1].notes.extend(notes(rows, every))
+    return tables
+
+
+def field_tables(rows: list[Row], store: Store, chosen: list[Metric] | None = None) -> list[Table]:
+    """Returns a table for each data set, with rows in groups by what they use, and tests of which really differ.
+
+    `store` holds what is beside the records; `chosen` are the metrics, where not those shown by default.
+    """
+    tables = []
+    for _, group in groupby(rows, key=lambda row: row.source):
+        members = list(group)
+        uses = list(dict.fromkeys(row.uses for row in members))
+        tables.append(_field_table(sorted(members, key=lambda row: uses.index(row.uses)), store, chosen))
+    return tables
+
+
+def _field_table(rows: list[Row], store: Store, chosen: list[Metric] | None) -> Table:
+    shown = chosen or shown_metrics([record for row in rows for record in row.records])
+    tested = tested_metric(shown, rows, store)
+    comparison = compare(rows, store, tested) if tested else None
+    letters = comparison.letters if comparison else {}
+    columns = [text_column("method", name_of, words=True)]
+    for metric in shown:
+        columns += [metric_column(metric, rows), *(_test_columns(metric, letters) if metric is tested else [])]
+    columns += [text_column("total s", lambda row: _whole(seconds(row)))]
+    columns += [text_column("MB", lambda row: _whole(megabytes(row))), *peek_columns(rows)]
+    after = [*([f"{tested.name}_group"] if tested else []), "seconds", "peak_memory_mb", "oracle", "refused"]
+    return Table(
+        title=_title(rows, [rows[0].dataset_title, *sorted({row.features for row in rows if row.runs})]),
+        columns=[column.head for column in columns],
+        lines=[line for row in rows for line in lines_of(row, columns, row.uses)],
+        notes=_field_notes(rows, tested, comparison) + notes(rows, shown),
+        fields=[*BEFORE, "seeds", *(part for name in metrics() for part in (name, f"{name}_std")), *after],
+        data=[_data(row, {after[0]: letters.get(row.label, "")} if tested else {}) for row in rows],
+        pairs=[_pair(pair) for pair in comparison.differences] if comparison else [],
+    )
+
+
+def _title(rows: list[Row], facts: list[str]) -> str:
+    """Returns a title from the data set's and what all rows share."""
+    on = "validation classes" if any(row.spec and row.spec.on == "validation" for row in rows) else "test images"
+    seeds = max((len(row.records) for row in rows), default=0)
+    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    return f"{facts[0]}: {', '.join([*facts[1:], f'per-class top-1 in percent on {on}', spread])}"
+
+
+def _tuned_name(row: Row) -> str:
+    return f"{name_of(row)} (tuned)" if row.search else name_of(row)
+
+
+def _input(row: Row) -> str:
+    """Returns what the method is given, its scaling, and class embeddings that are not the data set's own."""
+    spec = row.spec
+    if spec is None:
+        return "none" if row.refusal else "unknown"
+    given = spec.features
+    if spec.input == "images" and row.records:
+        params = row.records[0].params
+        given = f"{params['image_size']}x{params['image_size']} images, {params['backbone']}"
+    scale = "" if spec.scale == "none" else spec.scale
+    return ", ".join(filter(None, [given, scale, "" if spec.semantics == "att" else spec.semantics]))
+
+
+def _fit_seconds(row: Row) -> str:
+    times = [record.training.seconds for record in row.records if record.training]
+    return f"{sum(times) / len(times):.1f}" if times else ""
+
+
+def _test_columns(metric: Metric, letters: Mapping[str, str]) -> list[RowColumn]:
+    def interval(row: Row) -> str:
+        ends = [record.intervals[metric.name] for record in row.records if metric.name in record.intervals]
+        return " to ".join(metric.text(sum(end[side] for end in ends) / len(ends)) for side in (0, 1)) if ends else ""
+
+    return [text_column("95 %", interval), text_column("group", lambda row: letters.get(row.label, ""))]
+
+
+def seconds(row: Row) -> float | None:
+    """Returns what a row cost: all fits of all seeds, and its search; None where nothing was trained here."""
+    fits = [record.training for record in row.records if record.training]
+    search = sum(trial.seconds for trial in row.search.trials) if row.search else 0.0
+    return sum(fit.seconds + fit.seconds_validation for fit in fits) + search if fits else None
+
+
+def megabytes(row: Row) -> float | None:
+    """Returns the largest memory of a row's runs; None where none was measured."""
+    known = [record.provenance for record in row.records if "peak_memory_mb" in record.provenance]
+    return max((float(provenance["peak_memory_mb"]) for provenance in known), default=None)
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
+
+
+def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison | None) -> list[str]:
+    result = []
+    if tested and comparison:
+        result.append(
+            f"group: rows that share a letter are not told apart in {tested.title} (paired test over test images and "
+            f"seeds, Holm's correction for all {len(comparison.differences)} pairs, {comparison.alpha:.0%})."
+        )
+    if tested:
+        result.append(f"95 %: bootstrap interval of {tested.title} over test images.")
+    result.append("total s: time of all fits and of the search. MB: peak memory.")
+    if extents := sorted({row.search.extent for row in rows if row.search}):
+        chosen = "hyper-parameters and the number of epochs were chosen on validation classes"
+        result.append(f"{chosen}: {'; '.join(extents)}.")
+    return result
+
+
+def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
+    time, memory, spec = seconds(row), megabytes(row), row.spec
+    of_spec = (row.features, spec.semantics, spec.scale) if spec else ("", "", "")
+    origin = row.runs[0].origin if row.runs else ""
+    before = [row.dataset_title, *of_spec, row.label, row.title, row.settings, row.uses, origin]
+    data: dict[str, Any] = {**dict(zip(BEFORE, before, strict=True)), "seeds": len(row.records), **group}
+    data["seconds"] = None if time is None else round(time, 1)
+    data["peak_memory_mb"] = None if memory is None else round(memory)
+    data |= {"oracle": row.oracle, "refused": row.refusal}
+    for name, spread in spreads(row).items():
+        data[name], data[f"{name}_std"] = spread.mean, spread.std
+    return data
+
+
+def _pair(pair: Difference) -> dict[str, Any]:
+    """Returns a pair of rows, by their labels; JSON has no infinity, which equal rows have as degrees of freedom."""
+    return {name: None if value == math.inf else value for name, value in asdict(pair).items()}

@@ -1,0 +1,202 @@
+"""Renderers: each writes tables in one format, and knows nothing of what they show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from html import escape
+
+import rich.table
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.text import Text
+from tabulate import tabulate
+
+from zslbench.report.table import Cell, Table
+
+
+def show(tables: list[Table], console: Console, *, plain: bool) -> None:
+    """Prints tables and their notes; if `plain`, as bare text that no width of a terminal folds."""
+    if plain:
+        console.print(as_text(tables, bare=True), highlight=False, soft_wrap=True, markup=False)
+        return
+    for table in tables:
+        console.print(_rich(table))
+        for note in table.notes:
+            console.print(note, highlight=False, markup=False, style="dim")
+
+
+def _rich(table: Table) -> rich.table.Table:
+    title = table.title or None
+    grid = rich.table.Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for title, column in zip(table.head, table.columns, strict=True):
+        grid.add_column(title, justify=column.align, no_wrap=column.align == "right", overflow="fold")
+    for group, lines in table.line_groups():
+        if group:
+            grid.add_row(Text(group, style="italic"))
+        for line in lines:
+            style, indent = ("dim", "  ") if line.comment else ("", "")
+            cells = [Text(cell.text, style="bold green" if cell.best else style) for cell in line.cells]
+            grid.add_row(Text(indent, style=style) + cells[0], *cells[1:])
+    return grid
+
+
+def as_text(tables: list[Table], *, bare: bool = False) -> str:
+    """Returns plain text; an asterisk marks the best of a column, which `bare` leaves out, as it does alignment."""
+    parts = []
+    for table in tables:
+        body = _body(table, lambda cell: cell.text + "*" * (cell.best and not bare), str, "" if bare else "· ")
+        align = None if bare else [column.align for column in table.columns]
+        grid = tabulate(body, table.head, disable_numparse=True, colalign=align)
+        below = [] if bare else ["*: best of its column."]
+        parts.append("\n".join([*([table.title] if table.title else []), grid, *table.notes, *below]))
+    return ("\n" if bare else "\n\n").join(parts)
+
+
+def _body(table: Table, cell: Callable[[Cell], str], group: Callable[[str], str], comment: str) -> list[list[str]]:
+    """Returns the texts of all lines; a comment begins with a mark, because blanks would be stripped."""
+    body = []
+    for name, lines in table.line_groups():
+        if name:
+            body.append([group(name), *[""] * (len(table.columns) - 1)])
+        for line in lines:
+            first, *rest = map(cell, line.cells)
+            body.append([comment * line.comment + first, *rest])
+    return body
+
+
+def as_markdown(tables: list[Table], level: int = 3) -> str:
+    """Returns GitHub's Markdown; titles are headings of a level, or are left out at level 0."""
+    parts = []
+    for table in tables:
+        body = _body(table, _markdown, lambda name: f"*{name}*", "· ")
+        heading = f"{'#' * level} {table.title}" if level and table.title else ""
+        grid = tabulate(body, table.head, tablefmt="github", disable_numparse=True)
+        parts.append("\n\n".join(filter(None, [heading, grid, "\n".join(f"- {note}" for note in table.notes)])))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(cell: Cell) -> str:
+    return f"**{escaped_markdown(cell.text)}**" if cell.best else escaped_markdown(cell.text)
+
+
+def escaped_markdown(text: str) -> str:
+    """Returns text for a cell, in which nothing is taken for markup."""
+    return re.sub(r"[\\|*`<]", r"\\\g<0>", text)
+
+
+def as_latex(tables: list[Table]) -> str:
+    """Returns a `table` environment for each, for the booktabs package; `table*` where columns are in groups."""
+    return "\n\n".join(map(_latex_table, tables)) + "\n"
+
+
+def _latex_table(table: Table) -> str:
+    grouped = any(column.group for column in table.columns)
+    environment = "table*" if grouped else "table"
+    caption = f"{table.title.removesuffix('.')}. {' '.join(table.notes)}"
+    lines = [rf"\begin{{{environment}}}", rf"\caption{{{escaped_latex(caption)}}}"]
+    lines += [rf"\label{{tab:{table.name}}}"] if table.name else []
+    lines += [r"\centering\small"] if grouped else []
+    lines += [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}", r"\toprule"]
+    lines += _latex_groups(table) if grouped else []
+    lines.append(" & ".join(escaped_latex(column.title) for column in table.columns) + r" \\")
+    for group, members in table.line_groups():
+        lines.append(r"\midrule")
+        if group:
+            lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{escaped_latex(group)}}}}} \\")
+        lines += [r"\quad " * line.comment + " & ".join(map(_latex, line.cells)) + r" \\" for line in members]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\end{{{environment}}}"])
+
+
+def _latex_groups(table: Table) -> list[str]:
+    heads, rules, first = [], [], 1
+    for group, size in table.column_groups():
+        heads += [rf"\multicolumn{{{size}}}{{c}}{{{escaped_latex(group)}}}"] if group else [""] * size
+        rules += [rf"\cmidrule(lr){{{first}-{first + size - 1}}}"] if group else []
+        first += size
+    return [" & ".join(heads) + r" \\", "".join(rules)]
+
+
+def _latex(cell: Cell) -> str:
+    return rf"\textbf{{{escaped_latex(cell.text)}}}" if cell.best else escaped_latex(cell.text)
+
+
+_SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\^{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+}
+
+
+def escaped_latex(text: str) -> str:
+    """Returns text in which nothing is taken for a command, arrows as symbols."""
+    parts = text.split("->")
+    return r"$\to$".join("".join(_SPECIAL.get(c, c) for c in part) for part in parts)
+
+
+def as_csv(tables: list[Table]) -> str:
+    """Returns one line for what is behind each line, all tables in one file."""
+    head = dict.fromkeys(name for table in tables for name in table.fields)
+    out = io.StringIO()
+    # scores made elsewhere may have metrics of evaluators that are no longer installed
+    writer = csv.DictWriter(out, list(head), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        writer.writerows(table.data)
+    return out.getvalue()
+
+
+def as_json(tables: list[Table]) -> str:
+    """Returns what the CSV holds, every pair of lines compared, and the notes."""
+    return json.dumps(
+        [{"title": table.title, "rows": table.data, "pairs": table.pairs, "notes": table.notes} for table in tables],
+        indent=1,
+    )
+
+
+def as_html(tables: list[Table]) -> str:
+    """Returns a page that needs no other file."""
+    style = "body{font-family:sans-serif}caption,th{text-align:left}td{text-align:right}th,td{padding:.1em .6em}"
+    head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>zslbench</title>\n<style>{style}</style>'
+    return "\n".join([head, *map(html_table, tables), "</html>"]) + "\n"
+
+
+def html_table(table: Table) -> str:
+    """Returns a `table` element, and below it a list of the notes."""
+    heads = [_tag("th", escape(column.title), scope="col") for column in table.columns]
+    spans = [_tag("th", escape(name), scope="colgroup", colspan=size) for name, size in table.column_groups()]
+    above = [_tag("tr", "".join(spans))] if any(column.group for column in table.columns) else []
+    parts = [_tag("caption", escape(table.title)), _tag("thead", "".join([*above, _tag("tr", "".join(heads))]))]
+    for group, members in table.line_groups():
+        title = _tag("th", escape(group), scope="rowgroup", colspan=len(table.columns))
+        lines = [_tag("tr", title)] if group else []
+        for line in members:
+            first, *rest = (_tag("strong", escape(c.text)) if c.best else escape(c.text) for c in line.cells)
+            cells = _tag("th", first, scope="row") + "".join(_tag("td", text) for text in rest)
+            lines.append(_tag("tr", cells, **{"class": "comment"} if line.comment else {}))
+        parts.append(_tag("tbody", "\n".join(lines)))
+    notes = [_tag("ul", "".join(_tag("li", escape(note)) for note in table.notes))] if table.notes else []
+    return "\n".join([_tag("table", "\n".join(parts)), *notes])
+
+
+def _tag(name: str, content: str, **attributes: object) -> str:
+    """Returns an element; the content and the attributes' values are escaped already."""
+    given = "".join(f' {key}="{value}"' for key, value in attributes.items())
+    return f"<{name}{given}>{content}</{name}>"
+
+
+FORMATS: dict[str, Callable[[list[Table]], str]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "latex": as_latex,
+    "csv": as_csv,
+    "json": as_json,
+    "html": as_html,
+}

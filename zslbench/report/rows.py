@@ -1,0 +1,149 @@
+"""What tables of rows share: columns that are functions of a row, published numbers below a row, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from zslbench.api.evaluator import Metric
+from zslbench.evaluation.measuring import metrics
+from zslbench.report.published import Published, published_for
+from zslbench.report.summary import spreads
+from zslbench.report.table import Cell, Column, Line
+from zslbench.runs.row import Row
+
+
+@dataclass(frozen=True)
+class RowColumn:
+    """A column of a table of rows.
+
+    Attributes:
+        head: its heading.
+        cell: what it shows of a row.
+        metric: what it measures; None for columns below which no published number can stand.
+        place: which row it shows, where a line is of a method on several data sets.
+    """
+
+    head: Column
+    cell: Callable[[Row], Cell]
+    metric: Metric | None = None
+    place: int = 0
+
+
+def text_column(title: str, text: Callable[[Row], str], *, words: bool = False) -> RowColumn:
+    """Returns a column of texts, of which none is the best; `words` are aligned on the left."""
+    return RowColumn(Column(title, "left" if words else "right"), lambda row: Cell(text(row)))
+
+
+def metric_column(metric: Metric, rows: Sequence[Row], place: int = 0, group: str = "") -> RowColumn:
+    """Returns the column of a metric: mean and deviation over seeds, the best of several rows marked."""
+    # the best to six digits
+    means = [round(own[metric.name].mean, 6) for own in map(spreads, rows) if metric.name in own]
+    best = (max if metric.higher_is_better else min)(means) if means and len(rows) > 1 else None
+
+    def cell(row: Row) -> Cell:
+        spread = spreads(row).get(metric.name)
+        if spread is None:
+            return Cell("n/a" if row.records or row.refusal else "none")
+        deviation = f"±{metric.text(spread.std)}" if spread.n > 1 else ""
+        return Cell(metric.text(spread.mean) + deviation, round(spread.mean, 6) == best)
+
+    return RowColumn(Column(metric.title, group=group), cell, metric, place)
+
+
+def peek_columns(rows: Sequence[Row]) -> list[RowColumn]:
+    """Returns the column of the test-peek gap of the first seed, where a row has one; they share the metric."""
+    tuned_by = {row.search.metric: None for row in rows if row.search and row.oracle is not None}
+    return [text_column(f"test-peek gap, {metrics()[name].title}", _peek_gap) for name in tuned_by]
+
+
+def _peek_gap(row: Row) -> str:
+    if row.oracle is None or row.search is None or not row.records:
+        return ""
+    name = row.search.metric
+    return metrics()[name].text(row.oracle - row.records[0].metrics[name], "+")
+
+
+def line_of(rows: Sequence[Row], columns: Sequence[RowColumn], group: str = "") -> Line:
+    """Returns the line of a method, from its row on each data set."""
+    return Line(tuple(column.cell(rows[column.place]) for column in columns), group)
+
+
+def comment(title: str, columns: Sequence[RowColumn], text: Callable[[Metric, int], str], group: str = "") -> Line:
+    """Returns a line below that of a method, with a text for each metric and place."""
+    rest = [Cell(text(column.metric, column.place) if column.metric else "") for column in columns[1:]]
+    return Line((Cell(title), *rest), group, comment=True)
+
+
+def lines_of(row: Row, columns: Sequence[RowColumn], group: str = "") -> list[Line]:
+    """Returns the line of a row; below it published numbers, where some compare, and the difference from them."""
+    published, own = published_of(row), spreads(row)
+    if published is None:
+        return [line_of([row], columns, group)]
+
+    def difference(metric: Metric, place: int) -> str:
+        if metric.name not in published.values or metric.name not in own:
+            return ""
+        return metric.text(own[metric.name].mean - published.values[metric.name], "+")
+
+    return [
+        line_of([row], columns, group),
+        comment(f"published, {published.source}", columns, lambda metric, _: printed(published, metric), group),
+        comment("difference", columns, difference, group),
+    ]
+
+
+def published_of(row: Row) -> Published | None:
+    """Returns published numbers where they compare: the method as published, on the published data."""
+    if row.entrant is None or row.given or not row.entrant.compares_with_published:
+        return None
+    return published_for(row.published_as or row.title, row.dataset_title, row.features)
+
+
+def printed(published: Published | None, metric: Metric) -> str:
+    """Returns a published number as tables show it; empty where there is none."""
+    value = published.values.get(metric.name) if published else None
+    return "" if value is None else metric.text(value)
+
+
+def name_of(row: Row) -> str:
+    """Returns the method's title with whatever is not at its default."""
+    return f"{row.title} {row.settings}".rstrip()
+
+
+def treatment(row: Row) -> str:
+    """Returns where a row's hyper-parameters come from; a comparison is fair where all rows say the same."""
+    if row.search is not None:
+        return f"tuned by {metrics()[row.search.metric].title} on {row.search.cuts}"
+    return "given by hand" if row.given else "preset" if row.preset else "default"
+
+
+def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
+    """Returns what a reader of these rows must know: what does not apply, what differs between rows, what was chosen.
+
+    `shown` are the metrics in the table.
+    """
+    records = [record for row in rows for record in row.records]
+    reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
+    reasons |= {(row.label, row.refusal) for row in rows if row.refusal}
+    result = [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
+    treatments: dict[str, list[str]] = {}
+    for row in rows:
+        if row.runs:
+            treatments.setdefault(treatment(row), []).append(row.label)
+    if len(treatments) > 1:
+        ways = "; ".join(f"{', '.join(dict.fromkeys(labels))}: {how}" for how, labels in treatments.items())
+        result.append(
+            f"warning: these rows did not get their hyper-parameters in the same way ({ways}); "
+            "--tuned tunes every row alike."
+        )
+    if any(row.oracle is not None for row in rows):
+        result.append("test-peek gap: how much higher the best of the same trials is if it is picked on test images.")
+    explained: dict[str, list[str]] = {}
+    for metric in shown:
+        if metric.note and any(metric.name in record.metrics for record in records):
+            explained.setdefault(metric.note, []).append(metric.title)
+    result += [f"{', '.join(titles)}: {note}." for note, titles in explained.items()]
+    if any(record.external for record in records):
+        result.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")
+    return result

@@ -1,0 +1,80 @@
+"""The model of a table: builders fill it from rows, and each renderer writes it in one format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a cell, and whether it is the best of its column."""
+
+    text: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading of a column; columns of one `group`, a data set for instance, stand side by side below its name."""
+
+    title: str
+    align: Literal["left", "right"] = "right"
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line, or a comment on the line above; lines of one `group` follow each other below its name."""
+
+    cells: tuple[Cell, ...]
+    group: str = ""
+    comment: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, and the figures behind it for formats that programs read.
+
+    Attributes:
+        title: what it shows.
+        columns: one for each cell of a line.
+        lines: in the order of their groups.
+        notes: what a reader must know, below the table.
+        name: for references to it in LaTeX.
+        fields: what `data` may hold, in the order of columns of a file.
+        data: what is behind each line that is no comment; fractions are not in percent.
+        pairs: every two lines compared.
+    """
+
+    title: str
+    columns: list[Column]
+    lines: list[Line]
+    notes: list[str] = field(default_factory=list)
+    name: str = ""
+    fields: list[str] = field(default_factory=list)
+    data: list[dict[str, Any]] = field(default_factory=list)
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def head(self) -> list[str]:
+        """Headings on one line, each with that of its group."""
+        return [f"{column.group}: {column.title}" if column.group else column.title for column in self.columns]
+
+    def line_groups(self) -> Iterator[tuple[str, list[Line]]]:
+        """Yields the name of each group, empty for none, and its lines."""
+        for name, members in groupby(self.lines, key=lambda line: line.group):
+            yield name, list(members)
+
+    def column_groups(self) -> Iterator[tuple[str, int]]:
+        """Yields the name of each group of columns, empty for none, and how many columns it has."""
+        for name, members in groupby(self.columns, key=lambda column: column.group):
+            yield name, len(list(members))
+
+
+def table_of(head: list[str], body: list[list[str]], left: int = 1) -> Table:
+    """Returns a table of plain texts without title; the first `left` columns are words, the others figures."""
+    columns = [Column(title, "left" if i < left else "right") for i, title in enumerate(head)]
+    return Table("", columns, [Line(tuple(map(Cell, texts))) for texts in body])
