@@ -21,7 +21,7 @@ from zslbench.errors import DataError, NotApplicable, PluginError, RunError, Usa
 from zslbench.preparation.backbones import find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
-from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, distinct, split_source
+from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, distinct, name_of, split_source
 
 BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
@@ -309,14 +309,9 @@ def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLDat
         if input == "images" and source.images is None:
             raise DataError(f"data set {source.name} has no images")
         return with_semantics(source, request.semantics), source.name
-    if isinstance(source, Dataset):
-        found: str | Dataset = source
-        features, name = None, source.name
-    else:
-        name = str(source)
-        found, features = split_source(name)
+    found, features = (source, None) if isinstance(source, Dataset) else split_source(str(source))
     wanted = features or request.features
-    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name
+    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name_of(source)
 
 
 def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:
