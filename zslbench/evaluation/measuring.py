@@ -172,7 +172,7 @@ def influence(
     """
     name = next((n for n, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
     own = {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}
-    scorer = stored_scorer(stored, _nameless(stored, class_names), no_conventional)
+    scorer = stored_scorer(stored, view_of(stored, class_names), no_conventional)
     try:
         found = evaluators()[name]().influence(scorer, values, own).get(metric) if name else None
         if found is not None and (found.shape != scorer.view.y.shape or not np.isfinite(found).all()):
@@ -235,7 +235,7 @@ def stored_decisions(scorer: Scorer, prefix: str = "") -> tuple[dict[str, NDArra
     return {f"{prefix}{name}": array for name, array in found.items()}, reason
 
 
-def _nameless(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> TestView:
+def view_of(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> TestView:
     """Returns a view of the images of a run without their data set: class embeddings have no columns."""
     y, seen = arrays["y"], arrays["seen"]
     first_unseen = int(y[~seen].min(initial=len(class_names)))

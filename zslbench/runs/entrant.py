@@ -114,6 +114,14 @@ class Entrant:
             return {}
         return {"input": "images", "pretrained": self.request.pretrained, "weights": dict(self.weights)}
 
+    def check_files(self) -> None:
+        """Raises:
+        RunError: a file of weights is not what it was when the run was planned.
+        """
+        for part, digest in _digests(self.method, self.owner, self.request.weights).items():
+            if digest != self.weights[part]:
+                raise RunError(f"--weights {part}={self.request.weights[part]}: it changed; issue the command again")
+
     def make(self, params: Params) -> Embedder[Any]:
         """Returns a new embedder with these hyper-parameters, not built yet."""
         embedder = self.method(params)
