@@ -255,7 +255,6 @@ class Bench:
         *,
         dataset: Datasets = None,
         seeds: int | Sequence[int] = 3,
-        metrics: Sequence[str] | None = None,
         **options: Any,
     ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
         """Makes the figures and tables that the card of a method declares.
@@ -265,7 +264,6 @@ class Bench:
             out: folder for the files.
             dataset: as in `compare`.
             seeds: as in `compare`.
-            metrics: as in `compare`.
             options: as in `compare`.
 
         Returns:
@@ -281,7 +279,7 @@ class Bench:
             except ZSLBenchError as error:
                 problems[name] = error
         labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
-        results = self.compare(labels, dataset=sources, seeds=seeds, metrics=metrics, **options)
+        results = self.compare(labels, dataset=sources, seeds=seeds, **options)
         rows = {(row.label, row.source): row for row in results.rows}
         shown = {name: [rows[e.asked.label, e.source] for e in own] for name, own in entrants.items()}
         loaded = partial(map, partial(data_or_labels, request=request), sources)
