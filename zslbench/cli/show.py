@@ -24,7 +24,8 @@ def show(
     from rich.console import Console
 
     from zslbench.records.store import Store
-    from zslbench.report.detail import print_record, print_runs, write_curve
+    from zslbench.report.detail import print_record, runs_table, write_curve
+    from zslbench.report.render import show as show_tables
 
     opened = Store(store, create=False)
     console = Console(no_color=plain)
@@ -33,7 +34,7 @@ def show(
         if json:
             print("[" + ",\n".join(record.model_dump_json(indent=1) for record in records) + "]")
         else:
-            print_runs(records, console, plain=plain or not console.is_terminal)
+            show_tables([runs_table(records)], console, plain=plain or not console.is_terminal)
         return
     record = opened.lookup(run)
     if curve is not None:

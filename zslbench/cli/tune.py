@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 @with_options(Options)
 def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
+    from rich.console import Console
+
     from zslbench.cli.session import Session
-    from zslbench.report.searches import print_search
+    from zslbench.report.render import show
+    from zslbench.report.searches import search_table
 
     with Session(options) as session:
         wanted = session.configure([method])
@@ -28,8 +31,7 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
         if options.json:
             print(json.dumps([_json(search) for search in searches], indent=1))
         else:
-            for search in searches:
-                print_search(search, method, plain=options.plain)
+            show([search_table(search, method) for search in searches], Console(), plain=True)
         session.finish()
 
 

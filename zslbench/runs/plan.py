@@ -224,8 +224,7 @@ class Row:
         jobs: its runs; none for scores made elsewhere, and none where it is refused.
         preset: its preset; empty for none.
         given: parameters given by hand.
-        added_preset: its preset if that is not in `label`: the command chose it.
-        added: parameters given by hand that are not in `label`.
+        added_preset, added: of these, what the command added to `label`.
         refusal: why it cannot be run here.
         search: where its hyper-parameters were tuned.
         oracle: the best figure on test images among the search's trials; for the test-peek gap alone.
@@ -324,8 +323,7 @@ def row_of(configuration: Configuration, search: Search | None = None) -> Row:
     variant, request = configuration.variant, configuration.request
     jobs = []
     if not configuration.refusal:
-        params = search.tuned if search else None
-        origin = search.origin if search else ""
+        params, origin = (search.tuned, search.origin) if search else (None, "")
         how: dict[str, Any] = {"params": params, "origin": origin, "calibrated": request.calibrated}
         jobs = [configuration.job(seed, request.on, request.fold, **how) for seed in request.seeds]
     typed = variant.typed or variant
