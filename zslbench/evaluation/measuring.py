@@ -92,13 +92,9 @@ def arrays(evaluators: dict[str, Evaluator], not_applicable: dict[str, str], sco
 def influence(
     metric: str, values: Mapping[str, float], class_names: Sequence[str], stored: Mapping[str, NDArray[Any]]
 ) -> NDArray[np.float64] | None:
-    """Returns the influence of each test image on a metric of a stored run, `(N,)`; None where it has none.
+    """Returns the influence of each test image on a metric, `(N,)`; None where it has none.
 
-    Args:
-        metric: its name.
-        values: all metrics of the run.
-        class_names: as the record has them.
-        stored: all arrays beside the record.
+    `values`, `class_names` and `stored` are the metrics, classes and arrays of the run as they are kept.
     """
     name = next((n for n, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
     own = {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}

@@ -145,7 +145,5 @@ class StoredScorer(Scorer):
         return Decisions.of(own)
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
-        """Raises:
-        NeedsScores: always.
-        """
+        """Raises NeedsScores: they were not kept."""
         raise NeedsScores("it needs the score of every class, and only decisions are kept")
