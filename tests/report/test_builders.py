@@ -20,7 +20,7 @@ from zslbench.records.store import Store
 from zslbench.report import differences
 from zslbench.report.builders import comparison_tables, field_tables
 from zslbench.report.summary import named_metrics
-from zslbench.report.table import Line, Table
+from zslbench.report.table import Line, Table, grouped
 from zslbench.runs.row import Row
 
 TITLES = {"U->U": "acc_uu", "U->T": "acc_ut", "S->T": "acc_st", "H": "h", "AUSUC": "ausuc", "H cal": "h_cal"}
@@ -84,7 +84,7 @@ def test_rows_stand_in_groups_by_what_they_use_in_the_order_they_were_asked_for(
     eszsl, sae, devise = rows
     knowing = replace(sae, uses="semantic-transductive")
     table = table_of([eszsl, knowing, devise], store)
-    shown = {uses: [line.cells[0].text for line in lines] for uses, lines in table.line_groups()}
+    shown = {uses: [line.cells[0].text for line in lines] for uses, lines in grouped(table.lines)}
     assert shown == {"inductive": ["ESZSL", "DeViSE epochs=1"], "semantic-transductive": ["SAE"]}
     assert list(lines_of(table)) == ["eszsl", "devise:epochs=1", "sae"]
 

@@ -161,14 +161,9 @@ def influence(
     stored: Mapping[str, NDArray[Any]],
     no_conventional: str = "",
 ) -> NDArray[np.float64] | None:
-    """Returns the influence of each test image on a metric of a stored run, `(N,)`; None where it has none.
+    """Returns the influence of each test image on a metric, `(N,)`; None where it has none.
 
-    Args:
-        metric: its name.
-        values: all metrics of the run.
-        class_names: as the record has them.
-        stored: all arrays beside the record.
-        no_conventional: why the method cannot choose among unseen classes alone, if it cannot.
+    `values`, `class_names`, `stored` and `no_conventional` are the metrics, classes, arrays and reason of a record.
     """
     name = next((n for n, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
     own = {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}
