@@ -26,7 +26,6 @@ from zslbench.report.grids import ROWS, columns_of, mosaic
 from zslbench.report.paper_table import naming, paper_table
 from zslbench.report.render import as_latex, as_markdown
 from zslbench.report.rows import published_of
-from zslbench.runs.request import Request
 from zslbench.runs.row import Row
 
 Edit = Callable[..., Row]
@@ -36,8 +35,8 @@ TABLE = Exhibit("Accuracies.", "table", ("eszsl", "sae", "devise:epochs=1"), ("a
 
 def on_data(row: Row, title: str, features: str = "res101", **change: Any) -> Row:
     """Returns a row as if it had been run on another data set."""
-    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update={"features": features})}) for job in row.runs]
-    return replace(row, **{"source": title, "dataset_title": title, "jobs": jobs, **change})
+    runs = [replace(job, spec=job.spec.model_copy(update={"features": features})) for job in row.runs]
+    return replace(row, **{"source": title, "dataset_title": title, "runs": runs, **change})
 
 
 def adding(row: Row, preset: str, **given: str) -> Row:
@@ -170,7 +169,7 @@ def test_a_metric_that_nobody_measures_is_named(rows: list[Row], store: Store) -
 
 
 def made(exhibit: Exhibit, rows: list[Row], store: Store, folder: Path) -> list[Path]:
-    return make("figure-7", exhibit, rows, store, ["digits"], Request(root=Path()), folder).files
+    return make("figure-7", exhibit, rows, store, list, folder).files
 
 
 CURVES = Exhibit("Curves.", "curves", ("eszsl", "sae"))

@@ -31,10 +31,10 @@ Edit = Callable[..., Row]
 def tables(rows: list[Row], store: Store) -> list[Table]:
     """Two tables: one with published lines, a strange name and a refused row of another setting, and one of one row."""
     eszsl, sae, devise = rows
-    jobs = [j.model_copy(update={"spec": j.spec.model_copy(update={"features": "res101"})}) for j in eszsl.runs]
-    compared = replace(eszsl, jobs=jobs, dataset_title="SUN")
+    runs = [replace(j, spec=j.spec.model_copy(update={"features": "res101"})) for j in eszsl.runs]
+    compared = replace(eszsl, runs=runs, dataset_title="SUN")
     strange = replace(sae, title=STRANGE)
-    refused = replace(devise, jobs=[], records=[], refusal=f"no {STRANGE}", uses="semantic-transductive")
+    refused = replace(devise, runs=[], records=[], refusal=f"no {STRANGE}", uses="semantic-transductive")
     return field_tables([compared, strange, refused, replace(devise, source="elsewhere")], store)
 
 
