@@ -21,7 +21,7 @@ GATED = {"cmt-star"}
 """Their scores say first on which side an image is, so they are relative to the best class of each side."""
 
 
-@pytest.mark.parametrize("subject", [s for s in subjects(METHODS) if s.name not in GATED], ids=lambda s: s.label)
+@pytest.mark.parametrize("subject", [s for s in subjects(METHODS) if s.name not in GATED], ids=lambda s: s.name)
 def test_scores_of_a_class_do_not_depend_on_which_other_classes_there_are(subject: MethodSubject) -> None:
     data = problem(subject)
     model = train_checked(subject, data)
