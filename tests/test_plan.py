@@ -93,7 +93,7 @@ def test_an_uncalibrated_run_is_the_same_run_without_what_needs_a_second_fit() -
     record = execute(cheap)[0]
     assert record.training is not None and record.training.seconds_validation == 0
     assert record.metrics.keys() >= {"acc_uu", "h", "ausuc"} and "h_cal" not in record.metrics
-    assert cheap.satisfied_by(record) and not usual.satisfied_by(record)
+    assert cheap.validated_by(record) and not usual.validated_by(record)
 
 
 SCENES = "shapes:images_per_class=5,size=40"

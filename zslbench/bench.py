@@ -375,7 +375,7 @@ class Bench:
     ) -> Outcomes:
         """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
         outcomes: Outcomes = {}
-        setup = Setup(store=self._folder, existing=existing, device=self.device)
+        setup = Setup(store=self.store.root, existing=existing, device=self.device)
         distinct = list({run.id: run for run in runs}.values())
 
         def finished(run: Run, record: RunRecord, stored: bool = False) -> None:
@@ -394,7 +394,7 @@ class Bench:
             with redirect_stdout(sys.stderr):  # methods and engines may print
                 missing = []
                 for run in distinct:  # what is stored needs no engine, whose processes take seconds to start
-                    record = None if existing == "rerun" else find(run, self.store)
+                    record = find(run, setup)
                     if record is None:
                         missing.append(run)
                     else:

@@ -38,7 +38,7 @@ def test_every_run_is_found_under_the_id_that_a_plan_has_now_with_its_numbers(ol
     for row in plan(methods, ["digits"], Request(root=Path())):
         [run] = row.runs
         record = store.find(run.id)
-        assert record is not None and run.satisfied_by(record), row.label
+        assert record is not None and run.validated_by(record), row.label
         [same] = [
             values
             for values in before.values()

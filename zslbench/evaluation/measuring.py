@@ -154,6 +154,11 @@ def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: list[Array], fo
         found.intervals[metric] = (float(low), float(high))
 
 
+def owner_of(metric: str) -> str:
+    """Returns the name of the evaluator that measures something; empty where none does."""
+    return next((name for name, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
+
+
 def influence(
     metric: str,
     values: Mapping[str, float],
@@ -165,7 +170,7 @@ def influence(
 
     `values`, `class_names`, `stored` and `no_conventional` are the metrics, classes, arrays and reason of a record.
     """
-    name = next((n for n, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
+    name = owner_of(metric)
     own = {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}
     scorer = stored_scorer(stored, view_of(stored, class_names), no_conventional)
     try:

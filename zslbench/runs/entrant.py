@@ -18,6 +18,7 @@ from zslbench.data.semantics import OWN, with_semantics
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
 from zslbench.errors import DataError, NotApplicable, PluginError, RunError, UsageError, near_misses
+from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
@@ -197,11 +198,15 @@ class Run:
         """Whether validation classes decide when training ends."""
         return isinstance(self.params, GradientParams) and self.params.patience > 0
 
-    def satisfied_by(self, record: RunRecord) -> bool:
-        """Whether a stored record has all that only training can give."""
+    def validated_by(self, record: RunRecord) -> bool:
+        """Whether a stored record has the fit on validation classes, if it is wanted."""
+        return record.validated or not self.calibrated
+
+    def watched_by(self, record: RunRecord) -> bool:
+        """Whether a stored record has the watched metric after each epoch, or has a reason why it has none."""
         watched = record.training.watched if record.training else []
-        lacks_watched = bool(self.watch and watched) and self.watch not in watched[0] and not record.not_applicable
-        return (record.validated or not self.calibrated) and not lacks_watched
+        known = not (self.watch and watched) or self.watch in watched[0]
+        return known or owner_of(self.watch) in record.not_applicable
 
     def sent(self) -> str:
         """Returns the run as text for another process, which finds method and data by their names."""

@@ -47,12 +47,17 @@ class Setup(BaseModel):
     device: str = "auto"
 
 
-def find(run: Run, store: Store, *, claimed: bool = False) -> RunRecord | None:
-    """Returns the stored record of a run if it has all that the run wants, measured by every evaluator as it is now."""
-    record = store.find(run.id)
-    if record is None or not run.satisfied_by(record):
+def find(run: Run, setup: Setup, *, claimed: bool = False) -> RunRecord | None:
+    """Returns the stored record of a run, measured by every evaluator as it is now.
+
+    Nothing where it lacks what only training can give, unless only stored runs are wanted.
+    """
+    store = Store(setup.store)
+    record = None if setup.existing == "rerun" else store.find(run.id)
+    if record is None:
         return None
-    return measured_again(run, record, store, claimed=claimed)
+    enough = setup.existing == "only-cached" or (run.validated_by(record) and run.watched_by(record))
+    return measured_again(run, record, store, claimed=claimed) if enough else None
 
 
 def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunRecord | None:
@@ -62,19 +67,20 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
         Busy: another process is executing it, and `wait` is false.
         ZSLBenchError: the run cannot be done.
     """
-    store, wanted = Store(setup.store), setup.existing != "rerun"
-    if wanted and (record := find(run, store)):
+    store = Store(setup.store)
+    if record := find(run, setup):
         return record
     if setup.existing == "only-cached":
         return None
     with store.claim(run.id, wait=wait or together.launched_together()):
-        if wanted and (record := find(run, store, claimed=True)):  # somebody finished it between the look and the claim
+        if record := find(run, setup, claimed=True):  # somebody finished it between the look and the claim
             return record
-        if not wanted:  # a rerun must not go on from a checkpoint of the run it repeats
+        stored = None if setup.existing == "rerun" else store.find(run.id)
+        kept = stored if stored and run.watched_by(stored) else None  # it lacks the fit on validation classes alone
+        if setup.existing == "rerun":  # it must not go on from a checkpoint of the run it repeats
             store.discard_partial(run.id)
         listener.started(run)
         plugins().notify("zslbench_run_started", spec=run.spec)
-        kept = store.find(run.id) if wanted else None
         if together.launched_together():
             together.order((run.sent(), setup.device, str(store.partial(run.id)), kept is not None))
         try:

@@ -43,10 +43,9 @@ def leading() -> Iterator[None]:
 
 
 def order(what: Any) -> None:
-    """Has the other processes obey an order, which this one then carries out itself; nothing where there are none."""
-    if launched_together():
-        _join()
-        _agreed(what)
+    """Has the other processes obey an order, which this one then carries out itself."""
+    _join()
+    _agreed(what)
 
 
 def follow(obey: Callable[[Any], None]) -> None:

@@ -12,7 +12,7 @@ from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Metric
 from zslbench.api.views import TrainView
 from zslbench.errors import NotApplicable, UsageError, one_line
-from zslbench.evaluation.measuring import evaluators, metric_name
+from zslbench.evaluation.measuring import evaluators, metric_name, owner_of
 from zslbench.records.search import Search, SearchTrial
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.fit import Problem, train
@@ -50,7 +50,7 @@ def measure(
     """
     problem = Problem.of(entrant.data, entrant.card.setting, entrant.scale, fold)
     x = problem.scale(problem.test.x(slice(0, len(problem.test)))).to(device)  # held: it is scored for every point
-    evaluator = evaluators()[_owner(metric)]
+    evaluator = evaluators()[owner_of(metric)]
     factors: list[Any] = []
 
     def solve(embedder: Embedder[Any], view: TrainView) -> None:
@@ -77,26 +77,14 @@ def tuning_metric(text: str) -> Metric:
     Raises:
         UsageError: there is none, or it needs a choice on validation classes itself, or images.
     """
-    known, name = _choosable(), metric_name(text)
+    able = [e for e in evaluators().values() if not e.needs_validation and not e.needs_images]
+    known, name = {metric.name: metric for evaluator in able for metric in evaluator.metrics}, metric_name(text)
     if name not in known:
         raise UsageError(f"--metric {text}: tuning chooses by {', '.join(known)}")
-    return known[name][0]
+    return known[name]
 
 
 def without_metric(entrant: Entrant, metric: str, reason: str) -> UsageError:
     """Returns the error of a method that cannot be tuned by a metric."""
     title = tuning_metric(metric).title
     return UsageError(f"{entrant.owner} cannot be tuned by {title}: {reason}; see --metric")
-
-
-def _owner(metric: str) -> str:
-    return _choosable()[metric][1]
-
-
-def _choosable() -> dict[str, tuple[Metric, str]]:
-    return {
-        metric.name: (metric, name)
-        for name, evaluator in evaluators().items()
-        if not evaluator.needs_validation and not evaluator.needs_images
-        for metric in evaluator.metrics
-    }
