@@ -150,6 +150,19 @@ def test_a_class_that_was_edited_never_meets_the_results_of_its_earlier_state(be
     assert ids[0] != ids[1] and ids[0] == ids[2]
 
 
+def test_a_class_that_was_typed_in_runs_although_its_module_has_no_source(store: Path) -> None:
+    lines = [
+        "import zslbench, torch",
+        "from zslbench_methods.eszsl import ESZSL",
+        "class Typed(ESZSL): pass",
+        "print(len(zslbench.run(Typed, dataset='digits', on_event=None)))",
+    ]
+    typed = subprocess.run(
+        [sys.executable, "-"], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert typed.stdout == "1\n"
+
+
 def test_several_jobs_take_what_has_a_name_and_this_process_the_rest(store: Path, events: list[Event]) -> None:
     with Bench(jobs=2, on_event=events.append) as bench:
         results = bench.compare(["eszsl", OwnRidge], dataset="digits", seeds=1)
@@ -162,6 +175,7 @@ def test_data_from_arrays_is_a_data_set(bench: Bench) -> None:
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 10)
     embeddings = random.random((6, 4))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     features = embeddings[labels] @ random.normal(size=(4, 8)) + 0.05 * random.normal(size=(60, 8))
     seen = np.flatnonzero(labels < 4)
     how = {"train": seen[seen % 5 != 0], "test_seen": seen[seen % 5 == 0], "test_unseen": np.flatnonzero(labels >= 4)}
