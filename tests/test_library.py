@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from toy import toy_data
 import zslbench
 from zslbench import Bench, Embedder, Event, Params, ProblemShape, TrainView, ZSLData, param
 from zslbench.errors import DataError, NotApplicable, RunError, UsageError
+from zslbench.runs.request import Request
 
 __all__ = ["store"]
 
@@ -102,7 +105,7 @@ def test_options_by_their_own_names_are_hyper_parameters(bench: Bench) -> None:
     [result] = bench.run("devise", dataset="digits", lr=0.01, epochs=3)
     assert (result.params["lr"], result.params["epochs"]) == (0.01, 3)
     assert bench.run("devise:lr=0.01", dataset="digits", params={"epochs": "3"})[0].id == result.id
-    with pytest.raises(UsageError, match=r"method 'devise' has no parameter 'lrr'; did you mean 'lr'"):
+    with pytest.raises(UsageError, match=r"'lrr' is no option, and method 'devise' has no such .*; did you mean 'lr'"):
         bench.run("devise", dataset="digits", lrr=0.01)
     with pytest.raises(UsageError, match="folds 0: should be greater than or equal to 1"):
         bench.tune("devise", dataset="digits", folds=0)
@@ -181,10 +184,10 @@ def test_data_from_arrays_is_a_data_set(bench: Bench) -> None:
     how = {"train": seen[seen % 5 != 0], "test_seen": seen[seen % 5 == 0], "test_unseen": np.flatnonzero(labels >= 4)}
     data = ZSLData.from_arrays(features, labels.tolist(), embeddings, name="mine", **how)
     assert data.class_names == tuple(f"class {c}" for c in range(6)) and data.features.dtype == np.float32
-    results = bench.compare(["eszsl", "devise:epochs=3"], dataset=data, seeds=1)
+    results = bench.compare(["sae", "devise:epochs=3"], dataset=data, seeds=1)
     assert set(results.frame()["dataset"]) == {"mine"} and results[0].metrics["acc_uu"] > 0.5
     other = ZSLData.from_arrays(features + 1e-3, labels, embeddings, name="mine", **how)
-    assert bench.run("eszsl", dataset=other)[0].id != results[0].id
+    assert bench.run("sae", dataset=other)[0].id != results[0].id
     with pytest.raises(UsageError, match="two data sets are called 'mine'"):
         bench.compare("eszsl", dataset=[data, other])
 
@@ -287,10 +290,63 @@ def test_the_functions_of_the_package_are_those_of_a_bench(store: Path) -> None:
 def test_a_bench_with_wrong_settings_is_refused(tmp_path: Path) -> None:
     for settings, reason in (
         ({"jobs": 0}, "jobs=0"),
+        ({"jobs": "2"}, "jobs='2'"),
+        ({"on_event": "progres"}, "on_event='progres': give 'progress', None, or a function"),
         ({"engine": "inlin"}, "unknown engine 'inlin'; did you mean 'inline'"),
         ({"device": "gpu"}, "choose auto, cpu, cuda"),
     ):
         with pytest.raises(UsageError, match=reason):
-            Bench(store=tmp_path, on_event=None, **settings)
+            Bench(store=tmp_path, **({"on_event": None} | settings))
     with pytest.raises(UsageError, match="give how many, from 1"):
         Bench(store=tmp_path, on_event=None).run("eszsl", dataset="digits", seeds=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"sedes": 2}, "'sedes' is no option, .*; did you mean 'seeds'"),
+        ({"tunde": True}, "did you mean 'tuned'"),
+        ({"datasets": "digits"}, "did you mean 'dataset'"),
+        ({"root": "data"}, "did you mean 'data_root'"),
+        ({"stor": "runs"}, "did you mean 'store'"),
+        ({"seeds": "3"}, "seeds='3': give how many"),
+        ({"seeds": 1.5}, "seeds=1.5: give how many"),
+        ({"seeds": [0, -1]}, "give how many"),
+        ({"dataset": 3}, "dataset=3: give names"),
+        ({"methods": []}, "no method is named"),
+        ({"methods": object}, "give a name, a file, a subclass of Embedder"),
+        ({"methods": ["eszsl", 3]}, "method 3: give a name"),
+        ({"metrics": "ausc"}, "did you mean 'ausuc'"),
+    ],
+)
+def test_what_is_misspelt_is_said_before_anything_runs(
+    bench: Bench, events: list[Event], wrong: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason):
+        bench.compare(**({"methods": "eszsl", "dataset": "digits"} | wrong))
+    assert not events
+
+
+def test_tuning_has_no_seeds(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="'seeds' is no option"):
+        bench.tune("sae", dataset="digits", seeds=3)
+
+
+@pytest.mark.parametrize("space", ["gamma=0.1,1", ["gamma=0.1,1"], {"gamma": [0.1, 1]}, {"gamma": "0.1,1"}])
+def test_a_search_space_is_a_text_several_or_a_mapping(bench: Bench, space: Any) -> None:
+    [search] = bench.tune("eszsl", dataset="digits", folds=1, search=space, lam=1.0)
+    assert [trial.params["gamma"] for trial in search.trials] == [0.1, 1.0]
+
+
+def test_a_tuple_is_a_range_of_a_search(bench: Bench) -> None:
+    [search] = bench.tune("eszsl", dataset="digits", folds=1, search={"gamma": (0.1, 1)}, lam=1.0)
+    assert (search.space["gamma"].low, search.space["gamma"].high) == (0.1, 1.0)
+
+
+def test_help_names_every_option() -> None:
+    options = (Request.model_fields.keys() - {"root"}) | inspect.signature(Bench).parameters.keys()
+    for function in (zslbench.compare, Bench.compare):
+        text = f"{inspect.signature(function)} {inspect.getdoc(function)}"
+        own = options if function is zslbench.compare else options - inspect.signature(Bench).parameters.keys()
+        assert not [name for name in own if not re.search(rf"\b{name}\b", text)]
+    assert re.search(r"\bmetric\b.*\bfolds\b.*\btrials\b", inspect.getdoc(zslbench.tune) or "")

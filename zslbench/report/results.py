@@ -140,7 +140,7 @@ class Results(Sequence[Result]):
         self,
         rows: list[Row],
         store: Store | None,
-        metrics: Sequence[str] | None = None,
+        metrics: str | Sequence[str] | None = None,
         errors: Mapping[str, Exception] | None = None,
         arrays: Mapping[str, Arrays] | None = None,
     ) -> None:
@@ -158,7 +158,7 @@ class Results(Sequence[Result]):
         """
         self.rows, self.errors = rows, dict(errors or {})
         self._store = store
-        self.chosen = named_metrics([metrics] if isinstance(metrics, str) else list(metrics) if metrics else None)
+        self.chosen = named_metrics(metrics)
         beside = arrays or {}
         self._results = [Result(record, store, beside.get(record.id)) for row in rows for record in row.records]
 
