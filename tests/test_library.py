@@ -78,7 +78,7 @@ def test_a_comparison_by_name_has_a_row_for_each_method_and_data_set_and_a_run_f
     assert (frame.loc[frame["method"] == "devise:epochs=2", "param_epochs"] == 2).all()
     assert frame.loc[frame["method"] == "eszsl", "param_gamma"].notna().all(), "a parameter is no metric of its name"
     for _, row in summary.iterrows():
-        own = frame[(frame["method"] == row["label"]) & (frame["dataset"].str.lower() == row["dataset"].lower())]
+        own = frame[(frame["method"] == row["method"]) & (frame["dataset"] == row["dataset"])]
         assert row["h"] == pytest.approx(own["h"].mean()) and row["h_std"] == pytest.approx(own["h"].std(), abs=1e-12)
         assert row["ausuc_low"] <= row["ausuc"] <= row["ausuc_high"] and row["ausuc_group"]
 
@@ -196,6 +196,7 @@ def test_data_from_arrays_is_a_data_set(bench: Bench) -> None:
     ("change", "reason"),
     [
         ({"labels": [0.5] * 60}, "labels must be whole numbers"),
+        ({"labels": [6] * 60}, "labels run from 6 to 6; 6 class embeddings need 0 to 5"),
         ({"features": np.full((60, 8), np.nan)}, "NaN or infinite"),
         ({"features": np.zeros((59, 8))}, r"features .* have shape \(59, 8\) for 60 labels"),
         ({"class_names": ["a", "b"]}, "2 class names for 6 class embeddings"),
@@ -224,8 +225,9 @@ def test_a_curve_has_the_area_of_the_record_and_the_confusion_all_images(bench: 
     assert list(curve.columns) == ["gamma", "acc_ut", "acc_st"] and curve["gamma"].is_monotonic_increasing
     assert np.trapezoid(curve["acc_st"], curve["acc_ut"]) == pytest.approx(result.metrics["ausuc"])
     per_class, confusion = result.per_class(), result.confusion()
-    assert per_class.loc[~per_class["seen"], "u->t"].mean() == pytest.approx(result.metrics["acc_ut"])
-    assert per_class.loc[per_class["seen"], "s->t"].mean() == pytest.approx(result.metrics["acc_st"])
+    assert list(per_class.columns) == ["seen", "acc_uu", "acc_ut", "acc_st"] and per_class["seen"].dtype == bool
+    for name in ("acc_uu", "acc_ut", "acc_st"):
+        assert per_class[name].mean() == pytest.approx(result.metrics[name])
     assert confusion.to_numpy().sum() == len(result.decisions().y)
     right = np.diag(confusion) / confusion.sum(axis=1)
     unseen = per_class.index[~per_class["seen"]]
@@ -238,7 +240,11 @@ def test_a_curve_has_the_area_of_the_record_and_the_confusion_all_images(bench: 
 def test_a_run_that_fails_is_kept_in_errors_and_costs_the_others_nothing(bench: Bench, events: list[Event]) -> None:
     results = bench.compare([Failing, "eszsl"], dataset="digits", seeds=1)
     assert len(results) == 1 and len(results.errors) == 1 and "failed" in kinds(events)
-    with pytest.raises(RunError, match=r"1 of 2 runs failed; the others are stored. First: ValueError: no luck"):
+    [(name, error)] = results.errors.items()
+    assert name == "failing on digits, seed 0" and isinstance(error.__cause__, ValueError)
+    for text in (repr(results), results._repr_html_()):
+        assert "failed: failing on digits, seed 0: ValueError: no luck" in text
+    with pytest.raises(RunError, match=r"1 of 2 runs failed; the others are stored. First: ValueError: no luck$"):
         results.check()
     with pytest.raises(RunError, match="ValueError: no luck"):
         bench.run(Failing, dataset="digits")
@@ -270,6 +276,10 @@ def test_scores_in_memory_are_measured_like_a_run(bench: Bench) -> None:
     assert result.metrics["acc_uu"] == result.metrics["h"] == 1.0
     rows = bench.compare(["external:oracle", "eszsl"], dataset=data, seeds=1).rows
     assert {row.label for row in rows} == {"external:oracle", "eszsl"}
+    unsaved = bench.evaluate(scores.tolist(), data, images=list(test.images + 1), name="again")
+    for table in (unsaved.text(), repr(unsaved), unsaved.text("latex")):
+        assert "again" in table and "100.0" in table
+    assert unsaved.summary().loc[0, ["method", "dataset", "h"]].tolist() == ["external:again", "toy", 1.0]
     with pytest.raises(UsageError, match="give images="):
         bench.evaluate(scores, data)
 
@@ -299,6 +309,49 @@ def test_a_bench_with_wrong_settings_is_refused(tmp_path: Path) -> None:
             Bench(store=tmp_path, **({"on_event": None} | settings))
     with pytest.raises(UsageError, match="give how many, from 1"):
         Bench(store=tmp_path, on_event=None).run("eszsl", dataset="digits", seeds=0)
+
+
+def test_frames_have_their_columns_and_kinds_whatever_has_run(bench: Bench) -> None:
+    frame = bench.compare(["devise:epochs=2", "eszsl"], dataset="digits", seeds=1).frame()
+    assert frame["param_epochs"].dtype == "Int64" and frame["param_clip_each"].dtype == "boolean"
+    assert frame["param_lam"].dtype == frame["ausuc"].dtype == float
+    assert list(frame.columns[:6]) == ["method", "dataset", "features", "seed", "acc_uu", "acc_ut"]
+    nothing = bench.compare("sae", dataset="digits", seeds=1, existing="only-cached")
+    assert len(nothing.frame()) == 0 and list(nothing.frame().columns[:4]) == list(frame.columns[:4])
+    assert nothing.summary()["method"].tolist() == ["sae"] and "best of its column" not in repr(nothing)
+
+
+def test_a_summary_has_what_belongs_to_a_metric_side_by_side(bench: Bench) -> None:
+    columns = list(bench.compare(["eszsl", "sae"], dataset="digits", seeds=1).summary().columns)
+    assert columns[:8] == [
+        "method",
+        "dataset",
+        "features",
+        "seeds",
+        *(f"acc_uu{p}" for p in ("", "_std", "_low", "_high")),
+    ]
+    first = columns.index("ausuc")
+    assert columns[first : first + 5] == [f"ausuc{part}" for part in ("", "_std", "_low", "_high", "_group")]
+
+
+def test_a_search_prints_what_it_chose_and_gives_its_trials(bench: Bench) -> None:
+    [search] = bench.tune("sae", dataset="digits", folds=2)
+    best = search.best
+    assert repr(search) == (
+        f"Search(sae on digits, grid of 14 trials, ausuc, 2 folds: best {best.value:.4f} with "
+        f"lam={best.params['lam']:.4g} direction={best.params['direction']})"
+    )
+    trials = search.frame()
+    assert list(trials.columns)[:5] == ["param_lam", "param_direction", "ausuc", "fold_0", "fold_1"]
+    assert len(trials) == 14 and trials.loc[trials["ausuc"].idxmax(), "param_lam"] == search.tuned["lam"]
+    assert np.allclose(trials[["fold_0", "fold_1"]].mean(axis=1), trials["ausuc"])
+
+
+def test_objects_print_in_a_line() -> None:
+    assert (
+        repr(toy_data()).startswith("ZSLData(toy: ") and "unseen; " in repr(toy_data()) and len(repr(toy_data())) < 200
+    )
+    assert repr(Bench(store="runs", on_event=None)).startswith("Bench(store='runs'")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from zslbench.functions import run as run
     from zslbench.functions import tune as tune
     from zslbench.records.record import RunRecord as RunRecord
+    from zslbench.records.search import Search as Search
     from zslbench.records.spec import RunSpec as RunSpec
     from zslbench.report.results import Result as Result
     from zslbench.report.results import Results as Results
@@ -100,6 +101,7 @@ _HOME = {
     "api.params": ["Params", "param"],
     "api.progress": ["Progress"],
     "records.record": ["RunRecord"],
+    "records.search": ["Search"],
     "discovery.registry": ["Registry"],
     "report.results": ["Result", "Results"],
     "records.spec": ["RunSpec"],

@@ -423,7 +423,8 @@ class Bench:
             self._tell(Event("finished", run=run, record=record, stored=stored))
 
         def failed(run: Run, error: Exception) -> None:
-            outcomes[run.id] = errors[run.id] = error if isinstance(error, ZSLBenchError) else _wrapped(error, run)
+            kept = error if isinstance(error, ZSLBenchError) else _wrapped(error, run)
+            outcomes[run.id] = errors[str(run) if str(run) not in errors else f"{run} ({run.id})"] = kept
             self._tell(Event("failed", run=run, error=error))
 
         def epoch(run: Run, progress: Progress) -> None:
@@ -479,6 +480,7 @@ class Bench:
 
 def _wrapped(error: Exception, run: Run) -> ZSLBenchError:
     method = run.entrant.entry.file or run.spec.method
-    wrapped = ZSLBenchError(f"{one_line(error)} (--debug shows where; `zslbench check {method}` may too)")
+    hint = f" (--debug shows where; `zslbench check {method}` may too)" if run.entrant.entry.given is None else ""
+    wrapped = ZSLBenchError(f"{one_line(error)}{hint}")
     wrapped.__cause__ = error
     return wrapped
