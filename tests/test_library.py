@@ -174,6 +174,29 @@ def test_several_jobs_take_what_has_a_name_and_this_process_the_rest(store: Path
     assert [r.metrics for r in results] == [r.metrics for r in alone] and len(toy) == 1
 
 
+def test_a_data_set_is_loaded_by_its_name(bench: Bench, events: list[Event]) -> None:
+    data = zslbench.load("digits")
+    assert data.features is not None and data.features.shape == (1797, 64) and len(data.split.unseen) == 3
+    assert bench.run("eszsl", dataset=data)[0].id == bench.run("eszsl", dataset="digits")[0].id
+    assert kinds(events).count("started") == 1
+    with pytest.raises(UsageError, match="did you mean 'digits'"):
+        zslbench.load("digit")
+
+
+def test_a_listener_may_print(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def listen(event: Event) -> None:
+        print(event.kind)
+
+    class Loud(OwnRidge):
+        def solve(self, view: TrainView) -> None:
+            print("solving")
+            super().solve(view)
+
+    Bench(on_event=listen).run(Loud, dataset="digits", calibrated=False)
+    out, err = capsys.readouterr()
+    assert out.split() == ["began", "started", "finished", "ended"] and "solving" in err
+
+
 def test_data_from_arrays_is_a_data_set(bench: Bench) -> None:
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 10)

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from zslbench.errors import NotApplicable as NotApplicable
     from zslbench.functions import compare as compare
     from zslbench.functions import evaluate as evaluate
+    from zslbench.functions import load as load
     from zslbench.functions import run as run
     from zslbench.functions import tune as tune
     from zslbench.records.record import RunRecord as RunRecord
@@ -94,7 +95,7 @@ _HOME = {
         "TextEncoderCard",
     ],
     "bench": ["Bench"],
-    "functions": ["compare", "evaluate", "run", "tune"],
+    "functions": ["compare", "evaluate", "load", "run", "tune"],
     "data.imagefiles": ["FileImages"],
     "data.xlsa17": ["XLSA17Dataset"],
     "errors": ["DataError", "NotApplicable"],

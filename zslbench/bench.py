@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TextIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,8 @@ from zslbench.api.progress import Progress
 from zslbench.data.catalogue import dataset_name, default_datasets, find_dataset, load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import ScoreFile, read_scores
+from zslbench.data.semantics import OWN
+from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError, one_line
 from zslbench.records.record import RunRecord
@@ -35,7 +37,7 @@ from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
 from zslbench.report.summary import named_metrics
-from zslbench.runs.entrant import Entrant, Run, check_options, data_or_labels, method_class, resolve
+from zslbench.runs.entrant import Entrant, Run, check_options, data_of, data_or_labels, method_class, resolve
 from zslbench.runs.execute import Setup, find
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.provenance import outdated
@@ -106,6 +108,7 @@ class Bench:
             raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
         self._folder = Path(store or os.environ.get("ZSLBENCH_STORE") or STORE).expanduser()
         self._on_event: OnEvent | None = Display() if isinstance(on_event, str) else on_event
+        self._out: TextIO | None = None
         self._engine: Engine = registry().resolve("engine", name, Engine)(jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
 
@@ -315,6 +318,23 @@ class Bench:
         made, failed = make_all(card.exhibits, shown, self.store, lambda: list(loaded()), out)
         return made, problems | failed, results
 
+    def load(
+        self, dataset: str | Path | Dataset, *, features: str | None = None, splits: str = SPLITS, semantics: str = OWN
+    ) -> ZSLData:
+        """Returns the arrays of a data set: features, labels, class embeddings and the proposed split.
+
+        Args:
+            dataset: a name, a folder, or a `Dataset`.
+            features: visual features, `NAME.mat`; by default the data set's own.
+            splits: split file, `NAME.mat`.
+            semantics: class embeddings: `att`, `original`, or a file.
+
+        Raises:
+            UsageError, DataError: there is no such data set, or its files are missing or wrong.
+        """
+        request = self._request(1, {"features": features, "splits": splits, "semantics": semantics}, [])
+        return data_of(self._datasets([dataset], request)[0], request, "features")[0]
+
     def methods(self, input: Input = "features") -> list[str]:
         """Returns every method on features or on images that can be loaded; it says which one cannot."""
         names = []
@@ -431,6 +451,7 @@ class Bench:
             self._tell(Event("epoch", run=run, progress=progress))
 
         self._tell(Event("began", total=len(distinct), trials=trials))
+        self._out = sys.stdout
         try:
             with redirect_stdout(sys.stderr):  # methods and engines may print
                 missing = []
@@ -444,6 +465,7 @@ class Bench:
                 for engine, own in self._engines(missing).items():
                     engine.execute(own, setup, listener)
         finally:
+            self._out = None
             self._tell(Event("ended", total=len(distinct), trials=trials))
         stored = [run for run in distinct if run not in missing]
         if stored and not trials:
@@ -475,7 +497,8 @@ class Bench:
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:
-            self._on_event(event)
+            with redirect_stdout(self._out or sys.stdout):  # what the listener prints is meant to be seen
+                self._on_event(event)
 
 
 def _wrapped(error: Exception, run: Run) -> ZSLBenchError:

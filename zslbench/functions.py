@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.bench import Bench, Datasets
 from zslbench.records.search import Search
 from zslbench.report.results import Results
@@ -111,6 +112,20 @@ def evaluate(
     """
     with _bench(options) as bench:
         return bench.evaluate(scores, dataset, images=images, name=name, **options)
+
+
+def load(dataset: str | Path | Dataset, *, data_root: str | Path | None = None, **options: Any) -> ZSLData:
+    """Returns the arrays of a data set: features, labels, class embeddings and the proposed split.
+
+    Args:
+        dataset: a name, a folder, or a `Dataset`.
+        data_root: folder of the data sets; by default `ZSLBENCH_DATA`, else the user's data folder.
+        options: `features`, `splits` and `semantics`, as in `Bench.load`.
+
+    Raises:
+        UsageError, DataError: there is no such data set, or its files are missing or wrong.
+    """
+    return Bench(data_root=data_root).load(dataset, **options)
 
 
 def _bench(options: dict[str, Any]) -> Bench:
