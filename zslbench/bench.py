@@ -1,9 +1,7 @@
 """Bench: the workflow. It resolves what is asked for, tunes, finds what is missing, executes it, and collects results.
 
-    bench = Bench(store="runs", jobs=4)
-    results = bench.compare(["spaen", "devise", "sae"], dataset=["cub", "sun"], seeds=3, tuned=True)
-
-The functions of the package, `zslbench.compare` and its kin, are those of a bench with default settings.
+bench = Bench(store="runs", jobs=4)
+results = bench.compare(["spaen", "devise", "sae"], dataset=["cub", "sun"], seeds=3, tuned=True)
 """
 
 from __future__ import annotations
@@ -11,14 +9,14 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from zslbench.api.cards import Input, Setting
 from zslbench.api.dataset import Dataset, ZSLData
@@ -28,6 +26,8 @@ from zslbench.api.progress import Progress
 from zslbench.data.catalogue import dataset_name, default_datasets, find_dataset, load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import ScoreFile, read_scores
+from zslbench.data.semantics import OWN
+from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError, one_line
 from zslbench.records.record import RunRecord
@@ -36,11 +36,24 @@ from zslbench.records.store import Store
 from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
-from zslbench.runs.entrant import Entrant, Run, data_or_labels, method_class, resolve
+from zslbench.report.summary import named_metrics
+from zslbench.runs.entrant import Entrant, Run, check_options, data_of, data_or_labels, method_class, resolve
 from zslbench.runs.execute import Setup, find
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.provenance import outdated
-from zslbench.runs.request import Asked, DatasetLike, Existing, MethodLike, Request, name_of, split_source
+from zslbench.runs.request import (
+    Asked,
+    DatasetLike,
+    Existing,
+    Many,
+    MethodLike,
+    Request,
+    methods_of,
+    name_of,
+    seeds_of,
+    short,
+    split_source,
+)
 from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
@@ -50,7 +63,6 @@ from zslbench.tuning.oracle import oracle
 STORE = "zslbench-runs"
 """The store of whoever names none."""
 
-Many = Sequence[MethodLike] | MethodLike
 Datasets = Sequence[DatasetLike] | DatasetLike | None
 Outcomes = dict[str, RunRecord | Exception]
 
@@ -84,8 +96,10 @@ class Bench:
         Raises:
             UsageError: a setting is out of range or names what does not exist.
         """
-        if jobs < 1:
-            raise UsageError(f"jobs={jobs}: give 1 or more")
+        if not isinstance(jobs, int) or jobs < 1:
+            raise UsageError(f"jobs={jobs!r}: give a whole number from 1")
+        if not (on_event is None or on_event == "progress" or callable(on_event)):
+            raise UsageError(f"on_event={on_event!r}: give 'progress', None, or a function of one Event")
         self.device = device
         self.root = chosen_root(None if data_root is None else Path(data_root)).absolute()
         choose_device(device)
@@ -93,9 +107,13 @@ class Bench:
         if together.launched_together() and name != "inline":
             raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
         self._folder = Path(store or os.environ.get("ZSLBENCH_STORE") or STORE).expanduser()
-        self._on_event: OnEvent | None = Display() if on_event == "progress" else on_event
+        self._on_event: OnEvent | None = Display() if isinstance(on_event, str) else on_event
+        self._out: TextIO | None = None
         self._engine: Engine = registry().resolve("engine", name, Engine)(jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
+
+    def __repr__(self) -> str:
+        return f"Bench(store={str(self._folder)!r}, data_root={str(self.root)!r}, device={self.device!r})"
 
     @cached_property
     def store(self) -> Store:
@@ -118,10 +136,17 @@ class Bench:
         *,
         dataset: Datasets = None,
         seeds: int | Sequence[int] = 1,
-        metrics: Sequence[str] | None = None,
+        metrics: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Results:
         """Trains and measures one method; see `compare`.
+
+        Args:
+            method: as in `compare`.
+            dataset: as in `compare`.
+            seeds: as in `compare`, but one by default.
+            metrics: as in `compare`.
+            options: as in `compare`.
 
         Raises:
             NotApplicable: the method can be run on none of the data sets.
@@ -137,7 +162,7 @@ class Bench:
         *,
         dataset: Datasets = None,
         seeds: int | Sequence[int] = 3,
-        metrics: Sequence[str] | None = None,
+        metrics: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Results:
         """Trains and measures methods on data sets; what is stored is not repeated.
@@ -149,7 +174,10 @@ class Bench:
                 by default every benchmark data set that is present, else the embedded one.
             seeds: how many, counted from 0, or which.
             metrics: which the tables show, by name or title; by default those that say so themselves.
-            options: those of `Request`; any other name is a hyper-parameter of every method.
+            options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`, `precision`,
+                `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`, `existing`, `tuned`, `oracle`, and for
+                `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed` names a single seed. Any other name is
+                a hyper-parameter of every method.
 
         Returns:
             A row for each method and data set. Runs that failed are in `errors`.
@@ -157,11 +185,13 @@ class Bench:
         Raises:
             UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
         """
-        request = self._request(seeds, options)
-        wanted = _several(methods)
-        external = [str(method) for method in wanted if isinstance(method, str) and method.startswith(PREFIX)]
+        every = methods_of(methods)
+        external = [method for method in every if isinstance(method, str) and method.startswith(PREFIX)]
+        wanted = [method for method in every if method not in external]
+        request = self._request(seeds, options, wanted, "seeds", "metrics")
+        named_metrics(metrics)  # a mistyped name is found before anything runs
         sources = self._datasets(dataset, request)
-        entrants = resolve([method for method in wanted if method not in external], sources, request)
+        entrants = resolve(wanted, sources, request)
         errors: dict[str, Exception] = {}
         searches = (
             self._tuned(entrants, errors, as_found=not request.search and not request.grid) if request.tuned else {}
@@ -194,15 +224,17 @@ class Bench:
         Args:
             methods: as in `compare`.
             dataset: as in `compare`.
-            options: those of `Request`: `metric`, `folds`, `trials`, `grid`, `search`, and others.
+            options: as in `Request`: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` but
+                `tuned`, `oracle` and seeds.
 
         Raises:
             NotApplicable: a method cannot be run on a data set.
             UsageError: a search is wrong, or stored with another space.
             RunError: no trial of a search could be completed; the other searches were done.
         """
-        request = self._request(1, options)
-        entrants = resolve(_several(methods), self._datasets(dataset, request), request)
+        wanted = methods_of(methods)
+        request = self._request(1, options, wanted)
+        entrants = resolve(wanted, self._datasets(dataset, request), request)
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}
@@ -213,10 +245,10 @@ class Bench:
 
     def evaluate(
         self,
-        scores: str | Path | NDArray[Any],
+        scores: str | Path | ArrayLike,
         dataset: DatasetLike,
         *,
-        images: str | Path | Sequence[int] | NDArray[Any] | None = None,
+        images: str | Path | ArrayLike | None = None,
         name: str | None = None,
         setting: Setting | Literal["unknown"] = "unknown",
         splits: str = "att_splits",
@@ -236,16 +268,16 @@ class Bench:
         Raises:
             DataError: the scores do not fit the data set's test images and classes.
         """
-        if isinstance(scores, np.ndarray):
-            file = ScoreFile.of(scores, images, name or "scores")
-        else:
+        if isinstance(scores, str | Path):
             file = read_scores(Path(scores), images if images is None else Path(str(images)))
+        else:
+            file = ScoreFile.of(np.asarray(scores), images, name or "scores")
         data = self._labels(dataset, splits)
         record, arrays = evaluate_scores(file, data, name or file.path.stem, setting)
         if save:
             with self.store.claim(record.id, wait=True):
                 record = self.store.save(record, arrays)
-        row = Row.of_scores(record.spec.method, str(dataset), str(dataset), data.name, record)
+        row = Row.of_scores(record.spec.method, name_of(dataset), name_of(dataset), data.name, record)
         return Results([row], self.store if save else None, None, {}, {record.id: arrays})
 
     def paper(
@@ -269,7 +301,7 @@ class Bench:
         Returns:
             What was made and what could not be, by exhibit, and the results that it was made of.
         """
-        request = self._request(seeds, options)
+        request = self._request(seeds, options, [method], "seeds", "metrics")
         card, sources = Asked.of(method).for_input(request.input).card, self._datasets(dataset, request)
         problems: dict[str, ZSLBenchError] = {}
         entrants: dict[str, list[Entrant]] = {}
@@ -285,6 +317,23 @@ class Bench:
         loaded = partial(map, partial(data_or_labels, request=request), sources)
         made, failed = make_all(card.exhibits, shown, self.store, lambda: list(loaded()), out)
         return made, problems | failed, results
+
+    def load(
+        self, dataset: str | Path | Dataset, *, features: str | None = None, splits: str = SPLITS, semantics: str = OWN
+    ) -> ZSLData:
+        """Returns the arrays of a data set: features, labels, class embeddings and the proposed split.
+
+        Args:
+            dataset: a name, a folder, or a `Dataset`.
+            features: visual features, `NAME.mat`; by default the data set's own.
+            splits: split file, `NAME.mat`.
+            semantics: class embeddings: `att`, `original`, or a file.
+
+        Raises:
+            UsageError, DataError: there is no such data set, or its files are missing or wrong.
+        """
+        request = self._request(1, {"features": features, "splits": splits, "semantics": semantics}, [])
+        return data_of(self._datasets([dataset], request)[0], request, "features")[0]
 
     def methods(self, input: Input = "features") -> list[str]:
         """Returns every method on features or on images that can be loaded; it says which one cannot."""
@@ -311,23 +360,34 @@ class Bench:
         store = Store(self._folder, create=False)
         return Result(store.lookup(run), store)
 
-    def _request(self, seeds: int | Sequence[int], options: Mapping[str, Any]) -> Request:
-        values = {name: value for name, value in options.items() if name in Request.model_fields}
-        params = {name: value for name, value in options.items() if name not in values and name != "seed"}
-        if "seed" in options:
-            seeds = (options["seed"],)
-        chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-        if not chosen or min(chosen) < 0:
-            raise UsageError(f"seeds={seeds}: give how many, from 1, or which, from 0")
-        load_data.cache_clear()  # files may have changed since the last call
-        return Request.of(
-            {**values, "root": self.root, "seeds": chosen, "params": {**values.get("params", {}), **params}}
+    def _request(
+        self, seeds: int | Sequence[int], options: Mapping[str, Any], methods: list[MethodLike], *further: str
+    ) -> Request:
+        """Returns what is asked for; `further` are the names of other options, which a misspelt one may mean."""
+        known = Request.model_fields.keys() - {"root", "seeds"}
+        values = {name: value for name, value in options.items() if name in known}
+        params = {name: value for name, value in options.items() if name not in known and name != "seed"}
+        request = Request.of(
+            {
+                **values,
+                "root": self.root,
+                "seeds": seeds_of((options["seed"],) if "seed" in options else seeds),
+                "params": {**values.get("params", {}), **params},
+            }
         )
+        check_options(
+            params, methods, request.input, [*known, *further, "dataset", *inspect.signature(Bench).parameters]
+        )
+        load_data.cache_clear()  # files may have changed since the last call
+        return request
 
     def _datasets(self, given: Datasets, request: Request) -> list[DatasetLike]:
         """Returns the data sets asked for; else the benchmark data sets that are there, else the embedded one."""
         if given is not None and given != []:
-            every = [given] if isinstance(given, str | Path | Dataset | ZSLData) else given
+            every = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+            for one in every:
+                if not isinstance(one, str | Path | Dataset | ZSLData):
+                    raise UsageError(f"dataset={short(one)}: give names, folders, instances of Dataset, or ZSLData")
             return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every]
         names, lines = default_datasets(request.root, request.features, request.splits)
         for line in lines:
@@ -383,13 +443,15 @@ class Bench:
             self._tell(Event("finished", run=run, record=record, stored=stored))
 
         def failed(run: Run, error: Exception) -> None:
-            outcomes[run.id] = errors[run.id] = error if isinstance(error, ZSLBenchError) else _wrapped(error, run)
+            kept = error if isinstance(error, ZSLBenchError) else _wrapped(error, run)
+            outcomes[run.id] = errors[str(run) if str(run) not in errors else f"{run} ({run.id})"] = kept
             self._tell(Event("failed", run=run, error=error))
 
         def epoch(run: Run, progress: Progress) -> None:
             self._tell(Event("epoch", run=run, progress=progress))
 
         self._tell(Event("began", total=len(distinct), trials=trials))
+        self._out = sys.stdout
         try:
             with redirect_stdout(sys.stderr):  # methods and engines may print
                 missing = []
@@ -403,6 +465,7 @@ class Bench:
                 for engine, own in self._engines(missing).items():
                     engine.execute(own, setup, listener)
         finally:
+            self._out = None
             self._tell(Event("ended", total=len(distinct), trials=trials))
         stored = [run for run in distinct if run not in missing]
         if stored and not trials:
@@ -434,45 +497,13 @@ class Bench:
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:
-            self._on_event(event)
-
-
-def _several(things: Any) -> list[Any]:
-    return list(things) if isinstance(things, list | tuple) else [things]
+            with redirect_stdout(self._out or sys.stdout):  # what the listener prints is meant to be seen
+                self._on_event(event)
 
 
 def _wrapped(error: Exception, run: Run) -> ZSLBenchError:
     method = run.entrant.entry.file or run.spec.method
-    wrapped = ZSLBenchError(f"{one_line(error)} (--debug shows where; `zslbench check {method}` may too)")
+    hint = f" (--debug shows where; `zslbench check {method}` may too)" if run.entrant.entry.given is None else ""
+    wrapped = ZSLBenchError(f"{one_line(error)}{hint}")
     wrapped.__cause__ = error
     return wrapped
-
-
-def run(method: MethodLike, **options: Any) -> Results:
-    """Trains and measures one method; options are those of `Bench` and of `Bench.run`."""
-    with _bench(options) as bench:
-        return bench.run(method, **options)
-
-
-def compare(methods: Many, **options: Any) -> Results:
-    """Trains and measures methods on data sets; options are those of `Bench` and of `Bench.compare`."""
-    with _bench(options) as bench:
-        return bench.compare(methods, **options)
-
-
-def tune(methods: Many, **options: Any) -> list[Search]:
-    """Chooses hyper-parameters on validation classes; options are those of `Bench` and of `Bench.tune`."""
-    with _bench(options) as bench:
-        return bench.tune(methods, **options)
-
-
-def evaluate(scores: str | Path | NDArray[Any], dataset: DatasetLike, **options: Any) -> Results:
-    """Measures scores that any other code made; options are those of `Bench` and of `Bench.evaluate`."""
-    with _bench(options) as bench:
-        return bench.evaluate(scores, dataset, **options)
-
-
-def _bench(options: dict[str, Any]) -> Bench:
-    """Returns a bench with the settings among some options, from which they are taken."""
-    names = inspect.signature(Bench.__init__).parameters
-    return Bench(**{name: options.pop(name) for name in list(options) if name in names})

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from zslbench import Bench, Embedder, Event, Params, ProblemShape, Progress, TrainView
 from zslbench.errors import RunError
-from zslbench.report.progress import Display, describe
+from zslbench.report.progress import Display, _Bars, _Lines, describe
 from zslbench.runs.entrant import Run
 from zslbench.runs.request import Request
 
@@ -27,7 +27,7 @@ def runs() -> list[Run]:
 def show(runs: list[Run], *, moving: bool = False) -> str:
     """Lets two runs go on at once that fail; returns what was shown."""
     display = Display(plain=not moving)
-    display.moving = moving
+    display.kind = _Bars if moving else _Lines
     display.console = Console(file=StringIO(), force_terminal=moving, width=200, highlight=False)
     display(Event("began", total=len(runs)))
     for run in runs:
@@ -70,7 +70,7 @@ def test_on_a_terminal_runs_side_by_side_have_a_bar_each_and_none_stays(runs: li
     for seed in (0, 1):
         assert f"devise on digits, seed {seed}: failed" in shown
     display = Display()
-    display.moving, display.console = True, Console(file=StringIO(), force_terminal=True, width=200)
+    display.kind, display.console = _Bars, Console(file=StringIO(), force_terminal=True, width=200)
     display(Event("began", total=2))
     for run in runs:
         display(Event("started", run=run))

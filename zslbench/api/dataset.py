@@ -156,12 +156,18 @@ class ZSLData:
                 finite.
         """
         embeddings = np.asarray(semantics, dtype=np.float32)
+        classes = _whole(labels, f"data set {name}: labels")
+        if classes.size and not 0 <= classes.min() <= classes.max() < len(embeddings):
+            raise DataError(
+                f"data set {name}: labels run from {classes.min()} to {classes.max()}; "
+                f"{len(embeddings)} class embeddings need 0 to {len(embeddings) - 1}"
+            )
         names = tuple(class_names) if class_names is not None else tuple(f"class {c}" for c in range(len(embeddings)))
         return cls(
             name=name,
             features_name=features_name,
             features=np.asarray(features, dtype=np.float32),
-            labels=_whole(labels, f"data set {name}: labels"),
+            labels=classes,
             semantics=embeddings,
             class_names=names,
             train=_whole(train, f"data set {name}: train"),
@@ -169,6 +175,12 @@ class ZSLData:
             test_unseen=_whole(test_unseen, f"data set {name}: test_unseen"),
             attributes=bool((embeddings >= 0).all()) if attributes is None else attributes,
         )
+
+    def __repr__(self) -> str:
+        features = "no features" if self.features is None else f"{self.features_name} {self.features.shape}"
+        classes = f"{len(self.class_names)} classes with embeddings of {self.semantics.shape[1]}"
+        sizes = ", ".join(f"{len(getattr(self, part))} {part}" for part in ("train", "test_seen", "test_unseen"))
+        return f"ZSLData({self.name}: {features}, {classes}, {len(self.split.unseen)} unseen; {sizes})"
 
     def __post_init__(self) -> None:
         self._check_sizes()

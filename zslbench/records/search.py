@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from zslbench.api.params import Space
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class SearchTrial(BaseModel):
@@ -39,7 +42,10 @@ class SearchTrial(BaseModel):
 
 
 class Search(BaseModel):
-    """A search over a method's hyper-parameters on one data set; nothing in it comes from a test image."""
+    """A search over a method's hyper-parameters on one data set; nothing in it comes from a test image.
+
+    `tuned` are the values it chose, `frame()` is what it tried.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -121,6 +127,41 @@ class Search(BaseModel):
         """What a record says about where its hyper-parameters come from."""
         return f"tuned: {self.extent} (search {self.id})"
 
+    def frame(self) -> pd.DataFrame:
+        """Returns a row for each trial, in their order.
+
+        The columns are what was tried, `param_NAME`; the metric's mean over folds, under its own name, and its value on
+        each fold, `fold_0` and so on; `state`, `seconds`, and `reason`, why it failed.
+        """
+        import pandas as pd  # plugins are found without it
+
+        names = dict.fromkeys(name for trial in self.trials for name in trial.params)
+        lines = [
+            {
+                **{f"param_{name}": trial.params.get(name) for name in names},
+                self.metric: trial.value if trial.state == "complete" else float("nan"),
+                **{
+                    f"fold_{fold}": trial.values[fold] if fold < len(trial.values) else None
+                    for fold in range(self.folds)
+                },
+                "state": trial.state,
+                "seconds": trial.seconds,
+                "reason": trial.reason,
+            }
+            for trial in self.trials
+        ]
+        return pd.DataFrame(lines).rename_axis("trial")
+
+    def __repr__(self) -> str:
+        found = "no trial is complete"
+        if self.complete:
+            values = " ".join(f"{name}={_short(value)}" for name, value in self.best.params.items())
+            found = f"best {self.best.value:.4f} with {values}"
+        return f"Search({self.method} on {self.dataset}, {self.extent}: {found})"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     def difference(self, other: Search) -> str:
         """Returns how another search of the same thing goes about it differently, or an empty string."""
         if self.strategy != other.strategy:
@@ -130,3 +171,7 @@ class Search(BaseModel):
             if own != theirs:
                 return f"{name} was {own or 'fixed'}, not {theirs or 'fixed'}"
         return ""
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -11,8 +11,7 @@ from typing import Any
 from zslbench.api.evaluator import Metric
 from zslbench.evaluation.measuring import metrics
 from zslbench.evaluation.significance import Comparison, Difference
-from zslbench.records.store import Store
-from zslbench.report.differences import compare, tested_metric
+from zslbench.report.differences import Kept, compare, tested_metric
 from zslbench.report.rows import RowColumn, lines_of, metric_column, name_of, notes, peek_columns, text_column
 from zslbench.report.summary import shown_metrics, spreads
 from zslbench.report.table import Table
@@ -47,10 +46,10 @@ def comparison_tables(rows: list[Row], chosen: list[Metric] | None = None) -> li
     return tables
 
 
-def field_tables(rows: list[Row], store: Store, chosen: list[Metric] | None = None) -> list[Table]:
+def field_tables(rows: list[Row], store: Kept, chosen: list[Metric] | None = None) -> list[Table]:
     """Returns a table for each data set, with rows in groups by what they use, and tests of which really differ.
 
-    `store` holds what is beside the records; `chosen` are the metrics, where not those shown by default.
+    `store` has the decisions of the runs; `chosen` are the metrics, where not those shown by default.
     """
     tables = []
     for _, group in groupby(rows, key=lambda row: row.source):
@@ -60,7 +59,7 @@ def field_tables(rows: list[Row], store: Store, chosen: list[Metric] | None = No
     return tables
 
 
-def _field_table(rows: list[Row], store: Store, chosen: list[Metric] | None) -> Table:
+def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> Table:
     shown = chosen or shown_metrics([r for row in rows for r in row.records])
     tested = tested_metric(shown, rows, store)
     comparison = compare(rows, store, tested) if tested else None

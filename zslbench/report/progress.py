@@ -1,9 +1,10 @@
-"""Progress on standard error: a moving bar in a terminal or a notebook, plain lines elsewhere."""
+"""Progress: moving bars in a terminal, a line that replaces itself in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
@@ -17,6 +18,7 @@ from zslbench.records.record import RunRecord
 from zslbench.report.summary import shown_metrics
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_UPDATES = 0.2
 
 
 class Display:
@@ -24,15 +26,17 @@ class Display:
 
     def __init__(self, *, plain: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.moving = not plain and (sys.stderr.isatty() or self.console.is_jupyter)
-        self.view: _Bars | _Lines | None = None
+        self.kind: type[_Lines | _Cell | _Bars] = _Lines
+        if not plain:
+            self.kind = _Cell if self.console.is_jupyter else _Bars if sys.stderr.isatty() else _Lines
+        self.view: _Bars | _Cell | _Lines | None = None
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
         if event.kind == "said":
             self.say(event.text)
         elif event.kind == "began":
-            self.view = (_Bars if self.moving else _Lines)(self.console, event.total, quiet=event.trials)
+            self.view = self.kind(self.console, event.total, quiet=event.trials)
         elif self.view is not None and event.kind == "ended":
             self.view.close()
             self.view = None
@@ -43,7 +47,7 @@ class Display:
         """Prints one line."""
         self.console.print(line, markup=False)
 
-    def _show(self, view: _Bars | _Lines, event: Event) -> None:
+    def _show(self, view: _Bars | _Cell | _Lines, event: Event) -> None:
         name = str(event.run)
         if event.kind == "started":
             view.started(name)
@@ -81,6 +85,46 @@ class _Lines:
     def _line(self, number: int, text: str) -> None:
         if not self.quiet:
             self.console.print(f"[{number}/{self.total}] {text}", markup=False)
+
+
+class _Cell:
+    """One line below a notebook's cell that replaces itself; a line stays for each run that fails. None if `quiet`."""
+
+    def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
+        self.console, self.total, self.quiet = console, total, quiet
+        self.done, self.failed, self.last = 0, 0, 0.0
+        self.line: Any = None
+
+    def close(self) -> None:
+        failed = f", {self.failed} failed" if self.failed else ""
+        self._show(f"{self.done} of {self.total} runs done{failed}", again=False)
+
+    def started(self, name: str) -> None:
+        self._show(f"[{self.done + 1}/{self.total}] {name}")
+
+    def epoch(self, name: str, progress: Progress) -> None:
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_UPDATES:
+            self._show(f"[{self.done + 1}/{self.total}] {name}: {describe(progress)}")
+
+    def ended(self, name: str, result: str) -> None:
+        if result.startswith("failed"):
+            self.failed += 1
+            if not self.quiet:
+                self.console.print(f"{name}: {result}", markup=False)
+        else:
+            self.done += 1
+
+    def _show(self, text: str, *, again: bool = True) -> None:
+        if self.quiet or (self.line is None and not again):
+            return
+        from IPython.display import display  # there is one: this is a notebook
+
+        self.last = time.monotonic()
+        content = {"text/plain": text}
+        if self.line is None:
+            self.line = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self.line.update(content, raw=True)
 
 
 class _Bars:

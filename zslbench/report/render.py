@@ -52,7 +52,8 @@ def as_text(tables: list[Table], *, bare: bool = False) -> str:
         body = _body(table, _marked(str, "{}" if bare else "{}*"), str, "" if bare else "· ")
         align = None if bare else [column.align for column in table.columns]
         grid = tabulate(body, table.head, disable_numparse=True, colalign=align) if body else ""
-        below = [] if bare else ["*: best of its column."]
+        starred = not bare and any(cell.best for line in table.lines for cell in line.cells)
+        below = ["*: best of its column."] if starred else []
         parts.append("\n".join([*filter(None, [table.title, grid]), *table.notes, *below]))
     return ("\n" if bare else "\n\n").join(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -26,6 +27,7 @@ from zslbench.report.table import Table
 from zslbench.runs.row import Row
 
 Arrays = Mapping[str, NDArray[Any]]
+TASKS = ("acc_uu", "acc_ut", "acc_st")
 
 
 class Result:
@@ -87,16 +89,16 @@ class Result:
     def per_class(self) -> pd.DataFrame:
         """Returns per-class top-1 as fractions: a row for each class, whether it is seen, and a column for each task.
 
-        The columns are `u->u`, `u->t` and `s->t`; a class has no value where the task has none of its images.
+        The columns are `seen`, `acc_uu`, `acc_ut` and `acc_st`; a class has no value where the task has none of its
+        images. The mean of a column is the metric of that name.
         """
         decisions, names = self.decisions(), self.record.class_names
         seen = {names[c] for c in np.unique(decisions.y[decisions.seen])}
-        table = pd.DataFrame(self.record.per_class).reindex([name for name in names if self._tested(name)])
-        table.insert(0, "seen", [name in seen for name in table.index])
+        tasks = {f"acc_{task.replace('->', '')}": own for task, own in self.record.per_class.items()}
+        tested = [name for name in names if any(name in own for own in tasks.values())]
+        table = pd.DataFrame(tasks, index=tested, columns=[name for name in TASKS if name in tasks])
+        table.insert(0, "seen", [name in seen for name in tested])
         return table.rename_axis("class")
-
-    def _tested(self, name: str) -> bool:
-        return any(name in accuracies for accuracies in self.record.per_class.values())
 
     def confusion(self, gamma: float | None = None) -> pd.DataFrame:
         """Returns how many images of each class (rows) were given to each class (columns), of all classes.
@@ -133,14 +135,14 @@ class Results(Sequence[Result]):
     Attributes:
         rows: with runs, records, tuned hyper-parameters.
         chosen: the metrics of tables, where not those that are shown by default.
-        errors: what failed, by run.
+        errors: what failed, by run; printed below the tables, and raised by `check`.
     """
 
     def __init__(
         self,
         rows: list[Row],
         store: Store | None,
-        metrics: Sequence[str] | None = None,
+        metrics: str | Sequence[str] | None = None,
         errors: Mapping[str, Exception] | None = None,
         arrays: Mapping[str, Arrays] | None = None,
     ) -> None:
@@ -158,7 +160,7 @@ class Results(Sequence[Result]):
         """
         self.rows, self.errors = rows, dict(errors or {})
         self._store = store
-        self.chosen = named_metrics([metrics] if isinstance(metrics, str) else list(metrics) if metrics else None)
+        self.chosen = named_metrics(metrics)
         beside = arrays or {}
         self._results = [Result(record, store, beside.get(record.id)) for row in rows for record in row.records]
 
@@ -192,9 +194,10 @@ class Results(Sequence[Result]):
     def frame(self) -> pd.DataFrame:
         """Returns one row a run: what was run, every metric as a fraction, every hyper-parameter, times, id.
 
-        Hyper-parameters are called `param_NAME`, because some have the name of a metric.
+        Hyper-parameters are called `param_NAME`, because some have the name of a metric; those that a method does not
+        have are missing in its rows.
         """
-        lines = []
+        lines: list[dict[str, Any]] = []
         for row in self.rows:
             for record in row.records:
                 training = record.training
@@ -212,21 +215,33 @@ class Results(Sequence[Result]):
                         "id": record.id,
                     }
                 )
-        last = ["chosen_by", "seconds", "seconds_validation", "id"]
-        table = pd.DataFrame(lines)
-        return table[[*table.columns.difference(last, sort=False), *last]] if lines else table
+        first, last = ["method", "dataset", "features", "seed"], ["chosen_by", "seconds", "seconds_validation", "id"]
+        names = list(dict.fromkeys(name for line in lines for name in line if name not in (*first, *last)))
+        of_params = [name for name in names if name.startswith("param_")]
+        metrics = [name for name in names if name not in of_params]
+        table = pd.DataFrame(lines, columns=[*first, *metrics, *of_params, *last])
+        return table.astype({name: _kind([line[name] for line in lines if name in line]) for name in of_params})
 
     def summary(self) -> pd.DataFrame:
-        """Returns one row a method and data set: mean and `_std` of each metric over seeds, `_low` and `_high` of its
-        95 % interval over test images, and `_group`: rows that share a letter are not told apart in that metric."""
-        table = pd.DataFrame([line for made in self._field() for line in made.data])
+        """Returns one row a method and data set, which `frame` calls by the same names.
+
+        The columns of each metric are its mean over seeds, `_std`, `_low` and `_high`, the 95 % interval over test
+        images, and in the metric that rows are tested in `_group`: rows that share a letter are not told apart.
+        """
+        lines = [line for made in self._field() for line in made.data]
         rows = [row for made in self._field_rows() for row in made]
-        for name in dict.fromkeys(name for row in rows for record in row.records for name in record.intervals):
-            ends = [
-                [r.intervals[name] for r in row.records if name in r.intervals] or [(np.nan, np.nan)] for row in rows
-            ]
-            table[f"{name}_low"], table[f"{name}_high"] = np.array([np.mean(own, axis=0) for own in ends]).T
-        return table
+        table = pd.DataFrame(lines).rename(columns={"method": "title", "label": "method"})
+        if not lines:
+            return table
+        table["dataset"], table["oracle"] = [row.dataset for row in rows], table["oracle"].astype(float)
+        shown = ["method", "dataset", "features", "seeds"]
+        for name in dict.fromkeys(name for row in rows for record in row.records for name in record.metrics):
+            own = [[r.intervals[name] for r in row.records if name in r.intervals] for row in rows]
+            if any(own):
+                ends = [np.mean(some, axis=0) if some else (np.nan, np.nan) for some in own]
+                table[f"{name}_low"], table[f"{name}_high"] = np.array(ends).T
+            shown += [column for part in ("", "_std", "_low", "_high", "_group") if (column := name + part) in table]
+        return table[[*shown, *table.columns.difference(shown, sort=False)]]
 
     def tables(self, kind: Literal["compare", "field"] = "compare") -> list[Table]:
         """Returns a table for each data set: `field` has intervals, tests of which rows really differ, and cost."""
@@ -259,15 +274,17 @@ class Results(Sequence[Result]):
         return [(f"{row.label}, seed {record.spec.seed}", path) for row, record, path in pictures if path]
 
     def __repr__(self) -> str:
-        return FORMATS["text"](self.tables()).rstrip("\n")
+        return "\n".join([FORMATS["text"](self.tables()).rstrip("\n"), *self._failures()])
 
     def _repr_html_(self) -> str:
-        return "\n".join(map(html_table, self.tables()))
+        failures = [f"<p>{escape(line)}</p>" for line in self._failures()]
+        return "\n".join([*map(html_table, self.tables()), *failures])
+
+    def _failures(self) -> list[str]:
+        return [f"failed: {run}: {error}" for run, error in self.errors.items()]
 
     def _field(self) -> list[Table]:
-        if self._store is None:
-            raise UsageError("these results are not stored, so rows cannot be tested; see save=True")
-        return field_tables(self.rows, self._store, self.chosen)
+        return field_tables(self.rows, _InMemory(self), self.chosen)
 
     def _field_rows(self) -> list[list[Row]]:
         """Returns the rows of each table in the order of its lines."""
@@ -279,3 +296,21 @@ class Results(Sequence[Result]):
             uses = list(dict.fromkeys(row.uses for row in members))
             ordered.append(sorted(members, key=lambda row: uses.index(row.uses)))
         return ordered
+
+
+class _InMemory:
+    """The decisions of results, stored or not."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = {result.id: result for result in results}
+
+    def arrays(self, record: RunRecord) -> Arrays:
+        return self._results[record.id].arrays()
+
+
+def _kind(values: list[Any]) -> str:
+    """Returns the dtype of a column that has these values and perhaps gaps, which must not make a float of a count."""
+    kinds = {type(value) for value in values}
+    return {frozenset([bool]): "boolean", frozenset([int]): "Int64", frozenset([float]): "float64"}.get(
+        frozenset(kinds), "object"
+    )

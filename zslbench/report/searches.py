@@ -15,7 +15,7 @@ def search_table(search: Search, method: str) -> Table:
     metric = metrics()[search.metric]
     names = [name for name in search.space if any(name in trial.params for trial in search.complete)]
     lines = []
-    for trial in sorted(search.complete, key=lambda trial: -trial.value)[:SHOWN]:
+    for trial in sorted(search.complete, key=lambda trial: -search.worth(trial.value))[:SHOWN]:
         values = [_text(trial.params.get(name, "")) for name in names]
         lines.append([*values, metric.text(trial.value), " ".join(map(metric.text, trial.values))])
     title = f"{search.method} on {search.dataset}: {search.origin}; best first"

@@ -36,16 +36,16 @@ def spreads(row: Row) -> dict[str, Spread]:
     }
 
 
-def named_metrics(texts: list[str] | None) -> list[Metric] | None:
+def named_metrics(texts: str | Sequence[str] | None) -> list[Metric] | None:
     """Returns the metrics of `--metrics`: names or titles in any case, divided by commas; None where none is given.
 
     Raises:
         UsageError: no evaluator has one; near misses are suggested.
     """
-    if texts is None:
+    if not texts:
         return None
     known = {name.casefold(): metric for metric in metrics().values() for name in (metric.title, metric.name)}
-    words = [word.strip() for text in texts for word in text.split(",")]
+    words = [word.strip() for text in ([texts] if isinstance(texts, str) else texts) for word in text.split(",")]
     for word in words:
         if word.casefold() not in known:
             raise UsageError(f"--metrics: unknown metric {word!r}{near_misses(word.casefold(), known)}")

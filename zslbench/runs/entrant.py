@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -270,6 +271,20 @@ def method_class(name: str) -> type[Embedder[Any]]:
     """Returns the class of a registered method."""
     method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
     return method
+
+
+def check_options(names: Iterable[str], methods: list[MethodLike], input: Input | None, options: list[str]) -> None:
+    """Checks that each name is a hyper-parameter of every method.
+
+    Raises:
+        UsageError: it is not; it may be a misspelt option.
+    """
+    for name, method in itertools.product(names, methods):
+        asked = Asked.of(method).for_input(input)
+        params = method_class(asked.method).params_type.model_fields
+        if name not in params:
+            hint = near_misses(name, [*params, *options])
+            raise UsageError(f"{name!r} is no option, and method {asked.method!r} has no such parameter{hint}")
 
 
 def _check_names(asked: Asked, request: Request) -> None:

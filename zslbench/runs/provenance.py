@@ -90,6 +90,7 @@ def method_code(method: type) -> str:
         module = sys.modules.get(name)
         if module is None or name in sources:
             continue
+        sources[name] = ""
         with suppress(OSError, TypeError, SyntaxError):  # no source: a method typed in somewhere
             sources[name] = _without_docstrings(inspect.getsource(module))
         homes = {value.__name__ if inspect.ismodule(value) else _home(value) for value in vars(module).values()}

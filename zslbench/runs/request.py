@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -22,6 +23,7 @@ from zslbench.errors import UsageError
 
 Existing = Literal["reuse", "rerun", "only-cached"]
 MethodLike = str | Path | type[Embedder[Any]] | Embedder[Any]
+Many = Sequence[MethodLike] | MethodLike
 DatasetLike = str | Path | Dataset | ZSLData
 
 
@@ -51,7 +53,8 @@ class Request(BaseModel):
         folds: cuts of the seen classes to tune on; the mean over them counts.
         trials: points to try, unless on a grid.
         grid: try every combination of values instead.
-        search: `NAME=SPACE`, in place of or beside a method's own search space.
+        search: in place of or beside a method's own search space: `NAME=LOW:HIGH`, `NAME=LOW:HIGH:log` or `NAME=A,B,C`,
+            several of them, or a mapping from names to `(low, high)`, lists or texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -96,6 +99,13 @@ class Request(BaseModel):
                 raise UsageError(message) from None
             raise UsageError(f"--{error['loc'][0]} {error['input']}: {message}") from None
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _spaces(cls, given: object) -> object:
+        if isinstance(given, str):
+            return (given,)
+        return tuple(f"{name}={_space(own)}" for name, own in given.items()) if isinstance(given, Mapping) else given
+
     @field_validator("weights", mode="after")
     @classmethod
     def _files(cls, weights: dict[str, Path]) -> dict[str, Path]:
@@ -112,6 +122,13 @@ class Request(BaseModel):
         if self.oracle and not self.tuned:
             raise ValueError("--oracle: it looks at the trials of --tuned; give both")
         return self
+
+
+def _space(given: object) -> str:
+    """Returns a search space as it is typed: a tuple is a range, a list a choice, as for `param`."""
+    if isinstance(given, str):
+        return given
+    return (":" if isinstance(given, tuple) else ",").join(map(str, given if isinstance(given, Iterable) else [given]))
 
 
 class Asked(NamedTuple):
@@ -166,6 +183,43 @@ class Asked(NamedTuple):
         """
         method = registry().method_for(self.method, input)
         return self._replace(label=self.label.replace(self.method, method, 1), method=method)
+
+
+def methods_of(given: Many) -> list[MethodLike]:
+    """Returns methods as a list.
+
+    Raises:
+        UsageError: there is none, or one is no method.
+    """
+    single = isinstance(given, str | type) or not isinstance(given, Iterable)
+    every: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
+    if not every:
+        raise UsageError("no method is named; `zslbench list methods` shows some")
+    for one in every:
+        if not (issubclass(one, Embedder) if isinstance(one, type) else isinstance(one, str | Path | Embedder)):
+            raise UsageError(f"method {short(one)}: give a name, a file, a subclass of Embedder or an instance of one")
+    return every
+
+
+def seeds_of(given: int | Sequence[int]) -> tuple[int, ...]:
+    """Returns seeds: so many, counted from 0, or these.
+
+    Raises:
+        UsageError: there is none, or one is no whole number from 0.
+    """
+    try:
+        chosen = tuple(map(index, given)) if isinstance(given, Iterable) else tuple(range(index(given)))
+    except TypeError:
+        chosen = ()
+    if not chosen or min(chosen) < 0:
+        raise UsageError(f"seeds={short(given)}: give how many, from 1, or which, from 0")
+    return chosen
+
+
+def short(value: object) -> str:
+    """Returns what a message says of a value of any kind."""
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:60]}..."
 
 
 def split_source(source: str) -> tuple[str, str | None]:

@@ -1,1 +1,7 @@
 """Tuning: searches over hyper-parameters on validation classes, and what picking on test images would have gained."""
+
+import warnings
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="IProgress not found")  # it would have bars of its own in a notebook
+    import optuna as optuna
