@@ -19,7 +19,8 @@ from zslbench.data.foldercard import images_folder, read_card
 from zslbench.data.imagefiles import FileImages, find_images
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
-from zslbench.errors import DataError, near_misses, one_line
+from zslbench.errors import DataError, near_misses
+from zslbench.files import reading
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 SPLITS = "att_splits"
@@ -273,12 +274,8 @@ def validation_lists(folder: Path, split: SplitFile, labels: IntArray) -> tuple[
 
 
 def _class_list(path: Path, known: tuple[str, ...]) -> set[str]:
-    try:
+    with reading(path, "text", "add it, or remove the lists of its fold"):
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({one_line(error)}); add it, or remove the lists of its fold"
-        ) from None
     for name in names:
         if name not in known:
             raise DataError(f"{path}: {name!r} is no class of the data{near_misses(name, known)}")

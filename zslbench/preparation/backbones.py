@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 TORCHVISION, TIMM = "torchvision", "timm"
 PATIENCE_S = 5.0
 """How long a server of weights may take to answer."""
+LISTS = "; `zslbench list backbones`, torchvision and timm name those there are"
 CLASSES = 1000
 """Of ImageNet, on which torchvision's models are made; the layer with as many outputs is the head."""
 
@@ -107,7 +108,7 @@ def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
         if timm.is_model(model):
             return f"{TIMM}:{model}", partial(TimmBackbone, model)
         known = known + timm.list_models() + timm.list_pretrained()
-    raise UsageError(f"unknown backbone {name!r}{_short(near_misses(model, set(known)))}")
+    raise UsageError(f"unknown backbone {name!r}{near_misses(model, set(known), listed=False) or LISTS}")
 
 
 class TorchvisionBackbone(Backbone):
@@ -240,8 +241,3 @@ def _fingerprint(backbone: Backbone) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _short(hint: str) -> str:
-    """Returns near misses, but not a thousand known names."""
-    return hint if "did you mean" in hint else "; `zslbench list backbones`, torchvision and timm name those there are"

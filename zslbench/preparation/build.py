@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ from zslbench.api.cards import DatasetCard
 from zslbench.api.dataset import array_fingerprint
 from zslbench.data.foldercard import read_card, write_card
 from zslbench.data.imagefiles import FileImages
+from zslbench.data.tables import read_table
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
-from zslbench.errors import DataError, UsageError
-from zslbench.files import whole
+from zslbench.errors import UsageError
+from zslbench.files import write_whole
 from zslbench.preparation.attributes import read_attributes
 from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import extract
@@ -212,16 +214,11 @@ def _write_skipped(folder: Path, skipped: dict[str, str]) -> None:
     if not skipped:
         path.unlink(missing_ok=True)
         return
-    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("image", "reason"), *skipped.items()])
+    table = io.StringIO()
+    csv.writer(table).writerows([("image", "reason"), *skipped.items()])
+    write_whole(path, table.getvalue())
 
 
 def _read_skipped(folder: Path) -> dict[str, str]:
     path = folder / SKIPPED
-    if not path.exists():
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row[0]: row[1] for row in list(csv.reader(file))[1:]}
-    except (OSError, ValueError, IndexError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); remove it") from error
+    return {row[0]: row[1] for row in read_table(path)[1].values()} if path.exists() else {}
