@@ -15,7 +15,7 @@ from zslbench.cli.options import DataRoot, Plain
 
 if TYPE_CHECKING:
     from zslbench.api.images import Images
-    from zslbench.preparation.rows import Progress
+    from zslbench.data.made import Progress
 
 SHOWN = 20
 """How many images are named."""

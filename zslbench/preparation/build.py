@@ -20,6 +20,7 @@ from zslbench.api.cards import DatasetCard
 from zslbench.api.dataset import array_fingerprint
 from zslbench.data.foldercard import read_card, write_card
 from zslbench.data.imagefiles import FileImages
+from zslbench.data.made import Progress
 from zslbench.data.tables import read_table
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import UsageError
@@ -35,7 +36,6 @@ from zslbench.preparation.features import (
 )
 from zslbench.preparation.images import ImageFolder, check_two_each
 from zslbench.preparation.matwriter import write_mat
-from zslbench.preparation.rows import Progress
 from zslbench.preparation.source import made_from, written
 from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
 

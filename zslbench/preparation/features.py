@@ -16,13 +16,13 @@ from zslbench.api.dataset import IntArray
 from zslbench.api.images import Images
 from zslbench.data.foldercard import images_folder, write_card
 from zslbench.data.imagefiles import NAMED
+from zslbench.data.made import Progress
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.files import whole
 from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import extract
 from zslbench.preparation.matwriter import Variables, write_mat
-from zslbench.preparation.rows import Progress
 from zslbench.preparation.source import made_from, written
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +18,11 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.images import CROPS, Images, Pixels, corner, square_side, which_crop
 from zslbench.data.imagefiles import NAMED
+from zslbench.data.made import FILE, Progress, State, kept_folder, made_once
 from zslbench.errors import DataError
 from zslbench.preparation.backbones import Loaded, load_backbone
 from zslbench.preparation.extract import extract, preparing
-from zslbench.preparation.rows import FILE, Progress
-from zslbench.preparation.squares import cached, central_square, squares, under_way
+from zslbench.preparation.squares import central_square, squares
 
 
 def with_images(
@@ -113,18 +112,18 @@ def crop_features(
         with preparing(backbone, images.name(row)):
             return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
 
-    with cached("crops", source) as folder:
-        if not (folder / FILE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            with under_way(folder) as part:
-                features, lost = extract(images, backbone, part, source, device, None, progress, inputs, crops)
-                if lost:
-                    row, why = next(iter(lost.items()))
-                    shutil.rmtree(part, ignore_errors=True)
-                    raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({why})")
-                del features
-        found = np.memmap(folder / FILE, np.float32, "r")
-        return found.reshape(len(images), crops, -1)
+    def make(folder: Path) -> None:
+        _, lost = extract(images, backbone, folder, source, device, None, progress, inputs, crops)
+        for row, why in lost.items():
+            raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({why})")
+
+    def read(folder: Path) -> NDArray[np.float32] | None:
+        state = State.read(folder)
+        if state is None or state.done != len(images):
+            return None
+        return np.memmap(folder / FILE, np.float32, "r").reshape(len(images), crops, -1)
+
+    return made_once(kept_folder("crops", source), read, make)
 
 
 def cut_crops(image: Image.Image, size: int, crops: int) -> list[Image.Image]:
