@@ -20,14 +20,13 @@ from PIL import Image
 
 from zslbench import DataError, ImageParams, UnreadableImage, ZSLData
 from zslbench.data import decoding
+from zslbench.data.decoding import central_square
 from zslbench.data.imagefiles import FileImages
 from zslbench.errors import RunError
 from zslbench.preparation import backbones as module
-from zslbench.preparation import squares as making
-from zslbench.preparation.average import AveragePixels
-from zslbench.preparation.backbones import TimmBackbone, TorchvisionBackbone, load_backbone
-from zslbench.preparation.pixels import crop_features, cut_crops, with_images
-from zslbench.preparation.squares import central_square, squares
+from zslbench.preparation import pixels as making
+from zslbench.preparation.backbones import AveragePixels, TimmBackbone, TorchvisionBackbone, load_backbone
+from zslbench.preparation.pixels import crop_features, cut_crops, squares, with_images
 
 CPU = torch.device("cpu")
 SIZE, SIDE = 28, 32
@@ -39,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ZSLBENCH_CACHE", str(tmp_path / "cache"))
     filled = backbones()
     filled.backbone(
-        "pixels", "zslbench.preparation.average:AveragePixels", module.registry().entry("backbone", "pixels").card
+        "pixels", "zslbench.preparation.backbones:AveragePixels", module.registry().entry("backbone", "pixels").card
     )
     monkeypatch.setattr(module, "registry", lambda: filled)
     return tmp_path / "cache"
@@ -265,7 +264,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from zslbench.data.imagefiles import FileImages, images_below
-from zslbench.preparation import squares as making
+from zslbench.preparation import pixels as making
 
 class Slow(FileImages):
     def read(self, row):
@@ -324,7 +323,7 @@ def test_two_processes_at_once_make_them_once(tmp_path: Path, many: Path) -> Non
 DRAWN = """
 import resource
 from PIL import Image
-from zslbench.preparation import squares as making
+from zslbench.preparation import pixels as making
 
 class Drawn:
     fingerprint = "drawn"

@@ -58,7 +58,7 @@ def build(
     if len(named := [option for option, value in given.items() if value is not None]) > 1:
         raise UsageError(f"{' and '.join(named)} contradict each other; give one of them")
 
-    from zslbench.data.verify import audit_dataset
+    from zslbench.data.audit import audit_dataset
     from zslbench.data.xlsa17 import XLSA17Dataset
     from zslbench.preparation.backbones import load_backbone
     from zslbench.preparation.build import SKIPPED, plan

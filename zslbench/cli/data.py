@@ -92,9 +92,9 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
 @app.command("verify")
 def verify(name: Name, data_root: DataRoot = None) -> None:
     """Read every file to its end, compare sizes with the published ones, and show the state of the cache."""
+    from zslbench.data.audit import verify_dataset
     from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as folder
-    from zslbench.data.verify import verify_dataset
 
     findings = verify_dataset(find_dataset(name), folder(data_root))
     print_findings(findings, f"{name} below {folder(data_root)}")
@@ -110,9 +110,9 @@ def audit(
     json: Json = False,
 ) -> None:
     """Check what a careful researcher would check; exit status 1 if something is wrong."""
+    from zslbench.data.audit import audit_dataset
     from zslbench.data.catalogue import find_dataset
     from zslbench.data.folders import data_root as folder
-    from zslbench.data.verify import audit_dataset
 
     findings = audit_dataset(find_dataset(name), folder(data_root), features, splits)
     if json:

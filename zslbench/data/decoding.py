@@ -52,6 +52,14 @@ def load_image(path: Path, box: Sequence[int] | None = None) -> Image.Image:
     return _middle(image if box is None else _inside(image, box))
 
 
+def central_square(image: Image.Image, side: int) -> Image.Image:
+    """Returns the middle of an image, as large as its shorter side, scaled to `side` with antialiasing."""
+    short = min(image.size)
+    left, top = round((image.width - short) / 2), round((image.height - short) / 2)
+    box = (left, top, left + short, top + short)
+    return image.crop(box) if short == side else image.resize((side, side), Image.Resampling.BICUBIC, box=box)
+
+
 @contextmanager
 def walk(images: Images, use: Callable[[int], T], rows: Iterable[int]) -> Iterator[Iterator[T | str]]:
     """Gives what `use` makes of each image, in order, or why it cannot be read; threads work a few images ahead.

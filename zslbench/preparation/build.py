@@ -21,6 +21,7 @@ from zslbench.api.dataset import array_fingerprint
 from zslbench.data.foldercard import read_card, write_card
 from zslbench.data.imagefiles import FileImages
 from zslbench.data.made import Progress
+from zslbench.data.matfile import made_from, write_mat
 from zslbench.data.tables import read_table
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import UsageError
@@ -35,8 +36,6 @@ from zslbench.preparation.features import (
     write_features,
 )
 from zslbench.preparation.images import ImageFolder, check_two_each
-from zslbench.preparation.matwriter import write_mat
-from zslbench.preparation.source import made_from, written
 from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
 
 SKIPPED = "skipped.csv"
@@ -185,8 +184,8 @@ def _write_split(planned: Plan, split: dict[str, NDArray[np.int64]]) -> None:
             "att": (attributes / np.linalg.norm(attributes, axis=1, keepdims=True)).T,
             "original_att": attributes.T,
             **columns,
-            **written(planned.source),
         },
+        source=planned.source,
     )
 
 

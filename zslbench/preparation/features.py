@@ -17,13 +17,12 @@ from zslbench.api.images import Images
 from zslbench.data.foldercard import images_folder, write_card
 from zslbench.data.imagefiles import NAMED
 from zslbench.data.made import Progress
+from zslbench.data.matfile import Variables, made_from, write_mat
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.files import whole
 from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import extract
-from zslbench.preparation.matwriter import Variables, write_mat
-from zslbench.preparation.source import made_from, written
 
 
 def add_features(
@@ -109,7 +108,7 @@ def write_features(
     path: Path, features: NDArray[np.float32], labels: IntArray, names: Sequence[str], source: dict[str, str]
 ) -> None:
     """Writes `features` `(D, N)`, `labels` and `image_files`, as the files of the GBU release have them."""
-    write_mat(path, {**labels_and_names(labels, names), **written(source)}, {"features": features})
+    write_mat(path, labels_and_names(labels, names), {"features": features}, source)
 
 
 def labels_and_names(labels: IntArray, names: Sequence[str]) -> Variables:
