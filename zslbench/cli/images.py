@@ -39,7 +39,7 @@ def images(
     from zslbench.data.foldercard import images_folder, remember_images
     from zslbench.data.folders import data_root as root_of
     from zslbench.data.xlsa17 import XLSA17Dataset
-    from zslbench.errors import DataError, UsageError
+    from zslbench.errors import UsageError
 
     root, dataset = root_of(data_root), find_dataset(name)
     missing: list[int] = []
@@ -47,8 +47,6 @@ def images(
     if isinstance(dataset, XLSA17Dataset):
         if folder is not None and not folder.expanduser().is_dir():
             raise UsageError(f"--from {folder}: there is no such folder")
-        if problem := dataset.missing_split(root):
-            raise DataError(problem)
         files = dataset.file_images(root, images=folder)
         where, missing = folder or images_folder(dataset.folder(root)), files.missing
         typer.echo(f"{name}: {len(files) - len(missing)} of {len(files)} images found below {where}")

@@ -121,30 +121,25 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
     Raises:
         DataError: split file, labels, or the features asked for cannot be read at all.
     """
-    if not isinstance(dataset, XLSA17Dataset):
-        data = dataset.load(root, features, splits)
-        split = split_of(data)
-        findings = audit(split, data.labels, dataset.card.sizes)
-        blocks = [] if data.features is None else [data.features]
-        return findings + audit_features(blocks, len(data.labels), split.parts) if blocks else findings
-    if problem := dataset.missing_split(root, splits):
-        raise DataError(problem)
-    split = dataset.read_split(root, splits)
-    labels, _ = dataset.read_labels(root)
+    split, labels = _without_features(dataset, root, splits)
     findings = audit(split, labels, dataset.card.sizes)
     if absent := dataset.missing(root, features, splits):
         if features is not None:
             raise DataError(absent)
         return [*findings, Finding("features", "absent", "ok", absent)]
-    path = dataset.features_path(root, features)
-    return findings + audit_features(column_blocks(path, "features"), len(labels), split.parts)
+    blocks: Iterable[NDArray[Any]]
+    if isinstance(dataset, XLSA17Dataset):
+        blocks = column_blocks(dataset.features_path(root, features), "features")
+    else:
+        whole = dataset.load(root, features, splits).features
+        blocks = [] if whole is None else [whole]
+    return findings + audit_features(blocks, len(labels), split.parts)
 
 
 def verify_dataset(dataset: Dataset, root: Path) -> list[Finding]:
     """Reads every .mat file of a data set to its end, compares sizes with the card's, and looks into the cache."""
     if not isinstance(dataset, XLSA17Dataset):
-        data = dataset.load_labels(root)
-        return [_summary("embedded", audit(split_of(data), data.labels, dataset.card.sizes), "whole")]
+        return [_verify_split(dataset, root, "embedded")]
     if problem := dataset.missing_split(root):
         return [Finding(SPLITS, "missing", "fail", problem)]
     return [
@@ -153,10 +148,12 @@ def verify_dataset(dataset: Dataset, root: Path) -> list[Finding]:
     ]
 
 
-def split_of(data: ZSLData) -> SplitFile:
-    """Returns the split of data that came from no split file."""
+def _without_features(dataset: Dataset, root: Path, splits: str) -> tuple[SplitFile, IntArray]:
+    if isinstance(dataset, XLSA17Dataset):
+        return dataset.read_split(root, splits), dataset.read_labels(root)[0]
+    data = dataset.load_labels(root)
     rows = dict(zip(PARTS, (data.train, data.test_seen, data.test_unseen), strict=True))
-    return SplitFile(data.semantics, data.class_names, rows)
+    return SplitFile(data.semantics, data.class_names, rows), data.labels
 
 
 def _sizes(
@@ -260,9 +257,9 @@ def _equal(check: str, found: int, expected: int, whose: str) -> Finding:
     return Finding(check, str(found), "ok" if found == expected else "fail", f"{whose} {expected}")
 
 
-def _verify_split(dataset: XLSA17Dataset, root: Path, splits: str) -> Finding:
+def _verify_split(dataset: Dataset, root: Path, splits: str) -> Finding:
     try:
-        split, (labels, _) = dataset.read_split(root, splits), dataset.read_labels(root)
+        split, labels = _without_features(dataset, root, splits)
         return _summary(splits, audit(split, labels, dataset.card.sizes), "whole")
     except DataError as error:
         return Finding(splits, "unusable", "fail", str(error))

@@ -88,7 +88,6 @@ def add_features(
     folder = dataset.folder(root)
     if images is not None:
         images = existing("--images", images, folder=True)
-    dataset.read_split(root)
     files = dataset.file_images(root, images=images)
     if missing := files.missing:
         where = images or images_folder(folder)
