@@ -17,7 +17,7 @@ from zslbench.data.catalogue import find_dataset
 from zslbench.data.folders import data_root
 from zslbench.data.scorefile import read_scores
 from zslbench.evaluation.evaluators import AUSUC, ConventionalZSL, GeneralizedZSL
-from zslbench.evaluation.measuring import REPLICATES, evaluate
+from zslbench.evaluation.measuring import REPLICATES, Measurement
 from zslbench.evaluation.scorers import MatrixScorer
 
 REPEATS = 7
@@ -43,12 +43,12 @@ def main() -> None:
         matrix = read_scores(options.scores).matrix_for(view, data.class_names)
     else:
         matrix, view = random_problem()
-    evaluators = {"zsl": ConventionalZSL(), "gzsl": GeneralizedZSL(), "ausuc": AUSUC()}
+    evaluators = {"zsl": ConventionalZSL, "gzsl": GeneralizedZSL, "ausuc": AUSUC}
     for name, replicates in (("five figures", 0), (f"with intervals from {REPLICATES} replicates", REPLICATES)):
         seconds = []
         for _ in range(REPEATS):
             start = time.perf_counter()
-            evaluate(evaluators, MatrixScorer(matrix, view), replicates)
+            Measurement(evaluators).measure(MatrixScorer(matrix, view), replicates)
             seconds.append(time.perf_counter() - start)
         print(f"{matrix.shape[0]} x {matrix.shape[1]}, {name}: median {np.median(seconds):.3f} s of {REPEATS} runs")
 

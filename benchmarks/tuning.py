@@ -16,7 +16,7 @@ import torch
 from zslbench import ClassSet, TrainView
 from zslbench.data.folders import data_root
 from zslbench.runs.entrant import Entrant, resolve
-from zslbench.runs.fit import part_of
+from zslbench.runs.fit import Problem
 from zslbench.runs.request import Request
 from zslbench.training.device import seeded
 from zslbench.tuning.sweep import measure
@@ -38,8 +38,8 @@ def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
-def solve(configuration: Entrant, view: TrainView, points: list[dict[str, float]]) -> None:
-    method = configuration.method
+def solve(entrant: Entrant, view: TrainView, points: list[dict[str, float]]) -> None:
+    method = entrant.method
     with seeded(0, CPU):
         factors = None
         for point in points:
@@ -65,14 +65,14 @@ def main() -> None:
     torch.set_num_threads(1)
     request = Request(root=data_root().absolute())
     for name, points in POINTS.items():
-        [configuration] = resolve([name], [options.dataset], request)
-        view = part_of(configuration.data, configuration.job(0, "validation").spec, (0,)).train
+        [entrant] = resolve([name], [options.dataset], request)
+        view = Problem.of(entrant.data, entrant.card.setting, entrant.scale, (0,)).train
         sizes = {f"{options.dataset}, {view.x.shape[0]} x {view.x.shape[1]}": view}
         sizes["random, 19832 x 2048, as AWA1 with ResNet-101"] = random_view(19832, 2048, 85, 40)
         for size, train in sizes.items():
-            one, all_points = (cpu_seconds(partial(solve, configuration, train, p)) for p in (points[:1], points))
+            one, all_points = (cpu_seconds(partial(solve, entrant, train, p)) for p in (points[:1], points))
             print(f"{name} on {size}: one solution {one:.2f} s, {len(points)} solutions {all_points:.2f} s")
-        scored = partial(measure, configuration, fold=(0,), metric="ausuc", device=CPU)
+        scored = partial(measure, entrant, fold=(0,), metric="ausuc", device=CPU)
         one, all_points = (cpu_seconds(partial(scored, points=p)) for p in (points[:1], points))
         print(f"{name} on {options.dataset}, scored on validation images: {one:.2f} s, {all_points:.2f} s")
 

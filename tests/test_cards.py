@@ -11,7 +11,7 @@ import zslbench_methods
 from zslbench.api.cards import SCALES, MethodCard, Preset, Setting
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, UsageError
-from zslbench.runs.fit import method_class
+from zslbench.runs.entrant import method_class
 
 METHODS = registry().names("method")
 PRESETS = [(name, preset) for name in METHODS for preset in registry().entry("method", name).card.presets]

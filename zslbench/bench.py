@@ -25,22 +25,22 @@ from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.events import Event, OnEvent
 from zslbench.api.progress import Progress
-from zslbench.data.catalogue import dataset_name, find_dataset, load_data
+from zslbench.data.catalogue import dataset_name, default_datasets, find_dataset, load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import ScoreFile, read_scores
 from zslbench.discovery.plugins import registry
-from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError, near_misses, one_line
+from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError, one_line
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import Store
-from zslbench.report.exhibits import Made, make
+from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
 from zslbench.runs.entrant import Entrant, Run, data_or_labels, method_class, resolve
 from zslbench.runs.execute import Setup, find
-from zslbench.runs.external import PREFIX, evaluate_scores
-from zslbench.runs.provenance import method_code
-from zslbench.runs.request import Asked, DatasetLike, Existing, MethodLike, Request, split_source
+from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
+from zslbench.runs.provenance import outdated
+from zslbench.runs.request import Asked, DatasetLike, Existing, MethodLike, Request, name_of, split_source
 from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
@@ -51,6 +51,7 @@ STORE = "zslbench-runs"
 """The store of whoever names none."""
 
 Many = Sequence[MethodLike] | MethodLike
+Datasets = Sequence[DatasetLike] | DatasetLike | None
 Outcomes = dict[str, RunRecord | Exception]
 
 
@@ -115,7 +116,7 @@ class Bench:
         self,
         method: MethodLike,
         *,
-        dataset: Sequence[DatasetLike] | DatasetLike | None = None,
+        dataset: Datasets = None,
         seeds: int | Sequence[int] = 1,
         metrics: Sequence[str] | None = None,
         **options: Any,
@@ -134,7 +135,7 @@ class Bench:
         self,
         methods: Many,
         *,
-        dataset: Sequence[DatasetLike] | DatasetLike | None = None,
+        dataset: Datasets = None,
         seeds: int | Sequence[int] = 3,
         metrics: Sequence[str] | None = None,
         **options: Any,
@@ -171,7 +172,11 @@ class Bench:
             if request.tuned and row.search is None and not row.refusal:
                 row.runs, row.refusal = [], "its tuning failed"
             rows.append(row)
-        rows = self._with_external(rows, external, sources, request)
+        if external:
+            if request.on == "validation":
+                raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
+            labels = {name_of(source): self._labels(source, request.splits) for source in sources}
+            rows = with_scores(rows, external, labels, self.store)
         runs = [run for row in rows for run in row.runs]
         outcomes = self._execute(runs, request.existing, errors)
         for row in rows:
@@ -183,9 +188,7 @@ class Bench:
             self._add_oracles(entrants, rows, errors)
         return Results(rows, self.store, metrics, errors)
 
-    def tune(
-        self, methods: Many, *, dataset: Sequence[DatasetLike] | DatasetLike | None = None, **options: Any
-    ) -> list[Search]:
+    def tune(self, methods: Many, *, dataset: Datasets = None, **options: Any) -> list[Search]:
         """Chooses hyper-parameters on validation classes; `tuned=True` uses them.
 
         Args:
@@ -250,9 +253,8 @@ class Bench:
         method: str,
         out: Path,
         *,
-        dataset: Sequence[DatasetLike] | DatasetLike | None = None,
+        dataset: Datasets = None,
         seeds: int | Sequence[int] = 3,
-        metrics: Sequence[str] | None = None,
         **options: Any,
     ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
         """Makes the figures and tables that the card of a method declares.
@@ -262,7 +264,6 @@ class Bench:
             out: folder for the files.
             dataset: as in `compare`.
             seeds: as in `compare`.
-            metrics: as in `compare`.
             options: as in `compare`.
 
         Returns:
@@ -278,20 +279,12 @@ class Bench:
             except ZSLBenchError as error:
                 problems[name] = error
         labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
-        results = self.compare(labels, dataset=sources, seeds=seeds, metrics=metrics, **options)
+        results = self.compare(labels, dataset=sources, seeds=seeds, **options)
         rows = {(row.label, row.source): row for row in results.rows}
-
-        def data() -> list[tuple[ZSLData, str]]:
-            return [data_or_labels(source, request) for source in sources]
-
-        made: dict[str, Made] = {}
-        for name, own in entrants.items():
-            shown = [rows[entrant.asked.label, entrant.source] for entrant in own]
-            try:
-                made[name] = make(name, card.exhibits[name], shown, self.store, data, out)
-            except ZSLBenchError as error:
-                problems[name] = error
-        return made, problems, results
+        shown = {name: [rows[e.asked.label, e.source] for e in own] for name, own in entrants.items()}
+        loaded = partial(map, partial(data_or_labels, request=request), sources)
+        made, failed = make_all(card.exhibits, shown, self.store, lambda: list(loaded()), out)
+        return made, problems | failed, results
 
     def methods(self, input: Input = "features") -> list[str]:
         """Returns every method on features or on images that can be loaded; it says which one cannot."""
@@ -331,29 +324,15 @@ class Bench:
             {**values, "root": self.root, "seeds": chosen, "params": {**values.get("params", {}), **params}}
         )
 
-    def _datasets(self, given: Sequence[DatasetLike] | DatasetLike | None, request: Request) -> list[DatasetLike]:
+    def _datasets(self, given: Datasets, request: Request) -> list[DatasetLike]:
         """Returns the data sets asked for; else the benchmark data sets that are there, else the embedded one."""
         if given is not None and given != []:
             every = [given] if isinstance(given, str | Path | Dataset | ZSLData) else given
             return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every]
-        found: list[DatasetLike] = []
-        for entry in registry().entries("dataset"):
-            try:
-                dataset = registry().resolve("dataset", entry.name, Dataset) if entry.card.benchmark else None
-            except PluginError as error:  # nobody asked for this data set by name, so it costs a line and no more
-                self._say(str(error))
-                continue
-            if dataset is not None and not dataset.missing(request.root, request.features, request.splits):
-                found.append(entry.name)
-        if found:
-            self._say(f"data sets present in {request.root}: {', '.join(map(str, found))}")
-            return found
-        fallback = next(entry.name for entry in registry().entries("dataset") if entry.card.embedded)
-        self._say(
-            f"no benchmark data set with features {request.features or 'res101'} in {request.root}; "
-            f"using the embedded {fallback} (--dataset names another)"
-        )
-        return [fallback]
+        names, lines = default_datasets(request.root, request.features, request.splits)
+        for line in lines:
+            self._say(line)
+        return list(names)
 
     def _labels(self, dataset: DatasetLike, splits: str) -> ZSLData:
         if isinstance(dataset, ZSLData):
@@ -428,7 +407,8 @@ class Bench:
         stored = [run for run in distinct if run not in missing]
         if stored and not trials:
             self._say(f"{len(stored)} of {len(distinct)} runs were stored already")
-        self._say_what_is_outdated([outcomes[run.id] for run in stored])
+        for line in outdated(o for o in (outcomes[run.id] for run in stored) if isinstance(o, RunRecord)):
+            self._say(line)
         return outcomes
 
     def _engines(self, runs: list[Run]) -> dict[Engine, list[Run]]:
@@ -448,52 +428,6 @@ class Bench:
                     row.oracle = oracle(entrant, row.search, lambda runs: self._trials(runs, "reuse"), self.device)
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error
-
-    def _say_what_is_outdated(self, stored: list[Any]) -> None:
-        """Says which stored runs were made by another state of a method that did not raise its version."""
-        for name in dict.fromkeys(record.spec.method for record in stored):
-            own = [record.provenance.get("method_code", "") for record in stored if record.spec.method == name]
-            present = method_code(method_class(name))
-            if count := sum(code not in ("", present) for code in own):
-                runs = "1 stored run was" if count == 1 else f"{count} stored runs were"
-                self._say(
-                    f"warning: {runs} made by another state of {name}'s code; "
-                    "--existing rerun repeats what is asked for, a raised `version` keeps them apart"
-                )
-
-    def _with_external(
-        self, rows: list[Row], names: list[str], sources: list[DatasetLike], request: Request
-    ) -> list[Row]:
-        """Adds a row for each `external:NAME` that has stored scores on these data sets, data set by data set."""
-        if not names:
-            return rows
-        if request.on == "validation":
-            raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
-        stored = [record for record in self.store.records() if record.external]
-        known = {record.spec.method for record in stored}
-        for name in names:
-            if name not in known:
-                raise UsageError(
-                    f"no stored scores {name!r}{near_misses(name, known)}; `zslbench evaluate --save` stores some"
-                )
-        result: list[Row] = []
-        titles = [source.name if isinstance(source, Dataset | ZSLData) else str(source) for source in sources]
-        for source, title in zip(sources, titles, strict=True):
-            own = [row for row in rows if row.source == title]
-            result += own
-            data = self._labels(source, request.splits)
-            for name in names:
-                matching = [r for r in stored if r.spec.method == name and r.spec.fingerprint == data.fingerprint]
-                if matching:
-                    latest = max(matching, key=lambda record: record.provenance.get("started", ""))
-                    result.append(Row.of_scores(name, title, own[0].dataset if own else title, data.name, latest))
-        for name in names:
-            if all(row.label != name for row in result):
-                where = sorted({record.spec.dataset for record in stored if record.spec.method == name})
-                raise UsageError(
-                    f"the scores {name!r} are of {', '.join(where)}, not of {', '.join(titles)}; see --dataset"
-                )
-        return result
 
     def _say(self, text: str) -> None:
         self._tell(Event("said", text=text))

@@ -39,7 +39,7 @@ def test_tune_prints_the_best_trials_and_stores_the_whole_log(inside: Inside, st
     assert heading == f"devise on digits: tuned: 3 trials, ausuc, 2 folds (search {path.stem}); best first"
     assert head.split() == ["epochs", "lr", "margin", "AUSUC", "folds"]
     means = sorted((100 * np.mean(trial["values"]) for trial in stored["trials"]), reverse=True)
-    assert [row.split()[3] for row in rows] == [f"{mean:.2f}" for mean in means]
+    assert [row.split()[3] for row in rows] == [f"{mean:.1f}" for mean in means]
     assert {row.split()[0] for row in rows} <= {"1", "2"}
     assert counts.startswith("3 complete, 0 pruned, 0 failed; ")
     assert "tuning devise on digits by AUSUC on validation classes: 3 trials, 2 folds" in answer.err

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from outside import Answer, Inside, command
+from planned import plan
 from safetensors.torch import save_file
 from torch import nn
 
 import zslbench.runs.execute as runner
+from zslbench.runs.request import Request
 
 COMMAND, RUN = 2, 1
 TINY = "spaen-image@small:image_size=32,crops=1,width=0.05,hidden=8,autoencoder_hidden=8,epochs=1"
@@ -103,19 +105,19 @@ def test_weights_of_another_backbone_are_refused(inside: Inside, files: Path) ->
 def test_a_file_that_changes_between_planning_and_running_is_noticed(
     inside: Inside, store: Path, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute, path = runner.execute, files / "other.safetensors"
+    execute, path = runner.Execution, files / "other.safetensors"
 
     def change_and_execute(*arguments: object) -> object:
         save_file(nn.Linear(5, 6).state_dict(), path)
         return execute(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "execute", change_and_execute)
+    monkeypatch.setattr(runner, "Execution", change_and_execute)
     answer = inside("run", f"{TINY},backbone=pixels", *ARGUMENTS, "--weights", f"G={path}", "--no-pretrained")
     assert answer.status == RUN
     assert failure(answer) == f"--weights G={path}: it changed; issue the command again"
     assert left_in(store) == []
 
-    monkeypatch.setattr(runner, "execute", lambda *arguments: (path.unlink(), execute(*arguments)))
+    monkeypatch.setattr(runner, "Execution", lambda *arguments: (path.unlink(), execute(*arguments)))
     answer = inside("run", f"{TINY},backbone=pixels", *ARGUMENTS, "--weights", f"G={path}", "--no-pretrained")
     assert answer.status == RUN
     assert failure(answer) == f"{path}: it cannot be read (No such file or directory)"
@@ -123,9 +125,15 @@ def test_a_file_that_changes_between_planning_and_running_is_noticed(
 
 def test_other_content_at_the_same_place_is_another_run(files: Path) -> None:
     path = files / "other.safetensors"
-    before = runner.weights_digest(path)
+    request = Request(root=files, weights={"G": path})
+
+    def planned() -> str:
+        [row] = plan([f"{TINY},backbone=pixels"], ["shapes:images_per_class=5,size=40"], request)
+        return row.runs[0].id
+
+    before = planned()
     save_file(nn.Linear(3, 5).state_dict(), path)
-    assert runner.weights_digest(path) != before
+    assert planned() != before
 
 
 @pytest.mark.usefixtures("offline")

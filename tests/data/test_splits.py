@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslbench import Split, TrainView, ZSLData, cards
+from zslbench import Split, TrainView, ZSLData
+from zslbench.api import cards
 from zslbench.errors import DataError
 from zslbench_datasets import gbu
 

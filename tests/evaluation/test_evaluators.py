@@ -14,7 +14,7 @@ from zslbench.data.catalogue import find_dataset
 from zslbench.data.scorefile import read_scores
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.evaluators import AUSUC, Calibrated, ConventionalZSL, GeneralizedZSL
-from zslbench.evaluation.measuring import evaluate
+from zslbench.evaluation.measuring import Measurement
 from zslbench.evaluation.scorers import MatrixScorer
 
 EVALUATORS = [ConventionalZSL, GeneralizedZSL, AUSUC, Calibrated]
@@ -45,7 +45,8 @@ def test_real_scores_of_published_methods_give_the_known_figures(
     name: str, scores_folder: Path, real_data: Path
 ) -> None:
     scorer = real_scorer(scores_folder / f"{name}.npz", real_data)
-    metrics, intervals, not_applicable = evaluate({e.__name__: e() for e in EVALUATORS[:3]}, scorer, replicates=100)
+    found = Measurement({e.__name__: e for e in EVALUATORS[:3]}).measure(scorer, replicates=100)
+    metrics, intervals, not_applicable = found.metrics, found.intervals, found.not_applicable
     golden = {metric: value for metric, value in GOLDEN[name].items() if metric != "log"}
     assert {metric: 100 * value for metric, value in metrics.items()} == pytest.approx(golden, abs=0.0005 + 1e-9)
     assert not not_applicable
@@ -82,7 +83,7 @@ def test_intervals_narrow_with_the_square_root_of_the_images() -> None:
         scores = np.zeros((len(y), 4))
         scores[np.arange(len(y)), np.where(np.arange(len(y)) % 2, y, (y + 1) % 4)] = 1.0  # every other image is right
         case = Scored(scores, y, np.array([True, True, False, False]))
-        low, high = evaluate({"gzsl": GeneralizedZSL()}, case.scorer, replicates=500)[1]["acc_ut"]
+        low, high = Measurement({"gzsl": GeneralizedZSL}).measure(case.scorer, replicates=500).intervals["acc_ut"]
         widths.append(high - low)
     assert widths[0] == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 50), rel=0.25)
     assert widths[0] / widths[1] == pytest.approx(4, rel=0.25)
@@ -96,6 +97,7 @@ def test_an_evaluator_that_does_not_apply_gives_its_reason_and_costs_the_others_
             raise NotApplicable("by its nature")
 
     case = Scored(np.eye(2), np.array([0, 1]), np.array([True, False]))
-    metrics, intervals, not_applicable = evaluate({"odd": Inapplicable(), "zsl": ConventionalZSL()}, case.scorer, 50)
+    found = Measurement({"odd": Inapplicable, "zsl": ConventionalZSL}).measure(case.scorer, 50)
+    metrics, intervals, not_applicable = found.metrics, found.intervals, found.not_applicable
     assert metrics == {"acc_uu": 1.0} and intervals == {"acc_uu": (1.0, 1.0)}
     assert not_applicable == {"odd": "by its nature"}

@@ -14,8 +14,8 @@ from toy import matrix_scorer
 from zslbench.api.evaluator import Evaluator, Scorer
 from zslbench.evaluation.accuracy import draw_weights
 from zslbench.evaluation.evaluators import AUSUC, Calibrated, ConventionalZSL, GeneralizedZSL
-from zslbench.evaluation.influence import Strata
 from zslbench.evaluation.scorers import StoredScorer
+from zslbench.evaluation.significance import Strata
 
 GAMMA = 0.5
 

@@ -11,7 +11,7 @@ from zslbench.data.scaling import Scaler
 from zslbench.discovery.plugins import registry
 from zslbench.errors import RunError
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.runs.fit import method_class
+from zslbench.runs.entrant import method_class
 from zslbench.testing.fitting import problem
 from zslbench.testing.fitting import train as train_checked
 from zslbench.testing.subjects import MethodSubject, subjects
@@ -21,7 +21,7 @@ GATED = {"cmt-star"}
 """Their scores say first on which side an image is, so they are relative to the best class of each side."""
 
 
-@pytest.mark.parametrize("subject", [s for s in subjects(METHODS) if s.name not in GATED], ids=lambda s: s.label)
+@pytest.mark.parametrize("subject", [s for s in subjects(METHODS) if s.name not in GATED], ids=lambda s: s.name)
 def test_scores_of_a_class_do_not_depend_on_which_other_classes_there_are(subject: MethodSubject) -> None:
     data = problem(subject)
     model = train_checked(subject, data)

@@ -10,7 +10,7 @@ from scored import Scored, scored
 from zslbench.api.evaluator import Decisions, Scorer
 from zslbench.errors import NeedsScores, NotApplicable
 from zslbench.evaluation.evaluators import AUSUC, Calibrated, ConventionalZSL, GeneralizedZSL
-from zslbench.evaluation.measuring import decision_arrays
+from zslbench.evaluation.measuring import stored_decisions, stored_scorer, view_of
 from zslbench.evaluation.scorers import StoredScorer
 
 FOUR = (ConventionalZSL, GeneralizedZSL, AUSUC, Calibrated)
@@ -42,7 +42,8 @@ def test_stored_decisions_give_the_metrics_of_live_scores(case: Scored) -> None:
 @settings(max_examples=20, deadline=None)
 def test_the_arrays_and_class_names_of_a_record_are_enough(case: Scored) -> None:
     live = case.scorer
-    stored = StoredScorer.of(decision_arrays(live), live.view.classes.names)
+    arrays, reason = stored_decisions(live)
+    stored = stored_scorer(arrays, view_of(arrays, live.view.classes.names), reason)
     assert same(stored.generalized, live.generalized)
     assert stored.view.seen.tolist() == live.view.seen.tolist()
     assert stored.view.images.tolist() == live.view.images.tolist()
@@ -64,7 +65,7 @@ def test_scores_are_gone_and_so_is_the_model() -> None:
     live = Scored(np.eye(2), np.arange(2), np.array([True, False])).scorer
     stored = StoredScorer(live.view, live.generalized)
     assert stored.embedder is None
-    with pytest.raises(NeedsScores, match="only decisions are kept"):
+    with pytest.raises(NeedsScores, match="stored runs keep decisions alone"):
         stored.scores(slice(0, 1), np.arange(2))
     with pytest.raises(NotApplicable):
         stored.reconstruct(slice(0, 1))

@@ -9,7 +9,7 @@ from planned import execute, plan
 
 from zslbench.discovery.plugins import registry
 from zslbench.records.record import RunRecord
-from zslbench.runs.fit import method_class
+from zslbench.runs.entrant import method_class
 from zslbench.runs.request import Request
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from outside import CHEAP, Inside
-from zslbench.runs.plan import Variant
 
 from zslbench import MethodCard, XLSA17Dataset
 from zslbench.api.cards import DatasetCard, EvaluatorCard
@@ -17,6 +16,7 @@ from zslbench.data.catalogue import dataset_name, find_dataset
 from zslbench.discovery.registry import Registry
 from zslbench.errors import Hint, UsageError, near_misses
 from zslbench.evaluation.measuring import metric_name
+from zslbench.runs.request import Asked
 from zslbench.tuning.sweep import tuning_metric
 
 
@@ -94,9 +94,9 @@ def test_near_misses_suggest_a_name_once() -> None:
         ("CMT*", "cmt-star"),
     ],
 )
-def test_a_variant_of_a_title_is_that_of_the_name(text: str, canonical: str) -> None:
+def test_a_method_asked_for_by_its_title_is_that_of_the_name(text: str, canonical: str) -> None:
     with pytest.warns(Hint):
-        assert Variant.parse(text) == Variant.parse(canonical)
+        assert Asked.of(text) == Asked.of(canonical)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_metric_goes_by_name_or_title_in_any_case(text: str, name: str) -> Non
 def test_an_unknown_metric_suggests_near_ones_and_not_every_metric_is_to_tune_by() -> None:
     with pytest.raises(UsageError, match=r"^unknown metric 'U->X'; did you mean .*'acc_uu'"):
         metric_name("U->X")
-    with pytest.raises(UsageError, match=r"^--metric H cal: tuning chooses by ausuc, h, acc_uu$"):
+    with pytest.raises(UsageError, match=r"^--metric H cal: tuning chooses by acc_uu, acc_ut, acc_st, h, ausuc$"):
         tuning_metric("H cal")
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zslbench.runs.plan import Request, Row, plan
+from planned import plan
 
+from zslbench.api.engine import Listener
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.runs.execute import Setup, Watcher, fulfil
+from zslbench.runs.execute import Setup, fulfil
+from zslbench.runs.request import Request
+from zslbench.runs.row import Row
 
 METHODS = ["eszsl", "sae", "devise:epochs=1"]
 SEEDS = (0, 1)
@@ -28,7 +31,7 @@ def _made(store: Store) -> list[Row]:
     rows = plan(METHODS, ["digits"], Request(root=Path(), seeds=SEEDS))
     setup = Setup(store=store.root, device="cpu")
     for row in rows:
-        found = [fulfil(job, setup, Watcher(), wait=True) for job in row.runs]
+        found = [fulfil(run, setup, Listener(), wait=True) for run in row.runs]
         row.records = [record for record in found if record is not None]
     return rows
 
@@ -36,7 +39,7 @@ def _made(store: Store) -> list[Row]:
 @pytest.fixture
 def rows(_made: list[Row]) -> list[Row]:
     """ESZSL, SAE and DeViSE after one epoch, of two seeds each; a test may change them."""
-    return [replace(row, jobs=list(row.runs), records=list(row.records)) for row in _made]
+    return [replace(row, runs=list(row.runs), records=list(row.records)) for row in _made]
 
 
 @pytest.fixture

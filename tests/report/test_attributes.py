@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from zslbench.runs.plan import Request
 
 from zslbench.api.dataset import ZSLData
 from zslbench.data.catalogue import find_dataset
@@ -24,6 +23,8 @@ from zslbench.report.attributes import (
     write_attributes,
 )
 from zslbench.report.figures import COLUMN, DPI, PAGE
+from zslbench.runs.entrant import data_or_labels
+from zslbench.runs.request import Request
 
 
 @pytest.fixture
@@ -86,13 +87,13 @@ def test_data_sets_without_features_have_a_heat_map_and_no_maps(
 ) -> None:
     folders = {name: make_xlsa17(name, seed=len(name)) for name in ("WITH", "BARE")}
     request = Request(root=Path(), features="elsewhere")
-    (png, pdf), lines = write_attributes(tmp_path / "bare", [str(folders["BARE"])], request)
+    (png, pdf), lines = write_attributes(tmp_path / "bare", [data_or_labels(str(folders["BARE"]), request)])
     assert pdf.is_file()
     with Image.open(png) as image:
         assert image.width == round(COLUMN * DPI)
     assert len(lines) == 1 and lines[0].startswith("no maps of BARE: ") and "elsewhere" in lines[0]
     sources = [f"{folders['WITH']}@res101", str(folders["BARE"])]
-    (png, _), lines = write_attributes(tmp_path / "both", sources, request)
+    (png, _), lines = write_attributes(tmp_path / "both", [data_or_labels(source, request) for source in sources])
     with Image.open(png) as image:
         assert image.width == round(PAGE * DPI)
     assert [line.partition(":")[0] for line in lines] == ["no maps of BARE"]

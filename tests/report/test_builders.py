@@ -20,7 +20,7 @@ from zslbench.records.store import Store
 from zslbench.report import differences
 from zslbench.report.builders import comparison_tables, field_tables
 from zslbench.report.summary import named_metrics
-from zslbench.report.table import Line, Table
+from zslbench.report.table import Line, Table, grouped
 from zslbench.runs.row import Row
 
 TITLES = {"U->U": "acc_uu", "U->T": "acc_ut", "S->T": "acc_st", "H": "h", "AUSUC": "ausuc", "H cal": "h_cal"}
@@ -74,17 +74,18 @@ def on_published_data(row: Row, **changes: Any) -> Row:
     """Returns a row as if it were of SUN's res101 features; of the changes, those of a spec go into the spec."""
     changes = {"features": "res101", **changes}
     spec = {name: value for name, value in changes.items() if name in ("features", "on")}
-    of_job = {name: value for name, value in changes.items() if name in ("splits", "semantics")}
+    asked = {name: value for name, value in changes.items() if name in ("splits", "semantics", "on")}
     of_row = {name: value for name, value in changes.items() if name in ("given", "preset", "title", "dataset_title")}
-    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update=spec), **of_job}) for job in row.runs]
-    return replace(row, **{"dataset_title": "SUN", "given": {}, "jobs": jobs, **of_row})
+    runs = [replace(run, spec=run.spec.model_copy(update=spec)) for run in row.runs]
+    entrant = replace(row.entrant, request=row.entrant.request.model_copy(update=asked))
+    return replace(row, **{"dataset_title": "SUN", "given": {}, "runs": runs, "entrant": entrant, **of_row})
 
 
 def test_rows_stand_in_groups_by_what_they_use_in_the_order_they_were_asked_for(rows: list[Row], store: Store) -> None:
     eszsl, sae, devise = rows
     knowing = replace(sae, uses="semantic-transductive")
     table = table_of([eszsl, knowing, devise], store)
-    shown = {uses: [line.cells[0].text for line in lines] for uses, lines in table.line_groups()}
+    shown = {uses: [line.cells[0].text for line in lines] for uses, lines in grouped(table.lines)}
     assert shown == {"inductive": ["ESZSL", "DeViSE epochs=1"], "semantic-transductive": ["SAE"]}
     assert list(lines_of(table)) == ["eszsl", "devise:epochs=1", "sae"]
 
@@ -125,7 +126,7 @@ def test_equals_are_both_best(rows: list[Row], store: Store) -> None:
 
 def test_a_refused_row_has_no_figures_and_its_reason_stands_below(rows: list[Row], store: Store) -> None:
     eszsl, sae, devise = rows
-    refused = replace(sae, jobs=[], records=[], refusal="SAE needs attributes")
+    refused = replace(sae, runs=[], records=[], refusal="SAE needs attributes")
     table = table_of([eszsl, refused, devise], store)
     shown = texts(table, lines_of(table)["sae"])
     assert {shown[title] for title in TITLES} == {"n/a"}
@@ -136,7 +137,7 @@ def test_a_refused_row_has_no_figures_and_its_reason_stands_below(rows: list[Row
 
 
 def test_where_every_row_is_refused_there_is_still_a_table(rows: list[Row], store: Store) -> None:
-    refused = [replace(row, jobs=[], records=[], refusal="it needs attributes") for row in rows]
+    refused = [replace(row, runs=[], records=[], refusal="it needs attributes") for row in rows]
     table = table_of(refused, store)
     assert table.title == "digits: per-class top-1 in percent on test images, one seed"
     assert len(lines_of(table)) == 3
@@ -295,7 +296,7 @@ def test_columns_are_the_metrics_that_were_measured_or_tried(rows: list[Row], st
     assert titles(plain, sae) == default
     gated = edited(eszsl, without=("acc_uu", *calibrated), not_applicable={"zsl": GATE})
     assert titles(gated) == default[:-1]  # it was tried
-    assert titles(replace(eszsl, records=[], jobs=[], refusal="no")) == default
+    assert titles(replace(eszsl, records=[], runs=[], refusal="no")) == default
     seen = edited(eszsl, metrics={**eszsl.records[0].metrics, "mse_unseen": 0.1, "mse_seen": 0.2})
     assert titles(seen) == [*default, "MSE unseen"]
 

@@ -23,10 +23,9 @@ from zslbench.report.differences import compare
 from zslbench.report.exhibits import make
 from zslbench.report.figures import COLUMN, DPI, PAGE
 from zslbench.report.grids import ROWS, columns_of, mosaic
-from zslbench.report.paper_table import naming, paper_table, published_beside
+from zslbench.report.paper_table import naming, paper_table
 from zslbench.report.render import as_latex, as_markdown
 from zslbench.report.rows import published_of
-from zslbench.runs.request import Request
 from zslbench.runs.row import Row
 
 Edit = Callable[..., Row]
@@ -36,8 +35,8 @@ TABLE = Exhibit("Accuracies.", "table", ("eszsl", "sae", "devise:epochs=1"), ("a
 
 def on_data(row: Row, title: str, features: str = "res101", **change: Any) -> Row:
     """Returns a row as if it had been run on another data set."""
-    jobs = [job.model_copy(update={"spec": job.spec.model_copy(update={"features": features})}) for job in row.runs]
-    return replace(row, **{"source": title, "dataset_title": title, "jobs": jobs, **change})
+    runs = [replace(job, spec=job.spec.model_copy(update={"features": features})) for job in row.runs]
+    return replace(row, **{"source": title, "dataset_title": title, "runs": runs, **change})
 
 
 def adding(row: Row, preset: str, **given: str) -> Row:
@@ -135,18 +134,18 @@ def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Ro
 )
 def test_no_published_number_stands_below_what_is_not_as_published(rows: list[Row], change: dict[str, Any]) -> None:
     exhibit = replace(TABLE, names={"devise:epochs=1": "SP-AEN (Cls. only)"})
-    assert published_beside(on_data(rows[2], "SUN"), exhibit) is not None
-    assert published_beside(on_data(rows[2], **{"title": "SUN", **change}), exhibit) is None
+    assert published_of(on_data(rows[2], "SUN"), exhibit.names, exhibit.source) is not None
+    assert published_of(on_data(rows[2], **{"title": "SUN", **change}), exhibit.names, exhibit.source) is None
 
 
 def test_published_errors_of_reconstruction_stand_below_those_measured_on_images(rows: list[Row]) -> None:
     exhibit = replace(TABLE, names={"eszsl": "DirectMap"})
-    on_images = published_beside(on_data(rows[0], "CUB", "images"), exhibit)
+    on_images = published_of(on_data(rows[0], "CUB", "images"), exhibit.names, exhibit.source)
     assert on_images is not None
     assert on_images.values == {"mse_unseen": 0.069}  # Table 3
     other = replace(on_data(rows[0], "CUB", "images"), title="Mine (images)", published_as="DirectMap")
-    assert published_beside(other, TABLE) == published_of(other) == on_images
-    assert published_beside(on_data(rows[0], "CUB"), exhibit) is None
+    assert published_of(other, TABLE.names, TABLE.source) == published_of(other) == on_images
+    assert published_of(on_data(rows[0], "CUB"), exhibit.names, exhibit.source) is None
 
 
 def test_a_row_is_called_as_in_the_paper_with_what_the_command_added(rows: list[Row]) -> None:
@@ -170,7 +169,7 @@ def test_a_metric_that_nobody_measures_is_named(rows: list[Row], store: Store) -
 
 
 def made(exhibit: Exhibit, rows: list[Row], store: Store, folder: Path) -> list[Path]:
-    return make("figure-7", exhibit, rows, store, ["digits"], Request(root=Path()), folder).files
+    return make("figure-7", exhibit, rows, store, list, folder).files
 
 
 CURVES = Exhibit("Curves.", "curves", ("eszsl", "sae"))

@@ -18,7 +18,7 @@ import pytest
 from zslbench.records.store import Store
 from zslbench.report.builders import field_tables
 from zslbench.report.render import FORMATS
-from zslbench.report.table import Cell, Column, Line, Table
+from zslbench.report.table import Cell, Column, Line, Table, grouped
 from zslbench.runs.row import Row
 
 METRICS = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "acc_ut_cal", "acc_st_cal", "h_cal", "gamma")
@@ -31,10 +31,10 @@ Edit = Callable[..., Row]
 def tables(rows: list[Row], store: Store) -> list[Table]:
     """Two tables: one with published lines, a strange name and a refused row of another setting, and one of one row."""
     eszsl, sae, devise = rows
-    jobs = [j.model_copy(update={"spec": j.spec.model_copy(update={"features": "res101"})}) for j in eszsl.runs]
-    compared = replace(eszsl, jobs=jobs, dataset_title="SUN")
+    runs = [replace(j, spec=j.spec.model_copy(update={"features": "res101"})) for j in eszsl.runs]
+    compared = replace(eszsl, runs=runs, dataset_title="SUN")
     strange = replace(sae, title=STRANGE)
-    refused = replace(devise, jobs=[], records=[], refusal=f"no {STRANGE}", uses="semantic-transductive")
+    refused = replace(devise, runs=[], records=[], refusal=f"no {STRANGE}", uses="semantic-transductive")
     return field_tables([compared, strange, refused, replace(devise, source="elsewhere")], store)
 
 
@@ -91,7 +91,7 @@ def test_markdown_keeps_every_cell_whatever_the_names(tables: list[Table]) -> No
         assert cells[0] == table.head
         assert all(re.fullmatch(r":?-+:?", cell) for cell in cells[1])
         expected = []
-        for group, members in table.line_groups():
+        for group, members in grouped(table.lines):
             expected.append([f"*{group}*", *[""] * (len(table.head) - 1)])
             for line in members:
                 first, *rest = [f"**{cell.text}**" if cell.best else cell.text for cell in line.cells]
@@ -125,7 +125,7 @@ def test_latex_is_balanced_and_every_line_has_every_column(tables: list[Table]) 
         wide = [cells for cells in cut if not cells[0].startswith(r"\multicolumn")]
         assert {len(cells) for cells in wide} == {width}
         assert len(wide) == 1 + len(table.lines)
-        assert sum(len(cells) == 1 for cells in cut) == len(list(table.line_groups()))
+        assert sum(len(cells) == 1 for cells in cut) == len(grouped(table.lines))
         assert all(cells[0].startswith(rf"\multicolumn{{{width}}}{{l}}") for cells in cut if len(cells) == 1)
 
 
@@ -256,7 +256,7 @@ def test_html_has_every_cell_whatever_the_names_and_marks_the_best(tables: list[
     expected: list[list[tuple[str, bool]]] = []
     for table in tables:
         expected.append([(title, False) for title in table.head])
-        for group, members in table.line_groups():
+        for group, members in grouped(table.lines):
             expected.append([(group, False)])
             expected += [[(cell.text, cell.best) for cell in line.cells] for line in members]
     assert page.lines == expected

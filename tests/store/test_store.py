@@ -32,7 +32,6 @@ def record(value: float, seed: int = 0) -> RunRecord:
         features="pixels",
         scale="none",
         setting="inductive",
-        evaluators={},
         seed=seed,
     )
     return RunRecord(id=spec.id, spec=spec, params={}, metrics={"acc_uu": value})
@@ -163,7 +162,7 @@ def test_a_run_finished_between_the_look_and_the_claim_is_not_executed_again(
         return claim(self, run, wait=wait)
 
     monkeypatch.setattr(Store, "claim", claim_late)
-    monkeypatch.setattr(runner_module, "execute", lambda *_: pytest.fail("executed a second time"))
+    monkeypatch.setattr(runner_module.Execution, "whole", lambda self: pytest.fail("executed a second time"))
     found = fulfil(job, setup, Listener(), wait=False)
     assert found is not None
     assert found.metrics == elsewhere.metrics

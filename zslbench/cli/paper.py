@@ -25,7 +25,10 @@ def paper(
     """Make the figures and tables of a method's paper from run records; runs what is missing."""
     if options.on == "validation":
         raise UsageError("--on validation: papers show test images; `compare` shows validation classes")
+    if options.metrics:
+        raise UsageError("--metrics: tables of a paper have the metrics of the paper; `compare` takes any")
     request = request_of(options, seeds=3)
+    del request["metrics"]
 
     from zslbench.report.exhibits import write_index
     from zslbench.runs.request import Asked

@@ -31,7 +31,8 @@ def published(
     from rich.console import Console
 
     from zslbench.report.published import usable_numbers
-    from zslbench.report.published_view import as_json, groups_of, print_groups, print_lint
+    from zslbench.report.published_view import as_json, group_tables, groups_of, lint_table
+    from zslbench.report.render import show
 
     numbers = usable_numbers()
     methods = _titles("method", method, (number.method for number in numbers))
@@ -43,10 +44,8 @@ def published(
         print(jsonlib.dumps(as_json(group for group in groups if group.difference or not lint), indent=1))
     elif not groups:
         console.print("no published number of these methods on these data sets", style="dim", soft_wrap=True)
-    elif lint:
-        print_lint(groups, console, plain=plain)
     else:
-        print_groups(groups, console, plain=plain)
+        show([lint_table(groups)] if lint else group_tables(groups), console, plain=plain)
 
 
 def _titles(kind: str, wanted: list[str] | None, printed: Iterable[str]) -> set[str]:

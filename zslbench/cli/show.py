@@ -24,7 +24,8 @@ def show(
     from rich.console import Console
 
     from zslbench.bench import Bench
-    from zslbench.report.detail import print_runs
+    from zslbench.report.detail import runs_table
+    from zslbench.report.render import show as show_tables
 
     bench = Bench(store=store)
     if run is None:
@@ -32,7 +33,8 @@ def show(
         if json:
             print("[" + ",\n".join(record.model_dump_json(indent=1) for record in found) + "]")
         else:
-            print_runs(found, Console(no_color=plain), plain=plain)
+            console = Console(no_color=plain)
+            show_tables([runs_table(found)], console, plain=plain or not console.is_terminal)
         return
     result = bench.record(run)
     if curve is not None:

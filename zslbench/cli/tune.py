@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @with_options(Options)
 def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
-    from zslbench.report.searches import print_search
+    from rich.console import Console
+
+    from zslbench.report.render import show
+    from zslbench.report.searches import search_table
     from zslbench.runs.request import Asked
 
     with bench_of(options) as (bench, _):
@@ -26,8 +29,8 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
     if options.json:
         print(json.dumps([_json(search) for search in searches], indent=1))
     else:
-        for search in searches:
-            print_search(search, Asked.of(method).for_input(options.input).label, plain=options.plain)
+        label = Asked.of(method).for_input(options.input).label
+        show([search_table(search, label) for search in searches], Console(), plain=True)
 
 
 def _json(search: Search) -> dict[str, object]:

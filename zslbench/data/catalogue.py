@@ -13,7 +13,7 @@ from zslbench.api.params import read_pairs
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.discovery.plugins import registry
-from zslbench.errors import UsageError
+from zslbench.errors import PluginError, UsageError
 
 
 def dataset_name(source: str) -> str:
@@ -71,3 +71,21 @@ def load_data(
     dataset = find_dataset(source) if isinstance(source, str) else source
     data = dataset.load_images(root, splits) if input == "images" else dataset.load(root, features, splits)
     return with_semantics(data, semantics)
+
+
+def default_datasets(root: Path, features: str | None, splits: str) -> tuple[list[str], list[str]]:
+    """Returns the benchmark data sets that are there, else the embedded one, and lines that say why it is these."""
+    found, lines = [], []
+    for entry in registry().entries("dataset"):
+        try:
+            dataset = registry().resolve("dataset", entry.name, Dataset) if entry.card.benchmark else None
+        except PluginError as error:  # nobody asked for this data set by name, so it costs a line and no more
+            lines.append(str(error))
+            continue
+        if dataset is not None and not dataset.missing(root, features, splits):
+            found.append(entry.name)
+    if found:
+        return found, [*lines, f"data sets present in {root}: {', '.join(found)}"]
+    fallback = next(entry.name for entry in registry().entries("dataset") if entry.card.embedded)
+    absent = f"no benchmark data set with features {features or 'res101'} in {root}"
+    return [fallback], [*lines, f"{absent}; using the embedded {fallback} (--dataset names another)"]

@@ -1,4 +1,4 @@
-"""Per-class top-1 accuracy and its kin; every function takes image weights, so that a bootstrap is one call."""
+"""Per-class top-1 accuracy and its kin under image weights, and how much each image moves them: exact derivatives."""
 
 from __future__ import annotations
 
@@ -43,6 +43,31 @@ def harmonic_mean(a: Array, b: Array) -> Array:
     """Returns 2ab / (a + b), and 0 where both are 0."""
     total = a + b
     return np.divide(2 * a * b, total, out=np.zeros_like(total), where=total > 0)
+
+
+def accuracy_influence(credit: Array, y: NDArray[np.int64], side: NDArray[np.bool_]) -> Array:
+    """Returns the influences on per-class accuracy on one side, `(N,)`: it is linear, so they are shares of it.
+
+    Args:
+        credit: correctness of each image, `(N,)`.
+        y: class of each image, `(N,)`.
+        side: which images are on the side, `(N,)`; the others have no influence.
+    """
+    influence = np.zeros(len(y))
+    influence[side] = class_share(y[side]) * credit[side]
+    return influence
+
+
+def harmonic_influence(unseen: Array, seen: Array) -> Array:
+    """Returns the influences on H = 2us / (u + s) from those on u and s, whose sums are u and s.
+
+    By the delta method dH = 2 (s^2 du + u^2 ds) / (u + s)^2, taken as 0 where H has no slope.
+    """
+    u, s = unseen.sum(), seen.sum()
+    total = u + s
+    if total == 0:
+        return np.zeros_like(unseen)
+    return np.asarray(2 * (s / total) ** 2 * unseen + 2 * (u / total) ** 2 * seen)
 
 
 def draw_weights(y: NDArray[np.int64], replicates: int, seed: int = 0) -> Array:

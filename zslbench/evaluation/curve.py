@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Decisions
-from zslbench.evaluation.accuracy import class_share, harmonic_mean
+from zslbench.evaluation.accuracy import accuracy_influence, class_share, harmonic_mean
 
 Array = NDArray[np.float64]
 
@@ -67,3 +67,32 @@ def seen_unseen_curve(decisions: Decisions, weights: Array | None = None) -> See
     lost = np.cumsum(weights[:, order] * loss[order], axis=1)[:, last_of_gap]
     acc_st = lost[:, -1:] - np.concatenate([start, lost], axis=1)
     return SeenUnseenCurve(gap[order][last_of_gap], np.concatenate([start, gained], axis=1), acc_st)
+
+
+def area_influence(d: Decisions) -> Array:
+    """Returns the influences on AUSUC, `(N,)`.
+
+    It is a two-sample U-statistic, as DeLong et al. (Biometrics 1988) have it for the area under a ROC curve. An unseen
+    image u is right once gamma has passed its gap g_u, a seen image s until gamma reaches g_s, so
+
+        area = sum_u sum_s a_u a_s K(g_u, g_s),    K = 1 if g_u < g_s, 1/2 if equal (the trapezoid), else 0,
+
+    where a is the image's share of the per-class accuracy within its own side. The derivative by the weight of u is
+    a_u times the S->T at its gap, that by the weight of s is a_s times the U->T at its gap.
+    """
+    u, s = ~d.seen, d.seen
+    a_u = accuracy_influence(d.hit_unseen / np.maximum(d.ties_unseen, 1), d.y, u)[u]
+    a_s = accuracy_influence(d.hit_seen / np.maximum(d.ties_seen, 1), d.y, s)[s]
+    gap = d.best_seen - d.best_unseen
+    influence = np.empty(len(gap))
+    influence[u] = a_u * _beyond(-gap[s], a_s, -gap[u])
+    influence[s] = a_s * _beyond(gap[u], a_u, gap[s])
+    return influence
+
+
+def _beyond(places: Array, amounts: Array, at: Array) -> Array:
+    """Returns the sum of the amounts placed below each of `at`, and half of those exactly there."""
+    order = np.argsort(places)
+    total = np.concatenate([[0.0], np.cumsum(amounts[order])])
+    left, right = (np.searchsorted(places[order], at, side=side) for side in ("left", "right"))
+    return np.asarray((total[left] + total[right]) / 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
-from zslbench.evaluation.accuracy import harmonic_mean, per_class_accuracy
-from zslbench.evaluation.curve import seen_unseen_curve
-from zslbench.evaluation.influence import of_accuracy, of_area, of_harmonic
+from zslbench.evaluation.accuracy import accuracy_influence, harmonic_influence, harmonic_mean, per_class_accuracy
+from zslbench.evaluation.curve import area_influence, seen_unseen_curve
 
 Array = NDArray[np.float64]
 Values = Mapping[str, float]
@@ -21,16 +19,12 @@ CHOSEN = "gamma chosen on validation classes cut from trainval"
 
 
 class WeightedEvaluator(Evaluator):
-    """An evaluator whose metrics are functions of the scores and of image weights."""
+    """An evaluator whose metrics are functions of the scores and of image weights: all that `resample` returns."""
 
     def evaluate(self, scorer: Scorer) -> Values:
         """Returns the metrics with every image counted once."""
         values = self.resample(scorer, np.ones((1, len(scorer.view))))
         return {name: float(value[0]) for name, value in values.items()}
-
-    @abstractmethod
-    def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
-        """Returns the metrics for each row of weights."""
 
 
 class ConventionalZSL(WeightedEvaluator):
@@ -47,7 +41,7 @@ class ConventionalZSL(WeightedEvaluator):
         """Returns that on acc_uu."""
         credit = np.zeros(len(scorer.view))
         credit[~scorer.view.seen] = scorer.conventional.credit()
-        return {"acc_uu": of_accuracy(credit, scorer.view.y, ~scorer.view.seen)}
+        return {"acc_uu": accuracy_influence(credit, scorer.view.y, ~scorer.view.seen)}
 
 
 class GeneralizedZSL(WeightedEvaluator):
@@ -65,8 +59,8 @@ class GeneralizedZSL(WeightedEvaluator):
     def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
         """Returns those on U->T, S->T and H."""
         d, credit = scorer.generalized, self._credit(scorer)
-        sides = [of_accuracy(credit, d.y, side) for side in (~d.seen, d.seen)]
-        return self._named(*sides, of_harmonic(*sides))
+        sides = [accuracy_influence(credit, d.y, side) for side in (~d.seen, d.seen)]
+        return self._named(*sides, harmonic_influence(*sides))
 
     def _credit(self, scorer: Scorer) -> Array:
         if self.gamma is None:
@@ -88,7 +82,7 @@ class AUSUC(WeightedEvaluator):
 
     def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
         """Returns that on ausuc."""
-        return {"ausuc": of_area(scorer.generalized)}
+        return {"ausuc": area_influence(scorer.generalized)}
 
 
 class Calibrated(GeneralizedZSL):

@@ -161,18 +161,13 @@ def influence(
     stored: Mapping[str, NDArray[Any]],
     no_conventional: str = "",
 ) -> NDArray[np.float64] | None:
-    """Returns the influence of each test image on a metric of a stored run, `(N,)`; None where it has none.
+    """Returns the influence of each test image on a metric, `(N,)`; None where it has none.
 
-    Args:
-        metric: its name.
-        values: all metrics of the run.
-        class_names: as the record has them.
-        stored: all arrays beside the record.
-        no_conventional: why the method cannot choose among unseen classes alone, if it cannot.
+    `values`, `class_names`, `stored` and `no_conventional` are the metrics, classes, arrays and reason of a record.
     """
     name = next((n for n, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")
     own = {key.removeprefix(f"{name}/"): array for key, array in stored.items() if key.startswith(f"{name}/")}
-    scorer = stored_scorer(stored, _nameless(stored, class_names), no_conventional)
+    scorer = stored_scorer(stored, view_of(stored, class_names), no_conventional)
     try:
         found = evaluators()[name]().influence(scorer, values, own).get(metric) if name else None
         if found is not None and (found.shape != scorer.view.y.shape or not np.isfinite(found).all()):
@@ -235,7 +230,7 @@ def stored_decisions(scorer: Scorer, prefix: str = "") -> tuple[dict[str, NDArra
     return {f"{prefix}{name}": array for name, array in found.items()}, reason
 
 
-def _nameless(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> TestView:
+def view_of(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> TestView:
     """Returns a view of the images of a run without their data set: class embeddings have no columns."""
     y, seen = arrays["y"], arrays["seen"]
     first_unseen = int(y[~seen].min(initial=len(class_names)))

@@ -64,23 +64,14 @@ class Reconstruction(Evaluator):
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics for each row of weights, of the images that `evaluate` made."""
-        values = {}
-        for side, mask in (("unseen", ~scorer.view.seen), ("seen", scorer.view.seen)):
-            own = weights[:, mask]
-            for name, errors in self._errors.items():
-                values[f"{name}_{side}"] = own @ errors[mask] / own.sum(axis=1)
-        return {metric.name: values[metric.name] for metric in self.metrics}
+        own = {f"{kind}_{side}": (self._errors[kind], mask) for kind, side, mask in _means(scorer)}
+        return {n: weights[:, mask] @ e[mask] / weights[:, mask].sum(axis=1) for n, (e, mask) in own.items()}
 
     def influence(
         self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, Array]:
         """Returns each image's share of the mean errors."""
-        sides = {"unseen": ~scorer.view.seen, "seen": scorer.view.seen}
-        return {
-            f"{name}_{side}": np.where(mask, arrays[name], 0.0) / mask.sum()
-            for name in ("mse", "perceptual")
-            for side, mask in sides.items()
-        }
+        return {f"{kind}_{side}": np.where(mask, arrays[kind], 0.0) / mask.sum() for kind, side, mask in _means(scorer)}
 
     def arrays(self, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
         """Returns each test image's errors, and some images with what was made of them.
@@ -96,6 +87,12 @@ class Reconstruction(Evaluator):
             "rows": scorer.view.images[shown],
             "unseen": ~scorer.view.seen[shown],
         }
+
+
+def _means(scorer: Scorer) -> list[tuple[str, str, NDArray[np.bool_]]]:
+    """Returns for each metric the error of which it is the mean, the side, and the images on it, `(N,)`."""
+    sides = {"unseen": ~scorer.view.seen, "seen": scorer.view.seen}
+    return [(kind, side, mask) for kind in ("mse", "perceptual") for side, mask in sides.items()]
 
 
 def shown_rows(scorer: Scorer) -> NDArray[np.int64]:

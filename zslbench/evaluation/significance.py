@@ -5,7 +5,7 @@ The difference of two rows A and B, each a mean over its seeds on the same test 
     V = sum_c V_c + V_A + V_B,
 
 where V_c is that of the images of class c, from the difference of both rows' influences (so images are paired; see
-`influence.Strata`), and V_A, V_B are each row's sample variance over seeds divided by their number, 0 for one seed.
+`Strata`), and V_A, V_B are each row's sample variance over seeds divided by their number, 0 for one seed.
 Then t = (A - B) / sqrt(V) has about Student's distribution with the degrees of freedom of Satterthwaite (1946) and
 Welch (1947), V^2 / sum_k (V_k^2 / df_k).
 
@@ -31,12 +31,38 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from zslbench.evaluation.influence import Strata
-
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-12
 """Differences and standard errors below it are none: metrics are fractions."""
+
+
+class Strata:
+    """Variance of a metric over test images drawn anew within each class, the classes fixed.
+
+    The infinitesimal jackknife (Jaeckel, 1972; Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982):
+    a metric T with derivatives phi_i by the images' weights has Var(T) = sum_c n_c Var_c(phi), what a bootstrap
+    stratified by class comes to. Var_c is the sample variance, with n_c - 1.
+
+    Attributes:
+        degrees_of_freedom: n_c - 1 of each class, `(C,)`.
+    """
+
+    def __init__(self, y: NDArray[np.int64]) -> None:
+        """Takes the class of each image, `(N,)`."""
+        _, self._position, self._counts = np.unique(y, return_inverse=True, return_counts=True)
+        self.degrees_of_freedom = np.maximum(self._counts - 1, 1)
+
+    def variances(self, influence: Array) -> Array:
+        """Returns what each class adds to the variance, `(C,)`; their sum is the squared standard error.
+
+        The only image of a class has no sample variance. Its influence counts from zero, not from its mean: that is
+        never too small on average, since E[phi^2] >= Var(phi).
+        """
+        mean = np.bincount(self._position, influence) / self._counts
+        mean[self._counts == 1] = 0.0
+        squares = np.bincount(self._position, (influence - mean[self._position]) ** 2)
+        return np.asarray(squares * self._counts / self.degrees_of_freedom)
 
 
 class Estimate(NamedTuple):

@@ -72,24 +72,26 @@ class Store:
     def _folder_of(self, run: str) -> Path:
         """Returns where a run's record is: under its own id, or under that of an older version."""
         own = self._folder(run)
-        return self._folder(self._older[run]) if run in self._older and not (own / RECORD).is_file() else own
+        return self._folder(self._older[run][0]) if run in self._older and not (own / RECORD).is_file() else own
 
     @cached_property
-    def _older(self) -> dict[str, str]:
-        """The ids of runs that schema 1 stored, by present ids; looked for once in the life of a store."""
+    def _older(self) -> dict[str, list[str]]:
+        """The ids of runs that schema 1 stored, by present ids; looked for once in the life of a store.
+
+        Runs that differed in evaluators alone are one now; the first was measured by most.
+        """
         path = self.root / "schema-1.json"
         with suppress(OSError, ValueError):
             return dict(unseal(path.read_bytes())["ids"])
-        found: dict[str, RunRecord] = {}
-        ids: dict[str, str] = {}
+        found: dict[str, dict[str, int]] = {}
         for record in sorted((self.root / "runs").glob(f"*/{RECORD}")):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 values = json.loads(record.read_bytes())
                 if values["spec"]["schema_version"] == SCHEMA:
                     continue
                 new = upgraded(values)
-                if new.id not in found or len(new.measured) > len(found[new.id].measured):
-                    found[new.id], ids[new.id] = new, record.parent.name
+                found.setdefault(new.id, {})[record.parent.name] = len(new.measured)
+        ids = {new: sorted(own, key=lambda old: -own[old]) for new, own in found.items()}
         with suppress(DataError):  # a store that cannot be written is looked through each time
             write_whole(path, seal({"ids": ids}))
         return ids
@@ -176,7 +178,7 @@ class Store:
     def ids(self) -> list[str]:
         """Returns the ids of all runs, damaged ones included."""
         folders = {path.parent.name for path in (self.root / "runs").glob(f"*/{RECORD}")}
-        return sorted((folders - set(self._older.values())) | set(self._older))
+        return sorted(folders.difference(*self._older.values()) | set(self._older))
 
     def records(self) -> Iterator[RunRecord]:
         """Yields every readable record."""
@@ -192,7 +194,7 @@ class Store:
             UsageError: there is none, or more than one.
         """
         ids = self.ids()
-        older = {old: new for new, old in self._older.items()}
+        older = {old: new for new, own in self._older.items() for old in own}
         matches = sorted({older.get(run, run) for run in [*ids, *older] if run.startswith(prefix)})
         if len(matches) != 1:
             hint = f"; it stands for {', '.join(matches)}" if matches else near_misses(prefix, ids)

@@ -30,9 +30,10 @@ def comparison_tables(rows: list[Row], chosen: list[Metric] | None = None) -> li
     tables, every = [], dict[Metric, None]()
     for title, group in groupby(rows, key=lambda row: row.dataset_title):
         members = list(group)
-        shown = chosen or shown_metrics([record for row in members for record in row.records])
+        shown = chosen or shown_metrics([r for row in members for r in row.records])
         every |= dict.fromkeys(shown)
-        columns, facts = [text_column("method", _tuned_name, words=True)], [title]
+        name = text_column("method", lambda row: name_of(row) + " (tuned)" * bool(row.search), words=True)
+        columns, facts = [name], [title]
         for heading, text in {"uses": lambda row: row.uses, "input": _input}.items():
             texts = {text(row) for row in members}
             facts += texts if len(texts) == 1 else []
@@ -60,7 +61,7 @@ def field_tables(rows: list[Row], store: Store, chosen: list[Metric] | None = No
 
 
 def _field_table(rows: list[Row], store: Store, chosen: list[Metric] | None) -> Table:
-    shown = chosen or shown_metrics([record for row in rows for record in row.records])
+    shown = chosen or shown_metrics([r for row in rows for r in row.records])
     tested = tested_metric(shown, rows, store)
     comparison = compare(rows, store, tested) if tested else None
     letters = comparison.letters if comparison else {}
@@ -87,10 +88,6 @@ def _title(rows: list[Row], facts: list[str]) -> str:
     seeds = max((len(row.records) for row in rows), default=0)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     return f"{facts[0]}: {', '.join([*facts[1:], f'per-class top-1 in percent on {on}', spread])}"
-
-
-def _tuned_name(row: Row) -> str:
-    return f"{name_of(row)} (tuned)" if row.search else name_of(row)
 
 
 def _input(row: Row) -> str:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import rich.table
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.accuracy import harmonic_mean
-from zslbench.evaluation.curve import SeenUnseenCurve, seen_unseen_curve
+from zslbench.evaluation.curve import seen_unseen_curve
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.report.render import show
 from zslbench.report.summary import shown_metrics
-from zslbench.report.table import table_of
+from zslbench.report.table import Column, Table, table_of
 
 CLASSES_SHOWN = 5
 
@@ -39,23 +40,17 @@ def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console:
         _block(console, "provenance", {k: _short(v) for k, v in record.provenance.items()}, plain)
 
 
-def print_runs(records: list[RunRecord], console: Console, *, plain: bool) -> None:
-    """Prints one line for each run."""
-    shown = shown_metrics(records)
+def runs_table(records: list[RunRecord]) -> Table:
+    """Returns one line for each run, with the metrics that rank: all would not fit beside what the run is."""
+    shown = [metric for metric in shown_metrics(records) if metric.ranks]
+    lines = []
+    for record in records:
+        spec, values = record.spec, record.metrics
+        figures = [metric.text(values[metric.name]) if metric.name in values else "" for metric in shown]
+        lines.append([record.id, spec.method, spec.dataset, spec.features, str(spec.seed), spec.on, *figures])
     head = ["run", "method", "data set", "features", "seed", "on", *(metric.title for metric in shown)]
-    lines = [
-        [
-            record.id,
-            record.spec.method,
-            record.spec.dataset,
-            record.spec.features,
-            str(record.spec.seed),
-            record.spec.on,
-            *(m.text(record.metrics[m.name]) if m.name in record.metrics else "" for m in shown),
-        ]
-        for record in records
-    ]
-    show([table_of(head, lines, left=4)], console, plain=plain)
+    table = table_of(head, lines, left=4)
+    return replace(table, columns=[Column("run"), *table.columns[1:]])  # an id is a figure: never folded
 
 
 def write_curve(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
@@ -81,20 +76,17 @@ def _settings(record: RunRecord) -> dict[str, str]:
     }
     if training is not None:
         epochs = "closed form" if training.epochs is None else f"{training.epochs} epochs"
-        settings["training"] = (
-            f"{epochs}, {training.seconds:.2f} s (validation fit {training.seconds_validation:.2f} s)"
-        )
+        seconds, validation = training.seconds, training.seconds_validation
+        settings["training"] = f"{epochs}, {seconds:.2f} s (validation fit {validation:.2f} s)"
     return settings
 
 
 def _metric_lines(record: RunRecord) -> list[list[str]]:
     lines = []
-    for name, metric in metrics().items():
-        if name not in record.metrics:
-            continue
-        interval = " to ".join(map(metric.text, record.intervals.get(name, ())))
-        validation = metric.text(record.validation[name]) if name in record.validation else ""
-        lines.append([metric.title, metric.text(record.metrics[name]), interval, validation])
+    for metric in [metric for metric in metrics().values() if metric.name in record.metrics]:
+        interval = " to ".join(map(metric.text, record.intervals.get(metric.name, ())))
+        validation = metric.text(record.validation[metric.name]) if metric.name in record.validation else ""
+        lines.append([metric.title, metric.text(record.metrics[metric.name]), interval, validation])
     return lines
 
 
@@ -102,19 +94,14 @@ def _classes(record: RunRecord, decisions: Decisions) -> dict[str, str]:
     lines = {}
     for task, accuracies in record.per_class.items():
         ordered = sorted(accuracies.items(), key=lambda item: item[1])
-        worst = ", ".join(f"{name} {100 * value:.0f}" for name, value in ordered[:CLASSES_SHOWN])
-        best = ", ".join(f"{name} {100 * value:.0f}" for name, value in ordered[: -CLASSES_SHOWN - 1 : -1])
-        title = task.upper()
-        lines[f"{title} worst"], lines[f"{title} best"] = worst, best
+        for side, some in (("worst", ordered[:CLASSES_SHOWN]), ("best", ordered[: -CLASSES_SHOWN - 1 : -1])):
+            lines[f"{task.upper()} {side}"] = ", ".join(f"{name} {100 * value:.0f}" for name, value in some)
     lines["most confused"] = _confusions(record, decisions)
     curve = seen_unseen_curve(decisions)
-    lines["curve"] = f"{len(curve.gaps) + 1} points; {_oracle(curve)}"
+    best = 100 * harmonic_mean(curve.acc_ut[0], curve.acc_st[0]).max()
+    where = f"highest H on it {best:.1f} at gamma {curve.best_gamma():.4g} (chosen on test images: not a result)"
+    lines["curve"] = f"{len(curve.gaps) + 1} points; {where}"
     return lines
-
-
-def _oracle(curve: SeenUnseenCurve) -> str:
-    best = harmonic_mean(curve.acc_ut[0], curve.acc_st[0]).max()
-    return f"highest H on it {100 * best:.1f} at gamma {curve.best_gamma():.4g} (chosen on test images: not a result)"
 
 
 def _confusions(record: RunRecord, decisions: Decisions) -> str:
@@ -136,10 +123,10 @@ def _block(console: Console, title: str, lines: dict[str, str], plain: bool) -> 
         for name, text in lines.items():
             console.print(f"{name}: {text}", markup=False, highlight=False, soft_wrap=True)
         return
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    grid = rich.table.Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, text in lines.items():
-        table.add_row(Text(name), Text(text))
-    console.print(table)
+        grid.add_row(Text(name), Text(text))
+    console.print(grid)
     console.print()

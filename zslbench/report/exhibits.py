@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zslbench.api.cards import Exhibit, MethodCard
 from zslbench.api.dataset import ZSLData
-from zslbench.errors import DataError
+from zslbench.errors import DataError, ZSLBenchError
 from zslbench.files import whole
 from zslbench.records.store import Store
 from zslbench.report.attributes import write_attributes
@@ -30,12 +30,30 @@ class Made:
     body: str
 
 
+Loaded = Callable[[], list[tuple[ZSLData, str]]]
+"""Returns each data set, with why it has no features, if it has none."""
+
+
+def make_all(
+    exhibits: Mapping[str, Exhibit], rows: Mapping[str, list[Row]], store: Store, data: Loaded, folder: Path
+) -> tuple[dict[str, Made], dict[str, ZSLBenchError]]:
+    """Makes the exhibits that have rows; returns what was made, and why the rest could not be, by name."""
+    made: dict[str, Made] = {}
+    problems: dict[str, ZSLBenchError] = {}
+    for name, shown in rows.items():
+        try:
+            made[name] = make(name, exhibits[name], shown, store, data, folder)
+        except ZSLBenchError as error:
+            problems[name] = error
+    return made, problems
+
+
 def make(
     name: str,
     exhibit: Exhibit,
     rows: list[Row],
     store: Store,
-    data: Callable[[], list[tuple[ZSLData, str]]],
+    data: Loaded,
     folder: Path,
 ) -> Made:
     """Writes an exhibit's files.

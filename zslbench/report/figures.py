@@ -34,11 +34,7 @@ STYLE: dict[str, Any] = {
 @contextmanager
 def style(points: float = 7.5) -> Iterator[type[Figure]]:
     """Gives the class of figures, drawn without a window, in the look of a paper, with text of this size."""
-    look: Any = {
-        **STYLE,
-        "font.size": points,
-        "axes.titlesize": points,
-    }  # any: matplotlib has a type of its own for the keys
+    look: Any = {**STYLE, "font.size": points, "axes.titlesize": points}  # matplotlib has a type of its own for keys
     with matplotlib.rc_context(look):
         from matplotlib.figure import Figure
 

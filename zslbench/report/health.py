@@ -12,7 +12,6 @@ from pathlib import Path
 from zslbench.api.dataset import Dataset
 from zslbench.data.folders import data_root
 from zslbench.discovery.plugins import plugins, registry
-from zslbench.discovery.registry import Entry
 from zslbench.errors import ZSLBenchError
 from zslbench.records.store import Store
 from zslbench.report.published import published_table
@@ -28,10 +27,12 @@ def checks(root: Path | None, store: Path) -> list[Check]:
     results: list[Check] = [("zslbench", None, f"{about['zslbench']} on Python {about['python']}, {about['platform']}")]
     results += [_tried("torch and torchvision", _torch_pair), _tried("timm", lambda: _imports("timm"))]
     results.append(("devices", None, _devices()))
-    results += [_plugin_check(plugin.distribution, plugin.name, plugin.problem) for plugin in plugins().loaded]
-    results += [
-        _tried(f"{entry.kind} {entry.name}", partial(_resolves, entry.kind, entry.name)) for entry in _entries()
-    ]
+    for plugin in plugins().loaded:
+        name = f"plugin {plugin.distribution}:{plugin.name}"
+        results.append((name, not plugin.problem, plugin.problem or "loaded"))
+    for kind in ("method", "evaluator", "engine"):
+        for entry in registry().entries(kind):
+            results.append(_tried(f"{kind} {entry.name}", partial(_resolves, kind, entry.name)))
     results.append(_tried("published numbers", _published))
     results += _data(data_root(root))
     results.append(_tried("store", lambda: _store(store)))
@@ -64,14 +65,6 @@ def _devices() -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     gpus = ", ".join(torch.cuda.get_device_name(i) for i in range(count))
     return f"{torch.get_num_threads()} CPU threads, " + (gpus or "no CUDA device")
-
-
-def _plugin_check(distribution: str, name: str, problem: str) -> Check:
-    return f"plugin {distribution}:{name}", not problem, problem or "loaded"
-
-
-def _entries() -> list[Entry]:
-    return [entry for kind in ("method", "evaluator", "engine") for entry in registry().entries(kind)]
 
 
 def _resolves(kind: str, name: str) -> str:

@@ -57,16 +57,15 @@ def _file_name(source: str) -> str:
 
 
 def _tuned(rows: list[Row]) -> str:
+    searches = [(row, row.search) for row in rows if row.search]
     lines = []
-    for row in rows:
-        if row.search is not None:
-            search, metric = row.search, metrics()[row.search.metric]
-            values = " ".join(f"{k}={_short(v)}" for k, v in search.tuned.items())
-            test = spreads(row).get(metric.name)
-            counts = f"{len(search.trials)}, {sum(t.state == 'pruned' for t in search.trials)} pruned"
-            figures = [metric.text(search.best.value), metric.text(test.mean) if test else ""]
-            lines.append([name_of(row), values, counts, *figures])
-            title = metric.title
+    for row, search in searches:
+        metric = metrics()[search.metric]
+        values = " ".join(f"{name}={_short(value)}" for name, value in search.tuned.items())
+        counts = f"{len(search.trials)}, {sum(trial.state == 'pruned' for trial in search.trials)} pruned"
+        test = metric.text(spreads(row)[metric.name].mean) if metric.name in spreads(row) else ""
+        lines.append([name_of(row), values, counts, metric.text(search.best.value), test])
+    title = metrics()[searches[0][1].metric].title
     head = ["method", "chosen on validation classes", "trials", f"{title}, validation", f"{title}, test"]
     return as_markdown([table_of(head, lines)]).strip()
 

@@ -13,8 +13,7 @@ from zslbench.errors import DataError, near_misses
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.store import Store
 from zslbench.report.differences import compare
-from zslbench.report.published import Published, published_for
-from zslbench.report.rows import comment, line_of, metric_column, notes, printed, text_column
+from zslbench.report.rows import comment, line_of, metric_column, notes, printed, published_of, text_column
 from zslbench.report.table import Table
 from zslbench.runs.row import Row, words
 
@@ -27,7 +26,7 @@ def naming(exhibit: Exhibit, rows: list[Row]) -> Name:
 
     def name(row: Row) -> str:
         title = exhibit.names.get(row.label)
-        settings = _added(row) if title else words(row.preset, row.given)
+        settings = words(row.added_preset, row.added) if title else words(row.preset, row.given)
         return " ".join([title or row.title, *(word for word in settings if word not in shared)])
 
     return name
@@ -35,7 +34,7 @@ def naming(exhibit: Exhibit, rows: list[Row]) -> Name:
 
 def shared_settings(rows: list[Row]) -> list[str]:
     """Returns what the command added to every one of several rows: a preset, parameters."""
-    added = [_added(row) for row in rows if row.runs]
+    added = [words(row.added_preset, row.added) for row in rows if row.runs]
     return [word for word in added[0] if all(word in own for own in added)] if len(added) > 1 else []
 
 
@@ -43,20 +42,6 @@ def shared_note(rows: list[Row]) -> list[str]:
     """Returns a line that says what the rows share, where they share something."""
     shared = shared_settings(rows)
     return [f"All rows: {' '.join(shared)}."] if shared else []
-
-
-def _added(row: Row) -> list[str]:
-    return words(row.added_preset, row.added)
-
-
-def published_beside(row: Row, exhibit: Exhibit) -> Published | None:
-    """Returns the paper's numbers where they compare: a row that the paper has, with no parameter that it has not."""
-    if row.entrant is None or not row.entrant.compares_with_published or row.added:
-        return None
-    if row.given and row.label not in exhibit.names:
-        return None
-    title = exhibit.names.get(row.label, row.published_as or row.title)
-    return published_for(title, row.dataset_title, row.features, exhibit.source)
 
 
 def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store, label: str = "") -> Table:
@@ -83,17 +68,13 @@ def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store, label: 
     lines = []
     for same in zip(*groups, strict=True):
         lines.append(line_of(same, columns))
-        beside = [published_beside(row, exhibit) for row in same]
+        beside = [published_of(row, exhibit.names, exhibit.source) for row in same]
         if any(beside):
-            lines.append(comment("paper", columns, partial(_printed, beside)))
+            lines.append(comment("paper", columns, partial(printed, beside)))
     tests = [note for group in groups for metric in shown if metric.ranks for note in _test(group, store, metric, name)]
     below = [_protocol(rows, shown, headings), *shared_note(rows), *tests]
     below += notes([_as_named(row, exhibit) for row in rows], shown)
     return Table(exhibit.caption, [column.head for column in columns], lines, below, label)
-
-
-def _printed(beside: list[Published | None], metric: Metric, place: int) -> str:
-    return printed(beside[place], metric)
 
 
 def _test(group: list[Row], store: Store, metric: Metric, name: Name) -> list[str]:

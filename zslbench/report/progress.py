@@ -24,20 +24,20 @@ class Display:
 
     def __init__(self, *, plain: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._moving = not plain and (sys.stderr.isatty() or self.console.is_jupyter)
-        self._view: _Bars | _Lines | None = None
+        self.moving = not plain and (sys.stderr.isatty() or self.console.is_jupyter)
+        self.view: _Bars | _Lines | None = None
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
         if event.kind == "said":
             self.say(event.text)
         elif event.kind == "began":
-            self._view = (_Bars if self._moving else _Lines)(self.console, event.total, quiet=event.trials)
-        elif self._view is not None and event.kind == "ended":
-            self._view.close()
-            self._view = None
-        elif self._view is not None:
-            self._show(self._view, event)
+            self.view = (_Bars if self.moving else _Lines)(self.console, event.total, quiet=event.trials)
+        elif self.view is not None and event.kind == "ended":
+            self.view.close()
+            self.view = None
+        elif self.view is not None:
+            self._show(self.view, event)
 
     def say(self, line: str) -> None:
         """Prints one line."""

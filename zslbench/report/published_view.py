@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from zslbench.report.harmonic import beyond, decimals, implied_h
 from zslbench.report.published import Number
-from zslbench.report.render import show
-from zslbench.report.table import table_of
+from zslbench.report.table import Table, table_of
 
 SHOWN = ("U->U", "U->T", "S->T", "H", "AUSUC")
 """Columns of the table; other metrics have one of their own."""
@@ -74,8 +70,8 @@ def as_json(groups: Iterable[Group]) -> list[dict[str, Any]]:
     ]
 
 
-def print_groups(groups: list[Group], console: Console, *, plain: bool) -> None:
-    """Prints the numbers as printed, other metrics below them, the sources, and how many H do not fit."""
+def group_tables(groups: list[Group]) -> list[Table]:
+    """Returns the numbers as printed, then other metrics; below them the sources, and how many H do not fit."""
     sources = _numbered(groups)
     main = [
         [*group.about, *(_cell(group, metric) for metric in SHOWN), sources[group.source]]
@@ -88,23 +84,20 @@ def print_groups(groups: list[Group], console: Console, *, plain: bool) -> None:
         for metric, value in group.values.items()
         if metric not in SHOWN
     ]
-    if main:
-        _say(console, "as printed: per-class top-1 in percent, AUSUC as a fraction")
-        show([table_of([*ABOUT, *SHOWN, "source"], main, left=len(ABOUT))], console, plain=plain)
-    if rest:
-        show([table_of([*ABOUT, "metric", "value", "source"], rest, left=len(ABOUT) + 1)], console, plain=plain)
-    _say(console, *(f"{mark} {name}" for name, mark in sources.items()))
+    title = "as printed: per-class top-1 in percent, AUSUC as a fraction"
+    tables = [table_of([*ABOUT, *SHOWN, "source"], main, len(ABOUT), title)] if main else []
+    tables += [table_of([*ABOUT, "metric", "value", "source"], rest, len(ABOUT) + 1)] if rest else []
+    tables[-1].notes.extend(f"{mark} {name}" for name, mark in sources.items())
     if found := sum(bool(group.difference) for group in groups):
-        _say(
-            console,
+        tables[-1].notes.append(
             f"{MARK} {found} of {_checked(groups)} printed H cannot be 2US/(U+S) of the U->T and S->T beside them; "
-            "`zslbench published --lint` shows them",
-            style="dim",
+            "`zslbench published --lint` shows them"
         )
+    return tables
 
 
-def print_lint(groups: list[Group], console: Console, *, plain: bool) -> None:
-    """Prints the groups whose H is not the harmonic mean of U->T and S->T, however these were rounded."""
+def lint_table(groups: list[Group]) -> Table:
+    """Returns the groups whose H is not the harmonic mean of U->T and S->T, however these were rounded."""
     flagged = [group for group in groups if group.difference]
     sources = _numbered(flagged)
     lines = []
@@ -112,16 +105,13 @@ def print_lint(groups: list[Group], console: Console, *, plain: bool) -> None:
         low, high = group.implied_h or (Decimal(0), Decimal(0))
         printed = [f"{group.values[metric]:f}" for metric in ("U->T", "S->T", "H")]
         lines.append([*group.about, *printed, f"{low:f} to {high:f}", f"{group.difference:+f}", sources[group.source]])
-    if flagged:
-        head = [*ABOUT, "U->T", "S->T", "H", "implied H", "difference", "source"]
-        show([table_of(head, lines, left=len(ABOUT))], console, plain=plain)
-        _say(console, *(f"{mark} {name}" for name, mark in sources.items()))
-    _say(
-        console,
+    table = table_of([*ABOUT, "U->T", "S->T", "H", "implied H", "difference", "source"], lines, len(ABOUT))
+    table.notes.extend(f"{mark} {name}" for name, mark in sources.items())
+    table.notes.append(
         f"{len(flagged)} of {_checked(groups)} printed H cannot be 2US/(U+S), however U->T and S->T were rounded"
-        + ("; a misprint in one of the three, or a mean of H over runs" if flagged else ""),
-        style="dim",
+        + ("; a misprint in one of the three, or a mean of H over runs" if flagged else "")
     )
+    return table
 
 
 def _numbered(groups: Iterable[Group]) -> dict[str, str]:
@@ -138,8 +128,3 @@ def _cell(group: Group, metric: str) -> str:
 
 def _checked(groups: Iterable[Group]) -> int:
     return sum(group.implied_h is not None for group in groups)
-
-
-def _say(console: Console, *lines: str, style: str = "") -> None:
-    for line in lines:
-        console.print(Text(line, style=style), soft_wrap=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from tabulate import tabulate
 
-from zslbench.report.table import Cell, Table
+from zslbench.report.table import Cell, Table, grouped
 
 
 def show(tables: list[Table], console: Console, *, plain: bool) -> None:
@@ -24,7 +24,8 @@ def show(tables: list[Table], console: Console, *, plain: bool) -> None:
         console.print(as_text(tables, bare=True), highlight=False, soft_wrap=True, markup=False)
         return
     for table in tables:
-        console.print(_rich(table))
+        if table.lines:
+            console.print(_rich(table))
         for note in table.notes:
             console.print(note, highlight=False, markup=False, style="dim")
 
@@ -34,7 +35,7 @@ def _rich(table: Table) -> rich.table.Table:
     grid = rich.table.Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for title, column in zip(table.head, table.columns, strict=True):
         grid.add_column(title, justify=column.align, no_wrap=column.align == "right", overflow="fold")
-    for group, lines in table.line_groups():
+    for group, lines in grouped(table.lines):
         if group:
             grid.add_row(Text(group, style="italic"))
         for line in lines:
@@ -48,18 +49,23 @@ def as_text(tables: list[Table], *, bare: bool = False) -> str:
     """Returns plain text; an asterisk marks the best of a column, which `bare` leaves out, as it does alignment."""
     parts = []
     for table in tables:
-        body = _body(table, lambda cell: cell.text + "*" * (cell.best and not bare), str, "" if bare else "· ")
+        body = _body(table, _marked(str, "{}" if bare else "{}*"), str, "" if bare else "· ")
         align = None if bare else [column.align for column in table.columns]
-        grid = tabulate(body, table.head, disable_numparse=True, colalign=align)
+        grid = tabulate(body, table.head, disable_numparse=True, colalign=align) if body else ""
         below = [] if bare else ["*: best of its column."]
-        parts.append("\n".join([*([table.title] if table.title else []), grid, *table.notes, *below]))
+        parts.append("\n".join([*filter(None, [table.title, grid]), *table.notes, *below]))
     return ("\n" if bare else "\n\n").join(parts)
+
+
+def _marked(escaped: Callable[[str], str], best: str) -> Callable[[Cell], str]:
+    """Returns what writes a cell: its text escaped, and the best of a column in a frame."""
+    return lambda cell: best.format(escaped(cell.text)) if cell.best else escaped(cell.text)
 
 
 def _body(table: Table, cell: Callable[[Cell], str], group: Callable[[str], str], comment: str) -> list[list[str]]:
     """Returns the texts of all lines; a comment begins with a mark, because blanks would be stripped."""
     body = []
-    for name, lines in table.line_groups():
+    for name, lines in grouped(table.lines):
         if name:
             body.append([group(name), *[""] * (len(table.columns) - 1)])
         for line in lines:
@@ -72,15 +78,11 @@ def as_markdown(tables: list[Table], level: int = 3) -> str:
     """Returns GitHub's Markdown; titles are headings of a level, or are left out at level 0."""
     parts = []
     for table in tables:
-        body = _body(table, _markdown, lambda name: f"*{name}*", "· ")
+        body = _body(table, _marked(escaped_markdown, "**{}**"), "*{}*".format, "· ")
         heading = f"{'#' * level} {table.title}" if level and table.title else ""
         grid = tabulate(body, table.head, tablefmt="github", disable_numparse=True)
         parts.append("\n\n".join(filter(None, [heading, grid, "\n".join(f"- {note}" for note in table.notes)])))
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown(cell: Cell) -> str:
-    return f"**{escaped_markdown(cell.text)}**" if cell.best else escaped_markdown(cell.text)
 
 
 def escaped_markdown(text: str) -> str:
@@ -94,34 +96,32 @@ def as_latex(tables: list[Table]) -> str:
 
 
 def _latex_table(table: Table) -> str:
-    grouped = any(column.group for column in table.columns)
-    environment = "table*" if grouped else "table"
+    wide = any(column.group for column in table.columns)
+    environment = "table*" if wide else "table"
     caption = f"{table.title.removesuffix('.')}. {' '.join(table.notes)}"
     lines = [rf"\begin{{{environment}}}", rf"\caption{{{escaped_latex(caption)}}}"]
     lines += [rf"\label{{tab:{table.name}}}"] if table.name else []
-    lines += [r"\centering\small"] if grouped else []
+    lines += [r"\centering\small"] if wide else []
     lines += [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}", r"\toprule"]
-    lines += _latex_groups(table) if grouped else []
+    lines += _latex_groups(table) if wide else []
+    latex = _marked(escaped_latex, r"\textbf{{{}}}")
     lines.append(" & ".join(escaped_latex(column.title) for column in table.columns) + r" \\")
-    for group, members in table.line_groups():
+    for group, members in grouped(table.lines):
         lines.append(r"\midrule")
         if group:
             lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{escaped_latex(group)}}}}} \\")
-        lines += [r"\quad " * line.comment + " & ".join(map(_latex, line.cells)) + r" \\" for line in members]
+        lines += [r"\quad " * line.comment + " & ".join(map(latex, line.cells)) + r" \\" for line in members]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\end{{{environment}}}"])
 
 
 def _latex_groups(table: Table) -> list[str]:
     heads, rules, first = [], [], 1
-    for group, size in table.column_groups():
+    for group, columns in grouped(table.columns):
+        size = len(columns)
         heads += [rf"\multicolumn{{{size}}}{{c}}{{{escaped_latex(group)}}}"] if group else [""] * size
         rules += [rf"\cmidrule(lr){{{first}-{first + size - 1}}}"] if group else []
         first += size
     return [" & ".join(heads) + r" \\", "".join(rules)]
-
-
-def _latex(cell: Cell) -> str:
-    return rf"\textbf{{{escaped_latex(cell.text)}}}" if cell.best else escaped_latex(cell.text)
 
 
 _SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
@@ -171,14 +171,14 @@ def as_html(tables: list[Table]) -> str:
 def html_table(table: Table) -> str:
     """Returns a `table` element, and below it a list of the notes."""
     heads = [_tag("th", escape(column.title), scope="col") for column in table.columns]
-    spans = [_tag("th", escape(name), scope="colgroup", colspan=size) for name, size in table.column_groups()]
+    spans = [_tag("th", escape(name), scope="colgroup", colspan=len(own)) for name, own in grouped(table.columns)]
     above = [_tag("tr", "".join(spans))] if any(column.group for column in table.columns) else []
     parts = [_tag("caption", escape(table.title)), _tag("thead", "".join([*above, _tag("tr", "".join(heads))]))]
-    for group, members in table.line_groups():
+    for group, members in grouped(table.lines):
         title = _tag("th", escape(group), scope="rowgroup", colspan=len(table.columns))
         lines = [_tag("tr", title)] if group else []
         for line in members:
-            first, *rest = (_tag("strong", escape(c.text)) if c.best else escape(c.text) for c in line.cells)
+            first, *rest = map(_marked(escape, "<strong>{}</strong>"), line.cells)
             cells = _tag("th", first, scope="row") + "".join(_tag("td", text) for text in rest)
             lines.append(_tag("tr", cells, **{"class": "comment"} if line.comment else {}))
         parts.append(_tag("tbody", "\n".join(lines)))

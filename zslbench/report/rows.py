@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from zslbench.api.evaluator import Metric
 from zslbench.evaluation.measuring import metrics
@@ -36,8 +37,7 @@ def text_column(title: str, text: Callable[[Row], str], *, words: bool = False) 
 
 
 def metric_column(metric: Metric, rows: Sequence[Row], place: int = 0, group: str = "") -> RowColumn:
-    """Returns the column of a metric: mean and deviation over seeds, the best of several rows marked."""
-    # the best to six digits
+    """Returns a metric's column: mean and deviation over seeds, the best of several rows, to six digits, is marked."""
     means = [round(own[metric.name].mean, 6) for own in map(spreads, rows) if metric.name in own]
     best = (max if metric.higher_is_better else min)(means) if means and len(rows) > 1 else None
 
@@ -54,14 +54,14 @@ def metric_column(metric: Metric, rows: Sequence[Row], place: int = 0, group: st
 def peek_columns(rows: Sequence[Row]) -> list[RowColumn]:
     """Returns the column of the test-peek gap of the first seed, where a row has one; they share the metric."""
     tuned_by = {row.search.metric: None for row in rows if row.search and row.oracle is not None}
-    return [text_column(f"test-peek gap, {metrics()[name].title}", _peek_gap) for name in tuned_by]
 
+    def gap(metric: Metric, row: Row) -> str:
+        if row.oracle is None or not row.records:
+            return ""
+        return metric.text(row.oracle - row.records[0].metrics[metric.name], "+")
 
-def _peek_gap(row: Row) -> str:
-    if row.oracle is None or row.search is None or not row.records:
-        return ""
-    name = row.search.metric
-    return metrics()[name].text(row.oracle - row.records[0].metrics[name], "+")
+    tuned = [metrics()[name] for name in tuned_by]
+    return [text_column(f"test-peek gap, {metric.title}", partial(gap, metric)) for metric in tuned]
 
 
 def line_of(rows: Sequence[Row], columns: Sequence[RowColumn], group: str = "") -> Line:
@@ -88,21 +88,27 @@ def lines_of(row: Row, columns: Sequence[RowColumn], group: str = "") -> list[Li
 
     return [
         line_of([row], columns, group),
-        comment(f"published, {published.source}", columns, lambda metric, _: printed(published, metric), group),
+        comment(f"published, {published.source}", columns, partial(printed, [published]), group),
         comment("difference", columns, difference, group),
     ]
 
 
-def published_of(row: Row) -> Published | None:
-    """Returns published numbers where they compare: the method as published, on the published data."""
-    if row.entrant is None or row.given or not row.entrant.compares_with_published:
+def published_of(row: Row, names: Mapping[str, str] | None = None, source: str = "") -> Published | None:
+    """Returns published numbers where they compare: the method as published, on the published data.
+
+    A row that a paper has by `names`, with parameters of its own, compares unless the command added others.
+    """
+    names = names or {}
+    by_hand = row.added if row.label in names else row.given
+    if row.entrant is None or by_hand or not row.entrant.compares_with_published:
         return None
-    return published_for(row.published_as or row.title, row.dataset_title, row.features)
+    return published_for(names.get(row.label, row.published_as or row.title), row.dataset_title, row.features, source)
 
 
-def printed(published: Published | None, metric: Metric) -> str:
-    """Returns a published number as tables show it; empty where there is none."""
-    value = published.values.get(metric.name) if published else None
+def printed(published: Sequence[Published | None], metric: Metric, place: int) -> str:
+    """Returns the published number at a place as tables show it; empty where there is none."""
+    found = published[place]
+    value = found.values.get(metric.name) if found else None
     return "" if value is None else metric.text(value)
 
 

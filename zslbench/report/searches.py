@@ -1,49 +1,33 @@
-"""A search over hyper-parameters, for the terminal."""
+"""A search over hyper-parameters, as a table of its best trials."""
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.search import Search
-from zslbench.report.render import show
-from zslbench.report.table import table_of
+from zslbench.report.table import Table, table_of
 
 SHOWN = 8
 """Trials in the table; the log in the store has all."""
 
 
-def print_search(search: Search, method: str, *, plain: bool) -> None:
-    """Prints the best trials of a search, and how to use the result of tuning `method`, as it was asked for."""
-    console = Console(no_color=plain, highlight=False, soft_wrap=True)
+def search_table(search: Search, method: str) -> Table:
+    """Returns the best trials of a search, and how to use the result of tuning `method`, as it was asked for."""
+    metric = metrics()[search.metric]
     names = [name for name in search.space if any(name in trial.params for trial in search.complete)]
-    ranked = sorted(search.complete, key=lambda trial: -trial.value)
-    rows = [
-        [*(_text(trial.params.get(name, "")) for name in names), _mean(trial.values), _folds(trial.values)]
-        for trial in ranked[:SHOWN]
-    ]
-    console.print(f"{search.method} on {search.dataset}: {search.origin}; best first", markup=False, style="bold")
-    head = [*names, metrics()[search.metric].title, "folds"]
-    show([table_of(head, rows)], console, plain=True)
-    counts = {state: sum(trial.state == state for trial in search.trials) for state in ("pruned", "failed")}
+    lines = []
+    for trial in sorted(search.complete, key=lambda trial: -trial.value)[:SHOWN]:
+        values = [_text(trial.params.get(name, "")) for name in names]
+        lines.append([*values, metric.text(trial.value), " ".join(map(metric.text, trial.values))])
+    title = f"{search.method} on {search.dataset}: {search.origin}; best first"
+    table = table_of([*names, metric.title, "folds"], lines, len(names), title)
+    counts = [f"{sum(trial.state == state for trial in search.trials)} {state}" for state in ("pruned", "failed")]
     seconds = sum(trial.seconds for trial in search.trials)
-    console.print(
-        f"{len(search.complete)} complete, {counts['pruned']} pruned, {counts['failed']} failed; {seconds:.0f} s; "
-        f"`run {method} --tuned` uses the first row",
-        markup=False,
-        style="dim",
-    )
-    for reason in dict.fromkeys(trial.reason for trial in search.trials if trial.reason):
-        console.print(f"failed: {reason}", markup=False, style="dim")
+    spent = f"{len(search.complete)} complete, {', '.join(counts)}; {seconds:.0f} s"
+    reasons = dict.fromkeys(trial.reason for trial in search.trials if trial.reason)
+    table.notes.append(f"{spent}; `run {method} --tuned` uses the first row")
+    table.notes.extend(f"failed: {reason}" for reason in reasons)
+    return table
 
 
 def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _mean(values: list[float]) -> str:
-    return f"{100 * sum(values) / len(values):.2f}"
-
-
-def _folds(values: list[float]) -> str:
-    return " ".join(f"{100 * value:.1f}" for value in values)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Line:
     comment: bool = False
 
 
+Member = TypeVar("Member", Line, Column)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table, and the figures behind it for formats that programs read.
@@ -41,7 +44,7 @@ class Table:
     Attributes:
         title: what it shows.
         columns: one for each cell of a line.
-        lines: in the order of their groups.
+        lines: in the order of their groups; without any there are only the notes.
         notes: what a reader must know, below the table.
         name: for references to it in LaTeX.
         fields: what `data` may hold, in the order of columns of a file.
@@ -63,18 +66,13 @@ class Table:
         """Headings on one line, each with that of its group."""
         return [f"{column.group}: {column.title}" if column.group else column.title for column in self.columns]
 
-    def line_groups(self) -> Iterator[tuple[str, list[Line]]]:
-        """Yields the name of each group, empty for none, and its lines."""
-        for name, members in groupby(self.lines, key=lambda line: line.group):
-            yield name, list(members)
 
-    def column_groups(self) -> Iterator[tuple[str, int]]:
-        """Yields the name of each group of columns, empty for none, and how many columns it has."""
-        for name, members in groupby(self.columns, key=lambda column: column.group):
-            yield name, len(list(members))
+def grouped(items: Iterable[Member]) -> list[tuple[str, list[Member]]]:
+    """Returns the name of each group of lines or columns, empty for none, and its members."""
+    return [(name, list(members)) for name, members in groupby(items, key=lambda item: item.group)]
 
 
-def table_of(head: list[str], body: list[list[str]], left: int = 1) -> Table:
-    """Returns a table of plain texts without title; the first `left` columns are words, the others figures."""
-    columns = [Column(title, "left" if i < left else "right") for i, title in enumerate(head)]
-    return Table("", columns, [Line(tuple(map(Cell, texts))) for texts in body])
+def table_of(head: list[str], body: list[list[str]], left: int = 1, title: str = "") -> Table:
+    """Returns a table of plain texts; the first `left` columns are words, the others figures."""
+    columns = [Column(name, "left" if i < left else "right") for i, name in enumerate(head)]
+    return Table(title, columns, [Line(tuple(map(Cell, texts))) for texts in body])

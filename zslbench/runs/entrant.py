@@ -21,7 +21,7 @@ from zslbench.errors import DataError, NotApplicable, PluginError, RunError, Usa
 from zslbench.preparation.backbones import find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
-from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, distinct, split_source
+from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, distinct, name_of, split_source
 
 BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
@@ -113,6 +113,14 @@ class Entrant:
         if self.method.input == "features":
             return {}
         return {"input": "images", "pretrained": self.request.pretrained, "weights": dict(self.weights)}
+
+    def check_files(self) -> None:
+        """Raises:
+        RunError: a file of weights is not what it was when the run was planned.
+        """
+        for part, digest in _digests(self.method, self.owner, self.request.weights).items():
+            if digest != self.weights[part]:
+                raise RunError(f"--weights {part}={self.request.weights[part]}: it changed; issue the command again")
 
     def make(self, params: Params) -> Embedder[Any]:
         """Returns a new embedder with these hyper-parameters, not built yet."""
@@ -309,14 +317,9 @@ def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLDat
         if input == "images" and source.images is None:
             raise DataError(f"data set {source.name} has no images")
         return with_semantics(source, request.semantics), source.name
-    if isinstance(source, Dataset):
-        found: str | Dataset = source
-        features, name = None, source.name
-    else:
-        name = str(source)
-        found, features = split_source(name)
+    found, features = (source, None) if isinstance(source, Dataset) else split_source(str(source))
     wanted = features or request.features
-    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name
+    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name_of(source)
 
 
 def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:

@@ -111,6 +111,7 @@ class Execution:
         self.started = datetime.now(UTC)
         self.fold = (run.spec.fold,) if run.spec.on == "validation" else ()
         reset_peak_memory(self.device)
+        run.entrant.check_files()
         self.data = self._prepared()
         validated = run.calibrated or run.stops_early
         self.measurement = Measurement(asked(run.spec.input, validated=validated))

@@ -10,6 +10,8 @@ import platform
 import resource
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -21,7 +23,9 @@ import torch
 
 import zslbench
 from zslbench.discovery.plugins import plugins, registry
+from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
+from zslbench.runs.entrant import method_class
 from zslbench.training.device import describe_device
 
 
@@ -91,6 +95,21 @@ def method_code(method: type) -> str:
         homes = {value.__name__ if inspect.ismodule(value) else _home(value) for value in vars(module).values()}
         pending += [home for home in homes if home.split(".")[0] == name.split(".")[0]]
     return hashlib.sha256("\n".join(sources[name] for name in sorted(sources)).encode()).hexdigest()[:16]
+
+
+def outdated(records: Iterable[RunRecord]) -> list[str]:
+    """Returns lines about runs that were made by another state of a method that did not raise its version."""
+    counts = Counter((record.spec.method, record.provenance.get("method_code", "")) for record in records)
+    present = {name: method_code(method_class(name)) for name, _ in counts}
+    lines = []
+    for name, code in present.items():
+        if count := sum(n for (own, other), n in counts.items() if own == name and other not in ("", code)):
+            runs = "1 stored run was" if count == 1 else f"{count} stored runs were"
+            lines.append(
+                f"warning: {runs} made by another state of {name}'s code; "
+                "--existing rerun repeats what is asked for, a raised `version` keeps them apart"
+            )
+    return lines
 
 
 def _home(value: object) -> str:

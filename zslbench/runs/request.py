@@ -176,6 +176,11 @@ def split_source(source: str) -> tuple[str, str | None]:
     return source, None
 
 
+def name_of(source: DatasetLike) -> str:
+    """Returns what a data set is called in a request."""
+    return source.name if isinstance(source, Dataset | ZSLData) else str(source)
+
+
 def distinct(things: Sequence[Any]) -> list[Any]:
     """Returns each thing once, in order; texts that are equal are one thing."""
     found: list[Any] = []

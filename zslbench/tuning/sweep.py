@@ -79,7 +79,7 @@ def tuning_metric(text: str) -> Metric:
     """
     known, name = _choosable(), metric_name(text)
     if name not in known:
-        raise UsageError(f"--metric {text}: it cannot be tuned by; choose {', '.join(known)}")
+        raise UsageError(f"--metric {text}: tuning chooses by {', '.join(known)}")
     return known[name][0]
 
 

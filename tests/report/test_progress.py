@@ -1,0 +1,99 @@
+"""Progress on a terminal and without one."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from planned import plan
+from rich.console import Console
+
+from zslbench import Bench, Embedder, Event, Params, ProblemShape, Progress, TrainView
+from zslbench.errors import RunError
+from zslbench.report.progress import Display, describe
+from zslbench.runs.entrant import Run
+from zslbench.runs.request import Request
+
+HALF = Progress("train", 5, 10, {"cls": 0.25, "adv": 1.5}, 3.0, step=5)
+
+
+@pytest.fixture
+def runs() -> list[Run]:
+    [row] = plan(["devise"], ["digits"], Request(root=Path(), seeds=(0, 1)))
+    return row.runs
+
+
+def show(runs: list[Run], *, moving: bool = False) -> str:
+    """Lets two runs go on at once that fail; returns what was shown."""
+    display = Display(plain=not moving)
+    display.moving = moving
+    display.console = Console(file=StringIO(), force_terminal=moving, width=200, highlight=False)
+    display(Event("began", total=len(runs)))
+    for run in runs:
+        display(Event("started", run=run))
+    for run in runs:
+        display(Event("epoch", run=run, progress=HALF))
+    display(Event("failed", run=runs[0], error=RunError("loss 'cls' became NaN")))
+    display(Event("failed", run=runs[1], error=ValueError("first line\nsecond line")))
+    display(Event("ended"))
+    assert isinstance(display.console.file, StringIO)
+    return display.console.file.getvalue()
+
+
+def test_the_time_left_is_what_the_epochs_so_far_took_scaled_to_those_to_come() -> None:
+    assert describe(HALF) == "train epoch 5/10, 3 s left, cls 0.25, adv 1.5"
+
+
+def test_images_that_are_prepared_are_no_epochs() -> None:
+    assert describe(Progress("images", 30, 120, {}, 2.0, step=0)) == "images 30/120, 6 s left"
+
+
+def test_a_run_with_a_preset_is_called_by_it_and_by_what_was_given_beside_it() -> None:
+    rows = plan(["spaen@paper", "spaen@paper:epochs=3,beta=0.5"], ["digits"], Request(root=Path()))
+    shown = show([run for row in rows for run in row.runs])
+    assert "[1/2] spaen@paper on digits, seed 0: failed" in shown
+    assert "[2/2] spaen@paper epochs=3 beta=0.5 on digits, seed 0: failed" in shown
+
+
+def test_without_a_terminal_there_are_plain_lines(runs: list[Run]) -> None:
+    shown = show(runs)
+    assert "\x1b" not in shown
+    assert [line for line in shown.splitlines() if "failed" in line] == [
+        "[1/2] devise on digits, seed 0: failed: loss 'cls' became NaN",
+        "[2/2] devise on digits, seed 1: failed: ValueError: first line",
+    ]
+
+
+def test_on_a_terminal_runs_side_by_side_have_a_bar_each_and_none_stays(runs: list[Run]) -> None:
+    shown = show(runs, moving=True)
+    for seed in (0, 1):
+        assert f"devise on digits, seed {seed}: failed" in shown
+    display = Display()
+    display.moving, display.console = True, Console(file=StringIO(), force_terminal=True, width=200)
+    display(Event("began", total=2))
+    for run in runs:
+        display(Event("started", run=run))
+        display(Event("epoch", run=run, progress=HALF))
+    bar = display.view.bar  # type: ignore[union-attr]
+    names = [f"devise on digits, seed {seed}" for seed in (0, 1)]
+    assert [task.description for task in bar.tasks] == ["runs", *names]
+    for run in runs:
+        display(Event("failed", run=run, error=RunError("over")))
+    assert [task.description for task in bar.tasks] == ["runs"]
+    display(Event("ended"))
+    assert display.view is None
+
+
+class Broken(Embedder[Params]):
+    def solve(self, view: TrainView) -> None:
+        raise ValueError("first line\nsecond line")
+
+    def build(self, shape: ProblemShape) -> None: ...
+
+
+def test_errors_of_plugins_are_kept_as_errors_of_ours_with_their_cause(tmp_path: Path) -> None:
+    results = Bench(store=tmp_path, on_event=None).compare([Broken], dataset="digits", seeds=1)
+    [unknown] = results.errors.values()
+    assert str(unknown) == "ValueError: first line (--debug shows where; `zslbench check broken` may too)"
+    assert isinstance(unknown.__cause__, ValueError)
