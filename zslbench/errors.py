@@ -48,13 +48,16 @@ def one_line(error: BaseException) -> str:
     return str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def near_misses(name: str, known: Iterable[str], titles: Mapping[str, str] = MappingProxyType({})) -> str:
+def near_misses(
+    name: str, known: Iterable[str], titles: Mapping[str, str] = MappingProxyType({}), listed: bool = True
+) -> str:
     """Returns `; did you mean 'x'?`, or the known names where none is near; the case of letters does not count.
 
     Args:
         name: what nobody knows.
         known: the names.
         titles: other words for them; a name is suggested where its title is near, too.
+        listed: whether to list the known names, which may be thousands.
     """
     known = sorted(known)
     meant: dict[str, str] = {}
@@ -63,4 +66,4 @@ def near_misses(name: str, known: Iterable[str], titles: Mapping[str, str] = Map
     close = dict.fromkeys(meant[word] for word in difflib.get_close_matches(name.casefold(), meant, n=3, cutoff=0.6))
     if close:
         return "; did you mean " + " or ".join(map(repr, close)) + "?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return f"; known: {', '.join(known)}" if known and listed else ""

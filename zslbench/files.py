@@ -1,4 +1,4 @@
-"""Files that are visible only once they are whole, and on the disk once they are visible."""
+"""Files: visible only once they are whole, on the disk once they are visible, and named where they cannot be read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zslbench.errors import DataError
+from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
+
+
+class NotWritten(DataError):
+    """A file or folder cannot be written."""
 
 
 @contextmanager
@@ -17,32 +21,90 @@ def whole(path: Path) -> Iterator[Path]:
     Several processes may write the same file at a time: the last one's stays.
 
     Raises:
-        DataError: it cannot be written.
+        NotWritten: it cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
-            _synchronise(part)
-            part.replace(path)
+            publish(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        with suppress(OSError):  # some file systems cannot; then a crash of the machine may undo the renaming
-            _synchronise(path.parent)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Writes a file at once; text as UTF-8.
 
     Raises:
-        DataError: it cannot be written.
+        NotWritten: it cannot be written.
     """
     with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Gives a finished file its name once its content is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _synchronise(part)
+    part.replace(path)
+    with suppress(OSError):  # some file systems cannot; then a crash of the machine may undo the renaming
+        _synchronise(path.parent)
+
+
+@contextmanager
+def writing(path: Path, advice: str = "") -> Iterator[None]:
+    """Says in one line that a file or folder cannot be written, and why; `advice` is what to do about it.
+
+    Raises:
+        NotWritten: it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        end = f"; {advice}" if advice else ""
+        raise NotWritten(f"{path}: cannot be written ({error.strerror or error}){end}") from error
+
+
+@contextmanager
+def reading(path: Path, kind: str = "", advice: str = "") -> Iterator[None]:
+    """Says in one line that a file cannot be read, and why, whatever its reader raises; our own errors pass.
+
+    Args:
+        path: the file.
+        kind: what it should be, `TOML` for instance.
+        advice: what to do about it.
+
+    Raises:
+        DataError: it is missing, forbidden, damaged, or of another kind.
+    """
+    end = f"; {advice}" if advice else ""
+    try:
+        yield
+    except ZSLBenchError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file{end}") from error
+    except Exception as error:  # a damaged file makes readers raise a dozen kinds, zlib.error and BadZipFile among them
+        reason = getattr(error, "strerror", None)
+        what = "" if reason or not kind else f" as {kind}"
+        raise DataError(f"{path}: cannot be read{what} ({reason or one_line(error)}){end}") from error
+
+
+def existing(option: str, path: Path, folder: bool = False) -> Path:
+    """Returns the path of a file or folder that a command names, the home folder put in for `~`.
+
+    Raises:
+        UsageError: there is no such file or folder.
+    """
+    path = path.expanduser()
+    if not (path.is_dir() if folder else path.is_file()):
+        raise UsageError(f"{option} {path}: there is no such {'folder' if folder else 'file'}")
+    return path
 
 
 def _synchronise(path: Path) -> None:

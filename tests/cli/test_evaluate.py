@@ -177,10 +177,10 @@ def test_files_that_cannot_be_read_are_one_line(inside: Inside, tmp_path: Path, 
     assert "cannot be read as .npz" in said("cut.npz", Path(whole).read_bytes()[:1000])
     assert "cannot be read as .safetensors" in said("cut.safetensors", b"\x00" * 4)
     assert "the first line must be: image" in said("wrong.csv", b"a,b\n1,2\n")
-    assert "line 3 has 1 fields, the first line 2" in said("ragged.csv", b"image,0\n1,2\n2\n")
+    assert "row 3 lacks a score" in said("ragged.csv", b"image,0\n1,2\n2\n")
     assert "could not convert string to float" in said("text.csv", b"image,0\n1,two\n")
     assert "its classes are not those of the data set" in said("foreign.csv", b"image,zero\n1,2\n")
-    assert "cannot be read as .csv" in said("empty.csv", b"")
+    assert "cannot be read as CSV" in said("empty.csv", b"")
     assert "scores are read from .npz, .npy, .csv or .safetensors, not from .txt" in said("scores.txt", b"", status=2)
     assert "give the image numbers with --images" in said("alone.npy", b"", status=2)
 

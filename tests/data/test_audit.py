@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from zslbench import DatasetSizes, XLSA17Dataset
-from zslbench.data.audit import Finding, attribute_variance_cosine, audit, audit_features
+from zslbench.data.audit import Finding, attribute_variance_cosine, audit, audit_dataset, audit_features, verify_dataset
 from zslbench.data.matfile import column_blocks
-from zslbench.data.verify import audit_dataset, verify_dataset
 from zslbench.errors import DataError
 from zslbench_datasets import gbu
 

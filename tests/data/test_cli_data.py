@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zslbench.cli.data import app
-from zslbench.data import download, xlsa17
+from zslbench.data import catalogue, download
 from zslbench.discovery.registry import Registry
 from zslbench.errors import DataError, UsageError
 from zslbench_datasets import zslbench_register
@@ -20,7 +20,7 @@ from zslbench_datasets import zslbench_register
 def built_in(monkeypatch):
     filled = Registry()
     zslbench_register(filled)
-    monkeypatch.setattr(xlsa17, "registry", lambda: filled)
+    monkeypatch.setattr(catalogue, "registry", lambda: filled)
     monkeypatch.setattr("zslbench.discovery.plugins.registry", lambda: filled)
 
 

@@ -176,7 +176,7 @@ def test_apy_without_its_boxes_says_what_to_put_where(real_data: Path, apy: Path
             ["a.jpg cat 1 1 5 5", "a.jpg dog 1 1 5 5", "b.jpg dog 1 1 5 5", "c.jpg dog 1 1 5 5"],
             r"3 images, but .* 4 boxes",
         ),
-        (None, r"apascal_test\.txt: cannot be read \(No such file"),
+        (None, r"apascal_test\.txt: there is no such file"),
     ],
 )
 def test_boxes_of_another_list_are_refused(tmp_path: Path, lines: list[str] | None, message: str) -> None:

@@ -121,7 +121,7 @@ def test_a_missing_training_list_is_named_with_what_to_do(folder: Path) -> None:
     with pytest.raises(DataError) as error:
         load(folder)
     said = str(error.value)
-    assert said.startswith(f"{folder / 'trainclasses1.txt'}: cannot be read (FileNotFoundError")
+    assert said.startswith(f"{folder / 'trainclasses1.txt'}: there is no such file")
     assert said.endswith("; add it, or remove the lists of its fold") and "\n" not in said
 
 
@@ -129,5 +129,5 @@ def test_a_list_that_is_no_text_is_named(folder: Path) -> None:
     known = seen(folder)
     write(folder, 1, known[:2], known[2:])
     (folder / "valclasses1.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match=r"valclasses1\.txt: cannot be read \(UnicodeDecodeError"):
+    with pytest.raises(DataError, match=r"valclasses1\.txt: cannot be read as text \(UnicodeDecodeError"):
         load(folder)

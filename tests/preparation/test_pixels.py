@@ -15,19 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deadly import Deadly
 from pictures import Corners, backbones, write_folder
 from PIL import Image
 
 from zslbench import DataError, ImageParams, UnreadableImage, ZSLData
+from zslbench.data import decoding
+from zslbench.data.decoding import central_square
 from zslbench.data.imagefiles import FileImages
 from zslbench.errors import RunError
 from zslbench.preparation import backbones as module
-from zslbench.preparation import squares as making
-from zslbench.preparation.average import AveragePixels
-from zslbench.preparation.backbones import TimmBackbone, TorchvisionBackbone, load_backbone
-from zslbench.preparation.pixels import crop_features, cut_crops, with_images
-from zslbench.preparation.squares import central_square, squares
+from zslbench.preparation import pixels as making
+from zslbench.preparation.backbones import AveragePixels, TimmBackbone, TorchvisionBackbone, load_backbone
+from zslbench.preparation.pixels import crop_features, cut_crops, squares, with_images
 
 CPU = torch.device("cpu")
 SIZE, SIDE = 28, 32
@@ -39,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ZSLBENCH_CACHE", str(tmp_path / "cache"))
     filled = backbones()
     filled.backbone(
-        "pixels", "zslbench.preparation.average:AveragePixels", module.registry().entry("backbone", "pixels").card
+        "pixels", "zslbench.preparation.backbones:AveragePixels", module.registry().entry("backbone", "pixels").card
     )
     monkeypatch.setattr(module, "registry", lambda: filled)
     return tmp_path / "cache"
@@ -229,37 +228,23 @@ def test_the_square_is_the_middle_scaled_by_the_shorter_side() -> None:
     assert central_square(image, 50).tobytes() == scaled.crop((50, 0, 100, 50)).tobytes()
 
 
-def test_processes_make_the_same_squares_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_threads_make_the_same_squares_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = in_files(tmp_path, count=40)
     (tmp_path / "a" / "33.png").write_text("a text")
+    monkeypatch.setattr(making, "CHUNK_IMAGES", 7)
+    monkeypatch.setattr(decoding, "THREADS", 1)
     alone, unreadable = squares(images, SIDE)
     whole = alone.read_bytes()
     alone.unlink()
-    monkeypatch.setattr(making, "PATIENCE_S", 0)
-    monkeypatch.setattr(making, "CHUNK_IMAGES", 7)
-    monkeypatch.setattr(making, "processors", lambda: 2)
+    monkeypatch.setattr(decoding, "THREADS", 5)
     file, found = squares(images, SIDE)
     assert file.read_bytes() == whole
     assert found == unreadable == {33: "not an image that can be identified"}
 
 
-def test_the_processes_that_decode_do_without_torch() -> None:
-    code = "import sys, zslbench.preparation.squares, zslbench.data.imagefiles; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 class Buggy(FileImages):
     def read(self, row: int) -> Image.Image:
         raise IndexError("no such shape")
-
-
-def test_a_process_that_dies_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = in_files(tmp_path)
-    monkeypatch.setattr(making, "PATIENCE_S", 0)
-    monkeypatch.setattr(making, "CHUNK_IMAGES", 4)
-    monkeypatch.setattr(making, "processors", lambda: 2)
-    with pytest.raises(RunError, match="a process that decodes images died"):
-        squares(Deadly([f"a/{i}.png" for i in range(12)], good.paths), SIDE)
 
 
 def test_a_fault_of_the_images_is_no_unreadable_image(tmp_path: Path) -> None:
@@ -279,7 +264,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from zslbench.data.imagefiles import FileImages, images_below
-from zslbench.preparation import squares as making
+from zslbench.preparation import pixels as making
 
 class Slow(FileImages):
     def read(self, row):
@@ -288,8 +273,7 @@ class Slow(FileImages):
 
 if __name__ == "__main__":
     making.CHUNK_IMAGES = 5
-    making.PATIENCE_S = float(sys.argv[2])
-    making.processors = lambda: 2
+
     paths = images_below(Path(sys.argv[1]))
     names = [path.name for path in paths]
     file, _ = making.squares(Slow(names, paths), 32)
@@ -302,46 +286,34 @@ def many(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "many", {"a": 100}, SIDE)
 
 
-def making_process(tmp_path: Path, folder: Path, cache: Path, patience: float) -> subprocess.Popen[str]:
+def making_process(tmp_path: Path, folder: Path, cache: Path) -> subprocess.Popen[str]:
     script = tmp_path / "make.py"
     script.write_text(SLOW)
     environment = {**os.environ, "ZSLBENCH_CACHE": str(cache)}
-    command = [sys.executable, str(script), str(folder), str(patience)]
+    command = [sys.executable, str(script), str(folder)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def children_of(pid: int) -> list[int]:
-    lists = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for found in lists for child in found.read_text().split()]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes where Linux lists them")
 def test_killed_and_started_again_it_gives_the_same_bytes(tmp_path: Path, many: Path) -> None:
-    process = making_process(tmp_path, many, tmp_path / "killed", 0)
-    done, until, children = 0, time.monotonic() + 60, []
+    process = making_process(tmp_path, many, tmp_path / "killed")
+    done, until = 0, time.monotonic() + 60
     while done < 30 and time.monotonic() < until:
         time.sleep(0.002)
-        children = children_of(process.pid) or children
         for state in (tmp_path / "killed").glob("squares/*.part/state.json"):
             done = json.loads(state.read_text())["done"]
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert 30 <= done < 100
     assert not list((tmp_path / "killed").glob("squares/*/rows.part"))
-    until = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert children
-    assert not any(Path(f"/proc/{child}/exe").exists() for child in children)  # they end with what started them
 
-    again = making_process(tmp_path, many, tmp_path / "killed", 60).communicate(timeout=60)[0].strip()
-    whole = making_process(tmp_path, many, tmp_path / "whole", 60).communicate(timeout=60)[0].strip()
+    again = making_process(tmp_path, many, tmp_path / "killed").communicate(timeout=60)[0].strip()
+    whole = making_process(tmp_path, many, tmp_path / "whole").communicate(timeout=60)[0].strip()
     assert Path(again).read_bytes() == Path(whole).read_bytes()
     assert len(Path(whole).read_bytes()) == 100 * 3 * SIDE**2
 
 
 def test_two_processes_at_once_make_them_once(tmp_path: Path, many: Path) -> None:
-    both = [making_process(tmp_path, many, tmp_path / "both", 60) for _ in range(2)]
+    both = [making_process(tmp_path, many, tmp_path / "both") for _ in range(2)]
     found = {process.communicate(timeout=60)[0] for process in both}
     [path] = found
     assert Path(path.strip()).stat().st_size == 100 * 3 * SIDE**2
@@ -351,9 +323,7 @@ def test_two_processes_at_once_make_them_once(tmp_path: Path, many: Path) -> Non
 DRAWN = """
 import resource
 from PIL import Image
-from zslbench.preparation import squares as making
-
-making.processors = lambda: 1
+from zslbench.preparation import pixels as making
 
 class Drawn:
     fingerprint = "drawn"

@@ -57,17 +57,21 @@ def test_a_mark_of_utf_8_and_further_columns_do_not_matter(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "must name the columns class and text"),
-        ("polar bear,white\n", "must name the columns class and text"),
-        ("class,text\n", "it has no text for class 'polar bear', nor for 1 more"),
+        ("", "cannot be read as CSV in UTF-8"),
+        ("polar bear,white\nb,c\n", "must name the columns class and text"),
+        ("class,text\n", "rows below it are needed"),
+        ("class,text\nbrown bear,black\n", "row 2: 'brown bear' is no class of the data"),
         ("class,text\npolar bear,white\n", "it has no text for class 'grizzly+bear'; every class needs one"),
-        ("class,text\npolar baer,white\n", "line 2: 'polar baer' is no class of the data; did you mean 'polar bear'?"),
-        ("class,text\npolar bear,\n", "line 2: its class or its text is empty"),
-        ("class,text\npolar bear\n", "line 2: its class or its text is empty"),
-        ("class,text\npolar bear,white, large\n", "line 2: it has more fields than columns"),
-        ('class,text\npolar bear,"white\n', "cannot be read as a CSV in UTF-8"),
-        ("class,text\npolar bear,blanc comme l'été\n".encode("latin-1"), "cannot be read as a CSV in UTF-8"),
-        (TEXTS.encode("utf-16"), "cannot be read as a CSV in UTF-8"),
+        ("class,text\npolar baer,white\n", "row 2: 'polar baer' is no class of the data; did you mean 'polar bear'?"),
+        ("class,text\npolar bear,\n", "row 2: its class or its text is empty"),
+        ("class,text\npolar bear\n", "row 2: its class or its text is empty"),
+        (
+            "class,text\npolar bear,white, large\n",
+            "Expected 2 fields in line 2, saw 3); a cell with commas in it must be in double quotes",
+        ),
+        ('class,text\npolar bear,"white\n', "cannot be read as CSV in UTF-8"),
+        ("class,text\npolar bear,blanc comme l'été\n".encode("latin-1"), "cannot be read as CSV in UTF-8"),
+        (TEXTS.encode("utf-16"), "cannot be read as CSV in UTF-8"),
     ],
 )
 def test_a_bad_file_of_texts_is_one_line_that_says_where(tmp_path: Path, content: str | bytes, said: str) -> None:

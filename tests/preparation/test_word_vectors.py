@@ -164,7 +164,7 @@ def test_a_bad_file_is_one_line_that_says_where(tmp_path: Path, content: str | b
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert "cannot be read" in error(tmp_path / "nowhere.txt", "bear")
+    assert "there is no such file" in error(tmp_path / "nowhere.txt", "bear")
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class UnreadableImage(Exception):
 
 
 class Images(ABC):
-    """The images of a data set in the order of its labels. It can be pickled, because other processes decode."""
+    """The images of a data set in the order of its labels."""
 
     fingerprint: str
     """A hash that changes whenever an image may have changed: of names and sizes of files, or of a recipe."""
@@ -46,7 +46,7 @@ class Images(ABC):
 
     @abstractmethod
     def read(self, row: int) -> Image:
-        """Decodes an image to RGB, of any size; called from several threads and processes at a time.
+        """Decodes an image to RGB, of any size; called from several threads at a time.
 
         Raises:
             UnreadableImage: it cannot be decoded.
@@ -91,7 +91,7 @@ class Pixels:
         Returns:
             `(n, 3, size, size)` uint8, RGB.
         """
-        import torch  # here, because processes that only decode do without it
+        import torch  # here, because commands that only list and describe do without it
 
         crop, side = self.size, self.side
         result = np.empty((len(rows), 3, crop, crop), dtype=np.uint8)

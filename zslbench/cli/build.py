@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
@@ -13,6 +13,11 @@ from typer import Argument, Option
 from zslbench.cli.data import Name, exit_if_failed, print_findings
 from zslbench.cli.images import SHOWN, progress_of_images
 from zslbench.cli.options import DataRoot, Plain
+from zslbench.data.folders import data_root as root_of
+from zslbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from zslbench.preparation.features import Extractor
 
 SECONDS_OF_SILENCE = 10.0
 
@@ -52,36 +57,28 @@ def build(
 
     Run again, it goes on where it was stopped; images that cannot be read are listed and skipped.
     """
-    from zslbench.errors import UsageError
-
     given = {"--splits": splits, "--unseen-classes": unseen_classes, "--random-unseen": random_unseen}
     if len(named := [option for option, value in given.items() if value is not None]) > 1:
         raise UsageError(f"{' and '.join(named)} contradict each other; give one of them")
 
-    from zslbench.data.verify import audit_dataset
+    from zslbench.data.audit import audit_dataset
     from zslbench.data.xlsa17 import XLSA17Dataset
-    from zslbench.preparation.backbones import load_backbone
     from zslbench.preparation.build import SKIPPED, plan
     from zslbench.preparation.build import build as make
-    from zslbench.training.device import choose_device
 
-    chosen = choose_device(device)
     planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, seed)
-    with _patience(f"waiting for the weights of {backbone}"):
-        loaded = load_backbone(backbone, weights, pretrained, seed)
-    with progress_of_images(plain) as progress:
-        built = make(planned, loaded, chosen, batch_size, progress)
-    if not built.new:
+    with _extractor(backbone, weights, pretrained, seed, device, batch_size, plain) as extractor:
+        new, skipped = make(planned, extractor)
+    if not new:
         typer.echo(f"{folder}: nothing to do, all of it was there already")
-    if built.skipped:
-        typer.echo(f"skipped {len(built.skipped)} images that cannot be read, listed in {folder / SKIPPED}")
-        for name, reason in list(built.skipped.items())[:SHOWN]:
+    if skipped:
+        typer.echo(f"skipped {len(skipped)} images that cannot be read, listed in {folder / SKIPPED}")
+        for name, reason in list(skipped.items())[:SHOWN]:
             typer.echo(f"  {name}: {reason}")
-    dataset = XLSA17Dataset.at(folder)
-    findings = audit_dataset(dataset, folder, built.features)
-    print_findings(findings, f"{folder}, features {built.features}")
-    default = dataset.card.default_features == built.features
-    _next(_path(folder), "" if default else built.features)
+    dataset, features = XLSA17Dataset.at(folder), extractor.loaded.features
+    findings = audit_dataset(dataset, folder, features)
+    print_findings(findings, f"{folder}, features {features}")
+    _next(_path(folder), "" if dataset.card.default_features == features else features)
     exit_if_failed(findings)
 
 
@@ -107,23 +104,17 @@ def extract(
     Run again, it goes on where it was stopped.
     """
     from zslbench.data.catalogue import find_dataset
-    from zslbench.data.folders import data_root as root_of
     from zslbench.data.xlsa17 import XLSA17Dataset
-    from zslbench.errors import UsageError
-    from zslbench.preparation.backbones import load_backbone
     from zslbench.preparation.features import add_features
-    from zslbench.training.device import choose_device
 
-    root, chosen, dataset = root_of(data_root), choose_device(device), find_dataset(name)
+    root, dataset = root_of(data_root), find_dataset(name)
     if not isinstance(dataset, XLSA17Dataset):
         raise UsageError(f"data set {name!r} has no files, so its images have no names to find them by")
-    with _patience(f"waiting for the weights of {backbone}"):
-        loaded = load_backbone(backbone, weights, pretrained, seed)
-    with progress_of_images(plain) as progress:
-        new = add_features(dataset, root, loaded, images, out, chosen, batch_size, progress)
-    path = (dataset.folder(root) if out is None else out) / f"{loaded.features}.mat"
+    with _extractor(backbone, weights, pretrained, seed, device, batch_size, plain) as extractor:
+        new = add_features(dataset, root, extractor, images, out)
+    path = extractor.path(dataset.folder(root) if out is None else out)
     typer.echo(f"added {path}" if new else f"{path}: nothing to do, it was there already")
-    _next(name if out is None else _path(out), loaded.features if out is None else "")
+    _next(name if out is None else _path(out), extractor.loaded.features if out is None else "")
 
 
 def _path(folder: Path) -> str:
@@ -139,14 +130,23 @@ def _next(name: str, features: str) -> None:
 
 
 @contextmanager
-def _patience(what: str) -> Iterator[None]:
-    """Says what takes so long, if it does: a network that does not answer is tried for a minute."""
+def _extractor(
+    backbone: str, weights: Path | None, pretrained: bool, seed: int, device: str, batch_size: int | None, plain: bool
+) -> Iterator[Extractor]:
+    """Gives what computes features and shows how far it is; says so if its weights do not come at once."""
     from threading import Timer
 
-    timer = Timer(SECONDS_OF_SILENCE, lambda: typer.echo(what, err=True))
-    timer.daemon = True
-    timer.start()
+    from zslbench.preparation.backbones import load_backbone
+    from zslbench.preparation.features import Extractor
+    from zslbench.training.device import choose_device
+
+    chosen = choose_device(device)
+    waiting = Timer(SECONDS_OF_SILENCE, lambda: typer.echo(f"waiting for the weights of {backbone}", err=True))
+    waiting.daemon = True
+    waiting.start()
     try:
-        yield
+        loaded = load_backbone(backbone, weights, pretrained, seed)
     finally:
-        timer.cancel()
+        waiting.cancel()
+    with progress_of_images(plain) as progress:
+        yield Extractor(loaded, chosen, batch_size, progress)

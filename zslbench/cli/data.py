@@ -10,6 +10,8 @@ import typer
 from typer import Argument
 
 from zslbench.cli.options import DataRoot, Features, Json, Splits
+from zslbench.data.folders import data_root as folder
+from zslbench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,30 +32,26 @@ def list_(data_root: DataRoot = None) -> None:
     from rich.text import Text
 
     from zslbench.data.catalogue import find_dataset
-    from zslbench.data.folders import data_root as folder
     from zslbench.data.xlsa17 import XLSA17Dataset
     from zslbench.discovery.plugins import registry
-    from zslbench.errors import PluginError
 
-    root, rows = folder(data_root), []
+    root = folder(data_root)
+    table = Table("name", "title", "present", "features", "splits", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
     for entry in registry().entries("dataset"):
         try:
             dataset = find_dataset(entry.name)
         except PluginError as error:
-            rows.append([entry.name, entry.card.title, "broken", str(error), ""])
-            continue
-        if isinstance(dataset, XLSA17Dataset):
-            present = "no" if dataset.missing_split(root) else "yes"
-            features, splits = dataset.feature_files(root), dataset.split_files(root)
+            row = ["broken", str(error), ""]
         else:
-            present = "no" if dataset.missing(root) else "yes"
-            features, splits = [dataset.card.default_features], []
-        rows.append([entry.name, entry.card.title, present, ", ".join(features) or "none", ", ".join(splits)])
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "title", "present", "features", "splits"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
+            if isinstance(dataset, XLSA17Dataset):
+                problem, splits = dataset.missing_split(root), dataset.split_files(root)
+                features = dataset.feature_files(root)
+            else:
+                problem, features, splits = dataset.missing(root), [dataset.card.default_features], []
+            row = ["no" if problem else "yes", ", ".join(features) or "none", ", ".join(splits)]
+        table.add_row(*map(Text, [entry.name, entry.card.title, *row]))
     _print_lines([("", f"data sets below {root}", "")])
     Console().print(table)
 
@@ -66,9 +64,7 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
 
     from zslbench.data.catalogue import find_dataset
     from zslbench.data.download import get as fetch
-    from zslbench.data.folders import data_root as folder
     from zslbench.data.xlsa17 import XLSA17Dataset
-    from zslbench.errors import UsageError
 
     root, targets = folder(data_root), []
     for name in names:
@@ -79,12 +75,10 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("xlsa17.zip", total=None, visible=False)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None, visible=True)
-
         for target in targets:
-            added = fetch(target, root, show)
+            added = fetch(
+                target, root, lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
+            )
             there = ", ".join(path.name for path in added) or "nothing, it was there already"
             typer.echo(f"{root / target}: added {there}")
 
@@ -92,9 +86,8 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
 @app.command("verify")
 def verify(name: Name, data_root: DataRoot = None) -> None:
     """Read every file to its end, compare sizes with the published ones, and show the state of the cache."""
+    from zslbench.data.audit import verify_dataset
     from zslbench.data.catalogue import find_dataset
-    from zslbench.data.folders import data_root as folder
-    from zslbench.data.verify import verify_dataset
 
     findings = verify_dataset(find_dataset(name), folder(data_root))
     print_findings(findings, f"{name} below {folder(data_root)}")
@@ -110,9 +103,8 @@ def audit(
     json: Json = False,
 ) -> None:
     """Check what a careful researcher would check; exit status 1 if something is wrong."""
+    from zslbench.data.audit import audit_dataset
     from zslbench.data.catalogue import find_dataset
-    from zslbench.data.folders import data_root as folder
-    from zslbench.data.verify import audit_dataset
 
     findings = audit_dataset(find_dataset(name), folder(data_root), features, splits)
     if json:
@@ -128,7 +120,6 @@ def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = 
     """Print the data card, its options, and how far the attributes shift from trainval to test_unseen images."""
     from zslbench.data.audit import describe as card_of
     from zslbench.data.catalogue import find_dataset
-    from zslbench.data.folders import data_root as folder
 
     dataset = find_dataset(name)
     fields = card_of(dataset.card, dataset.load_labels(folder(data_root), splits)) | {"title": dataset.name}

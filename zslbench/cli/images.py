@@ -12,10 +12,13 @@ from typer import Option
 
 from zslbench.cli.data import Name
 from zslbench.cli.options import DataRoot, Plain
+from zslbench.data.folders import data_root as root_of
+from zslbench.errors import UsageError
+from zslbench.files import existing
 
 if TYPE_CHECKING:
     from zslbench.api.images import Images
-    from zslbench.preparation.rows import Progress
+    from zslbench.data.made import Progress
 
 SHOWN = 20
 """How many images are named."""
@@ -37,18 +40,13 @@ def images(
     from zslbench.data.catalogue import find_dataset
     from zslbench.data.decoding import undecodable
     from zslbench.data.foldercard import images_folder, remember_images
-    from zslbench.data.folders import data_root as root_of
     from zslbench.data.xlsa17 import XLSA17Dataset
-    from zslbench.errors import DataError, UsageError
 
     root, dataset = root_of(data_root), find_dataset(name)
     missing: list[int] = []
     found: Images | None
     if isinstance(dataset, XLSA17Dataset):
-        if folder is not None and not folder.expanduser().is_dir():
-            raise UsageError(f"--from {folder}: there is no such folder")
-        if problem := dataset.missing_split(root):
-            raise DataError(problem)
+        folder = folder and existing("--from", folder, folder=True)
         files = dataset.file_images(root, images=folder)
         where, missing = folder or images_folder(dataset.folder(root)), files.missing
         typer.echo(f"{name}: {len(files) - len(missing)} of {len(files)} images found below {where}")

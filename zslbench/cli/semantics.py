@@ -11,6 +11,9 @@ from typer import Option
 
 from zslbench.cli.data import DEFAULT_SPLITS, Name
 from zslbench.cli.options import DataRoot, Splits
+from zslbench.data.folders import data_root as folder
+from zslbench.errors import UsageError
+from zslbench.files import existing
 
 
 def semantics(
@@ -36,8 +39,6 @@ def semantics(
 ) -> None:
     """Make class embeddings from word vectors or texts, in a file that --semantics reads."""
     from zslbench.data.catalogue import find_dataset
-    from zslbench.data.folders import data_root as folder
-    from zslbench.errors import UsageError
     from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, read_texts, write
     from zslbench.preparation.word_vectors import from_word_vectors
 
@@ -47,8 +48,7 @@ def semantics(
     if words and texts:
         raise UsageError("--words says what to look up among word vectors; change the texts themselves")
     pairs = _pairs(words or [])
-    if not source.is_file():
-        raise UsageError(f"--from {source}: there is no such file")
+    source = existing("--from", source)
     data = find_dataset(name).load_labels(folder(data_root), splits)
     names, parts = data.class_names, [data.name.lower().replace(" ", "-"), source.stem]
     if texts:
@@ -67,8 +67,6 @@ def semantics(
 
 
 def _pairs(words: list[str]) -> dict[str, str]:
-    from zslbench.errors import UsageError
-
     pairs = {}
     for text in words:
         name, separator, given = text.partition("=")

@@ -1,18 +1,22 @@
-"""What a careful researcher would check of a data set, and what its card says; findings are reported, not raised."""
+"""What a careful researcher would check of a data set, its files and its card; findings are reported, not raised."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.cards import DatasetCard, DatasetSizes
-from zslbench.api.dataset import IntArray, ZSLData
-from zslbench.data.xlsa17 import PARTS, SplitFile
+from zslbench.api.dataset import Dataset, IntArray, ZSLData
+from zslbench.data.cache import cache_state
+from zslbench.data.matfile import column_blocks, read_arrays, variables
+from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
+from zslbench.errors import DataError
 
 Verdict = Literal["ok", "warn", "fail"]
 NORM_TOLERANCE = 1e-3
@@ -111,10 +115,45 @@ def describe(card: DatasetCard, data: ZSLData) -> dict[str, str]:
     return {field: value for field, value in fields.items() if value}
 
 
-def split_of(data: ZSLData) -> SplitFile:
-    """Returns the split of data that came from no split file."""
+def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, splits: str = SPLITS) -> list[Finding]:
+    """Audits a data set on disk: split, labels, class embeddings, and features where they are there.
+
+    Raises:
+        DataError: split file, labels, or the features asked for cannot be read at all.
+    """
+    split, labels = _without_features(dataset, root, splits)
+    findings = audit(split, labels, dataset.card.sizes)
+    if absent := dataset.missing(root, features, splits):
+        if features is not None:
+            raise DataError(absent)
+        return [*findings, Finding("features", "absent", "ok", absent)]
+    blocks: Iterable[NDArray[Any]]
+    if isinstance(dataset, XLSA17Dataset):
+        blocks = column_blocks(dataset.features_path(root, features), "features")
+    else:
+        whole = dataset.load(root, features, splits).features
+        blocks = [] if whole is None else [whole]
+    return findings + audit_features(blocks, len(labels), split.parts)
+
+
+def verify_dataset(dataset: Dataset, root: Path) -> list[Finding]:
+    """Reads every .mat file of a data set to its end, compares sizes with the card's, and looks into the cache."""
+    if not isinstance(dataset, XLSA17Dataset):
+        return [_verify_split(dataset, root, "embedded")]
+    if problem := dataset.missing_split(root):
+        return [Finding(SPLITS, "missing", "fail", problem)]
+    return [
+        *(_verify_split(dataset, root, splits) for splits in dataset.split_files(root)),
+        *(_verify_file(path) for path in dataset.mat_files(root)),
+    ]
+
+
+def _without_features(dataset: Dataset, root: Path, splits: str) -> tuple[SplitFile, IntArray]:
+    if isinstance(dataset, XLSA17Dataset):
+        return dataset.read_split(root, splits), dataset.read_labels(root)[0]
+    data = dataset.load_labels(root)
     rows = dict(zip(PARTS, (data.train, data.test_seen, data.test_unseen), strict=True))
-    return SplitFile(data.semantics, data.class_names, rows)
+    return SplitFile(data.semantics, data.class_names, rows), data.labels
 
 
 def _sizes(
@@ -216,3 +255,29 @@ def _pair(check: str, counts: tuple[int, int], otherwise: Verdict, detail: str) 
 
 def _equal(check: str, found: int, expected: int, whose: str) -> Finding:
     return Finding(check, str(found), "ok" if found == expected else "fail", f"{whose} {expected}")
+
+
+def _verify_split(dataset: Dataset, root: Path, splits: str) -> Finding:
+    try:
+        split, labels = _without_features(dataset, root, splits)
+        return _summary(splits, audit(split, labels, dataset.card.sizes), "whole")
+    except DataError as error:
+        return Finding(splits, "unusable", "fail", str(error))
+
+
+def _verify_file(path: Path) -> Finding:
+    try:
+        shape = variables(path).get("features")
+        if shape is None:
+            read_arrays(path, [], ["labels"])
+            return Finding(path.stem, "whole")
+        found = audit_features(column_blocks(path, "features"), shape[-1])
+        return _summary(path.stem, found, f"whole, {cache_state(path)}")
+    except DataError as error:
+        return Finding(path.stem, "unusable", "fail", str(error))
+
+
+def _summary(check: str, findings: list[Finding], good: str) -> Finding:
+    """Returns one finding for many: what failed, if anything did."""
+    failed = [f"{found.check}: {found.value} ({found.detail})" for found in findings if found.verdict == "fail"]
+    return Finding(check, "wrong", "fail", "; ".join(failed)) if failed else Finding(check, good)

@@ -15,18 +15,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import array_fingerprint, check_finite
 from zslbench.data.folders import cache_folder
+from zslbench.data.made import made_once
 from zslbench.data.matfile import column_blocks, indices, read_arrays, variables
 from zslbench.errors import DataError
-from zslbench.files import write_whole
+from zslbench.files import NotWritten, reading, whole, write_whole
 
 FORMAT = "1"
 """Raised whenever the meaning of an entry changes; older entries are then left alone."""
@@ -58,17 +59,10 @@ def load_features(path: Path) -> Features:
     Raises:
         DataError: the file is missing, damaged, of the wrong shape, or holds NaN.
     """
-    entry = _entry_of(path)
-    if (found := _read_entry(entry)) is not None:
-        return found
     try:
-        return _fill(entry, path)
-    except OSError as error:
-        warnings.warn(
-            f"the cache {entry.parent} cannot be written ({error.strerror or error}), so {path.name} is read anew "
-            "each time; set ZSLBENCH_CACHE to a writable folder",
-            stacklevel=2,
-        )
+        return made_once(_entry_of(path), _read_entry, partial(_write_entry, path))
+    except NotWritten as error:
+        warnings.warn(f"the cache {error}; until then {path.name} is read anew each time", stacklevel=2)
         return _read_source(path)
 
 
@@ -85,44 +79,21 @@ def cache_state(path: Path) -> State:
 
 
 def _entry_of(source: Path) -> Path:
-    try:
+    with reading(source):
         return cache_folder() / "features" / f"{file_digest(source)}-{FORMAT}"
-    except FileNotFoundError as error:
-        raise DataError(f"{source}: there is no such file") from error
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error.strerror})") from error
 
 
-def _fill(entry: Path, source: Path) -> Features:
-    """Makes an entry aside and renames it; of several processes one does the work and the others wait for it."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(entry.with_suffix(".lock")):
-        if (found := _read_entry(entry)) is not None:
-            return found
-        part = entry.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
-        part.mkdir()
-        try:
-            _write_entry(part, source)
-            shutil.rmtree(entry, ignore_errors=True)  # only a damaged one can be here
-            part.rename(entry)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    found = _read_entry(entry)
-    if found is None:
-        raise OSError(f"what was written to {entry} does not read back")
-    return found
-
-
-def _write_entry(folder: Path, source: Path) -> None:
+def _write_entry(source: Path, folder: Path) -> None:
+    shutil.rmtree(folder)  # what a process that was killed has left
     features = _read_source(source, folder / "features.npy")
     if features.labels is not None:
-        np.save(folder / "labels.npy", features.labels, allow_pickle=False)
+        with whole(folder / "labels.npy") as part, part.open("wb") as file:
+            np.save(file, features.labels, allow_pickle=False)
     body = {
         "fingerprint": features.fingerprint,
         "files": {file.name: _sha256(file) for file in sorted(folder.glob("*.npy"))},
     }
-    (folder / "entry.json").write_text(json.dumps({**body, "check": _check(body)}), encoding="utf-8")
+    write_whole(folder / "entry.json", json.dumps({**body, "check": _check(body)}))
 
 
 def _read_entry(folder: Path) -> Features | None:
@@ -173,7 +144,7 @@ def _float32_blocks(path: Path) -> Iterator[NDArray[np.float32]]:
 def _write_rows(path: Path, shape: tuple[int, ...], blocks: Iterator[NDArray[np.float32]]) -> None:
     """Writes a .npy file by ordinary writes: through a memory map, a full disk would kill the process."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-    with path.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(block.data)

@@ -1,18 +1,23 @@
-"""Safe decoding of image files to RGB, whatever they call themselves; imported by processes that need no torch."""
+"""Safe decoding of image files to RGB, whatever they call themselves, in threads where there are many."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zslbench.api.images import Images, UnreadableImage
+from zslbench.errors import RunError, ZSLBenchError, one_line
 
+T = TypeVar("T")
 Image.init()
 FORMATS: list[str] = [
     name for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP") if name in Image.OPEN
@@ -21,6 +26,8 @@ FORMATS: list[str] = [
 LONGEST = 16
 """How many times as long as it is wide an image may be. A longer one keeps its middle, which is all that a centre crop
 would keep: scaled until its short side fits a network, the whole of it could take gigabytes."""
+THREADS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""How many images are decoded at a time; Pillow lets other threads work while it decodes and scales."""
 
 
 def load_image(path: Path, box: Sequence[int] | None = None) -> Image.Image:
@@ -45,24 +52,67 @@ def load_image(path: Path, box: Sequence[int] | None = None) -> Image.Image:
     return _middle(image if box is None else _inside(image, box))
 
 
+def central_square(image: Image.Image, side: int) -> Image.Image:
+    """Returns the middle of an image, as large as its shorter side, scaled to `side` with antialiasing."""
+    short = min(image.size)
+    left, top = round((image.width - short) / 2), round((image.height - short) / 2)
+    box = (left, top, left + short, top + short)
+    return image.crop(box) if short == side else image.resize((side, side), Image.Resampling.BICUBIC, box=box)
+
+
+@contextmanager
+def walk(images: Images, use: Callable[[int], T], rows: Iterable[int]) -> Iterator[Iterator[T | str]]:
+    """Gives what `use` makes of each image, in order, or why it cannot be read; threads work a few images ahead.
+
+    Args:
+        images: the images.
+        use: is called with the position of an image, which it reads.
+        rows: of which images.
+
+    Raises:
+        RunError: `use` failed, otherwise than because an image cannot be read.
+    """
+
+    def used(row: int) -> T | str:
+        try:
+            return use(row)
+        except UnreadableImage as error:
+            return str(error)
+        except ZSLBenchError:
+            raise
+        except Exception as error:
+            raise RunError(f"{images.name(row)}: reading it failed ({one_line(error)})") from error
+
+    def in_order() -> Iterator[T | str]:
+        waiting: deque[Future[T | str]] = deque()
+        for row in rows:
+            waiting.append(pool.submit(used, row))
+            if len(waiting) > 2 * THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # of oddities that do not keep it from decoding
+        try:
+            yield in_order()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def undecodable(images: Images, progress: Callable[[int, int], None]) -> dict[int, str]:
     """Decodes all images and keeps none; returns position -> reason of those that cannot be decoded."""
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # of oddities that do not keep it from decoding
-        reasons: dict[int, str] = {}
-        for row, reason in enumerate(pool.map(lambda row: _reason(images, row), range(len(images)))):
+
+    def decode(row: int) -> None:
+        images.read(row)
+
+    reasons: dict[int, str] = {}
+    with walk(images, decode, range(len(images))) as decoded:
+        for row, reason in enumerate(decoded):
             progress(row + 1, len(images))
-            if reason:
+            if reason is not None:
                 reasons[row] = reason
     return reasons
-
-
-def _reason(images: Images, row: int) -> str:
-    try:
-        images.read(row)
-    except UnreadableImage as error:
-        return str(error)
-    return ""
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.api.cards import DatasetCard
-from zslbench.errors import DataError, near_misses, one_line
-from zslbench.files import whole
+from zslbench.errors import DataError, near_misses
+from zslbench.files import reading, write_whole
 
 FILE, IMAGES = "card.toml", "images.txt"
 TEXTS = ("title", "citation", "licence", "homepage", "summary", "default_features")
@@ -42,13 +42,13 @@ def images_folder(folder: Path) -> Path:
 
     That is where the one line of its `images.txt` says, else where its card says, else its sub-folder `images`.
     """
-    try:
-        line = (folder / IMAGES).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    path = folder / IMAGES
+    if path.exists():
+        with reading(path, "text", "repair or remove it"):
+            line = path.read_text(encoding="utf-8").strip()
+    else:
         source = _read(folder).get(SOURCE, {})
         line = str(source.get("images", "")) if isinstance(source, dict) else ""
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / IMAGES}: cannot be read ({one_line(error)}); repair or remove it") from error
     return folder / Path(line or "images").expanduser()
 
 
@@ -58,8 +58,7 @@ def remember_images(folder: Path, images: Path) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
-    with whole(folder / IMAGES) as part:
-        part.write_text(f"{images.expanduser().absolute()}\n", encoding="utf-8")
+    write_whole(folder / IMAGES, f"{images.expanduser().absolute()}\n")
 
 
 def write_card(folder: Path, card: DatasetCard, source: Mapping[str, str]) -> None:
@@ -69,17 +68,15 @@ def write_card(folder: Path, card: DatasetCard, source: Mapping[str, str]) -> No
     lines = [f"{name} = {_quoted(getattr(card, name))}\n" for name in TEXTS]
     lines += [f"{FLAG} = {str(card.attributes).lower()}\n", f"\n[{SOURCE}]\n"]
     lines += [f"{name} = {_quoted(value)}\n" for name, value in source.items()]
-    with whole(folder / FILE) as part:
-        part.write_text(HEAD + "".join(lines), encoding="utf-8")
+    write_whole(folder / FILE, HEAD + "".join(lines))
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path = folder / FILE
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / FILE}: cannot be read as TOML ({one_line(error)}); repair or remove it") from error
+    with reading(path, "TOML", "repair or remove it"):
+        return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def _quoted(text: str) -> str:

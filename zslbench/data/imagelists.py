@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.errors import DataError
+from zslbench.files import reading
 
 ANNOTATIONS = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
 FOLDER = "attribute_data"
@@ -58,7 +59,9 @@ def read_boxes(names: Sequence[str], classes: Sequence[str], where: Path, folder
     """
     boxes: list[list[int]] = []
     for path in _annotations(where, folders):
-        for number, line in enumerate(_lines(path), start=1):
+        with reading(path, "text"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
             row, parts = len(boxes), line.split()
             try:
                 image, label, box = parts[0], parts[1], [int(float(part)) for part in parts[2:6]]
@@ -95,10 +98,3 @@ def _annotations(where: Path, folders: Sequence[Path]) -> list[Path]:
         f"{where}: its list names images more than once, because each row is an object in one; which one is said in "
         f"{', '.join(ANNOTATIONS)}: put the folder {FOLDER} of the attributes' authors into {folders[0]}"
     )
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from error

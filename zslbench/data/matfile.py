@@ -1,11 +1,13 @@
-"""Reads chosen variables of MATLAB files, version 5 (scipy) and 7.3 (HDF5), in MATLAB's orientation."""
+"""Reads and writes MATLAB files, version 5 (scipy) and 7.3 (HDF5): in MATLAB's orientation, large ones in pieces."""
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import h5py
 import numpy as np
@@ -13,10 +15,21 @@ import scipy.io
 from numpy.typing import NDArray
 
 from zslbench.errors import DataError
+from zslbench.files import reading, whole
 
 Array = NDArray[Any]
+Variables = dict[str, NDArray[Any] | list[str] | str]
+
 BLOCK_BYTES = 2**25
 """How much of a matrix is held in memory at a time where it can be read in pieces."""
+ROWS = 4096
+"""How many columns of a matrix are held in memory at a time while it is written."""
+V5_BYTES = 2**31
+"""From this size on a variable does not fit a version 5 file."""
+MI_SINGLE, MI_MATRIX, MX_SINGLE = 7, 14, 7
+HEADER_BYTES, DESCRIPTION_BYTES = 512, 116
+SOURCE = "source"
+"""The variable that says what a file was made from, so that a command can tell its own work."""
 
 
 def variables(path: Path) -> dict[str, tuple[int, ...]]:
@@ -25,7 +38,7 @@ def variables(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         DataError: the file is missing or is no MATLAB file.
     """
-    with _one_line_errors(path):
+    with _reading(path):
         if _is_hdf5(path):
             with h5py.File(path, "r") as file:
                 datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
@@ -40,10 +53,7 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
         DataError: the file is missing, damaged or no MATLAB file, or a variable is missing or not numeric.
     """
     found = _read(path, names, optional)
-    for name, value in found.items():
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-            raise DataError(f"{path}: variable {name!r} is not a full matrix of real numbers")
-    return found
+    return {name: _numeric(path, name, value) for name, value in found.items()}
 
 
 def read_strings(path: Path, name: str) -> tuple[str, ...] | None:
@@ -70,22 +80,15 @@ def column_blocks(path: Path, name: str) -> Iterator[Array]:
     shape = variables(path).get(name)
     if shape is not None and len(shape) != 2:
         raise DataError(f"{path}: variable {name!r} has shape {shape}; a matrix is needed")
-    with _one_line_errors(path):
-        streamed = shape is not None and _is_hdf5(path)
-    if not streamed:
-        matrix = read_arrays(path, [name])[name].T
-        step = _rows_per_block(matrix.shape[1])
-        yield from (matrix[start : start + step] for start in range(0, len(matrix), step))
-        return
-    with _one_line_errors(path), h5py.File(path, "r") as file:
-        dataset = file[name]  # HDF5 holds MATLAB's matrices transposed
-        if dataset.dtype.kind not in "biuf":
-            raise DataError(f"{path}: variable {name!r} is not a full matrix of real numbers")
-        step = _rows_per_block(dataset.shape[1])
-        blocks = range(0, dataset.shape[0], step)
-    for start in blocks:
-        with _one_line_errors(path), h5py.File(path, "r") as file:  # closed while the caller has the block
-            block = file[name][start : start + step]
+    matrix = None if shape is not None and _is_hdf5(path) else read_arrays(path, [name])[name].T
+    size, images = shape or (0, 0)
+    step = max(1, BLOCK_BYTES // (8 * max(1, size)))
+    for start in range(0, images, step):
+        if matrix is None:
+            with _reading(path), h5py.File(path, "r") as file:  # closed while the caller has the block
+                block = _numeric(path, name, file[name][start : start + step])  # HDF5 holds the transpose
+        else:
+            block = matrix[start : start + step]
         yield block
 
 
@@ -101,9 +104,47 @@ def indices(values: Array, what: str) -> NDArray[np.int64]:
     return flat.astype(np.int64) - 1
 
 
+def made_from(path: Path) -> dict[str, str]:
+    """Returns what a file was made from, its variable `source` in JSON; empty if it does not say.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        found = json.loads("".join(read_strings(path, SOURCE) or ()))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_mat(
+    path: Path,
+    variables: Variables,
+    columns: dict[str, NDArray[np.float32]] | None = None,
+    source: dict[str, str] | None = None,
+) -> None:
+    """Writes a MATLAB file that is visible only once it is whole.
+
+    Args:
+        path: where to.
+        variables: matrices; a list of strings becomes a column of cells, a string a row of characters.
+        columns: large matrices, given as rows `(N, D)` and written as the columns of `(D, N)`.
+        source: what the file is made from, for `made_from`.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    columns = columns or {}
+    if source is not None:
+        variables = {**variables, SOURCE: json.dumps(source, sort_keys=True)}
+    write = _write_v73 if any(rows.nbytes >= V5_BYTES for rows in columns.values()) else _write_v5
+    with whole(path) as part:
+        write(part, variables, columns)
+
+
 def _read(path: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
     wanted = [*names, *optional]
-    with _one_line_errors(path):
+    with _reading(path):
         if _is_hdf5(path):
             with h5py.File(path, "r") as file:
                 present = [name for name in wanted if isinstance(file.get(name), h5py.Dataset)]
@@ -118,8 +159,14 @@ def _read(path: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str
     return found
 
 
+def _numeric(path: Path, name: str, value: Any) -> Array:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+        raise DataError(f"{path}: variable {name!r} is not a full matrix of real numbers")
+    return value
+
+
 def _is_hdf5(path: Path) -> bool:
-    with path.open("rb"):  # a missing or forbidden file says so here; h5py would only say no
+    with _reading(path), path.open("rb"):  # a missing or forbidden file says so here; h5py would only say no
         return bool(h5py.is_hdf5(path))
 
 
@@ -152,20 +199,75 @@ def _decode(codes: Array) -> str:
     return codes.astype("<u2").tobytes().decode("utf-16-le")
 
 
-def _rows_per_block(columns: int) -> int:
-    return max(1, BLOCK_BYTES // (8 * max(1, columns)))
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return reading(path, "a whole MATLAB file", "fetch or save it again")
 
 
-@contextmanager
-def _one_line_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # a damaged file makes scipy and h5py raise a dozen kinds, zlib.error among them
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DataError(f"{path}: not a whole MATLAB file ({reason}); fetch or save it again") from error
+def _write_v5(path: Path, variables: Variables, columns: dict[str, NDArray[np.float32]]) -> None:
+    cells = {name: _cells(value) if isinstance(value, list) else value for name, value in variables.items()}
+    with path.open("wb") as file:
+        scipy.io.savemat(cast("Any", file), cells, do_compression=True)
+        for name, rows in columns.items():  # scipy would hold it in memory
+            _write_v5_matrix(file, name, rows)
+        file.seek(0)
+        file.write(
+            b"MATLAB 5.0 MAT-file".ljust(DESCRIPTION_BYTES)
+        )  # scipy puts the time there; equal data, equal files
+
+
+def _write_v5_matrix(file: IO[bytes], name: str, rows: NDArray[np.float32]) -> None:
+    """Appends a single-precision matrix as the MAT-file format, level 5, describes it."""
+
+    def element(kind: int, content: bytes) -> bytes:
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    head = element(6, struct.pack("<II", MX_SINGLE, 0)) + element(5, struct.pack("<ii", rows.shape[1], rows.shape[0]))
+    head += element(1, name.encode("ascii"))
+    padding = bytes(-rows.nbytes % 8)
+    file.write(struct.pack("<II", MI_MATRIX, len(head) + 8 + rows.nbytes + len(padding)) + head)
+    file.write(struct.pack("<II", MI_SINGLE, rows.nbytes))
+    for block in _blocks(rows):
+        file.write(block.astype("<f4").data)
+    file.write(padding)
+
+
+def _write_v73(path: Path, variables: Variables, columns: dict[str, NDArray[np.float32]]) -> None:
+    with h5py.File(path, "w", userblock_size=HEADER_BYTES) as file:
+        references = file.create_group("#refs#")
+        for name, value in variables.items():
+            if isinstance(value, list):
+                cells = [_characters(references, f"{name}{i}", text).ref for i, text in enumerate(value)]
+                dataset = file.create_dataset(name, data=np.array([cells], dtype=h5py.ref_dtype))
+                dataset.attrs["MATLAB_class"] = np.bytes_("cell")
+            elif isinstance(value, str):
+                _characters(file, name, value)
+            else:
+                dataset = file.create_dataset(name, data=np.atleast_2d(value).T)
+                dataset.attrs["MATLAB_class"] = np.bytes_("single" if value.dtype == np.float32 else "double")
+        for name, rows in columns.items():
+            dataset = file.create_dataset(name, rows.shape, np.float32)  # HDF5 holds MATLAB's matrices transposed
+            dataset.attrs["MATLAB_class"] = np.bytes_("single")
+            start = 0
+            for block in _blocks(rows):
+                dataset[start : start + len(block)] = block
+                start += len(block)
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
+def _blocks(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(rows), ROWS):
+        yield np.ascontiguousarray(rows[start : start + ROWS])
+
+
+def _characters(group: h5py.Group, name: str, text: str) -> h5py.Dataset:
+    codes = np.frombuffer(text.encode("utf-16-le"), dtype=np.uint16)[:, None]
+    dataset = group.create_dataset(name, data=codes)
+    dataset.attrs["MATLAB_class"] = np.bytes_("char")
+    return dataset
+
+
+def _cells(texts: list[str]) -> NDArray[Any]:
+    cells = np.empty((len(texts), 1), dtype=object)
+    cells[:, 0] = texts
+    return cells

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from zslbench.api.views import TestView
+from zslbench.data.tables import read_table
 from zslbench.errors import DataError, UsageError
+from zslbench.files import reading
 
 FORMATS = ".npz, .npy, .csv or .safetensors"
 
@@ -105,7 +105,7 @@ def read_scores(path: Path, index: Path | None = None) -> ScoreFile:
         raise DataError(f"{path}: there is no such file of scores")
     if kind == ".npy" and index is None:
         raise UsageError(f"{path}: a .npy holds scores only; give the image numbers with --images FILE")
-    try:
+    with reading(path, kind):
         if kind == ".csv":
             return _read_csv(path)
         if kind == ".npy":
@@ -118,8 +118,6 @@ def read_scores(path: Path, index: Path | None = None) -> ScoreFile:
             arrays = dict(safetensors.numpy.load_file(path))
         else:
             raise UsageError(f"{path}: scores are read from {FORMATS}, not from {kind or 'a file without ending'}")
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as {kind} ({str(error).splitlines()[0]})") from error
     for name in ("scores", "images"):
         if name not in arrays:
             raise DataError(f"{path}: it has no array {name!r}, only {', '.join(sorted(arrays)) or 'none'}")
@@ -132,13 +130,11 @@ def _read_index(path: Path) -> NDArray[np.int64]:
 
 
 def _read_csv(path: Path) -> ScoreFile:
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = csv.reader(file)
-    if not rows or head[0] != "image":
-        raise ValueError("the first line must be: image, then the class names")
-    width = len(head)
-    for number, row in enumerate(rows, start=2):
-        if len(row) != width:
-            raise ValueError(f"line {number} has {len(row)} fields, the first line {width}")
-    values = np.array([row[1:] for row in rows], dtype=np.float64)
-    return ScoreFile(path, values, np.array([int(row[0]) for row in rows], dtype=np.int64), tuple(head[1:]))
+    head, rows = read_table(path)
+    if head[0] != "image":
+        raise DataError(f"{path}: the first line must be: image, then the class names")
+    if short := [number for number, row in rows.items() if "" in row]:
+        raise DataError(f"{path}: row {short[0]} lacks a score")
+    values = np.array([row[1:] for row in rows.values()], dtype=np.float64)
+    images = np.array([int(row[0]) for row in rows.values()], dtype=np.int64)
+    return ScoreFile(path, values, images, tuple(head[1:]))

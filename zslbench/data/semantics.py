@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import ZSLData
 from zslbench.errors import DataError, UsageError, near_misses, one_line
+from zslbench.files import reading
 
 OWN, ORIGINAL = "att", "original"
 NOT_ATTRIBUTES = "# vectors of words or sentences"
@@ -61,10 +61,8 @@ def _says_none(path: Path) -> bool:
 
 
 def _from_array(path: Path, data: ZSLData) -> NDArray[np.float64]:
-    try:
+    with reading(path, ".npy"):
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as .npy ({one_line(error)})") from error
     classes = len(data.class_names)
     if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
         raise DataError(f"{path}: it holds no real numbers; a row of them for each of the {classes} classes is needed")
@@ -77,28 +75,25 @@ def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
     wanted = set(data.class_names)
     found: dict[str, list[float]] = {}
     others: list[str] = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                name, _, rest = line.partition(",")  # before a comma, a name may have blanks in it
-                name, values = name.strip(), rest.replace(",", " ").split()
-                if name not in wanted:
-                    name, *values = line.replace(",", " ").split() or [""]
-                if name not in wanted:
-                    others.append(name)
-                    continue
-                if name in found:
-                    raise DataError(f"{path}: line {number}: class {name!r} comes a second time")
-                try:
-                    found[name] = [float(value) for value in values]
-                except ValueError as error:
-                    raise DataError(f"{path}: line {number}: {one_line(error)}; numbers must follow the name") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text ({one_line(error)})") from error
+    with reading(path, "text"), path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            name, _, rest = line.partition(",")  # before a comma, a name may have blanks in it
+            name, values = name.strip(), rest.replace(",", " ").split()
+            if name not in wanted:
+                name, *values = line.replace(",", " ").split() or [""]
+            if name not in wanted:
+                others.append(name)
+                continue
+            if name in found:
+                raise DataError(f"{path}: line {number}: class {name!r} comes a second time")
+            try:
+                found[name] = [float(value) for value in values]
+            except ValueError as error:
+                raise DataError(f"{path}: line {number}: {one_line(error)}; numbers must follow the name") from None
     for name in data.class_names:
         if name not in found:
-            hint = near_misses(name, others) if len(others) <= LISTED else ""
-            raise DataError(f"{path}: it has no line for class {name!r}{hint if 'did you mean' in hint else ''}")
+            hint = near_misses(name, others, listed=False) if len(others) <= LISTED else ""
+            raise DataError(f"{path}: it has no line for class {name!r}{hint}")
     sizes = {name: len(found[name]) for name in data.class_names}
     size = sizes[data.class_names[0]]
     if strange := [name for name, own in sizes.items() if own != size or own == 0]:

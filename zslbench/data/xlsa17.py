@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from zslbench.data.foldercard import images_folder, read_card
 from zslbench.data.imagefiles import FileImages, find_images
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
-from zslbench.errors import DataError, near_misses, one_line
+from zslbench.errors import DataError, near_misses
+from zslbench.files import reading
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 SPLITS = "att_splits"
@@ -68,11 +68,7 @@ class XLSA17Dataset(Dataset):
         features = features or self.card.default_features
         if problem := self.missing(root, features, splits):
             raise DataError(problem)
-        path = self.features_path(root, features)
-        loaded = load_features(path)
-        labels, labels_path = (loaded.labels, path) if loaded.labels is not None else self.read_labels(root)
-        with _naming(self._split_path(root, splits), labels_path):
-            return self._zsl_data(root, self.read_split(root, splits), labels, features, loaded)
+        return self._data(root, splits, features, load_features(self.features_path(root, features)))
 
     def load_labels(self, root: Path, splits: str = SPLITS) -> ZSLData:
         """Loads everything but features; labels come from `labels.mat`, else from any file of features.
@@ -80,11 +76,7 @@ class XLSA17Dataset(Dataset):
         Raises:
             DataError: a file is missing, damaged or inconsistent with the others; it is named.
         """
-        if problem := self.missing_split(root, splits):
-            raise DataError(problem)
-        labels, labels_path = self.read_labels(root)
-        with _naming(self._split_path(root, splits), labels_path):
-            return self._zsl_data(root, self.read_split(root, splits), labels)
+        return self._data(root, splits)
 
     def load_images(self, root: Path, splits: str = SPLITS) -> ZSLData:
         """Loads everything but features, and finds the images by `image_files` as `file_images` does.
@@ -109,10 +101,10 @@ class XLSA17Dataset(Dataset):
         """
         folder = self.folder(root)
         images = images_folder(folder) if images is None else images.expanduser()
+        known = self.read_split(root, splits).class_names
         names, (labels, _) = self.image_files(root), self.read_labels(root)
         if len(names) != len(labels):
             raise DataError(f"{folder}: it names {len(names)} images, but has {len(labels)} labels")
-        known = self.read_split(root, splits).class_names
         if len(labels) and labels.max() >= len(known):
             raise DataError(f"{folder}: labels run to {labels.max() + 1}, but there are {len(known)} classes")
         classes = [known[label] for label in labels]
@@ -141,6 +133,8 @@ class XLSA17Dataset(Dataset):
         Raises:
             DataError: the file is missing, damaged, or its variables have the wrong shape or type.
         """
+        if problem := self.missing_split(root, splits):
+            raise DataError(problem)
         path = self._split_path(root, splits)
         arrays = read_arrays(path, ["att", *PARTS], ["train_loc", "val_loc", "original_att"])
         att, original = arrays.pop("att"), arrays.pop("original_att", None)
@@ -156,10 +150,7 @@ class XLSA17Dataset(Dataset):
         Raises:
             DataError: no file has labels, or the one that should is damaged.
         """
-        path = self._find(root, "labels")
-        if path is None:
-            folder = self.folder(root)
-            raise DataError(f"data set {self.card.title}: no file in {folder} has labels; add labels.mat or res101.mat")
+        path = self._first(root, "labels", "; add labels.mat or res101.mat")
         return indices(read_arrays(path, ["labels"])["labels"], f"{path}: labels"), path
 
     def image_files(self, root: Path) -> tuple[str, ...]:
@@ -168,15 +159,15 @@ class XLSA17Dataset(Dataset):
         Raises:
             DataError: no file has them.
         """
-        path = self._find(root, "image_files")
-        names = None if path is None else read_strings(path, "image_files")
-        if names is None:
-            raise DataError(f"data set {self.card.title}: no file in {self.folder(root)} has image_files")
-        return names
+        return read_strings(self._first(root, "image_files"), "image_files") or ()
 
     def feature_files(self, root: Path) -> list[str]:
         """Returns the names for `--features` that are present."""
-        return [path.stem for path in self.mat_files(root) if "features" in _variables_or_none(path)]
+        names = []
+        for path in self.mat_files(root):
+            with suppress(DataError):  # a damaged file has nothing to offer
+                names += [path.stem] if "features" in variables(path) else []
+        return names
 
     def split_files(self, root: Path) -> list[str]:
         """Returns the names for `--splits` that are present."""
@@ -186,27 +177,33 @@ class XLSA17Dataset(Dataset):
         """Returns where a file of features is, or would be."""
         return self.folder(root) / f"{features or self.card.default_features}.mat"
 
-    def _zsl_data(
-        self, root: Path, split: SplitFile, labels: IntArray, features_name: str = "", loaded: Features | None = None
-    ) -> ZSLData:
-        trainval, test_seen, test_unseen = (split.parts[part] for part in PARTS)
-        suggested = validation_classes(split, labels)
+    def _data(self, root: Path, splits: str, features: str = "", loaded: Features | None = None) -> ZSLData:
+        split = self.read_split(root, splits)
+        if loaded is None or loaded.labels is None:
+            labels, labels_path = self.read_labels(root)
+        else:
+            labels, labels_path = loaded.labels, self.features_path(root, features)
+        train, test_seen, test_unseen = (split.parts[part] for part in PARTS)
         lists = validation_lists(self.folder(root), split, labels)
-        return ZSLData(
-            name=self.card.title,
-            features_name=features_name,
-            features=None if loaded is None else loaded.features,
-            labels=labels,
-            semantics=split.semantics,
-            class_names=split.class_names,
-            train=trainval,
-            test_seen=test_seen,
-            test_unseen=test_unseen,
-            validation_folds=lists or (() if suggested is None else (suggested,)),
-            original_semantics=split.original_semantics,
-            attributes=self.card.attributes,
-            features_fingerprint=None if loaded is None else loaded.fingerprint,
-        )
+        try:  # what is checked on arrays does not know the files that they come from
+            suggested = validation_classes(split, labels)
+            return ZSLData(
+                self.card.title,
+                features,
+                None if loaded is None else loaded.features,
+                labels,
+                split.semantics,
+                split.class_names,
+                train,
+                test_seen,
+                test_unseen,
+                validation_folds=lists or (() if suggested is None else (suggested,)),
+                original_semantics=split.original_semantics,
+                attributes=self.card.attributes,
+                features_fingerprint=None if loaded is None else loaded.fingerprint,
+            )
+        except DataError as error:
+            raise DataError(f"{error} (read from {self._split_path(root, splits)} and {labels_path})") from error
 
     def _split_path(self, root: Path, splits: str) -> Path:
         return self.folder(root) / f"{splits}.mat"
@@ -228,11 +225,15 @@ class XLSA17Dataset(Dataset):
 
     def mat_files(self, root: Path) -> list[Path]:
         """Returns all files but splits, `labels.mat` first because it is the quickest to read."""
-        files = sorted(path for path in self.folder(root).glob("*.mat") if not path.name.startswith(SPLITS))
-        return sorted(files, key=lambda path: path.name != "labels.mat")
+        files = [path for path in self.folder(root).glob("*.mat") if not path.name.startswith(SPLITS)]
+        return sorted(files, key=lambda path: (path.name != "labels.mat", path))
 
-    def _find(self, root: Path, variable: str) -> Path | None:
-        return next((path for path in self.mat_files(root) if variable in variables(path)), None)
+    def _first(self, root: Path, variable: str, advice: str = "") -> Path:
+        """Returns the first file that has a variable."""
+        for path in self.mat_files(root):
+            if variable in variables(path):
+                return path
+        raise DataError(f"data set {self.card.title}: no file in {self.folder(root)} has {variable}{advice}")
 
 
 def validation_classes(split: SplitFile, labels: IntArray) -> IntArray | None:
@@ -273,12 +274,8 @@ def validation_lists(folder: Path, split: SplitFile, labels: IntArray) -> tuple[
 
 
 def _class_list(path: Path, known: tuple[str, ...]) -> set[str]:
-    try:
+    with reading(path, "text", "add it, or remove the lists of its fold"):
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({one_line(error)}); add it, or remove the lists of its fold"
-        ) from None
     for name in names:
         if name not in known:
             raise DataError(f"{path}: {name!r} is no class of the data{near_misses(name, known)}")
@@ -287,21 +284,3 @@ def _class_list(path: Path, known: tuple[str, ...]) -> set[str]:
 
 def _rows(columns: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(columns.T, dtype=np.float32)
-
-
-@contextmanager
-def _naming(split: Path, labels: Path) -> Iterator[None]:
-    """Adds the files to errors of what is checked on arrays; errors of reading name their file themselves."""
-    try:
-        yield
-    except DataError as error:
-        if str(split.parent) in str(error):
-            raise
-        raise DataError(f"{error} (read from {split} and {labels})") from error
-
-
-def _variables_or_none(path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        return variables(path)
-    except DataError:
-        return {}

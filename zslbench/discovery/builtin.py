@@ -38,6 +38,6 @@ def zslbench_register(registry: Registry) -> None:
         registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))
     registry.backbone(
         "pixels",
-        "zslbench.preparation.average:AveragePixels",
+        "zslbench.preparation.backbones:AveragePixels",
         BackboneCard("pixels", "none", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images"),
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from zslbench.data.tables import first_twice, read_table
 from zslbench.errors import DataError, near_misses
-from zslbench.preparation.tables import first_twice, read_table
+from zslbench.files import existing
 
 
 def read_attributes(path: Path, class_names: Sequence[str]) -> NDArray[np.float64]:
@@ -26,7 +27,8 @@ def read_attributes(path: Path, class_names: Sequence[str]) -> NDArray[np.float6
         UsageError: there is no such file.
         DataError: a class is missing, unknown or there twice, a value is no finite number, or a column is constant.
     """
-    head, rows = read_table(path, "--attributes")
+    head, numbered = read_table(existing("--attributes", path))
+    rows = list(numbered.values())
     names, attributes = [row[0] for row in rows], head[1:]
     if (twice := first_twice(attributes)) is not None:
         raise DataError(f"{path}: two columns are called {twice!r}")
@@ -47,7 +49,7 @@ def check_classes(path: Path, names: list[str], class_names: Sequence[str]) -> N
         raise DataError(f"{path}: two classes are called {twice!r}")
     missing, extra = [c for c in class_names if c not in names], [c for c in names if c not in class_names]
     if missing:
-        raise DataError(f"{path}: {_these(missing)} missing{_near(missing[0], extra)}")
+        raise DataError(f"{path}: {_these(missing)} missing{near_misses(missing[0], extra, listed=False)}")
     if extra:
         raise DataError(f"{path}: {_these(extra)} in the table, but there are no images of it")
 
@@ -56,11 +58,6 @@ def _these(names: list[str]) -> str:
     if len(names) == 1:
         return f"class {names[0]!r} is"
     return f"{len(names)} classes, {names[0]!r} the first, are"
-
-
-def _near(name: str, others: list[str]) -> str:
-    hint = near_misses(name, others)
-    return hint if "did you mean" in hint else ""
 
 
 def _number(cell: str, path: Path, name: str, attribute: str) -> float:

@@ -12,23 +12,26 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from zslbench.api.backbone import Backbone, load_weights
+from zslbench.api.images import square_side
+from zslbench.data.decoding import central_square
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 TORCHVISION, TIMM = "torchvision", "timm"
+SIZE, GRID = 64, 16
 PATIENCE_S = 5.0
 """How long a server of weights may take to answer."""
+LISTS = "; `zslbench list backbones`, torchvision and timm name those there are"
 CLASSES = 1000
 """Of ImageNet, on which torchvision's models are made; the layer with as many outputs is the head."""
 
@@ -107,10 +110,30 @@ def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
         if timm.is_model(model):
             return f"{TIMM}:{model}", partial(TimmBackbone, model)
         known = known + timm.list_models() + timm.list_pretrained()
-    raise UsageError(f"unknown backbone {name!r}{_short(near_misses(model, set(known)))}")
+    raise UsageError(f"unknown backbone {name!r}{near_misses(model, set(known), listed=False) or LISTS}")
 
 
-class TorchvisionBackbone(Backbone):
+class _Transformed(Backbone):
+    """A network without its head, with the preprocessing that its library has for it."""
+
+    network: Any
+    transform: Any
+    crop_transform: Any
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Resizes, crops and normalises as the weights were evaluated."""
+        return cast("Tensor", self.transform(image))
+
+    def prepare_crop(self, image: Image.Image) -> Tensor:
+        """Resizes to the size of the network's input, and normalises."""
+        return cast("Tensor", self.crop_transform(image))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns what the head would be given, `(B, D)`."""
+        return cast("Tensor", self.network(images)).flatten(1)
+
+
+class TorchvisionBackbone(_Transformed):
     """A classification model of torchvision without its last layer, with the preprocessing of its weights.
 
     Of several weights it takes the first, which are those of the model's paper: ResNet-101 as in the GBU release.
@@ -132,20 +155,8 @@ class TorchvisionBackbone(Backbone):
         if weights is not None:
             load_weights(self.network, weights, [head])
 
-    def prepare(self, image: Image) -> Tensor:
-        """Resizes, crops and normalises as the weights were evaluated."""
-        return cast("Tensor", self.transform(image))
 
-    def prepare_crop(self, image: Image) -> Tensor:
-        """Resizes to the size of the network's input, and normalises."""
-        return cast("Tensor", self.crop_transform(image))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Returns what the model's last layer is given, `(B, D)`."""
-        return cast("Tensor", self.network(images)).flatten(1)
-
-
-class TimmBackbone(Backbone):
+class TimmBackbone(_Transformed):
     """A model of timm without its classifier: pooled features, with the preprocessing of its configuration."""
 
     def __init__(self, name: str, weights: Path | None = None, pretrained: bool = True) -> None:
@@ -167,17 +178,24 @@ class TimmBackbone(Backbone):
             load_weights(network, weights, {name.split(".")[0] for name in names})  # a norm may have gone with it
         self.network = network
 
-    def prepare(self, image: Image) -> Tensor:
-        """Resizes, crops and normalises as timm evaluates the model."""
-        return cast("Tensor", self.transform(image))
 
-    def prepare_crop(self, image: Image) -> Tensor:
-        """Resizes to the size of the network's input, and normalises."""
-        return cast("Tensor", self.crop_transform(image))
+class AveragePixels(Backbone):
+    """Mean colour of each field of a 16 x 16 grid, `(B, 768)` in [0, 1]: for small drawn images, and for trying out."""
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Scales the shorter side to 73 and crops the middle, `(3, 64, 64)`, as other backbones do 256 and 224."""
+        side = square_side(SIZE)
+        left = round((side - SIZE) / 2)
+        return self.prepare_crop(central_square(image, side).crop((left, left, left + SIZE, left + SIZE)))
+
+    def prepare_crop(self, image: Image.Image) -> Tensor:
+        """Scales a crop to `(3, 64, 64)`."""
+        pixels = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns pooled features, `(B, D)`."""
-        return cast("Tensor", self.network(images)).flatten(1)
+        """Averages over the grid, `(B, 768)`."""
+        return torch.nn.functional.avg_pool2d(images, SIZE // GRID).flatten(1)
 
 
 def _reachable(url: str) -> bool:
@@ -240,8 +258,3 @@ def _fingerprint(backbone: Backbone) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _short(hint: str) -> str:
-    """Returns near misses, but not a thousand known names."""
-    return hint if "did you mean" in hint else "; `zslbench list backbones`, torchvision and timm name those there are"

@@ -7,34 +7,24 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import shutil
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from zslbench.api.cards import DatasetCard
 from zslbench.api.dataset import array_fingerprint
 from zslbench.data.foldercard import read_card, write_card
 from zslbench.data.imagefiles import FileImages
+from zslbench.data.matfile import Variables, made_from, write_mat
+from zslbench.data.tables import read_table
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
-from zslbench.errors import DataError, UsageError
-from zslbench.files import whole
+from zslbench.errors import UsageError
+from zslbench.files import write_whole
 from zslbench.preparation.attributes import read_attributes
-from zslbench.preparation.backbones import Loaded
-from zslbench.preparation.extract import extract
-from zslbench.preparation.features import (
-    add_features,
-    features_source,
-    labels_and_names,
-    write_features,
-)
+from zslbench.preparation.features import Extractor, add_features, labels_and_names
 from zslbench.preparation.images import ImageFolder, check_two_each
-from zslbench.preparation.matwriter import write_mat
-from zslbench.preparation.rows import Progress
-from zslbench.preparation.source import made_from, written
 from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
 
 SKIPPED = "skipped.csv"
@@ -65,21 +55,6 @@ class Plan:
     seed: int
     source: dict[str, str]
     made: bool
-
-
-@dataclass(frozen=True)
-class Built:
-    """What `build` did.
-
-    Attributes:
-        features: the name of the features file.
-        new: whether there was anything to do.
-        skipped: image -> why it could not be read.
-    """
-
-    features: str
-    new: bool
-    skipped: dict[str, str]
 
 
 def plan(
@@ -120,45 +95,37 @@ def plan(
     return Plan(folder, found, values, attributes.absolute(), roles, roles_from, seed, source, made)
 
 
-def build(
-    planned: Plan,
-    loaded: Loaded,
-    device: torch.device,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-) -> Built:
+def build(planned: Plan, extractor: Extractor) -> tuple[bool, dict[str, str]]:
     """Makes the data set, or what is missing of it; images that cannot be read are left out.
+
+    Returns:
+        Whether there was anything to do, and the images that were left out -> why they cannot be read.
 
     Raises:
         UsageError: the folder holds another data set, or other features of this name.
         DataError: a class has fewer than two readable images, or files cannot be written.
         RunError: the backbone fails.
     """
-    folder, images = planned.folder, planned.images
+    folder, images, skipped = planned.folder, planned.images, planned.folder / SKIPPED
     if planned.made:
-        new = add_features(XLSA17Dataset.at(folder), Path(), loaded, images.folder, None, device, batch_size, progress)
-        return Built(loaded.features, new, _read_skipped(folder))
-    work = folder / f"{loaded.features}.part"
-    if not work.exists() and (other := sorted(folder.glob("*.mat"))):
+        new = add_features(XLSA17Dataset.at(folder), Path(), extractor, images.folder)
+        return new, {row[0]: row[1] for row in read_table(skipped)[1].values()} if skipped.exists() else {}
+    if not extractor.unfinished(folder).exists() and (other := sorted(folder.glob("*.mat"))):
         raise UsageError(f"{other[0]}: it is there already, and `data build` did not finish it; name another folder")
     files = images.images
-    source = features_source(loaded, files)
-    features, unreadable = extract(files, loaded.backbone, work, source, device, batch_size, progress)
-    good = np.setdiff1d(np.arange(len(images.names)), list(unreadable))
-    names, labels = [images.names[i] for i in good], images.labels[good]
-    counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
-    check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
-    split = make_split(labels, images.class_names, names, planned.roles, planned.seed, planned.roles_from)
-
-    source = features_source(loaded, FileImages(names, [files.paths[i] for i in good]))
-    write_features(folder / f"{loaded.features}.mat", features, labels, names, source)
-    del features
-    write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed
-    _write_skipped(folder, {images.names[i]: reason for i, reason in unreadable.items()})
-    _write_card(planned, loaded, len(names))
-    _write_split(planned, split)
-    shutil.rmtree(work, ignore_errors=True)
-    return Built(loaded.features, True, _read_skipped(folder))
+    with extractor.features_of(files, folder) as (features, unreadable):
+        good = np.setdiff1d(np.arange(len(images.names)), list(unreadable))
+        names, labels = [images.names[i] for i in good], images.labels[good]
+        counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
+        check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
+        split = make_split(labels, images.class_names, names, planned.roles, planned.seed, planned.roles_from)
+        extractor.write(folder, features, labels, names, FileImages(names, [files.paths[i] for i in good]))
+        write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed
+        reasons = {images.names[i]: reason for i, reason in unreadable.items()}
+        _write_skipped(skipped, reasons)
+        _write_card(planned, extractor.loaded.features, len(names))
+        _write_split(planned, split)
+    return True, reasons
 
 
 def _is_made(folder: Path, source: dict[str, str]) -> bool:
@@ -173,29 +140,20 @@ def _is_made(folder: Path, source: dict[str, str]) -> bool:
     return True
 
 
-def _write_split(planned: Plan, split: dict[str, NDArray[np.int64]]) -> None:
-    attributes = planned.attributes
-    columns = {name: (rows + 1.0)[:, None] for name, rows in split.items()}
-    write_mat(
-        planned.folder / f"{SPLITS}.mat",
-        {
-            "allclasses_names": list(planned.images.class_names),
-            "att": (attributes / np.linalg.norm(attributes, axis=1, keepdims=True)).T,
-            "original_att": attributes.T,
-            **columns,
-            **written(planned.source),
-        },
-    )
+def _write_skipped(path: Path, skipped: dict[str, str]) -> None:
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    table = io.StringIO()
+    csv.writer(table).writerows([("image", "reason"), *skipped.items()])
+    write_whole(path, table.getvalue())
 
 
-def _write_card(planned: Plan, loaded: Loaded, images: int) -> None:
-    own = read_card(planned.folder)
-    card = DatasetCard(
-        title=own.title,
-        citation="",
-        licence="",
+def _write_card(planned: Plan, features: str, images: int) -> None:
+    card = replace(
+        read_card(planned.folder),
         summary=f"{images} images of {len(planned.attributes)} classes, built from {planned.images.folder.name}",
-        default_features=loaded.features,
+        default_features=features,
         attributes=bool((planned.attributes >= 0).all()),
     )
     source = {
@@ -207,21 +165,12 @@ def _write_card(planned: Plan, loaded: Loaded, images: int) -> None:
     write_card(planned.folder, card, source)
 
 
-def _write_skipped(folder: Path, skipped: dict[str, str]) -> None:
-    path = folder / SKIPPED
-    if not skipped:
-        path.unlink(missing_ok=True)
-        return
-    with whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("image", "reason"), *skipped.items()])
-
-
-def _read_skipped(folder: Path) -> dict[str, str]:
-    path = folder / SKIPPED
-    if not path.exists():
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row[0]: row[1] for row in list(csv.reader(file))[1:]}
-    except (OSError, ValueError, IndexError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); remove it") from error
+def _write_split(planned: Plan, split: dict[str, NDArray[np.int64]]) -> None:
+    attributes = planned.attributes
+    variables: Variables = {
+        "allclasses_names": list(planned.images.class_names),
+        "att": (attributes / np.linalg.norm(attributes, axis=1, keepdims=True)).T,
+        "original_att": attributes.T,
+    }
+    variables |= {name: (rows + 1.0)[:, None] for name, rows in split.items()}
+    write_mat(planned.folder / f"{SPLITS}.mat", variables, source=planned.source)

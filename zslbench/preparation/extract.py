@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslbench.api.backbone import Backbone
-from zslbench.api.images import Images, UnreadableImage
+from zslbench.api.images import Images
+from zslbench.data.decoding import walk
+from zslbench.data.made import FILE, Progress, Rows, State, rows_of
 from zslbench.errors import DataError, RunError, UsageError, one_line
-from zslbench.preparation.rows import FILE, Progress, Rows, rows_of
+from zslbench.files import writing
 
 BATCH = {"cpu": 8, "cuda": 256}
 """Inputs at a time to begin with; halved whenever memory does not suffice. On a CPU more are slower: memory for large
 activations is fetched anew for each batch (EfficientNet-Lite0, one core: 8 images a second at 32, 13 at 8)."""
-THREADS = min(8, os.cpu_count() or 1)
 
 
 def extract(
@@ -63,16 +61,13 @@ def extract(
     """
     inputs = inputs or partial(_whole, images, backbone)
     batch = batch_size or BATCH[device.type]
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock", timeout=0), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of oddities that do not keep it from decoding
-            with rows_of(folder, source, batch) as rows:
-                _extract(images, _moved(backbone, device), rows, device, progress, inputs, each)
-    except Timeout:
-        raise UsageError(f"{folder}: another process is making these features; wait for it") from None
-    except OSError as error:
-        raise DataError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
+        try:
+            with FileLock(folder / "lock", timeout=0), rows_of(folder, source, len(images), progress, batch) as rows:
+                _extract(images, _moved(backbone, device), rows, device, inputs, each)
+        except Timeout:
+            raise UsageError(f"{folder}: another process is making these features; wait for it") from None
     state = rows.state
     if len(state.unreadable) == len(images):
         raise DataError(f"none of {len(images)} images can be read; {images.name(0)}: {state.unreadable[0]}")
@@ -85,50 +80,41 @@ def _extract(
     backbone: Backbone,
     rows: Rows,
     device: torch.device,
-    progress: Progress | None,
     inputs: Callable[[int], Tensor],
     each: int,
 ) -> None:
     state = rows.state
-    waiting: deque[Future[Tensor | str]] = deque()
     with (
-        ThreadPoolExecutor(THREADS) as pool,
+        walk(images, partial(_prepared, images, inputs, each), range(state.done, len(images))) as every,
         torch.inference_mode(),
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
     ):
+        while prepared := list(islice(every, max(1, state.batch // each))):
+            first = images.name(state.done)
+            features = np.empty((0, state.size), np.float32)
+            if readable := [image for image in prepared if isinstance(image, Tensor)]:
+                features = _features(backbone, torch.cat(readable), state, device, first)
+                features = _checked(features, len(readable), each, state.size, first)
+                state.size = features.shape[1]
+            rows.append(features.tobytes(), prepared)
+
+
+def _features(
+    backbone: Backbone, inputs: Tensor, state: State, device: torch.device, first: str
+) -> NDArray[np.float32]:
+    """Returns a row for each input; the batch is halved until memory suffices."""
+    while True:
         try:
-            while state.done < len(images):
-                if progress is not None:
-                    progress(state.done, len(images))
-                together = max(1, state.batch // each)
-                last = min(len(images), state.done + together + 2 * THREADS)
-                for row in range(state.done + len(waiting), last):
-                    waiting.append(pool.submit(_prepared, images, inputs, each, row))
-                prepared = [waiting[i].result() for i in range(min(together, len(waiting)))]
-                readable = [image for image in prepared if isinstance(image, Tensor)]
-                features = np.empty((0, state.size), np.float32)
-                if readable:
-                    try:
-                        features = _features(backbone, torch.cat(readable), state.batch, device)
-                    except Exception as error:
-                        if not _out_of_memory(error):
-                            name = images.name(state.done)
-                            raise RunError(f"the backbone fails from {name} on: {one_line(error)}") from error
-                        if state.batch == 1:
-                            raise RunError(f"memory does not suffice for one image on {device}; try --device") from None
-                        state.batch //= 2
-                        torch.cuda.empty_cache()
-                        continue
-                    features = _checked(features, len(readable), each, state.size, images.name(state.done))
-                    state.size = features.shape[1]
-                unreadable = {state.done + i: why for i, why in enumerate(prepared) if isinstance(why, str)}
-                for _ in prepared:
-                    waiting.popleft()
-                rows.append(features.tobytes(), len(prepared), unreadable)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    if progress is not None:
-        progress(state.done, len(images))
+            parts = [backbone(part.to(device)).float().cpu() for part in torch.split(inputs, state.batch)]
+            features: NDArray[np.float32] = torch.cat(parts).numpy()
+            return features
+        except Exception as error:
+            if not _out_of_memory(error):
+                raise RunError(f"the backbone fails from {first} on: {one_line(error)}") from error
+            if state.batch == 1:
+                raise RunError(f"memory does not suffice for one image on {device}; try --device") from None
+        state.batch //= 2
+        torch.cuda.empty_cache()
 
 
 def _moved(backbone: Backbone, device: torch.device) -> Backbone:
@@ -157,21 +143,11 @@ def preparing(backbone: Backbone, name: str) -> Iterator[None]:
         raise RunError(f"{name}: {type(backbone).__name__} cannot prepare it ({one_line(error)})") from error
 
 
-def _prepared(images: Images, inputs: Callable[[int], Tensor], each: int, row: int) -> Tensor | str:
-    try:
-        prepared = inputs(row)
-    except UnreadableImage as error:
-        return str(error)
+def _prepared(images: Images, inputs: Callable[[int], Tensor], each: int, row: int) -> Tensor:
+    prepared = inputs(row)
     if len(prepared) != each:
         raise RunError(f"{images.name(row)}: {len(prepared)} inputs were made of it instead of {each}")
     return prepared
-
-
-def _features(backbone: Backbone, inputs: Tensor, batch: int, device: torch.device) -> NDArray[np.float32]:
-    features: NDArray[np.float32] = torch.cat(
-        [backbone(part.to(device)).float().cpu() for part in torch.split(inputs, batch)]
-    ).numpy()
-    return features
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -1,12 +1,15 @@
-"""Further visual features for a data set in the xlsa17 layout, of the images that its `image_files` name."""
+"""Files of visual features: of the images that a data set names, with the splits of that data set or a copy of them."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -16,37 +19,63 @@ from zslbench.api.dataset import IntArray
 from zslbench.api.images import Images
 from zslbench.data.foldercard import images_folder, write_card
 from zslbench.data.imagefiles import NAMED
+from zslbench.data.made import Progress
+from zslbench.data.matfile import Variables, made_from, write_mat
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
-from zslbench.files import whole
+from zslbench.files import existing, write_whole
 from zslbench.preparation.backbones import Loaded
 from zslbench.preparation.extract import extract
-from zslbench.preparation.matwriter import Variables, write_mat
-from zslbench.preparation.rows import Progress
-from zslbench.preparation.source import made_from, written
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """What computes features, and how: the backbone, its device, images at a time, and who is told how far it is."""
+
+    loaded: Loaded
+    device: torch.device
+    batch_size: int | None = None
+    progress: Progress | None = None
+
+    def path(self, folder: Path) -> Path:
+        """Returns the file of features in a data set's folder."""
+        return folder / f"{self.loaded.features}.mat"
+
+    def source(self, images: Images) -> dict[str, str]:
+        """Returns what identifies the features of images."""
+        return {"backbone": self.loaded.name, "weights": self.loaded.fingerprint, "images": images.fingerprint}
+
+    def unfinished(self, folder: Path) -> Path:
+        """Returns where unfinished features are kept."""
+        return folder / f"{self.loaded.features}.part"
+
+    @contextmanager
+    def features_of(self, images: Images, folder: Path) -> Iterator[tuple[NDArray[np.float32], dict[int, str]]]:
+        """Gives features and unreadable images as `extract` does, on disk until what is made of them is written."""
+        work = self.unfinished(folder)
+        yield extract(
+            images, self.loaded.backbone, work, self.source(images), self.device, self.batch_size, self.progress
+        )
+        shutil.rmtree(work, ignore_errors=True)
+
+    def write(
+        self, folder: Path, features: NDArray[np.float32], labels: IntArray, names: Sequence[str], images: Images
+    ) -> None:
+        """Writes `features` `(D, N)`, `labels` and `image_files`, as the files of the GBU release have them."""
+        write_mat(self.path(folder), labels_and_names(labels, names), {"features": features}, self.source(images))
 
 
 def add_features(
-    dataset: XLSA17Dataset,
-    root: Path,
-    loaded: Loaded,
-    images: Path | None,
-    out: Path | None,
-    device: torch.device,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
+    dataset: XLSA17Dataset, root: Path, extractor: Extractor, images: Path | None = None, out: Path | None = None
 ) -> bool:
-    """Adds a file of features, a column for each image of the data set in its order.
+    """Adds a file of features, a column for each image of the data set in the order of its `image_files`.
 
     Args:
-        dataset: it names its images in `image_files`.
+        dataset: it names its images.
         root: folder that holds the data sets.
-        loaded: what computes the features.
+        extractor: what computes the features.
         images: folder that has the images, at any depth; by default what the data set's card names, or its `images`.
         out: another folder to write to, which becomes a data set of its own with the same splits.
-        device: where to compute.
-        batch_size: images at a time to begin with.
-        progress: is told how far it is.
 
     Returns:
         False if there was nothing to do.
@@ -57,64 +86,38 @@ def add_features(
         RunError: the backbone fails.
     """
     folder = dataset.folder(root)
-    if problem := dataset.missing_split(root):
-        raise DataError(problem)
-    if images is not None and not images.is_dir():
-        raise UsageError(f"--images {images}: there is no such folder")
+    if images is not None:
+        images = existing("--images", images, folder=True)
     files = dataset.file_images(root, images=images)
-    names, (labels, _) = dataset.image_files(root), dataset.read_labels(root)
     if missing := files.missing:
-        examples = ", ".join(files.name(row) for row in missing[:NAMED])
         where = images or images_folder(folder)
-        raise DataError(f"{where}: {len(missing)} of {len(files)} images are missing, for instance {examples}")
+        _refuse(f"{where}: {len(missing)} of {len(files)} images are missing", map(files.name, missing))
     target = folder if out is None else out.expanduser().absolute()
-    source = features_source(loaded, files)
-    path = target / f"{loaded.features}.mat"
-    new = check_absent(path, source)
+    path = extractor.path(target)
+    new = not path.exists()
+    if not new and made_from(path) != extractor.source(files):
+        raise UsageError(f"{path}: it is there already, and was made from other images or weights; move it away")
     if new:
         if target.exists() and not os.access(target, os.W_OK):
             raise UsageError(f"{target}: it cannot be written; name another folder by --out")
-        work = target / f"{loaded.features}.part"
-        features, unreadable = extract(files, loaded.backbone, work, source, device, batch_size, progress)
-        if unreadable:
-            examples = ", ".join(f"{files.name(i)}: {why}" for i, why in list(unreadable.items())[:NAMED])
-            raise DataError(f"{len(unreadable)} of {len(files)} images cannot be read, for instance {examples}")
-        write_features(path, features, labels, names, source)
-        del features
-        shutil.rmtree(work, ignore_errors=True)
+        with extractor.features_of(files, target) as (features, unreadable):
+            if unreadable:
+                reasons = (f"{files.name(i)}: {why}" for i, why in unreadable.items())
+                _refuse(f"{len(unreadable)} of {len(files)} images cannot be read", reasons)
+            labels, _ = dataset.read_labels(root)
+            extractor.write(target, features, labels, dataset.image_files(root), files)
     if target != folder:
-        _copy_layout(dataset, folder, target, loaded.features)
+        _copy_layout(dataset, folder, target, extractor.loaded.features)
     return new
-
-
-def features_source(loaded: Loaded, images: Images) -> dict[str, str]:
-    """Returns what identifies a file of features."""
-    return {"backbone": loaded.name, "weights": loaded.fingerprint, "images": images.fingerprint}
-
-
-def check_absent(path: Path, source: dict[str, str]) -> bool:
-    """Returns whether a file of features is still to be made; False if it is there and made from the same.
-
-    Raises:
-        UsageError: it is there and was made from something else.
-    """
-    if not path.exists():
-        return True
-    if made_from(path) != source:
-        raise UsageError(f"{path}: it is there already, and was made from other images or weights; move it away")
-    return False
-
-
-def write_features(
-    path: Path, features: NDArray[np.float32], labels: IntArray, names: Sequence[str], source: dict[str, str]
-) -> None:
-    """Writes `features` `(D, N)`, `labels` and `image_files`, as the files of the GBU release have them."""
-    write_mat(path, {**labels_and_names(labels, names), **written(source)}, {"features": features})
 
 
 def labels_and_names(labels: IntArray, names: Sequence[str]) -> Variables:
     """Returns the variables that say of each image its class, from 1, and its file."""
     return {"labels": (labels + 1.0)[:, None], "image_files": list(names)}
+
+
+def _refuse(problem: str, examples: Iterable[str]) -> NoReturn:
+    raise DataError(f"{problem}, for instance {', '.join(islice(examples, NAMED))}")
 
 
 def _copy_layout(dataset: XLSA17Dataset, folder: Path, target: Path, features: str) -> None:
@@ -123,8 +126,7 @@ def _copy_layout(dataset: XLSA17Dataset, folder: Path, target: Path, features: s
     lists = sorted([*folder.glob("trainclasses*.txt"), *folder.glob("valclasses*.txt")])
     write_card(target, replace(dataset.card, default_features=features), {"images": str(images_folder(folder))})
     for path in [*lists, *splits]:
-        copy = target / path.name
-        if copy.exists() and copy.read_bytes() != path.read_bytes():
+        copy, content = target / path.name, path.read_bytes()
+        if copy.exists() and copy.read_bytes() != content:
             raise UsageError(f"{copy}: it differs from {path}; name another folder by --out")
-        with whole(copy) as part:
-            shutil.copyfile(path, part)
+        write_whole(copy, content)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.data.imagefiles import FileImages, images_below
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError
+from zslbench.files import existing
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class ImageFolder:
             UsageError: there is no such folder.
             DataError: it holds no classes, two of one name, or a class with fewer than two images.
         """
-        if not folder.is_dir():
-            raise UsageError(f"--images {folder}: there is no such folder")
+        folder = existing("--images", folder, folder=True)
         classes: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
             if path.is_dir() and not path.name.startswith("."):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import warnings
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,17 @@ from zslbench.api.backbone import Backbone
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.images import CROPS, Images, Pixels, corner, square_side, which_crop
+from zslbench.data.decoding import central_square, walk
 from zslbench.data.imagefiles import NAMED
+from zslbench.data.made import FILE, Progress, State, kept_folder, made_once, rows_of
 from zslbench.errors import DataError
 from zslbench.preparation.backbones import Loaded, load_backbone
 from zslbench.preparation.extract import extract, preparing
-from zslbench.preparation.rows import FILE, Progress
-from zslbench.preparation.squares import cached, central_square, squares, under_way
+
+FORMAT = "1"
+"""Raised whenever squares are made otherwise; older ones are then left alone."""
+CHUNK_BYTES, CHUNK_IMAGES = 2**22, 64
+"""What is written at a time, at most."""
 
 
 def with_images(
@@ -71,6 +77,43 @@ def with_images(
     return result
 
 
+def squares(images: Images, side: int, progress: Progress | None = None) -> tuple[Path, dict[int, str]]:
+    """Makes the central square of each image, unless they are in the cache; what is there after a kill is kept.
+
+    Args:
+        images: the images.
+        side: of the squares, in pixels.
+        progress: is told how many are done, and of how many.
+
+    Returns:
+        A file of `(images, 3, side, side)` uint8 without a header, and of each image that cannot be read, whose square
+        is black, position -> reason; `state.json` beside the file lists them too.
+
+    Raises:
+        NotWritten: the cache cannot be written.
+        RunError: reading an image failed otherwise than by its being unreadable.
+    """
+    source = {"images": images.fingerprint, "side": str(side), "format": FORMAT}
+
+    def read(folder: Path) -> tuple[Path, dict[int, str]] | None:
+        state = State.read(folder)
+        if state is None or state.bytes != len(images) * 3 * side * side:
+            return None
+        with walk(images, partial(_square, images, side), state.unreadable) as made:
+            return (folder / FILE, state.unreadable) if all(isinstance(why, str) for why in made) else None
+
+    def make(folder: Path) -> None:
+        step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (3 * side * side)))
+        with rows_of(folder, source, len(images), progress) as rows:
+            rest = range(rows.state.done, len(images))
+            with walk(images, partial(_square, images, side), rest) as made:
+                while chunk := list(islice(made, step)):
+                    black = bytes(3 * side * side)
+                    rows.append(b"".join(black if isinstance(square, str) else square for square in chunk), chunk)
+
+    return made_once(kept_folder("squares", source), read, make)
+
+
 def crop_features(
     images: Images,
     loaded: Loaded,
@@ -113,18 +156,18 @@ def crop_features(
         with preparing(backbone, images.name(row)):
             return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
 
-    with cached("crops", source) as folder:
-        if not (folder / FILE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            with under_way(folder) as part:
-                features, lost = extract(images, backbone, part, source, device, None, progress, inputs, crops)
-                if lost:
-                    row, why = next(iter(lost.items()))
-                    shutil.rmtree(part, ignore_errors=True)
-                    raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({why})")
-                del features
-        found = np.memmap(folder / FILE, np.float32, "r")
-        return found.reshape(len(images), crops, -1)
+    def make(folder: Path) -> None:
+        _, lost = extract(images, backbone, folder, source, device, None, progress, inputs, crops)
+        for row, why in lost.items():
+            raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({why})")
+
+    def read(folder: Path) -> NDArray[np.float32] | None:
+        state = State.read(folder)
+        if state is None or state.done != len(images):
+            return None
+        return np.memmap(folder / FILE, np.float32, "r").reshape(len(images), crops, -1)
+
+    return made_once(kept_folder("crops", source), read, make)
 
 
 def cut_crops(image: Image.Image, size: int, crops: int) -> list[Image.Image]:
@@ -137,6 +180,12 @@ def cut_crops(image: Image.Image, size: int, crops: int) -> list[Image.Image]:
         crop = square.crop((left, top, left + size, top + size))
         result.append(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop)
     return result
+
+
+def _square(images: Images, side: int, row: int) -> bytes:
+    """Returns the `(3, side, side)` bytes of a square."""
+    square = central_square(images.read(row), side).convert("RGB")
+    return b"".join(band.tobytes() for band in square.split())
 
 
 def _input_size(backbone: Backbone) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,10 @@ from numpy.typing import NDArray
 
 from zslbench.api.text_encoder import TextEncoder
 from zslbench.data.semantics import NOT_ATTRIBUTES
+from zslbench.data.tables import read_table
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, near_misses, one_line
-from zslbench.files import write_whole
+from zslbench.files import reading, write_whole
 
 COLUMNS = ("class", "text")
 
@@ -24,10 +24,16 @@ def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         DataError: the file is no such CSV, names no class of these, or lacks one; near misses are named.
     """
+    head, rows = read_table(path)
+    if not set(COLUMNS) <= set(head):
+        raise DataError(f"{path}: its first line must name the columns class and text")
     texts: dict[str, list[str]] = {name: [] for name in names}
-    for line, name, text in _lines(path):
+    for number, row in rows.items():
+        name, text = (row[head.index(column)] for column in COLUMNS)
+        if not name or not text:
+            raise DataError(f"{path}: row {number}: its class or its text is empty")
         if name not in texts:
-            raise DataError(f"{path}: line {line}: {name!r} is no class of the data{near_misses(name, names)}")
+            raise DataError(f"{path}: row {number}: {name!r} is no class of the data{near_misses(name, names)}")
         texts[name].append(text)
     if missing := [name for name, own in texts.items() if not own]:
         more = f", nor for {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -91,36 +97,13 @@ def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: s
     lines = [f"{NOT_ATTRIBUTES}, from {' '.join(source.split())}"]
     lines += [",".join([name, *map(str, row)]) for name, row in zip(names, rows.astype(np.float32), strict=True)]
     content = "\n".join([*lines, ""]).encode()
-    try:
-        if path.exists():
-            if path.read_bytes() == content:
-                return False
-            raise UsageError(f"{path} is there already and differs; remove it, or name another file with --out")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({one_line(error)}); name another file with --out") from error
-    try:
-        write_whole(path, content)
-    except DataError as error:
-        raise DataError(f"{error}; name another file with --out") from error
+    if path.exists():
+        with reading(path, advice="name another file with --out"):
+            if path.read_bytes() != content:
+                raise UsageError(f"{path} is there already and differs; remove it, or name another file with --out")
+        return False
+    write_whole(path, content)
     return True
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yields line number, class and text."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if not set(COLUMNS) <= set(reader.fieldnames or ()):
-                raise DataError(f"{path}: its first line must name the columns class and text")
-            for row in reader:
-                name, text = ((row[column] or "").strip() for column in COLUMNS)
-                if None in row or not name or not text:
-                    problem = "it has more fields than columns; put a text with commas" if None in row else ""
-                    problem = f"{problem} in double quotes" if problem else "its class or its text is empty"
-                    raise DataError(f"{path}: line {reader.line_num}: {problem}")
-                yield reader.line_num, name, text
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a CSV in UTF-8 ({one_line(error)})") from error
 
 
 def _encode(encoder: TextEncoder, name: str, texts: list[str]) -> NDArray[np.float32]:

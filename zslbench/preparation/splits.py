@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import HELD_OUT, IntArray, Split
+from zslbench.data.tables import first_twice, read_table
 from zslbench.errors import DataError, UsageError, near_misses
+from zslbench.files import existing
 from zslbench.preparation.attributes import check_classes
-from zslbench.preparation.tables import first_twice, read_table
 
 CLASS_ROLES = ("seen", "validation", "unseen")
 IMAGE_PARTS = ("trainval", "test_seen", "test_unseen")
@@ -77,10 +78,11 @@ def read_roles(path: Path, class_names: Sequence[str], image_names: Sequence[str
         UsageError: there is no such file.
         DataError: a name is unknown, missing or there twice, a role or part is none of these, or they do not fit.
     """
-    head, rows = read_table(path, "--splits")
+    head, numbered = read_table(existing("--splits", path))
     if head not in (["class", "role"], ["image", "part"]):
         raise DataError(f"{path}: its columns are {','.join(head)}; class,role or image,part is needed")
     known = CLASS_ROLES if head[0] == "class" else IMAGE_PARTS
+    rows = list(numbered.values())
     for name, role in rows:
         if role not in known:
             raise DataError(f"{path}: {head[0]} {name!r} has the {head[1]} {role!r}; {', '.join(known)} are known")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.errors import DataError, UsageError, near_misses, one_line
+from zslbench.errors import DataError, UsageError, near_misses
+from zslbench.files import reading
 
 SHOWN = 5
 """Unknown words that an error names; it counts the others."""
@@ -146,11 +147,8 @@ def _look_up(path: Path, wanted: set[str]) -> dict[str, list[float]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            yield from ((number, stripped) for number, line in enumerate(file, 1) if (stripped := line.strip()))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({one_line(error)})") from error
+    with reading(path), path.open("rb") as file:
+        yield from ((number, stripped) for number, line in enumerate(file, 1) if (stripped := line.strip()))
 
 
 def _numbers(fields: Sequence[bytes]) -> list[float]:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import scipy.io
 
-from zslbench.data.matfile import column_blocks, read_arrays, read_strings
+from zslbench.data import matfile
+from zslbench.data.matfile import column_blocks, read_arrays, read_strings, write_mat
 from zslbench.errors import DataError
-from zslbench.preparation import matwriter
-from zslbench.preparation.matwriter import write_mat
 
 NAMES = ["a/1.png", "Ährenfeld/日本.png", "c"]
 ROWS = np.arange(15, dtype=np.float32).reshape(3, 5) / 7
@@ -24,7 +23,7 @@ ROWS = np.arange(15, dtype=np.float32).reshape(3, 5) / 7
 @pytest.fixture(params=["5", "7.3"])
 def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "7.3":
-        monkeypatch.setattr(matwriter, "V5_BYTES", ROWS.nbytes)
+        monkeypatch.setattr(matfile, "V5_BYTES", ROWS.nbytes)
     return str(request.param)
 
 
@@ -71,7 +70,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch:
         yield rows
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(matwriter, "_blocks", full)
+    monkeypatch.setattr(matfile, "_blocks", full)
     with pytest.raises(DataError, match=r"x\.mat: cannot be written \(No space left on device\)"):
         write_mat(tmp_path / "x.mat", {"a": np.ones(1)}, {"features": ROWS})
     assert list(tmp_path.iterdir()) == []
