@@ -25,16 +25,6 @@ print(json.dumps([plugin.problem, sorted({module.split(".")[0] for module in sys
 """
 
 
-def check_importable(subject: Subject) -> None:
-    """What it was registered as can be imported, and is a class, or for data sets an instance."""
-    noun, target = NOUNS[subject.kind], subject.target
-    if isinstance(subject, DatasetSubject):
-        if isinstance(target, type):
-            raise CheckFailed(f"a data set must be registered as an instance, but {target.__name__} is a class")
-    elif not isinstance(target, type):
-        raise CheckFailed(f"the {noun} must be registered as a class, but this is a {type(target).__name__} object")
-
-
 def check_registration_is_light(subject: Subject) -> None:
     """Registering imports neither torch nor pandas, so that `zslbench list` stays quick."""
     distribution, _, name = (subject.entry.plugin if subject.entry else "").partition(":")
@@ -49,6 +39,16 @@ def check_registration_is_light(subject: Subject) -> None:
             f"registering plugin {distribution}:{name} imports {' and '.join(heavy)}; import them, and modules that "
             'do, in the module that "module:attribute" names'
         )
+
+
+def check_importable(subject: Subject) -> None:
+    """What it was registered as can be imported, and is a class, or for data sets an instance."""
+    noun, target = NOUNS[subject.kind], subject.target
+    if isinstance(subject, DatasetSubject):
+        if isinstance(target, type):
+            raise CheckFailed(f"a data set must be registered as an instance, but {target.__name__} is a class")
+    elif not isinstance(target, type):
+        raise CheckFailed(f"the {noun} must be registered as a class, but this is a {type(target).__name__} object")
 
 
 @cache
