@@ -28,7 +28,7 @@ CHECKS = {
 }
 
 
-def verdicts(subject: Subject) -> list[Verdict]:
+def verdicts(subject: Subject[Any]) -> list[Verdict]:
     """Makes all checks of a subject."""
     return [judge(check, subject) for check in CHECKS[subject.kind]]
 
@@ -54,7 +54,7 @@ def parametrize_with_checks(*things: Any) -> Any:
     return pytest.mark.parametrize("check", [partial(_make, *case) for case in cases], ids=names)
 
 
-def _make(check: Check, subject: Subject) -> None:
+def _make(check: Check, subject: Subject[Any]) -> None:
     """Makes a check within a test, which is skipped where it is.
 
     Raises:

@@ -26,7 +26,7 @@ FOLDS: tuple[int | tuple[int, ...], ...] = (0, 1, (0, 1))
 @after(check_importable)
 def check_card(subject: DatasetSubject) -> None:
     """Its card has title, citation, licence, and a homepage unless it is embedded, and is the one registered."""
-    card = subject.dataset.card
+    card = subject.target.card
     for field in ("title", "citation", "licence", *(() if card.embedded else ("homepage",))):
         if not getattr(card, field).strip():
             raise CheckFailed(f"the card's {field} is empty; whoever uses the data has to know it")
@@ -37,10 +37,10 @@ def check_card(subject: DatasetSubject) -> None:
 @after(check_importable)
 def check_absent_files(subject: DatasetSubject) -> None:
     """Where its files are absent, missing() says what to do in one line, and load() raises DataError with it."""
-    problem = subject.dataset.missing(NOWHERE)
+    problem = subject.target.missing(NOWHERE)
     if not problem:
         try:
-            subject.dataset.load(NOWHERE)
+            subject.target.load(NOWHERE)
         except Exception as error:
             raise CheckFailed(
                 f"missing() finds nothing wrong with the absent folder {NOWHERE}, but load() raises "
@@ -67,7 +67,7 @@ def check_unknown_names(subject: DatasetSubject) -> None:
     """Features and splits that it has not are refused with DataError, by missing() and load() alike."""
     _ = subject.data  # skipped where there are no files at all
     for option in ("features", "splits"):
-        if not subject.dataset.missing(subject.root, **{option: NO_SUCH}):
+        if not subject.target.missing(subject.root, **{option: NO_SUCH}):
             raise CheckFailed(f"missing({option}={NO_SUCH!r}) says nothing; name the {option} that it has")
         _check_refused(subject, f"{option}={NO_SUCH!r}", subject.root, **{option: NO_SUCH})
 
@@ -98,7 +98,7 @@ def check_class_names(subject: DatasetSubject) -> None:
 def check_class_embeddings(subject: DatasetSubject) -> None:
     """Class embeddings have length 1, or the card's summary says that they are not normalised."""
     norms = np.linalg.norm(subject.labelled.semantics.astype(np.float64), axis=1)
-    said = "normalis" in subject.dataset.card.summary.replace("z", "s")
+    said = "normalis" in subject.target.card.summary.replace("z", "s")
     worst = int(np.argmax(np.abs(norms - 1)))
     if abs(norms[worst] - 1) > NORM_TOLERANCE and not said:
         raise CheckFailed(
@@ -110,7 +110,7 @@ def check_class_embeddings(subject: DatasetSubject) -> None:
 @after(check_loads)
 def check_card_fits_data(subject: DatasetSubject) -> None:
     """What the card says of sizes, default features and attributes holds for the data."""
-    card, data = subject.dataset.card, subject.labelled
+    card, data = subject.target.card, subject.labelled
     found: dict[str, Any] = {"title": data.name, "attributes": data.attributes}
     if data.features is not None:
         found["default_features"] = data.features_name
@@ -212,7 +212,7 @@ def check_same_fingerprint(subject: DatasetSubject) -> None:
 def check_labels_alone(subject: DatasetSubject) -> None:
     """load_labels() agrees with load() in all but the features."""
     data = subject.data
-    alone = subject.dataset.load_labels(subject.root)
+    alone = subject.target.load_labels(subject.root)
     fields = ("labels", "semantics", "train", "test_seen", "test_unseen")
     found, wanted = ({field: getattr(one, field) for field in fields} for one in (alone, data))
     if field := differing(found, wanted):
@@ -231,7 +231,7 @@ def check_global_state_untouched(subject: DatasetSubject) -> None:
 
 def _check_refused(subject: DatasetSubject, what: str, root: Path, **options: str) -> None:
     try:
-        subject.dataset.load(root, **options)
+        subject.target.load(root, **options)
     except DataError:
         return
     except Exception as error:

@@ -139,7 +139,7 @@ def _changed(params: Params, epochs: Callable[[int], int], batch: int) -> Params
 
 def _made(subject: MethodSubject, params: Params) -> Embedder[Any]:
     """Returns a new embedder; what it might take from the network is drawn at random."""
-    embedder = subject.method(params)
+    embedder = subject.target(params)
     embedder.pretrained = False
     return embedder
 
@@ -158,7 +158,7 @@ def train_view(subject: MethodSubject, data: ZSLData | None = None) -> TrainView
 
 
 def _problem(subject: MethodSubject, data: ZSLData | None) -> Problem:
-    return Problem.of(data or problem(subject), subject.setting, subject.method.scale)
+    return Problem.of(data or problem(subject), subject.setting, subject.target.scale)
 
 
 def train(

@@ -144,9 +144,11 @@ def check_finish_repeats(subject: MethodSubject) -> None:
 @after(check_finish_repeats, check_view_untouched, check_same_seed_same_scores)
 def check_watching_changes_nothing(subject: MethodSubject) -> None:
     """A training that is scored after each epoch, for early stopping or to choose, ends as one that is not."""
-    models = [train(subject, watch=watch) for watch in (False, True)]
-    _epochs(models[0])
-    _compare(subject, models, "scored after each epoch it ends otherwise; finish() must leave what is trained alone")
+    alone = train(subject)
+    _epochs(alone)
+    watched = train(subject, watch=True)
+    wrong = "scored after each epoch it ends otherwise; finish() must leave what is trained alone"
+    _compare(subject, [alone, watched], wrong)
 
 
 @after(check_trains)
@@ -209,7 +211,7 @@ def check_resume(subject: MethodSubject) -> None:
 @after(check_trains)
 def check_factors_are_free_of_parameters(subject: MethodSubject) -> None:
     """What factorize() returns depends on no hyper-parameter, and assemble() leaves it as it is."""
-    view, kind = _factorized(subject), subject.method.params_type
+    view, kind = _factorized(subject), subject.target.params_type
     default = built(subject, subject.params, view.shape)
     factors, wanted = default.factorize(view), _inside(default.factorize(view))
     with untouched(
@@ -258,7 +260,7 @@ def _epochs(model: Model) -> int:
 
 
 def _factorized(subject: MethodSubject) -> TrainView:
-    if subject.method.factorize is Embedder.factorize:
+    if subject.target.factorize is Embedder.factorize:
         raise Skip("it has no factorize()")
     return train_view(subject)
 

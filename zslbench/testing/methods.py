@@ -7,7 +7,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from zslbench.api.cards import SCALES, Input, MethodCard
+from zslbench.api.cards import SCALES, Input
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder, ImageParams
 from zslbench.api.params import Params
@@ -31,9 +31,8 @@ Images of a class tend to be right or wrong together, so what chance may do is d
 
 def check_citation(subject: MethodSubject) -> None:
     """Its card has a title and names its paper, each in one line."""
-    card = _card(subject)
     for field in ("title", "paper"):
-        text = getattr(card, field)
+        text = getattr(subject.known_card, field)
         if not text.strip() or "\n" in text:
             raise CheckFailed(f"the card's {field} is {text!r}; tables and papers need it, in one line")
 
@@ -41,7 +40,7 @@ def check_citation(subject: MethodSubject) -> None:
 @after(check_importable)
 def check_declarations(subject: MethodSubject) -> None:
     """Its version, input, feature scaling and type of hyper-parameters are valid."""
-    method = subject.method
+    method = subject.target
     if not isinstance(method.version, int) or isinstance(method.version, bool) or method.version < 1:
         raise CheckFailed(f"version is {method.version!r}; a whole number from 1 is needed")
     if method.scale not in SCALES:
@@ -59,7 +58,7 @@ def check_declarations(subject: MethodSubject) -> None:
 @after(check_declarations)
 def check_parameters(subject: MethodSubject) -> None:
     """Its hyper-parameters have valid defaults, a line of help each, and survive being written down."""
-    kind = subject.method.params_type
+    kind = subject.target.params_type
     values = kind().model_dump(mode="json")
     if kind(**values) != kind():
         raise CheckFailed(f"{kind.__name__} is not the same after it was written as JSON and read")
@@ -71,7 +70,7 @@ def check_parameters(subject: MethodSubject) -> None:
 @after(check_declarations)
 def check_parameters_are_frozen(subject: MethodSubject) -> None:
     """Its hyper-parameters cannot be changed, so that a record says what was run."""
-    kind = subject.method.params_type
+    kind = subject.target.params_type
     if not kind.model_config.get("frozen"):
         raise CheckFailed(f"{kind.__name__} can be changed; leave frozen=True of Params as it is")
 
@@ -79,7 +78,7 @@ def check_parameters_are_frozen(subject: MethodSubject) -> None:
 @after(check_parameters)
 def check_search_space(subject: MethodSubject) -> None:
     """Each end and each choice of its search space is valid, and a model can be built with it."""
-    kind = subject.method.params_type
+    kind = subject.target.params_type
     shape = problem(subject).train_view(subject.setting).shape
     for name, space in kind.search_space().items():
         if space.choices is None:
@@ -98,8 +97,8 @@ def check_search_space(subject: MethodSubject) -> None:
 @after(check_search_space)
 def check_defaults_are_searched(subject: MethodSubject) -> None:
     """Its defaults lie inside the search space, so that tuning can find nothing worse than them."""
-    defaults = subject.method.params_type()
-    for name, space in subject.method.params_type.search_space().items():
+    defaults = subject.target.params_type()
+    for name, space in subject.target.params_type.search_space().items():
         value = getattr(defaults, name)
         if not space.holds(value):
             raise CheckFailed(f"the default {name}={value!r} is outside of its search space {space}")
@@ -108,7 +107,7 @@ def check_defaults_are_searched(subject: MethodSubject) -> None:
 @after(check_declarations)
 def check_presets(subject: MethodSubject) -> None:
     """Each preset has a source, and values that the method takes, for each of its data sets."""
-    presets, method = _card(subject).presets, subject.method
+    presets = subject.known_card.presets
     if not presets:
         raise Skip("it has no presets")
     for name, preset in presets.items():
@@ -122,7 +121,7 @@ def check_presets(subject: MethodSubject) -> None:
             if scale is not None and scale not in SCALES:
                 raise CheckFailed(f"preset {name!r} for {dataset}: scale is {scale!r}; choose {', '.join(SCALES)}")
             try:
-                method.params_type.parse(values, f"preset {name!r} for {dataset}")
+                subject.target.params_type.parse(values, f"preset {name!r} for {dataset}")
             except UsageError as error:
                 raise CheckFailed(str(error)) from error
 
@@ -152,7 +151,7 @@ def check_scores(subject: MethodSubject) -> None:
             raise CheckFailed(f"scores() are {scores.dtype}; floating-point numbers are needed")
         if not bool(torch.isfinite(scores).all()):
             raise CheckFailed(f"scores() among {which} classes are NaN or infinite")
-    if subject.method.embed is not Embedder.embed:
+    if subject.target.embed is not Embedder.embed:
         with torch.no_grad():
             embedding = model.embedder.embed(model.scale(x))
         if embedding.shape != (len(x), classes.semantics.shape[1]):
@@ -275,10 +274,3 @@ def _model_and_images(subject: MethodSubject) -> tuple[Model, Tensor, ClassSet]:
     """Returns a briefly trained model, some test images of both sides, and all classes."""
     images = shown(problem(subject))
     return train(subject), images.x, images.classes
-
-
-def _card(subject: MethodSubject) -> MethodCard:
-    if subject.card is None:
-        raise Skip("it is not registered, so it has no card")
-    card: MethodCard = subject.card
-    return card

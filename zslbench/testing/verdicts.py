@@ -68,7 +68,7 @@ def promise_of(check: Check) -> str:
     return (check.__doc__ or "").strip().splitlines()[0]
 
 
-def judge(check: Check, subject: Subject) -> Verdict:
+def judge(check: Check, subject: Subject[Any]) -> Verdict:
     """Makes a check, and before it those it comes after; each once for a subject, and as runs are: on one thread."""
     if check not in subject.verdicts:
         failed = [one for one in _EARLIER.get(check, ()) if judge(one, subject).verdict == "failed"]
@@ -79,7 +79,7 @@ def judge(check: Check, subject: Subject) -> Verdict:
     return subject.verdicts[check]
 
 
-def _made(check: Check, subject: Subject) -> Verdict:
+def _made(check: Check, subject: Subject[Any]) -> Verdict:
     name = name_of(check)
     try:
         with seeded(0, torch.device("cpu")):
