@@ -13,11 +13,15 @@ from zslbench.api.evaluator import Scorer
 from zslbench.api.params import Params
 from zslbench.api.views import ClassSet, TestView, TrainView
 from zslbench.evaluation.scorers import MatrixScorer
-from zslbench.testing.fitting import same as same
+from zslbench.testing.isolation import differing
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, Fitted, fit
 
 CPU = torch.device("cpu")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return not differing(a, b)
 
 
 def toy_data(

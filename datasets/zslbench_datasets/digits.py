@@ -28,7 +28,10 @@ class Digits(Dataset):
         """
         if problem := self.missing(root, features, splits):
             raise DataError(problem)
-        pixels, labels = _digits()
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        labels = found.target.astype(np.int64)
         rank = np.zeros(len(labels), dtype=np.int64)  # of an image among those of its class
         for digit in range(10):
             rank[labels == digit] = np.arange((labels == digit).sum())
@@ -36,7 +39,7 @@ class Digits(Dataset):
         return ZSLData(
             name=self.card.title,
             features_name=self.card.default_features,
-            features=pixels.reshape(len(pixels), -1),
+            features=(found.data / 16).astype(np.float32),
             labels=labels,
             semantics=segments(),
             class_names=tuple(str(digit) for digit in range(10)),
@@ -45,23 +48,12 @@ class Digits(Dataset):
             test_unseen=np.flatnonzero(unseen),
         )
 
-    def images(self) -> NDArray[np.float32]:
-        """Returns the images, `(1797, 1, 8, 8)` float32 in [0, 1]."""
-        return _digits()[0][:, None]
-
 
 def segments() -> NDArray[np.float32]:
     """Returns the class embeddings, `(10, 7)` float32: 1 for a lit segment, each row L2-normalised."""
     lit = np.array([[segment in digit for segment in "abcdefg"] for digit in SEGMENTS])
     normalised: NDArray[np.float32] = (lit / np.sqrt(lit.sum(axis=1, keepdims=True))).astype(np.float32)
     return normalised
-
-
-def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    return (found.images / 16).astype(np.float32), found.target.astype(np.int64)
 
 
 digits = Digits()

@@ -129,20 +129,6 @@ def _covered(distance: Array, pixel: float) -> Array:
     return covered
 
 
-def _circle(x: Array, y: Array) -> Array:
-    return np.hypot(x, y) - 0.95
-
-
-def _ring(x: Array, y: Array) -> Array:
-    distance: Array = np.abs(np.hypot(x, y) - 0.73) - 0.27
-    return distance
-
-
-def _square(x: Array, y: Array) -> Array:
-    distance: Array = np.maximum(np.abs(x), np.abs(y)) - 0.82
-    return distance
-
-
 def _cross(x: Array, y: Array) -> Array:
     longer, shorter = np.maximum(np.abs(x), np.abs(y)), np.minimum(np.abs(x), np.abs(y))
     distance: Array = np.maximum(longer - 1, shorter - 0.36)
@@ -168,14 +154,6 @@ def _star(x: Array, y: Array) -> Array:
     return distance
 
 
-def _plain(x: Array, y: Array, scene: Scene, pixel: float) -> Array:
-    return np.zeros_like(x)
-
-
-def _stripes(x: Array, y: Array, scene: Scene, pixel: float) -> Array:
-    return _bands(x, scene.phase[0], scene.period, pixel)
-
-
 def _dots(x: Array, y: Array, scene: Scene, pixel: float) -> Array:
     across, along = ((part / scene.period + phase) % 1 - 0.5 for part, phase in zip((x, y), scene.phase, strict=True))
     return _covered((np.hypot(across, along) - 0.3) * scene.period, pixel)
@@ -194,18 +172,18 @@ def _bands(x: Array, phase: float, period: float, pixel: float) -> Array:
 
 
 DISTANCES: dict[str, Callable[[Array, Array], Array]] = {
-    "circle": _circle,
-    "square": _square,
+    "circle": lambda x, y: np.hypot(x, y) - 0.95,
+    "square": lambda x, y: np.maximum(np.abs(x), np.abs(y)) - 0.82,
     "triangle": _triangle,
     "star": _star,
     "cross": _cross,
-    "ring": _ring,
+    "ring": lambda x, y: np.abs(np.hypot(x, y) - 0.73) - 0.27,
 }
 """Signed distance of a point from the edge of each shape, in units of its radius; negative inside."""
 
 DARK: dict[str, Callable[[Array, Array, Scene, float], Array]] = {
-    "plain": _plain,
-    "striped": _stripes,
+    "plain": lambda x, y, scene, pixel: np.zeros_like(x),
+    "striped": lambda x, y, scene, pixel: _bands(x, scene.phase[0], scene.period, pixel),
     "dotted": _dots,
     "checked": _checks,
 }

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 METHODS = {
-    "dap": "dap:DAP",
-    "iap": "iap:IAP",
+    "dap": "attributes:DAP",
+    "iap": "attributes:IAP",
     "conse": "conse:CONSE",
     "cmt": "cmt:CMT",
     "cmt-star": "cmt:CMTStar",
     "sse": "sse:SSE",
     "latem": "latem:LATEM",
-    "ale": "ale:ALE",
-    "devise": "devise:DeViSE",
-    "sje": "sje:SJE",
+    "ale": "ranking:ALE",
+    "devise": "ranking:DeViSE",
+    "sje": "ranking:SJE",
     "eszsl": "eszsl:ESZSL",
     "sync": "sync:SYNC",
     "sae": "sae:SAE",

@@ -1,15 +1,15 @@
-"""What DAP and IAP share: classes as binary attributes, recognised by the product of the attributes' probabilities."""
+"""DAP and IAP (Lampert, Nickisch & Harmeling, CVPR 2009, TPAMI 2014): attribute prediction, direct and indirect."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from zslbench import ClassSet, Embedder, ProblemShape, TrainView, param
-from zslbench_methods.logistic import LogisticParams
+from zslbench_methods.logistic import BinaryRegressions, LogisticParams, SoftmaxRegression
 
 
 class AttributeParams(LogisticParams):
@@ -22,10 +22,7 @@ class AttributeParams(LogisticParams):
     )
 
 
-P = TypeVar("P", bound=AttributeParams)
-
-
-class AttributeEmbedder(Embedder[P]):
+class AttributeEmbedder(Embedder[AttributeParams]):
     """argmax over c of prod_m p(a_m^c | x) / p(a_m^c), with p(a_m) the share of seen classes that have attribute m.
 
     An attribute that all seen classes have, or none, cannot be learnt: it counts as half present in each of them, so
@@ -74,3 +71,46 @@ class AttributeEmbedder(Embedder[P]):
         has = torch.where((has == has[0]).all(dim=0), 0.5, has)
         self.prior.copy_(has.mean(dim=0))
         return has
+
+
+class DAP(AttributeEmbedder):
+    """p(a_m | x) is a logistic regression of its own for each attribute m."""
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates A regressions."""
+        super().build(shape)
+        self.attributes = BinaryRegressions(shape.features, shape.attributes)
+
+    def log_odds(self, x: Tensor) -> Tensor:
+        """Returns the logits of the regressions, `(B, A)`."""
+        return self.attributes.logits(x)
+
+    def solve(self, view: TrainView) -> None:
+        """Fits all regressions at once; the problem separates into one for each attribute."""
+        self.attributes.fit(view.x, self.learn_classes(view)[view.y], self.params.l2)
+
+
+class IAP(AttributeEmbedder):
+    """p(a_m | x) = sum over seen classes k of [a_m = a_m^k] p(k | x), with p(k | x) a softmax regression."""
+
+    signatures: Tensor
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates the softmax regression, and the signatures a^k, `(K, A)`."""
+        super().build(shape)
+        self.classifier = SoftmaxRegression(shape.features, shape.classes)
+        self.register_buffer("signatures", torch.full((shape.classes, shape.attributes), 0.5))
+
+    def log_odds(self, x: Tensor) -> Tensor:
+        """Returns the logarithm of the ratio of both marginals, `(B, A)`."""
+        # each marginal is a sum of its own in float64: 1 - p would be 0 where the classifier is sure
+        p = self.classifier.logits(x).double().softmax(dim=1)
+        signatures = self.signatures.double()
+        least = torch.finfo(p.dtype).tiny
+        present, absent = ((p @ part).clamp(min=least).log() for part in (signatures, 1 - signatures))
+        return (present - absent).to(x.dtype)
+
+    def solve(self, view: TrainView) -> None:
+        """Fits the softmax regression over the seen classes."""
+        self.signatures.copy_(self.learn_classes(view))
+        self.classifier.fit_classes(view.x, view.y, self.params.l2)

@@ -16,7 +16,6 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from zslbench import DataError, load_weights
 
@@ -123,7 +122,9 @@ class Parts:
         msra(front, GENERATOR_SLOPE)
         msra(behind, GENERATOR_SLOPE)
         self._load("G", behind)
-        return nn.Sequential(front, behind, CentreCrop(size), Standardize(back=True))
+        rest = START * 2**ups - size
+        centre = nn.ZeroPad2d((-(rest // 2), -(rest - rest // 2)) * 2)
+        return nn.Sequential(front, behind, centre, Standardize(back=True))
 
     def _filled(self, part: str, network: nn.Module) -> nn.Module:
         """Gives a piece of AlexNet its weights: from the part's file, pretrained, or drawn."""
@@ -176,20 +177,6 @@ class Standardize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Maps `(B, 3, H, W)` to the same shape."""
         return images * self.deviation + self.mean if self.back else (images - self.mean) / self.deviation
-
-
-class CentreCrop(nn.Module):
-    """The centre of an image at least as large."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps `(B, C, S, S)` to `(B, C, size, size)`."""
-        rest = images.shape[-1] - self.size
-        left, right = -(rest // 2), -(rest - rest // 2)
-        return pad(images, (left, right, left, right))
 
 
 def scaled(channels: int, width: float) -> int:

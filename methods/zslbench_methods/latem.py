@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zslbench import Batch, ClassSet, ProblemShape, TrainView, param
-from zslbench_methods.bilinear import RankingEmbedder, RankingParams
+from zslbench_methods.ranking import RankingEmbedder, RankingParams
 
 EPOCHS_BETWEEN_PRUNINGS = 5
 LEAST_SHARE = 0.05

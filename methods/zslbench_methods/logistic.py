@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, one_hot
@@ -16,6 +19,19 @@ class LogisticParams(Params):
     """Regularisation of the classifiers."""
 
     l2: float = param(1e-2, "weight of the L2 penalty on the classifiers", search=(1e-4, 1.0), log=True, gt=0)
+
+
+def minimise(objective: Callable[[], Tensor], variables: list[Tensor], **options: Any) -> None:
+    """Moves variables to where an objective of theirs is least, by L-BFGS with a strong Wolfe line search."""
+    solver = torch.optim.LBFGS(variables, tolerance_grad=1e-6, line_search_fn="strong_wolfe", **options)
+
+    def closure() -> Tensor:
+        value = objective()
+        for variable, gradient in zip(variables, torch.autograd.grad(value, variables), strict=True):
+            variable.grad = gradient
+        return value
+
+    solver.step(closure)  # type: ignore[no-untyped-call]
 
 
 class LogisticRegression(nn.Module):
@@ -60,24 +76,14 @@ class LogisticRegression(nn.Module):
         unit_W, unit_b = (variance.clamp(min=0)[:, None] * curvature + l2).rsqrt(), curvature.rsqrt()
         steps_W = torch.zeros_like(unit_W, requires_grad=True)
         steps_b = (torch.logit(share) / unit_b).requires_grad_()
-        solver = torch.optim.LBFGS(
-            [steps_W, steps_b],
-            max_iter=MAX_STEPS,
-            tolerance_grad=1e-6,
-            tolerance_change=1e-14,
-            history_size=10,
-            line_search_fn="strong_wolfe",
-        )
 
-        def closure() -> Tensor:
-            solver.zero_grad()
+        def objective() -> Tensor:
             W = unit_W * steps_W
             z = torch.addmm(unit_b * steps_b, x, W)
             loss: Tensor = (self.log_partition(z) - (targets * z).sum(dim=1)).mean() + l2 / 2 * W.square().sum()
-            loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
-        solver.step(closure)  # type: ignore[no-untyped-call]
+        minimise(objective, [steps_W, steps_b], max_iter=MAX_STEPS, tolerance_change=1e-14, history_size=10)
         W = axes @ (unit_W * steps_W).detach()
         self.W.copy_(W.T)
         self.b.copy_((unit_b * steps_b).detach() - mean @ W)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from zslbench import ClassSet, Embedder, Params, ProblemShape, TrainView, param
+from zslbench_methods.logistic import minimise
 
 
 class SYNCParams(Params):
@@ -78,21 +79,13 @@ class SYNC(Embedder[SYNCParams]):
         z, penalty = x @ axes, lam / 2 / divisors.square()
         loss = self.mean_loss(view)
         U = torch.zeros(len(penalty), len(view.classes), dtype=z.dtype, device=z.device, requires_grad=True)
-        solver = torch.optim.LBFGS(
+        minimise(
+            lambda: loss(z @ U) + penalty @ U.square().sum(dim=1),
             [U],
             max_iter=self.params.iterations,
-            tolerance_grad=1e-6,
             tolerance_change=1e-12,
             history_size=20,
-            line_search_fn="strong_wolfe",
         )
-
-        def objective() -> Tensor:
-            value: Tensor = loss(z @ U) + penalty @ U.square().sum(dim=1)
-            (U.grad,) = torch.autograd.grad(value, U)
-            return value
-
-        solver.step(objective)  # type: ignore[no-untyped-call]
         W: Tensor = axes @ U.detach()
         return W.T
 

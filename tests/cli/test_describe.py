@@ -107,6 +107,7 @@ def test_json_has_the_same_as_values(sample: Path) -> None:
         "features": "vgg",
         "params": {"lam": 2.0, "exact": False},
         "datasets": {"cub": {"rank": 5}},
+        "reduced": False,
     }
 
 

@@ -43,13 +43,6 @@ def test_features_are_the_real_pixels_in_the_unit_interval():
     assert (data.features.min(), data.features.max()) == (0, 1)
 
 
-def test_images_are_the_features_in_two_dimensions():
-    images = digits.images()
-    assert images.shape == (1797, 1, 8, 8)
-    assert images.dtype == np.float32
-    np.testing.assert_array_equal(images.reshape(1797, 64), digits.load(NOWHERE).features)
-
-
 def test_class_embeddings_are_normalised_segments():
     semantics = digits.load(NOWHERE).semantics
     np.testing.assert_allclose(np.linalg.norm(semantics, axis=1), 1, rtol=1e-6)

@@ -12,8 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from toy import build, toy_data, toy_view, train
 
 from zslbench.api.views import ClassSet, TrainView
-from zslbench_methods.dap import DAP, DAPParams
-from zslbench_methods.iap import IAP, IAPParams
+from zslbench_methods.attributes import DAP, IAP, AttributeParams
 
 
 def classes(rows: list[list[float]]) -> ClassSet:
@@ -21,7 +20,9 @@ def classes(rows: list[list[float]]) -> ClassSet:
 
 
 def test_the_product_by_hand() -> None:
-    dap = build(DAP, DAPParams(), TrainView("inductive", torch.zeros(1, 2), torch.tensor([0]), classes([[0.0, 0.0]])))
+    dap = build(
+        DAP, AttributeParams(), TrainView("inductive", torch.zeros(1, 2), torch.tensor([0]), classes([[0.0, 0.0]]))
+    )
     dap.attributes.W.copy_(torch.eye(2))
     dap.thresholds.copy_(torch.tensor([0.3, 0.5]))
     dap.prior.copy_(torch.tensor([0.5, 0.25]))
@@ -41,7 +42,7 @@ def test_dap_is_its_formula_with_scikit_learns_regressions(threshold: str) -> No
     semantics = np.where(np.random.default_rng(2).random(data.semantics.shape) < 0.3, 0.0, data.semantics)
     object.__setattr__(data, "semantics", semantics.astype(np.float32))
     view, test = data.train_view("inductive"), data.test_view()
-    dap, _ = train(DAP, DAPParams(l2=0.01, threshold=threshold), view)
+    dap, _ = train(DAP, AttributeParams(l2=0.01, threshold=threshold), view)
 
     seen, every = view.semantics.numpy(), test.classes.semantics.numpy()
     limit = {"mean": seen.mean(axis=0), "median": np.median(seen, axis=0), "positive": np.zeros(seen.shape[1])}[
@@ -61,7 +62,7 @@ def test_dap_is_its_formula_with_scikit_learns_regressions(threshold: str) -> No
     assert found.numpy() == pytest.approx(np.log(expected), rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize(("method", "params"), [(DAP, DAPParams), (IAP, IAPParams)])
+@pytest.mark.parametrize(("method", "params"), [(DAP, AttributeParams), (IAP, AttributeParams)])
 @pytest.mark.parametrize("threshold", ["mean", "median", "positive"])
 def test_attributes_that_all_seen_classes_share_do_not_count(method: Any, params: Any, threshold: str) -> None:
     view = toy_view(seed=7)
@@ -75,7 +76,7 @@ def test_attributes_that_all_seen_classes_share_do_not_count(method: Any, params
         assert found.numpy() == pytest.approx(plain.scores(view.x, view.classes).numpy(), rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize(("method", "params"), [(DAP, DAPParams()), (IAP, IAPParams())])
+@pytest.mark.parametrize(("method", "params"), [(DAP, AttributeParams()), (IAP, AttributeParams())])
 def test_classes_without_any_difference_tie_at_0(method: Any, params: Any) -> None:
     view = toy_view(seed=7)
     alike = ClassSet(torch.full_like(view.semantics, 0.3), view.classes.names, view.classes.seen)

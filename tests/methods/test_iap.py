@@ -8,13 +8,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from toy import build, toy_data, toy_view, train
 
-from zslbench_methods.iap import IAP, IAPParams
+from zslbench_methods.attributes import IAP, AttributeParams
 
 
 def test_iap_is_its_formula_with_scikit_learns_softmax() -> None:
     data = toy_data(seed=8, noise=0.3)
     view, test = data.train_view("inductive"), data.test_view()
-    iap, _ = train(IAP, IAPParams(l2=0.01), view)
+    iap, _ = train(IAP, AttributeParams(l2=0.01), view)
 
     x, images = view.x.double().numpy(), test.x(slice(0, 20)).double().numpy()
     model = LogisticRegression(C=1 / (0.01 * len(x)), tol=1e-10, max_iter=100_000).fit(x, view.y.numpy())
@@ -35,7 +35,7 @@ def test_iap_is_its_formula_with_scikit_learns_softmax() -> None:
 def test_a_classifier_that_is_sure_leaves_odds_of_the_right_size() -> None:
     """p(k | x) of e^-200 is 0 in float32, and 1 minus it is 1; logits 2000 apart are beyond any float."""
     view = toy_view(seen=2, unseen=2, attributes=2, size=2)
-    iap = build(IAP, IAPParams(), view)
+    iap = build(IAP, AttributeParams(), view)
     iap.classifier.W.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
     iap.signatures.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     odds = iap.log_odds(torch.tensor([[200.0, 0.0], [-3.0, 0.0], [2000.0, 0.0]]))

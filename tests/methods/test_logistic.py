@@ -16,13 +16,12 @@ from toy import build, same, toy_data, toy_view, train
 from zslbench.api.embedder import Embedder
 from zslbench.api.views import TrainView
 from zslbench.runs.request import Request
+from zslbench_methods.attributes import DAP, IAP, AttributeParams
 from zslbench_methods.conse import CONSE, CONSEParams
-from zslbench_methods.dap import DAP, DAPParams
-from zslbench_methods.iap import IAP, IAPParams
 from zslbench_methods.logistic import BinaryRegressions, SoftmaxRegression
 
 Array = NDArray[np.float64]
-METHODS = [(DAP, DAPParams()), (IAP, IAPParams(l2=0.1)), (CONSE, CONSEParams(top=3))]
+METHODS = [(DAP, AttributeParams()), (IAP, AttributeParams(l2=0.1)), (CONSE, CONSEParams(top=3))]
 VIEW = toy_view(seed=5, noise=0.5)
 
 

@@ -14,12 +14,10 @@ from toy import build, toy_view, train
 
 from zslbench.api.embedder import Batch
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
-from zslbench_methods.ale import ALE, ALEParams
-from zslbench_methods.devise import DeViSE, DeViSEParams
-from zslbench_methods.sje import SJE, SJEParams
+from zslbench_methods.ranking import ALE, SJE, DeViSE, RankingParams
 
 VIEW = toy_view(seed=2)
-KINDS: list[tuple[Any, Any]] = [(DeViSE, DeViSEParams), (ALE, ALEParams), (SJE, SJEParams)]
+KINDS: list[tuple[Any, Any]] = [(DeViSE, RankingParams), (ALE, RankingParams), (SJE, RankingParams)]
 
 
 def identity(method: Any, params: Any, scores: list[list[float]], y: list[int]) -> tuple[Any, Batch]:
@@ -54,7 +52,7 @@ def hinges(model: Any, margin: float, images: int) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("margin", [0.3, 1.0, 5.0])
-@pytest.mark.parametrize(("method", "kind", "of_image"), [(DeViSE, DeViSEParams, sum), (SJE, SJEParams, max)])
+@pytest.mark.parametrize(("method", "kind", "of_image"), [(DeViSE, RankingParams, sum), (SJE, RankingParams, max)])
 def test_devise_sums_the_hinge_over_wrong_classes_and_sje_takes_the_largest(
     method: Any, kind: Any, of_image: Callable[[list[float]], float], margin: float
 ) -> None:
@@ -66,12 +64,12 @@ def test_devise_sums_the_hinge_over_wrong_classes_and_sje_takes_the_largest(
 
 
 def test_devise_by_hand() -> None:
-    model, batch = identity(DeViSE, DeViSEParams(margin=1.0), [[2.0, 1.5, 0.0], [0.0, 3.0, 2.0]], [0, 1])
+    model, batch = identity(DeViSE, RankingParams(margin=1.0), [[2.0, 1.5, 0.0], [0.0, 3.0, 2.0]], [0, 1])
     assert float(model.loss(batch).detach()) == pytest.approx((0.5 + 0.0 + 0.0 + 0.0) / 2)
 
 
 def test_sje_by_hand() -> None:
-    model, batch = identity(SJE, SJEParams(margin=1.0), [[2.0, 1.5, 1.25], [0.0, 3.0, 2.25]], [0, 1])
+    model, batch = identity(SJE, RankingParams(margin=1.0), [[2.0, 1.5, 1.25], [0.0, 3.0, 2.25]], [0, 1])
     loss = model.loss(batch)
     assert float(loss.detach()) == pytest.approx((0.5 + 0.25) / 2)
     # x of the first image falls to the true class 0 and its worst rival 1, that of the second to 1 and 2
@@ -80,7 +78,7 @@ def test_sje_by_hand() -> None:
 
 
 def test_sje_pushes_classes_that_violate_equally_alike() -> None:
-    model, batch = identity(SJE, SJEParams(margin=1.0), [[1.0, 1.0, 1.0]], [1])
+    model, batch = identity(SJE, RankingParams(margin=1.0), [[1.0, 1.0, 1.0]], [1])
     pull = -gradient(model, model.loss(batch))
     assert pull.tolist() == [[-0.5, -0.5, -0.5], [1.0, 1.0, 1.0], [-0.5, -0.5, -0.5]]
 
@@ -114,7 +112,7 @@ def expected_warp(violations: list[float]) -> dict[float, float]:
 )
 def test_ale_weighs_the_first_violator_by_its_sampled_rank(scores: list[float]) -> None:
     expected = expected_warp([max(0.0, 1.0 + score - scores[0]) for score in scores[1:]])
-    ale, batch = identity(ALE, ALEParams(margin=1.0), [scores], [0])
+    ale, batch = identity(ALE, RankingParams(margin=1.0), [scores], [0])
     draws = 4000
     found: dict[float, int] = {}
     for _ in range(draws):
@@ -128,7 +126,7 @@ def test_ale_weighs_the_first_violator_by_its_sampled_rank(scores: list[float]) 
 
 def test_ale_draws_for_every_image_by_itself() -> None:
     scores = [0.0, 0.5, -0.25, -4.0, -2.0]
-    ale, batch = identity(ALE, ALEParams(margin=1.0), [scores] * 3000, [0] * 3000)
+    ale, batch = identity(ALE, RankingParams(margin=1.0), [scores] * 3000, [0] * 3000)
     violations = [max(0.0, 1.0 + score) for score in scores[1:]]
     expected = expected_warp(violations)
     mean = sum(value * probability for value, probability in expected.items())
@@ -137,12 +135,12 @@ def test_ale_draws_for_every_image_by_itself() -> None:
 
 
 def test_ale_with_one_wrong_class_is_the_hinge() -> None:
-    ale, batch = identity(ALE, ALEParams(margin=1.0), [[0.0, 0.5], [2.0, 1.75], [3.0, 0.0]], [0, 0, 0])
+    ale, batch = identity(ALE, RankingParams(margin=1.0), [[0.0, 0.5], [2.0, 1.75], [3.0, 0.0]], [0, 0, 0])
     assert float(ale.loss(batch).detach()) == pytest.approx((1.5 + 0.75 + 0.0) / 3)  # rank 1, weight 1
 
 
 def test_ale_never_draws_the_true_class() -> None:
-    ale, batch = identity(ALE, ALEParams(margin=1.0), [[-9.0, 0.0, -9.0]] * 500, [1] * 500)
+    ale, batch = identity(ALE, RankingParams(margin=1.0), [[-9.0, 0.0, -9.0]] * 500, [1] * 500)
     assert float(ale.loss(batch).detach()) == 0.0  # only the true class would violate its own margin
 
 

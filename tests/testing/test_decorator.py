@@ -40,7 +40,7 @@ def test_each_check_is_a_case_with_a_readable_name_a_reason_for_skips_and_one_fo
     )
     assert ran.returncode == 1
     lines = ran.stdout.splitlines()
-    cases = [line.split() for line in lines if line.startswith("test_mine.py::test_conformance[")]
+    cases = [line.split() for line in lines if line.startswith("test_mine.py::test_conformance[") and " " in line]
     assert [case[0] for case in cases] == [
         f"test_mine.py::test_conformance[method-backwards-{name_of(check)}]" for check in CHECKS["method"]
     ]

@@ -50,7 +50,7 @@ def check(
         raise Exit(1)
 
 
-def _print(subject: Subject, found: list[Verdict], console: Console) -> None:
+def _print(subject: Subject[Any], found: list[Verdict], console: Console) -> None:
     """Prints a line for each check, unbroken, so that it can be searched; one for all that are skipped alike."""
     from rich.text import Text
 
@@ -76,7 +76,7 @@ def _print(subject: Subject, found: list[Verdict], console: Console) -> None:
     console.print()
 
 
-def _as_json(subject: Subject, found: list[Verdict]) -> dict[str, Any]:
+def _as_json(subject: Subject[Any], found: list[Verdict]) -> dict[str, Any]:
     from zslbench.testing import CHECKS, promise_of
 
     checks = [

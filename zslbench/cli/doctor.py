@@ -18,8 +18,9 @@ def doctor(data_root: DataRoot = None, store: StoreFolder = DEFAULT_STORE) -> No
     from zslbench.report.health import checks
 
     console = Console(soft_wrap=True, highlight=False)
-    results = checks(data_root, store)
-    for name, good, detail in results:
+    sound = True
+    for name, good, detail in checks(data_root, store):
         console.print(Text.assemble((SIGNS[good], STYLES[good]), f" {name}: {detail}"))
-    if any(good is False for _, good, _ in results):
+        sound = sound and good is not False
+    if not sound:
         raise Exit(1)

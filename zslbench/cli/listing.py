@@ -46,11 +46,13 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
         return
     from rich.console import Console
 
-    from zslbench.report.lines import print_lines
+    from zslbench.report.render import show_lines
+    from zslbench.report.table import table_of
 
     console = Console()
     if rows:
-        print_lines([{column: _cell(row, column) for column in COLUMNS[what]} for row in rows], console)
+        columns = COLUMNS[what]
+        show_lines(table_of(list(columns), [[_cell(row, column) for column in columns] for row in rows]), console)
     else:
         print(f"no {what.value} are installed")
     for plugin in plugins().problems:
@@ -64,18 +66,8 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
 
 
 def _entries(what: What) -> list[dict[str, Any]]:
-    shown = {
-        What.methods: ["title", "input", "setting", "presets", "paper", "summary"],
-        What.datasets: ["title", "summary", "licence"],
-        What.evaluators: ["summary", "paper"],
-        What.backbones: ["title", "summary", "paper"],
-        What.text_encoders: ["title", "summary", "paper"],
-        What.engines: ["summary"],
-    }[what]
-    return [
-        {"name": entry.name, **{key: asdict(entry.card)[key] for key in shown}, "plugin": entry.plugin}
-        for entry in registry().entries(what.value.removesuffix("s"))
-    ]
+    entries = registry().entries(what.value.removesuffix("s"))
+    return [{"name": entry.name, **asdict(entry.card), "plugin": entry.plugin} for entry in entries]
 
 
 def _cell(row: dict[str, Any], column: str) -> str:

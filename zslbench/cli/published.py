@@ -38,6 +38,7 @@ def published(
     methods = _titles("method", method, (number.method for number in numbers))
     datasets = _titles("dataset", dataset, (number.dataset for number in numbers))
     groups = [g for g in groups_of(numbers) if g.method in methods and g.dataset in datasets]
+    groups.sort(key=lambda g: [text.casefold() for text in (g.method, g.dataset, g.source, g.split)])
     console = Console(no_color=plain)
     plain = plain or not console.is_terminal
     if json:
@@ -54,13 +55,15 @@ def _titles(kind: str, wanted: list[str] | None, printed: Iterable[str]) -> set[
     Raises:
         UsageError: nothing is registered or printed under a name; near misses are suggested.
     """
+    from zslbench.report.published import printed_as
+
     titles = set(printed)
     if not wanted:
         return titles
     entries = list(registry().entries(kind))
     chosen = set()
     for text in wanted:
-        meant = {entry.title for entry in entries if entry.goes_by(text)}
+        meant = {printed_as(entry) for entry in entries if entry.goes_by(text)}
         meant |= {title for title in titles if title.casefold() == text.casefold()}
         if not meant:
             known = {entry.name for entry in entries} | (titles - {entry.title for entry in entries})

@@ -38,8 +38,10 @@ def show(
         return
     result = bench.record(run)
     if curve is not None:
+        points = result.curve().rename(columns={"gamma": "gamma_from"})
+        points.insert(1, "gamma_to", points["gamma_from"].shift(-1, fill_value=float("inf")))
         try:
-            result.curve().to_csv(curve, index=False)
+            points.to_csv(curve, index=False)
         except OSError as error:
             raise UsageError(f"--curve {curve}: cannot be written ({error.strerror}); name another file") from error
     if json:

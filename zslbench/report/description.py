@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,7 +18,7 @@ from zslbench.api.params import Params
 from zslbench.data.xlsa17 import XLSA17Dataset
 from zslbench.discovery.plugins import plugins, registry
 from zslbench.discovery.registry import Entry
-from zslbench.report.published import usable_numbers
+from zslbench.report.published import printed_as, usable_numbers
 from zslbench.report.published_view import Group, as_json, groups_of
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -61,29 +63,18 @@ def describe(entry: Entry, root: Path) -> Description:
         "plugin": entry.plugin,
         "plugin_version": versions.get(entry.plugin),
     }
-    own: dict[str, Any] = {}
-    if entry.kind == "method":
-        own = _method(entry)
-    elif entry.kind == "dataset":
-        own = _dataset(entry, root)
-    elif entry.kind == "evaluator":
-        own = _evaluator(entry)
+    declared: dict[str, Callable[[], dict[str, Any]]] = {
+        "method": partial(_method, entry),
+        "dataset": partial(_dataset, entry, root),
+        "evaluator": partial(_evaluator, entry),
+    }
+    own = declared[entry.kind]() if entry.kind in declared else {}
     return Description(entry, {**about, **asdict(entry.card), **own}, _published(entry))
 
 
 def _method(entry: Entry) -> dict[str, Any]:
     method = registry().resolve("method", entry.name, Embedder)
-    presets = {
-        name: {
-            "source": preset.source,
-            "features": preset.features,
-            "params": preset.params,
-            "datasets": preset.datasets,
-        }
-        for name, preset in entry.card.presets.items()
-    }
-    parameters = _parameters(method.params_type)
-    return {"version": method.version, "scale": method.scale, "parameters": parameters, "presets": presets}
+    return {"version": method.version, "scale": method.scale, "parameters": _parameters(method.params_type)}
 
 
 def _dataset(entry: Entry, root: Path) -> dict[str, Any]:
@@ -138,6 +129,4 @@ def _valid(field: FieldInfo) -> str:
 def _published(entry: Entry) -> list[Group]:
     if entry.kind not in ("method", "dataset"):
         return []
-    numbers = [number for number in usable_numbers() if getattr(number, entry.kind) == entry.title]
-    order = list(dict.fromkeys((n.method, n.dataset, n.split, n.source) for n in numbers))
-    return sorted(groups_of(numbers), key=lambda g: order.index((g.method, g.dataset, g.split, g.source)))
+    return groups_of(number for number in usable_numbers() if getattr(number, entry.kind) == printed_as(entry))

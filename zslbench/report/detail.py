@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import rich.table
 from numpy.typing import NDArray
 from rich.console import Console
@@ -51,14 +48,6 @@ def runs_table(records: list[RunRecord]) -> Table:
     head = ["run", "method", "data set", "features", "seed", "on", *(metric.title for metric in shown)]
     table = table_of(head, lines, left=4)
     return replace(table, columns=[Column("run"), *table.columns[1:]])  # an id is a figure: never folded
-
-
-def write_curve(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Writes the seen-unseen curve as CSV: the interval of gamma, U->T and S->T as fractions."""
-    curve = seen_unseen_curve(Decisions.of(arrays))
-    edges = np.concatenate([[-np.inf], curve.gaps, [np.inf]])
-    columns = {"gamma_from": edges[:-1], "gamma_to": edges[1:], "acc_ut": curve.acc_ut[0], "acc_st": curve.acc_st[0]}
-    pd.DataFrame(columns).to_csv(path, index=False)
 
 
 def _settings(record: RunRecord) -> dict[str, str]:

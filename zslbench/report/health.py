@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
 from zslbench.api.dataset import Dataset
 from zslbench.data.folders import data_root
 from zslbench.discovery.plugins import plugins, registry
-from zslbench.errors import ZSLBenchError
+from zslbench.discovery.registry import Entry
+from zslbench.errors import one_line
 from zslbench.records.store import Store
 from zslbench.report.published import published_table
 from zslbench.runs.provenance import environment
@@ -21,30 +21,30 @@ Check = tuple[str, bool | None, str]
 """What was checked, whether it is good (None: for information only), and the detail."""
 
 
-def checks(root: Path | None, store: Path) -> list[Check]:
-    """Runs all checks; none raises."""
-    about = environment()
-    results: list[Check] = [("zslbench", None, f"{about['zslbench']} on Python {about['python']}, {about['platform']}")]
-    results += [_tried("torch and torchvision", _torch_pair), _tried("timm", lambda: _imports("timm"))]
-    results.append(("devices", None, _devices()))
+def checks(root: Path | None, store: Path) -> Iterator[Check]:
+    """Makes all checks; none raises."""
+    about, folder = environment(), data_root(root)
+    yield "zslbench", None, f"{about['zslbench']} on Python {about['python']}, {about['platform']}"
+    yield _tried("torch and torchvision", _torch_pair)
+    yield _tried("timm", lambda: import_module("timm").__version__)
+    yield "devices", None, _devices()
     for plugin in plugins().loaded:
-        name = f"plugin {plugin.distribution}:{plugin.name}"
-        results.append((name, not plugin.problem, plugin.problem or "loaded"))
+        yield f"plugin {plugin.distribution}:{plugin.name}", not plugin.problem, plugin.problem or "loaded"
     for kind in ("method", "evaluator", "engine"):
         for entry in registry().entries(kind):
-            results.append(_tried(f"{kind} {entry.name}", partial(_resolves, kind, entry.name)))
-    results.append(_tried("published numbers", _published))
-    results += _data(data_root(root))
-    results.append(_tried("store", lambda: _store(store)))
-    return results
+            yield _tried(f"{kind} {entry.name}", partial(_imports, entry))
+    yield _tried("published numbers", _published)
+    yield "data root", None, f"{folder}" + ("" if folder.is_dir() else " (does not exist yet)")
+    for entry in registry().entries("dataset"):
+        yield _tried(f"data set {entry.name}", partial(_present, entry, folder), None)
+    yield _tried("store", partial(_store, store))
 
 
-def _tried(name: str, check: Callable[[], str]) -> Check:
+def _tried(name: str, check: Callable[[], str], good: bool | None = True) -> Check:
     try:
-        return name, True, check()
+        return name, good, check()
     except Exception as error:
-        reason = str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}"
-        return name, False, reason.splitlines()[0] if reason else type(error).__name__
+        return name, False, one_line(error).partition("\n")[0]
 
 
 def _torch_pair() -> str:
@@ -52,11 +52,6 @@ def _torch_pair() -> str:
     boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     torchvision.ops.nms(boxes, torch.ones(1), 0.5)  # fails where the two were built for different releases
     return f"{torch.__version__} and {torchvision.__version__} work together"
-
-
-def _imports(package: str) -> str:
-    import_module(package)
-    return version(package)
 
 
 def _devices() -> str:
@@ -67,26 +62,19 @@ def _devices() -> str:
     return f"{torch.get_num_threads()} CPU threads, " + (gpus or "no CUDA device")
 
 
-def _resolves(kind: str, name: str) -> str:
-    registry().resolve(kind, name, object)
+def _imports(entry: Entry) -> str:
+    registry().resolve(entry.kind, entry.name, object)
     return "imports"
+
+
+def _present(entry: Entry, root: Path) -> str:
+    dataset: Dataset = registry().resolve("dataset", entry.name, Dataset)
+    return dataset.missing(root) or "present"
 
 
 def _published() -> str:
     numbers = published_table()
     return f"{len(numbers)} from {len({number.source for number in numbers})} sources"
-
-
-def _data(root: Path) -> list[Check]:
-    results: list[Check] = [("data root", None, f"{root}" + ("" if root.is_dir() else " (does not exist yet)"))]
-    for entry in registry().entries("dataset"):
-        try:
-            problem = registry().resolve("dataset", entry.name, Dataset).missing(root)
-        except ZSLBenchError as error:
-            results.append((f"data set {entry.name}", False, str(error)))
-        else:
-            results.append((f"data set {entry.name}", None, problem or "present"))
-    return results
 
 
 def _store(folder: Path) -> str:

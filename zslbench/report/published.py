@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zslbench.discovery.plugins import registry
+from zslbench.discovery.registry import Entry
 from zslbench.errors import PluginError, near_misses
 
 COLUMNS = ("method", "dataset", "split", "setting", "metric", "value", "source")
@@ -72,6 +73,11 @@ class Published:
 
     source: str
     values: dict[str, float]
+
+
+def printed_as(entry: Entry) -> str:
+    """Returns how published numbers call a method or a data set."""
+    return getattr(entry.card, "published_as", "") or entry.title
 
 
 def published_table() -> list[Number]:

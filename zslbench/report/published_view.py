@@ -46,12 +46,12 @@ class Group:
 
 
 def groups_of(numbers: Iterable[Number]) -> list[Group]:
-    """Returns the groups, sorted by method, data set, source and split, whatever the case of letters."""
+    """Returns the groups in the order of their first numbers."""
     groups: dict[tuple[str, ...], Group] = {}
     for n in numbers:
         about = n.method, n.dataset, n.split, n.source
         groups.setdefault(about, Group(*about, {})).values[n.metric] = n.value
-    return sorted(groups.values(), key=lambda g: [s.casefold() for s in (g.method, g.dataset, g.source, g.split)])
+    return list(groups.values())
 
 
 def as_json(groups: Iterable[Group]) -> list[dict[str, Any]]:

@@ -30,6 +30,22 @@ def show(tables: list[Table], console: Console, *, plain: bool) -> None:
             console.print(note, highlight=False, markup=False, style="dim")
 
 
+def show_lines(table: Table, console: Console) -> None:
+    """Prints each line unbroken; in a terminal the widest columns give way, names never, and a pipe gets all."""
+    rows = [table.head, *([cell.text for cell in line.cells] for line in table.lines)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if console.is_terminal:
+        while sum(widths) + 2 * (len(widths) - 1) > console.width and max(widths[1:]) > 1:
+            widths[1 + widths[1:].index(max(widths[1:]))] -= 1
+    for i, row in enumerate(rows):
+        cells = (_cut(text, width).ljust(width) for text, width in zip(row, widths, strict=True))
+        console.print(Text("  ".join(cells).rstrip(), style="" if i else "bold"), soft_wrap=True)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
+
+
 def _rich(table: Table) -> rich.table.Table:
     title = table.title or None
     grid = rich.table.Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)

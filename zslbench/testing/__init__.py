@@ -9,8 +9,7 @@ A plugin's own tests take them all with one decorator:
         check()
 """
 
-from zslbench.testing.checks import CHECKS, verdicts
-from zslbench.testing.decorator import parametrize_with_checks
+from zslbench.testing.checks import CHECKS, parametrize_with_checks, verdicts
 from zslbench.testing.subjects import registered, subjects
 from zslbench.testing.verdicts import CheckFailed, Skip, Verdict, judge, name_of, promise_of
 

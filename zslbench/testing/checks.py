@@ -1,86 +1,69 @@
-"""All checks, by kind of subject, in the order of tables."""
+"""All checks, by kind of subject, in the order of tables; and ways to make them."""
 
 from __future__ import annotations
 
-from zslbench.testing import datasets, evaluators, learning, methods, reconstruction, registration
-from zslbench.testing.subjects import Subject
-from zslbench.testing.verdicts import Check, Verdict, judge
+from functools import partial
+from types import ModuleType
+from typing import Any
 
-ANY: tuple[Check, ...] = (registration.check_registration_is_light, registration.check_importable)
-CHECKS: dict[str, tuple[Check, ...]] = {
-    "method": (
-        *ANY,
-        methods.check_citation,
-        methods.check_declarations,
-        methods.check_parameters,
-        methods.check_parameters_are_frozen,
-        methods.check_search_space,
-        methods.check_defaults_are_searched,
-        methods.check_presets,
-        methods.check_trains,
-        methods.check_scores,
-        methods.check_scoring_changes_nothing,
-        methods.check_class_order,
-        methods.check_chunking,
-        methods.check_other_sizes,
-        methods.check_devices_agree,
-        methods.check_beats_chance,
-        methods.check_signed_embeddings,
-        reconstruction.check_reconstructs,
-        reconstruction.check_reconstruction_improves,
-        learning.check_loss_falls,
-        learning.check_losses_are_pure,
-        learning.check_same_seed_same_scores,
-        learning.check_global_state_untouched,
-        learning.check_view_untouched,
-        learning.check_test_images_have_no_influence,
-        learning.check_unseen_embeddings_have_no_influence,
-        learning.check_finish_repeats,
-        learning.check_watching_changes_nothing,
-        learning.check_state_keeps_its_shape,
-        learning.check_state_round_trip,
-        learning.check_resume,
-        learning.check_factors_are_free_of_parameters,
-        learning.check_assembled_equals_solved,
-    ),
-    "dataset": (
-        *ANY,
-        datasets.check_card,
-        datasets.check_absent_files,
-        datasets.check_loads,
-        datasets.check_unknown_names,
-        datasets.check_features,
-        datasets.check_class_names,
-        datasets.check_class_embeddings,
-        datasets.check_card_fits_data,
-        datasets.check_split,
-        datasets.check_validation_folds,
-        datasets.check_train_view,
-        datasets.check_views_share_nothing,
-        datasets.check_same_fingerprint,
-        datasets.check_labels_alone,
-        datasets.check_global_state_untouched,
-    ),
-    "evaluator": (
-        *ANY,
-        evaluators.check_card,
-        evaluators.check_metrics,
-        evaluators.check_names_are_free,
-        evaluators.check_returns_its_metrics,
-        evaluators.check_finite,
-        evaluators.check_fractions,
-        evaluators.check_deterministic,
-        evaluators.check_global_state_untouched,
-        evaluators.check_scorer_untouched,
-        evaluators.check_class_order,
-        evaluators.check_image_order,
-        evaluators.check_chunking,
-        evaluators.check_resample,
-        evaluators.check_influence,
-    ),
+from zslbench.testing import datasets, evaluators, learning, methods, reconstruction, registration
+from zslbench.testing.subjects import Subject, subjects
+from zslbench.testing.verdicts import Check, CheckFailed, Verdict, judge, name_of
+
+
+def _checks(*modules: ModuleType) -> tuple[Check, ...]:
+    """Returns the functions `check_...` that modules define, in the order of their definition."""
+    return tuple(
+        check
+        for module in (registration, *modules)
+        for name, check in vars(module).items()
+        if name.startswith("check_") and check.__module__ == module.__name__
+    )
+
+
+CHECKS = {
+    "method": _checks(methods, reconstruction, learning),
+    "dataset": _checks(datasets),
+    "evaluator": _checks(evaluators),
 }
 
 
-def verdicts(subject: Subject) -> list[Verdict]:
+def verdicts(subject: Subject[Any]) -> list[Verdict]:
     """Makes all checks of a subject."""
     return [judge(check, subject) for check in CHECKS[subject.kind]]
+
+
+def parametrize_with_checks(*things: Any) -> Any:
+    """Decorates a test function of one argument, `check`, so that it runs once for each check of each thing.
+
+        @parametrize_with_checks("my-method")
+        def test_conformance(check):
+            check()
+
+    Args:
+        things: names as registered, or classes or instances of `Embedder`, `Dataset` or `Evaluator`.
+
+    Raises:
+        UsageError: no such name, near misses are suggested; or something else was given.
+        PluginError: the name is that of a plugin that does not work.
+    """
+    import pytest
+
+    cases = [(check, subject) for subject in subjects(things) for check in CHECKS[subject.kind]]
+    names = [f"{subject.kind}-{subject.name}-{name_of(check)}" for check, subject in cases]
+    return pytest.mark.parametrize("check", [partial(_make, *case) for case in cases], ids=names)
+
+
+def _make(check: Check, subject: Subject[Any]) -> None:
+    """Makes a check within a test, which is skipped where it is.
+
+    Raises:
+        CheckFailed: the promise is broken, or the check raised something else, which is then the cause.
+    """
+    import pytest
+
+    verdict = judge(check, subject)
+    if verdict.verdict == "skipped":
+        pytest.skip(verdict.reason)
+    if verdict.verdict == "failed":
+        raise CheckFailed(verdict.reason) from verdict.error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
 from typing import Any, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData, check_finite
 from zslbench.errors import DataError
-from zslbench.testing.isolation import changed_global_state
+from zslbench.testing.isolation import changed_global_state, differing, reachable
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import DatasetSubject
 from zslbench.testing.verdicts import CheckFailed, after
@@ -27,7 +26,7 @@ FOLDS: tuple[int | tuple[int, ...], ...] = (0, 1, (0, 1))
 @after(check_importable)
 def check_card(subject: DatasetSubject) -> None:
     """Its card has title, citation, licence, and a homepage unless it is embedded, and is the one registered."""
-    card = subject.dataset.card
+    card = subject.target.card
     for field in ("title", "citation", "licence", *(() if card.embedded else ("homepage",))):
         if not getattr(card, field).strip():
             raise CheckFailed(f"the card's {field} is empty; whoever uses the data has to know it")
@@ -38,10 +37,10 @@ def check_card(subject: DatasetSubject) -> None:
 @after(check_importable)
 def check_absent_files(subject: DatasetSubject) -> None:
     """Where its files are absent, missing() says what to do in one line, and load() raises DataError with it."""
-    problem = subject.dataset.missing(NOWHERE)
+    problem = subject.target.missing(NOWHERE)
     if not problem:
         try:
-            subject.dataset.load(NOWHERE)
+            subject.target.load(NOWHERE)
         except Exception as error:
             raise CheckFailed(
                 f"missing() finds nothing wrong with the absent folder {NOWHERE}, but load() raises "
@@ -68,7 +67,7 @@ def check_unknown_names(subject: DatasetSubject) -> None:
     """Features and splits that it has not are refused with DataError, by missing() and load() alike."""
     _ = subject.data  # skipped where there are no files at all
     for option in ("features", "splits"):
-        if not subject.dataset.missing(subject.root, **{option: NO_SUCH}):
+        if not subject.target.missing(subject.root, **{option: NO_SUCH}):
             raise CheckFailed(f"missing({option}={NO_SUCH!r}) says nothing; name the {option} that it has")
         _check_refused(subject, f"{option}={NO_SUCH!r}", subject.root, **{option: NO_SUCH})
 
@@ -99,7 +98,7 @@ def check_class_names(subject: DatasetSubject) -> None:
 def check_class_embeddings(subject: DatasetSubject) -> None:
     """Class embeddings have length 1, or the card's summary says that they are not normalised."""
     norms = np.linalg.norm(subject.labelled.semantics.astype(np.float64), axis=1)
-    said = "normalis" in subject.dataset.card.summary.replace("z", "s")
+    said = "normalis" in subject.target.card.summary.replace("z", "s")
     worst = int(np.argmax(np.abs(norms - 1)))
     if abs(norms[worst] - 1) > NORM_TOLERANCE and not said:
         raise CheckFailed(
@@ -111,7 +110,7 @@ def check_class_embeddings(subject: DatasetSubject) -> None:
 @after(check_loads)
 def check_card_fits_data(subject: DatasetSubject) -> None:
     """What the card says of sizes, default features and attributes holds for the data."""
-    card, data = subject.dataset.card, subject.labelled
+    card, data = subject.target.card, subject.labelled
     found: dict[str, Any] = {"title": data.name, "attributes": data.attributes}
     if data.features is not None:
         found["default_features"] = data.features_name
@@ -177,7 +176,7 @@ def check_train_view(subject: DatasetSubject) -> None:
         if (view.unlabelled is not None) != (setting == "transductive"):
             raise CheckFailed(f"{setting}: unlabelled test images belong to the transductive setting, and only there")
         known = [view.x, view.y, view.semantics, view.classes.seen, view.unlabelled]
-        extra = [found for found in _reachable(view) if not any(found is one for one in known)]
+        extra = [found for found in reachable(view) if not any(found is one for one in known)]
         if extra:
             raise CheckFailed(
                 f"{setting}: the view leads to a further array of shape {tuple(extra[0].shape)}; "
@@ -191,7 +190,7 @@ def check_views_share_nothing(subject: DatasetSubject) -> None:
     data = subject.data
     arrays = [_features(subject), data.labels, data.semantics]
     for setting in get_args(Setting):
-        for found in _reachable(data.train_view(setting)):
+        for found in reachable(data.train_view(setting)):
             values = found.numpy() if isinstance(found, Tensor) else found
             if _held(found) > values.nbytes or any(np.may_share_memory(values, array) for array in arrays):
                 raise CheckFailed(
@@ -213,10 +212,11 @@ def check_same_fingerprint(subject: DatasetSubject) -> None:
 def check_labels_alone(subject: DatasetSubject) -> None:
     """load_labels() agrees with load() in all but the features."""
     data = subject.data
-    alone = subject.dataset.load_labels(subject.root)
-    for field in ("labels", "semantics", "train", "test_seen", "test_unseen"):
-        if not np.array_equal(getattr(alone, field), getattr(data, field)):
-            raise CheckFailed(f"load_labels() has other {field} than load()")
+    alone = subject.target.load_labels(subject.root)
+    fields = ("labels", "semantics", "train", "test_seen", "test_unseen")
+    found, wanted = ({field: getattr(one, field) for field in fields} for one in (alone, data))
+    if field := differing(found, wanted):
+        raise CheckFailed(f"load_labels() has other {field} than load()")
     if alone.class_names != data.class_names:
         raise CheckFailed("load_labels() has other class names than load()")
 
@@ -231,7 +231,7 @@ def check_global_state_untouched(subject: DatasetSubject) -> None:
 
 def _check_refused(subject: DatasetSubject, what: str, root: Path, **options: str) -> None:
     try:
-        subject.dataset.load(root, **options)
+        subject.target.load(root, **options)
     except DataError:
         return
     except Exception as error:
@@ -252,26 +252,3 @@ def _held(array: Any) -> int:
     if isinstance(array, Tensor):
         return array.untyped_storage().nbytes()
     return _held(array.base) if isinstance(array.base, np.ndarray) else int(array.nbytes)
-
-
-def _reachable(thing: Any, met: set[int] | None = None) -> list[Any]:
-    """Returns all tensors and arrays that attributes, containers and closures lead to."""
-    met = set() if met is None else met
-    if id(thing) in met or isinstance(thing, str | bytes | int | float | bool | None):
-        return []
-    met.add(id(thing))
-    if isinstance(thing, Tensor | np.ndarray):
-        return [thing]
-    if isinstance(thing, type | ModuleType):
-        return []
-    if isinstance(thing, dict):
-        parts = [*thing.keys(), *thing.values()]
-    elif isinstance(thing, list | tuple | set | frozenset):
-        parts = list(thing)
-    elif isinstance(thing, FunctionType):
-        parts = [cell.cell_contents for cell in thing.__closure__ or ()]
-    elif isinstance(thing, MethodType):
-        parts = [thing.__self__]
-    else:
-        parts = list(getattr(thing, "__dict__", {}).values())
-    return [found for part in parts for found in _reachable(part, met)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 from unittest import mock
 
@@ -21,7 +21,7 @@ from zslbench.discovery.plugins import registry
 from zslbench.errors import NotApplicable, ZSLBenchError
 from zslbench.evaluation.accuracy import draw_weights
 from zslbench.evaluation.scorers import MatrixScorer, StoredScorer
-from zslbench.testing.isolation import changed_global_state, disturbed
+from zslbench.testing.isolation import Arrays, changed_global_state, disturbed, untouched
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import EvaluatorSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
@@ -42,16 +42,14 @@ Values = Mapping[str, float]
 
 def check_card(subject: EvaluatorSubject) -> None:
     """Its card says what it measures."""
-    if subject.card is None:
-        raise Skip("it is not registered, so it has no card")
-    if not subject.card.summary.strip():
+    if not subject.known_card.summary.strip():
         raise CheckFailed("the card's summary is empty; say what it measures")
 
 
 @after(check_importable)
 def check_metrics(subject: EvaluatorSubject) -> None:
     """It declares its metrics, each with a name of its own and a title for tables; its version is valid."""
-    metrics = getattr(subject.evaluator, "metrics", ())
+    metrics = getattr(subject.target, "metrics", ())
     if not metrics:
         raise CheckFailed("it declares no metrics; name what evaluate() returns, in the order of tables")
     names = [metric.name for metric in metrics]
@@ -60,7 +58,7 @@ def check_metrics(subject: EvaluatorSubject) -> None:
     for metric in metrics:
         if not _METRIC.fullmatch(metric.name) or not metric.title.strip():
             raise CheckFailed(f"metric {metric.name!r} needs a name of a-z, 0-9 and _, and a title")
-    version = subject.evaluator.version
+    version = subject.target.version
     if not isinstance(version, int) or version < 1:
         raise CheckFailed(f"version is {version!r}; a whole number from 1 is needed")
 
@@ -68,7 +66,7 @@ def check_metrics(subject: EvaluatorSubject) -> None:
 @after(check_metrics)
 def check_names_are_free(subject: EvaluatorSubject) -> None:
     """No other evaluator has a metric of the same name: one of them would be left out."""
-    own = {metric.name for metric in subject.evaluator.metrics}
+    own = {metric.name for metric in subject.target.metrics}
     for entry in registry().entries("evaluator"):
         if subject.entry is not None and entry.name == subject.entry.name:
             continue
@@ -76,7 +74,7 @@ def check_names_are_free(subject: EvaluatorSubject) -> None:
             other = registry().resolve("evaluator", entry.name, Evaluator)
         except ZSLBenchError:
             continue  # it is left out itself
-        if other is not subject.evaluator and (taken := sorted(own & {metric.name for metric in other.metrics})):
+        if other is not subject.target and (taken := sorted(own & {metric.name for metric in other.metrics})):
             raise CheckFailed(f"its metric {taken[0]!r} belongs to evaluator {entry.name!r}; choose another name")
 
 
@@ -84,7 +82,7 @@ def check_names_are_free(subject: EvaluatorSubject) -> None:
 def check_returns_its_metrics(subject: EvaluatorSubject) -> None:
     """It returns the metrics that it declares, no more and no fewer, as numbers."""
     values = _evaluate(subject)
-    declared = [metric.name for metric in subject.evaluator.metrics]
+    declared = [metric.name for metric in subject.target.metrics]
     if set(values) != set(declared):
         raise CheckFailed(f"it declares {', '.join(declared)}, but returns {', '.join(sorted(values))}")
     for name, value in values.items():
@@ -106,7 +104,7 @@ def check_fractions(subject: EvaluatorSubject) -> None:
     """A metric shown in percent is a fraction in [0, 1]."""
     for case in CASES:
         values = _evaluate(subject, _problem(case))
-        for metric in subject.evaluator.metrics:
+        for metric in subject.target.metrics:
             if metric.percent and not -1e-9 <= values[metric.name] <= 1 + 1e-9:
                 raise CheckFailed(
                     f"{metric.name} is {values[metric.name]:.4g} where images are {case}, but it is shown in percent; "
@@ -134,17 +132,16 @@ def check_global_state_untouched(subject: EvaluatorSubject) -> None:
 @after(check_returns_its_metrics)
 def check_scorer_untouched(subject: EvaluatorSubject) -> None:
     """Evaluating leaves images, classes, scores and decisions as they are, which the next evaluator is handed too."""
-    problem, fresh = _problem(), _problem()
-    _evaluate(subject, problem)
-    for scorer, untouched in zip(problem, fresh, strict=True):
-        view, other = scorer.view, untouched.view
-        pairs = [(view.y, other.y), (view.images, other.images), (scorer.matrix, untouched.matrix)]
-        pairs += [(view.classes.semantics.numpy(), other.classes.semantics.numpy())]
-        for which in ("generalized", "conventional"):
-            arrays = getattr(untouched, which).arrays()
-            pairs += [(array, arrays[name]) for name, array in getattr(scorer, which).arrays().items()]
-        if not all(np.array_equal(a, b) for a, b in pairs):
-            raise CheckFailed("it changes the scorer, its view or its decisions; work on copies")
+    problem = _problem()
+
+    def contents() -> Arrays:
+        views, decisions = [s.view for s in problem], [d for s in problem for d in (s.generalized, s.conventional)]
+        arrays = [array for view in views for array in (view.y, view.images, view.classes.semantics)]
+        arrays += [scorer.matrix for scorer in problem] + [array for d in decisions for array in d.arrays().values()]
+        return {str(place): array for place, array in enumerate(arrays)}
+
+    with untouched(contents, "it changes the scorer, its view or its decisions; work on copies"):
+        _evaluate(subject, problem)
 
 
 @after(check_deterministic)
@@ -152,11 +149,8 @@ def check_class_order(subject: EvaluatorSubject) -> None:
     """Its metrics do not depend on the order of the classes."""
     random = np.random.default_rng(1)
     order = np.concatenate([random.permutation(SEEN), SEEN + random.permutation(UNSEEN)])
-    _compare(
-        _evaluate(subject),
-        _evaluate(subject, _problem(classes=order)),
-        "another order of the classes gives another value",
-    )
+    other = _evaluate(subject, _problem(classes=order))
+    _compare(_evaluate(subject), other, "another order of the classes gives another value")
 
 
 @after(check_deterministic)
@@ -165,11 +159,8 @@ def check_image_order(subject: EvaluatorSubject) -> None:
     random = np.random.default_rng(1)
     first, last = IMAGES[:SEEN].sum(), IMAGES[SEEN:].sum()
     order = np.concatenate([random.permutation(first), first + random.permutation(last)])
-    _compare(
-        _evaluate(subject),
-        _evaluate(subject, _problem(images=order)),
-        "another order of the test images gives another value",
-    )
+    other = _evaluate(subject, _problem(images=order))
+    _compare(_evaluate(subject), other, "another order of the test images gives another value")
 
 
 @after(check_deterministic)
@@ -184,45 +175,34 @@ def check_chunking(subject: EvaluatorSubject) -> None:
 @after(check_deterministic)
 def check_resample(subject: EvaluatorSubject) -> None:
     """resample() gives a value for each row of weights; weights of ones give evaluate()."""
-    if subject.evaluator.resample is Evaluator.resample:
+    if subject.target.resample is Evaluator.resample:
         raise Skip("it has no intervals")
     scorer, evaluator = _prepared(subject, _problem())
-    y = scorer.view.y
-    ones = np.ones((1, len(y)))
-    weights = np.concatenate([draw_weights(y, 2), ones])
+    ones = np.ones((1, len(scorer.view.y)))
+    weights = np.concatenate([draw_weights(scorer.view.y, 2), ones])
     values, resampled = evaluator.evaluate(scorer), evaluator.resample(scorer, weights)
-    if strange := sorted(set(resampled) - {metric.name for metric in evaluator.metrics}):
-        raise CheckFailed(f"resample() returns {strange[0]!r}, which is none of its metrics")
+    _check_names("resample()", resampled, evaluator)
     for name, replicates in resampled.items():
         if np.shape(replicates) != (3,):
             raise CheckFailed(
                 f"resample() of 3 rows of weights gives {name} of shape {np.shape(replicates)}; (3,) is needed"
             )
-    _compare(
-        {name: values[name] for name in resampled},
-        {name: float(replicates[-1]) for name, replicates in resampled.items()},
-        "resample() with weights of ones is not evaluate()",
-    )
+    _compare(_row(resampled, -1), values, "resample() with weights of ones is not evaluate()")
     for row, one in enumerate(weights):
-        alone = evaluator.resample(scorer, one[None])
-        _compare(
-            {name: float(replicates[row]) for name, replicates in resampled.items()},
-            {name: float(replicates[0]) for name, replicates in alone.items()},
-            "resample() of a row of weights depends on the other rows",
-        )
+        alone = _row(evaluator.resample(scorer, one[None]), 0)
+        _compare(_row(resampled, row), alone, "resample() of a row of weights depends on the other rows")
 
 
 @after(check_resample)
 def check_influence(subject: EvaluatorSubject) -> None:
     """influence() of what is stored is a finite number for each test image, and the derivative of resample()."""
-    if subject.evaluator.influence is Evaluator.influence:
+    if subject.target.influence is Evaluator.influence:
         raise Skip("rows are not tested in its metrics")
     scorer, evaluator = _prepared(subject, _problem())
     metrics, arrays = evaluator.evaluate(scorer), evaluator.arrays(scorer)
     stored = StoredScorer(scorer.view, scorer.generalized)
-    found = subject.evaluator().influence(stored, metrics, arrays)
-    if strange := sorted(set(found) - {metric.name for metric in evaluator.metrics}):
-        raise CheckFailed(f"influence() returns {strange[0]!r}, which is none of its metrics")
+    found = subject.target().influence(stored, metrics, arrays)
+    _check_names("influence()", found, evaluator)
     y = scorer.view.y
     ones, steps = np.ones((1, len(y))), STEP * np.eye(len(y))
     up, down = (evaluator.resample(scorer, ones + step) for step in (steps, -steps))
@@ -231,6 +211,15 @@ def check_influence(subject: EvaluatorSubject) -> None:
             raise CheckFailed(f"the influence on {name} is not a finite number for each of the {len(y)} test images")
         if name in up:
             _check_derivative(name, y, influence, (up[name] - down[name]) / (2 * STEP))
+
+
+def _check_names(what: str, found: Iterable[str], evaluator: Evaluator) -> None:
+    if strange := sorted(set(found) - {metric.name for metric in evaluator.metrics}):
+        raise CheckFailed(f"{what} returns {strange[0]!r}, which is none of its metrics")
+
+
+def _row(resampled: Mapping[str, NDArray[np.float64]], row: int) -> Values:
+    return {name: float(replicates[row]) for name, replicates in resampled.items()}
 
 
 def _check_derivative(name: str, y: IntArray, influence: NDArray[np.float64], slopes: NDArray[np.float64]) -> None:
@@ -312,7 +301,7 @@ def _scorer(case: Case, seed: int, classes: IntArray | None, images: IntArray | 
 
 def _prepared(subject: EvaluatorSubject, problem: tuple[MatrixScorer, MatrixScorer]) -> tuple[Scorer, Evaluator]:
     scorer, validation = problem
-    evaluator = subject.evaluator()
+    evaluator = subject.target()
     if evaluator.needs_validation:
         evaluator.prepare(validation)
     return scorer, evaluator

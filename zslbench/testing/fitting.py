@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,17 +18,32 @@ from zslbench.api.embedder import Batch, Embedder, ImageParams
 from zslbench.api.params import Params
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
 from zslbench.data.scaling import Scaler
+from zslbench.errors import NotApplicable
 from zslbench.runs import fit
 from zslbench.runs.fit import Problem
 from zslbench.runs.measure import watched
 from zslbench.testing.problem import painted, separable
 from zslbench.testing.subjects import MethodSubject
+from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit
 
 CPU = torch.device("cpu")
 EPOCHS, BATCH = 3, 64
 EPOCHS_TO_LEARN, BATCH_TO_LEARN = 30, 32
-State = dict[str, Tensor]
+
+
+class Shown(NamedTuple):
+    """Some test images of both sides, as a method is shown them.
+
+    Attributes:
+        x: their features, of the centre crops where the input is images; unscaled, `(B, D)`.
+        classes: all classes.
+        pixels: the centre crops where the input is images, `(B, 3, H, W)` in [0, 1].
+    """
+
+    x: Tensor
+    classes: ClassSet
+    pixels: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,10 @@ class Model(fit.Model):
         """How features are scaled for it."""
         return self.problem.scale
 
+    def state(self) -> dict[str, Tensor]:
+        """Returns its parameters and persistent buffers."""
+        return dict(self.embedder.state_dict())
+
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns the scores of unscaled features `(B, D)`, `(B, C)`."""
         with torch.no_grad():
@@ -58,24 +78,13 @@ class Model(fit.Model):
         with torch.no_grad():
             return self.embedder.reconstruct(self.scale(x), pixels)
 
-    def state(self) -> State:
-        """Returns copies of parameters and persistent buffers."""
-        return {name: value.detach().clone() for name, value in self.embedder.state_dict().items()}
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Some test images of both sides, as a method is shown them.
-
-    Attributes:
-        x: their features, of the centre crops where the input is images; unscaled, `(B, D)`.
-        classes: all classes.
-        pixels: the centre crops where the input is images, `(B, 3, H, W)` in [0, 1].
-    """
-
-    x: Tensor
-    classes: ClassSet
-    pixels: Tensor | None
+    def answers(self, images: Shown) -> dict[str, Tensor]:
+        """Returns the scores of some images and, where the method makes them, images."""
+        answers = {"scores": self.scores(images.x, images.classes)}
+        if images.pixels is not None:
+            with suppress(NotApplicable):
+                answers["images"] = self.made(images.x, images.pixels)
+        return answers
 
 
 def problem(subject: MethodSubject, **options: Any) -> ZSLData:
@@ -128,44 +137,42 @@ def _changed(params: Params, epochs: Callable[[int], int], batch: int) -> Params
         return params
 
 
-def made(subject: MethodSubject, params: Params) -> Embedder[Any]:
+def _made(subject: MethodSubject, params: Params) -> Embedder[Any]:
     """Returns a new embedder; what it might take from the network is drawn at random."""
-    embedder = subject.method(params)
+    embedder = subject.target(params)
     embedder.pretrained = False
     return embedder
 
 
-def built(subject: MethodSubject, params: Params, shape: ProblemShape) -> Embedder[Any]:
-    """Returns a new embedder, built for a problem of this shape."""
-    embedder = made(subject, params)
-    embedder.build(shape)
+def built(subject: MethodSubject, params: Params, shape: ProblemShape, seed: int = 0) -> Embedder[Any]:
+    """Returns a new embedder, built for a problem of this shape; the seed is set before."""
+    with seeded(seed, CPU):
+        embedder = _made(subject, params)
+        embedder.build(shape)
     return embedder
 
 
-def train_view(subject: MethodSubject, data: ZSLData) -> TrainView:
-    """Returns what the method may see, scaled as it wants."""
-    return Problem.of(data, subject.setting, subject.method.scale).train
+def train_view(subject: MethodSubject, data: ZSLData | None = None) -> TrainView:
+    """Returns what the method may see of a problem, scaled as it wants."""
+    return _problem(subject, data).train
+
+
+def _problem(subject: MethodSubject, data: ZSLData | None) -> Problem:
+    return Problem.of(data or problem(subject), subject.setting, subject.target.scale)
 
 
 def train(
     subject: MethodSubject,
-    data: ZSLData,
+    data: ZSLData | None = None,
     params: Params | None = None,
     *,
-    seed: int = 0,
     how: Fit | None = None,
     watch: bool = False,
 ) -> Model:
-    """Fits as a run does, with short training unless parameters are given."""
-    problem = Problem.of(data, subject.setting, subject.method.scale)
-    chosen, how = params or shortened(subject.params), how or Fit(CPU)
-    model = fit.train(partial(made, subject, chosen), problem, seed, how, watched if watch else None)
+    """Fits as a run does with seed 0, on the separable problem and with short training unless these are given."""
+    make = partial(_made, subject, params or shortened(subject.params))
+    model = fit.train(make, _problem(subject, data), 0, how or Fit(CPU), watched if watch else None)
     return Model(**vars(model))
-
-
-def same(a: State, b: State) -> bool:
-    """Whether two states agree bit for bit."""
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def close(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> bool:

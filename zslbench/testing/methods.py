@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import get_args
 
 import torch
 from torch import Tensor
 
-from zslbench.api.cards import SCALES, Input, MethodCard
+from zslbench.api.cards import SCALES, Input
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder, ImageParams
-from zslbench.api.evaluator import Decisions
 from zslbench.api.params import Params
 from zslbench.api.views import ClassSet
 from zslbench.errors import NotApplicable, UsageError
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.testing.fitting import (
-    CPU,
-    Model,
-    built,
-    close,
-    generous,
-    problem,
-    same,
-    shortened,
-    shown,
-    train,
-)
+from zslbench.testing.fitting import CPU, Model, built, close, generous, problem, shortened, shown, train
+from zslbench.testing.isolation import untouched
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
@@ -43,9 +31,8 @@ Images of a class tend to be right or wrong together, so what chance may do is d
 
 def check_citation(subject: MethodSubject) -> None:
     """Its card has a title and names its paper, each in one line."""
-    card = _card(subject)
     for field in ("title", "paper"):
-        text = getattr(card, field)
+        text = getattr(subject.known_card, field)
         if not text.strip() or "\n" in text:
             raise CheckFailed(f"the card's {field} is {text!r}; tables and papers need it, in one line")
 
@@ -53,7 +40,7 @@ def check_citation(subject: MethodSubject) -> None:
 @after(check_importable)
 def check_declarations(subject: MethodSubject) -> None:
     """Its version, input, feature scaling and type of hyper-parameters are valid."""
-    method = subject.method
+    method = subject.target
     if not isinstance(method.version, int) or isinstance(method.version, bool) or method.version < 1:
         raise CheckFailed(f"version is {method.version!r}; a whole number from 1 is needed")
     if method.scale not in SCALES:
@@ -71,7 +58,7 @@ def check_declarations(subject: MethodSubject) -> None:
 @after(check_declarations)
 def check_parameters(subject: MethodSubject) -> None:
     """Its hyper-parameters have valid defaults, a line of help each, and survive being written down."""
-    kind = subject.method.params_type
+    kind = subject.target.params_type
     values = kind().model_dump(mode="json")
     if kind(**values) != kind():
         raise CheckFailed(f"{kind.__name__} is not the same after it was written as JSON and read")
@@ -83,7 +70,7 @@ def check_parameters(subject: MethodSubject) -> None:
 @after(check_declarations)
 def check_parameters_are_frozen(subject: MethodSubject) -> None:
     """Its hyper-parameters cannot be changed, so that a record says what was run."""
-    kind = subject.method.params_type
+    kind = subject.target.params_type
     if not kind.model_config.get("frozen"):
         raise CheckFailed(f"{kind.__name__} can be changed; leave frozen=True of Params as it is")
 
@@ -91,7 +78,7 @@ def check_parameters_are_frozen(subject: MethodSubject) -> None:
 @after(check_parameters)
 def check_search_space(subject: MethodSubject) -> None:
     """Each end and each choice of its search space is valid, and a model can be built with it."""
-    kind = subject.method.params_type
+    kind = subject.target.params_type
     shape = problem(subject).train_view(subject.setting).shape
     for name, space in kind.search_space().items():
         if space.choices is None:
@@ -104,15 +91,14 @@ def check_search_space(subject: MethodSubject) -> None:
                 params = kind.parse({**subject.params.model_dump(), name: value}, "search space")
             except UsageError as error:
                 raise CheckFailed(f"{error}; make the space smaller, or the bounds wider") from error
-            with torch.random.fork_rng([]):
-                built(subject, params, shape)
+            built(subject, params, shape)
 
 
 @after(check_search_space)
 def check_defaults_are_searched(subject: MethodSubject) -> None:
     """Its defaults lie inside the search space, so that tuning can find nothing worse than them."""
-    defaults = subject.method.params_type()
-    for name, space in subject.method.params_type.search_space().items():
+    defaults = subject.target.params_type()
+    for name, space in subject.target.params_type.search_space().items():
         value = getattr(defaults, name)
         if not space.holds(value):
             raise CheckFailed(f"the default {name}={value!r} is outside of its search space {space}")
@@ -121,7 +107,7 @@ def check_defaults_are_searched(subject: MethodSubject) -> None:
 @after(check_declarations)
 def check_presets(subject: MethodSubject) -> None:
     """Each preset has a source, and values that the method takes, for each of its data sets."""
-    presets, method = _card(subject).presets, subject.method
+    presets = subject.known_card.presets
     if not presets:
         raise Skip("it has no presets")
     for name, preset in presets.items():
@@ -135,7 +121,7 @@ def check_presets(subject: MethodSubject) -> None:
             if scale is not None and scale not in SCALES:
                 raise CheckFailed(f"preset {name!r} for {dataset}: scale is {scale!r}; choose {', '.join(SCALES)}")
             try:
-                method.params_type.parse(values, f"preset {name!r} for {dataset}")
+                subject.target.params_type.parse(values, f"preset {name!r} for {dataset}")
             except UsageError as error:
                 raise CheckFailed(str(error)) from error
 
@@ -143,14 +129,14 @@ def check_presets(subject: MethodSubject) -> None:
 @after(check_parameters)
 def check_trains(subject: MethodSubject) -> None:
     """It can be built and trained, and no loss becomes NaN or infinite."""
-    train(subject, problem(subject))
+    train(subject)
 
 
 @after(check_trains)
 def check_scores(subject: MethodSubject) -> None:
     """Scores are finite floating-point numbers, one for each image and class; embed() gives class embeddings."""
     model, x, classes = _model_and_images(subject)
-    for which, some in _choices(classes):
+    for which, some in {"all": classes, "unseen": classes.unseen_only, "seen": classes.seen_only}.items():
         try:
             scores = model.scores(x, some)
         except NotApplicable as reason:
@@ -165,7 +151,7 @@ def check_scores(subject: MethodSubject) -> None:
             raise CheckFailed(f"scores() are {scores.dtype}; floating-point numbers are needed")
         if not bool(torch.isfinite(scores).all()):
             raise CheckFailed(f"scores() among {which} classes are NaN or infinite")
-    if subject.method.embed is not Embedder.embed:
+    if subject.target.embed is not Embedder.embed:
         with torch.no_grad():
             embedding = model.embedder.embed(model.scale(x))
         if embedding.shape != (len(x), classes.semantics.shape[1]):
@@ -179,12 +165,14 @@ def check_scores(subject: MethodSubject) -> None:
 def check_scoring_changes_nothing(subject: MethodSubject) -> None:
     """Scoring leaves the model, the images and the classes as they are, and gives the same again."""
     model, x, classes = _model_and_images(subject)
-    before, images, semantics = model.state(), x.clone(), classes.semantics.clone()
-    first, again = model.scores(x, classes), model.scores(x, classes)
-    if not same(before, model.state()):
-        raise CheckFailed("scores() changes parameters or buffers; test images must leave no trace")
-    if not (torch.equal(x, images) and torch.equal(classes.semantics, semantics)):
-        raise CheckFailed("scores() changes the features or class embeddings it was given; work on copies")
+    with (
+        untouched(model.state, "scores() changes parameters or buffers; test images must leave no trace"),
+        untouched(
+            lambda: {"x": x, "semantics": classes.semantics},
+            "scores() changes the features or class embeddings it was given; work on copies",
+        ),
+    ):
+        first, again = model.scores(x, classes), model.scores(x, classes)
     if not torch.equal(first, again):
         raise CheckFailed("scores() of the same images differ when asked for again")
 
@@ -210,32 +198,11 @@ def check_chunking(subject: MethodSubject) -> None:
 
 
 @after(check_scores)
-def check_beats_chance(subject: MethodSubject) -> None:
-    """With its defaults it solves a problem that is separable through class embeddings, far beyond chance."""
-    _check_learns(subject, problem(subject))
-
-
-@after(check_beats_chance)
-def check_signed_embeddings(subject: MethodSubject) -> None:
-    """It does as well on class embeddings with negative values, unless its card says that it needs attributes."""
-    if _needs_attributes(subject):
-        raise Skip("it needs attributes, so it is refused on other class embeddings")
-    try:
-        _check_learns(subject, problem(subject, signed=True))
-    except Exception as error:
-        raise CheckFailed(
-            f"on class embeddings that have negative values: {error}; make it work there, as vectors of words have "
-            "them, or declare needs_attributes on its card"
-        ) from error
-
-
-@after(check_scores)
 def check_other_sizes(subject: MethodSubject) -> None:
     """It works on a problem with other numbers of features, attributes and classes, fewer images than a batch."""
     data = problem(subject, seen=5, unseen=3, features=7, attributes=6, apart=2)
     model = train(subject, data, shortened(subject.params, batch=1000))
-    images = shown(data, slice(None))
-    x, classes = images.x, images.classes
+    x, classes, _ = shown(data, slice(None))
     scores = model.scores(x, classes)
     if scores.shape != (len(x), len(classes)) or not bool(torch.isfinite(scores).all()):
         raise CheckFailed(
@@ -250,7 +217,7 @@ def check_devices_agree(subject: MethodSubject) -> None:
     if device is None:
         raise Skip("there is no GPU here")
     model, x, classes = _model_and_images(subject)
-    there = train(subject, problem(subject), how=Fit(device))
+    there = train(subject, how=Fit(device))
     at_home = model.scores(x, classes)
     view = model.view.to(device)
     there.embedder.load_state_dict(model.embedder.state_dict())
@@ -264,6 +231,26 @@ def check_devices_agree(subject: MethodSubject) -> None:
         raise CheckFailed(f"scores on {device} differ from those on the CPU by up to {difference:.2g}")
 
 
+@after(check_scores)
+def check_beats_chance(subject: MethodSubject) -> None:
+    """With its defaults it solves a problem that is separable through class embeddings, far beyond chance."""
+    _check_learns(subject, problem(subject))
+
+
+@after(check_beats_chance)
+def check_signed_embeddings(subject: MethodSubject) -> None:
+    """It does as well on class embeddings with negative values, unless its card says that it needs attributes."""
+    if subject.card and subject.card.needs_attributes:
+        raise Skip("it needs attributes, so it is refused on other class embeddings")
+    try:
+        _check_learns(subject, problem(subject, signed=True))
+    except Exception as error:
+        raise CheckFailed(
+            f"on class embeddings that have negative values: {error}; make it work there, as vectors of words have "
+            "them, or declare needs_attributes on its card"
+        ) from error
+
+
 def accelerator() -> torch.device | None:
     """Returns the GPU to compare with, or None."""
     return torch.device("cuda") if torch.cuda.is_available() else None
@@ -272,37 +259,18 @@ def accelerator() -> torch.device | None:
 def _check_learns(subject: MethodSubject, data: ZSLData) -> None:
     model = train(subject, data, generous(subject.params))
     decisions = ModelScorer(model.embedder, data.test_view(), model.scale, CPU).generalized
-    for side, hit, count in _sides(decisions, data):
-        if hit < ENOUGH[side]:
+    for side, right, classes in (
+        ("unseen", decisions.hit_unseen[~decisions.seen], data.split.unseen),
+        ("seen", decisions.hit_seen[decisions.seen], data.split.seen),
+    ):
+        if right.mean() < ENOUGH[side]:
             raise CheckFailed(
-                f"of the images of {side} classes {hit:.0%} are right among these {count}, where chance is "
-                f"{1 / count:.0%} and {ENOUGH[side]:.0%} are needed; is the sign of the scores right?"
+                f"of the images of {side} classes {right.mean():.0%} are right among these {len(classes)}, where "
+                f"chance is {1 / len(classes):.0%} and {ENOUGH[side]:.0%} are needed; is the sign of the scores right?"
             )
-
-
-def _sides(decisions: Decisions, data: ZSLData) -> Iterator[tuple[str, float, int]]:
-    """Yields unseen and seen classes: which share of their images is right among them, and how many there are."""
-    yield "unseen", float(decisions.hit_unseen[~decisions.seen].mean()), len(data.split.unseen)
-    yield "seen", float(decisions.hit_seen[decisions.seen].mean()), len(data.split.seen)
 
 
 def _model_and_images(subject: MethodSubject) -> tuple[Model, Tensor, ClassSet]:
     """Returns a briefly trained model, some test images of both sides, and all classes."""
-    data = problem(subject)
-    images = shown(data)
-    return train(subject, data), images.x, images.classes
-
-
-def _choices(classes: ClassSet) -> list[tuple[str, ClassSet]]:
-    return [("all", classes), ("unseen", classes.unseen_only), ("seen", classes.seen_only)]
-
-
-def _card(subject: MethodSubject) -> MethodCard:
-    if subject.card is None:
-        raise Skip("it is not registered, so it has no card")
-    card: MethodCard = subject.card
-    return card
-
-
-def _needs_attributes(subject: MethodSubject) -> bool:
-    return bool(subject.card and subject.card.needs_attributes)
+    images = shown(problem(subject))
+    return train(subject), images.x, images.classes

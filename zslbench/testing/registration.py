@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 from zslbench.discovery.plugins import GROUP
 from zslbench.discovery.registry import NOUNS
@@ -18,6 +19,7 @@ _LOAD_ALONE = """
 import json, sys
 sys.path[:], group, distribution, name = json.loads(sys.argv[1])
 from importlib.metadata import entry_points
+from typing import Any
 from zslbench.discovery.plugins import Plugins
 points = [p for p in entry_points(group=group) if p.name == name and p.dist and p.dist.name == distribution]
 [plugin] = Plugins(points).loaded
@@ -25,17 +27,7 @@ print(json.dumps([plugin.problem, sorted({module.split(".")[0] for module in sys
 """
 
 
-def check_importable(subject: Subject) -> None:
-    """What it was registered as can be imported, and is a class, or for data sets an instance."""
-    noun, target = NOUNS[subject.kind], subject.target
-    if isinstance(subject, DatasetSubject):
-        if isinstance(target, type):
-            raise CheckFailed(f"a data set must be registered as an instance, but {target.__name__} is a class")
-    elif not isinstance(target, type):
-        raise CheckFailed(f"the {noun} must be registered as a class, but this is a {type(target).__name__} object")
-
-
-def check_registration_is_light(subject: Subject) -> None:
+def check_registration_is_light(subject: Subject[Any]) -> None:
     """Registering imports neither torch nor pandas, so that `zslbench list` stays quick."""
     distribution, _, name = (subject.entry.plugin if subject.entry else "").partition(":")
     points = entry_points(group=GROUP, name=name)
@@ -49,6 +41,16 @@ def check_registration_is_light(subject: Subject) -> None:
             f"registering plugin {distribution}:{name} imports {' and '.join(heavy)}; import them, and modules that "
             'do, in the module that "module:attribute" names'
         )
+
+
+def check_importable(subject: Subject[Any]) -> None:
+    """What it was registered as can be imported, and is a class, or for data sets an instance."""
+    noun, target = NOUNS[subject.kind], subject.target
+    if isinstance(subject, DatasetSubject):
+        if isinstance(target, type):
+            raise CheckFailed(f"a data set must be registered as an instance, but {target.__name__} is a class")
+    elif not isinstance(target, type):
+        raise CheckFailed(f"the {noun} must be registered as a class, but this is a {type(target).__name__} object")
 
 
 @cache

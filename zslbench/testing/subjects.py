@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,12 +24,14 @@ from zslbench.discovery.single_file import adopted
 from zslbench.errors import DataError, PluginError, UsageError
 from zslbench.testing.verdicts import Check, Skip, Verdict
 
+T = TypeVar("T")
+
 IMAGE_SIZES, CROPS = (16, 32, 64, 128), 2
 """What methods on images are checked with: the smallest size that they take, and a crop with its mirror image."""
 
 
 @dataclass(eq=False)
-class Subject:
+class Subject(Generic[T]):
     """What is checked.
 
     Attributes:
@@ -37,6 +39,7 @@ class Subject:
         card: as registered; None for what is not registered.
         entry: its registration, if there is one.
         given: the class or instance, where it was given instead of a name.
+        root: the folder of the data sets.
         verdicts: of the checks made so far.
     """
 
@@ -47,30 +50,36 @@ class Subject:
     card: Any = None
     entry: Entry | None = None
     given: Any = None
+    root: Path = field(default_factory=data_root)
     verdicts: dict[Check, Verdict] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def target(self) -> Any:
-        """What the name stands for.
+    def target(self) -> T:
+        """What the name stands for: a class, or for data sets an instance.
 
         Raises:
             PluginError: it cannot be imported, or is something else.
         """
-        return registry().resolve(self.kind, self.name, self.base) if self.given is None else self.given
+        target: T = registry().resolve(self.kind, self.name, self.base) if self.given is None else self.given
+        return target
+
+    @property
+    def known_card(self) -> Any:
+        """The card.
+
+        Raises:
+            Skip: there is none.
+        """
+        if self.card is None:
+            raise Skip("it is not registered, so it has no card")
+        return self.card
 
 
-@dataclass(eq=False)
-class MethodSubject(Subject):
+class MethodSubject(Subject[type[Embedder[Any]]]):
     """A method: its class and its card."""
 
     kind = "method"
     base = Embedder
-
-    @property
-    def method(self) -> type[Embedder[Any]]:
-        """The class."""
-        method: type[Embedder[Any]] = self.target
-        return method
 
     @property
     def setting(self) -> Setting:
@@ -81,7 +90,7 @@ class MethodSubject(Subject):
     @property
     def on_images(self) -> bool:
         """Whether its input is images."""
-        return self.method.input == "images"
+        return self.target.input == "images"
 
     @cached_property
     def params(self) -> Params:
@@ -89,7 +98,7 @@ class MethodSubject(Subject):
 
         Where the input is images, they are those of a reduced preset, if it has one, on images as small as it sees.
         """
-        kind = self.method.params_type
+        kind = self.target.params_type
         if not self.on_images:
             return kind()
         presets = self.card.presets.values() if self.card else ()
@@ -102,19 +111,11 @@ class MethodSubject(Subject):
         return kind(**values)
 
 
-@dataclass(eq=False)
-class DatasetSubject(Subject):
+class DatasetSubject(Subject[Dataset]):
     """A data set: an instance, and the folder to look for its files in."""
 
     kind = "dataset"
     base = Dataset
-    root: Path = field(default_factory=data_root)
-
-    @property
-    def dataset(self) -> Dataset:
-        """The instance."""
-        dataset: Dataset = self.target
-        return dataset
 
     def load(self) -> ZSLData:
         """Loads it anew.
@@ -122,9 +123,9 @@ class DatasetSubject(Subject):
         Raises:
             Skip: its files are absent.
         """
-        if problem := self.dataset.missing(self.root):
+        if problem := self.target.missing(self.root):
             raise Skip(problem)
-        return self.dataset.load(self.root)
+        return self.target.load(self.root)
 
     @cached_property
     def data(self) -> ZSLData:
@@ -138,57 +139,50 @@ class DatasetSubject(Subject):
         Raises:
             Skip: its files are absent.
         """
-        if problem := self.dataset.missing(self.root):
+        if problem := self.target.missing(self.root):
             try:
-                return self.dataset.load_labels(self.root)
+                return self.target.load_labels(self.root)
             except DataError:
                 raise Skip(problem) from None
         return self.data
 
 
-class EvaluatorSubject(Subject):
+class EvaluatorSubject(Subject[type[Evaluator]]):
     """An evaluator: its class."""
 
     kind = "evaluator"
     base = Evaluator
 
-    @property
-    def evaluator(self) -> type[Evaluator]:
-        """The class."""
-        evaluator: type[Evaluator] = self.target
-        return evaluator
+
+KINDS: dict[str, type[Subject[Any]]] = {kind.kind: kind for kind in (MethodSubject, DatasetSubject, EvaluatorSubject)}
 
 
-KINDS: tuple[type[Subject], ...] = (MethodSubject, DatasetSubject, EvaluatorSubject)
-
-
-def subjects(things: Iterable[Any], root: Path | None = None) -> list[Subject]:
+def subjects(things: Iterable[Any], root: Path | None = None) -> list[Subject[Any]]:
     """Returns what is meant by names, classes and instances; a name may be of several kinds.
 
     Raises:
         UsageError: no such name, near misses are suggested; or something else was given.
         PluginError: the name is that of a plugin that does not work.
     """
-    found = [
-        subject for thing in things for subject in (_named(thing) if isinstance(thing, str) else [_of_object(thing)])
-    ]
-    for subject in found:
-        if isinstance(subject, DatasetSubject):
-            subject.root = data_root(root)
+    found: list[Subject[Any]] = []
+    for thing in things:
+        found += _named(thing, data_root(root)) if isinstance(thing, str) else [_of_object(thing, data_root(root))]
     return found
 
 
-def registered(root: Path | None = None) -> list[Subject]:
+def registered(root: Path | None = None) -> list[Subject[Any]]:
     """Returns all methods, data sets and evaluators of this installation."""
-    names = [entry.name for kind in KINDS for entry in registry().entries(kind.kind)]
-    return subjects(dict.fromkeys(names), root)
+    return subjects(dict.fromkeys(entry.name for kind in KINDS for entry in registry().entries(kind)), root)
 
 
-def _named(text: str) -> list[Subject]:
-    name, kinds = adopted(text), {kind.kind: kind for kind in KINDS}
-    if not any(entry.goes_by(name) for kind in kinds for entry in registry().entries(kind)):
+def _named(text: str, root: Path) -> list[Subject[Any]]:
+    name = adopted(text)
+    try:
+        entries = registry().find(name, KINDS)
+    except UsageError:
         _explain(name)
-    return [kinds[entry.kind](entry.name, entry.card, entry) for entry in registry().find(name, kinds)]
+        raise
+    return [KINDS[entry.kind](entry.name, entry.card, entry, root=root) for entry in entries]
 
 
 def _explain(name: str) -> None:
@@ -205,26 +199,21 @@ def _explain(name: str) -> None:
         raise UsageError(f"no checks for {others[0]} {name!r}; there are some for methods, data sets and evaluators")
 
 
-def _of_object(thing: Any) -> Subject:
+def _of_object(thing: Any, root: Path) -> Subject[Any]:
     """Returns the subject for a class or an instance, with its registration if it has one."""
-    for kind in KINDS:
-        is_class = isinstance(thing, type)
-        if not (issubclass(thing, kind.base) if is_class else isinstance(thing, kind.base)):
-            continue
-        cls = thing if is_class else type(thing)
-        given = _instance(thing) if kind is DatasetSubject else cls
-        entry = next((e for e in registry().entries(kind.kind) if _loaded(e.target) in (given, cls)), None)
-        name = entry.name if entry else cls.__name__
-        card = entry.card if entry else getattr(given, "card", None)
-        return kind(name, card, entry, given)
+    cls = thing if isinstance(thing, type) else type(thing)
+    for kind in KINDS.values():
+        if issubclass(cls, kind.base):
+            given = cls
+            if kind is DatasetSubject:
+                given = cls() if thing is cls else thing
+            entry = next((e for e in registry().entries(kind.kind) if _loaded(e.target) in (given, cls)), None)
+            name, card = (entry.name, entry.card) if entry else (cls.__name__, getattr(given, "card", None))
+            return kind(name, card, entry, given, root)
     raise UsageError(f"{thing!r} is no name, and no method, data set or evaluator")
-
-
-def _instance(thing: Any) -> Any:
-    return thing() if isinstance(thing, type) else thing
 
 
 def _loaded(where: str) -> Any:
     """Returns what "module:attribute" stands for if it has been imported already."""
-    module, attribute = where.split(":")
+    module, _, attribute = where.partition(":")
     return getattr(sys.modules.get(module), attribute, None)

@@ -68,7 +68,7 @@ def promise_of(check: Check) -> str:
     return (check.__doc__ or "").strip().splitlines()[0]
 
 
-def judge(check: Check, subject: Subject) -> Verdict:
+def judge(check: Check, subject: Subject[Any]) -> Verdict:
     """Makes a check, and before it those it comes after; each once for a subject, and as runs are: on one thread."""
     if check not in subject.verdicts:
         failed = [one for one in _EARLIER.get(check, ()) if judge(one, subject).verdict == "failed"]
@@ -79,24 +79,21 @@ def judge(check: Check, subject: Subject) -> Verdict:
     return subject.verdicts[check]
 
 
-def _made(check: Check, subject: Subject) -> Verdict:
+def _made(check: Check, subject: Subject[Any]) -> Verdict:
     name = name_of(check)
     try:
         with seeded(0, torch.device("cpu")):
             check(subject)
     except Skip as reason:
         return Verdict(name, "skipped", str(reason), reason)
-    except CheckFailed as failure:
-        return Verdict(name, "failed", " ".join(str(failure).split()), failure)
     except Exception as error:
-        return Verdict(name, "failed", _unexpected(error), error)
+        return Verdict(name, "failed", _told(error), error)
     return Verdict(name, "ok")
 
 
-def _unexpected(error: Exception) -> str:
-    """Returns what was raised, and where if it is none of our own messages."""
-    reason = " ".join(one_line(error).split())
-    if isinstance(error, ZSLBenchError):
-        return reason
+def _told(error: Exception) -> str:
+    """Returns what was raised in one line, and where if it is none of our own messages."""
+    if isinstance(error, CheckFailed | ZSLBenchError):
+        return " ".join(str(error).split())
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"it raised {reason} ({Path(last.filename).name}, line {last.lineno})"
+    return f"it raised {one_line(error)} ({Path(last.filename).name}, line {last.lineno})"
