@@ -29,7 +29,7 @@ BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entrant:
     """A method on a data set.
 
@@ -162,7 +162,7 @@ class Entrant:
         return Run(self, spec, chosen, origin or self.origin, calibrated and on == "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A run to be done.
 
