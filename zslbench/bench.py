@@ -190,8 +190,9 @@ class Bench:
         wanted = [method for method in every if method not in external]
         request = self._request(seeds, options, wanted, "seeds", "metrics")
         named_metrics(metrics)  # a mistyped name is found before anything runs
-        sources = self._datasets(dataset, request)
+        sources, lines = self._datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
+        self._say(*lines)
         errors: dict[str, Exception] = {}
         searches = (
             self._tuned(entrants, errors, as_found=not request.search and not request.grid) if request.tuned else {}
@@ -234,7 +235,9 @@ class Bench:
         """
         wanted = methods_of(methods)
         request = self._request(1, options, wanted)
-        entrants = resolve(wanted, self._datasets(dataset, request), request)
+        sources, lines = self._datasets(dataset, request)
+        entrants = resolve(wanted, sources, request)
+        self._say(*lines)
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}
@@ -302,7 +305,7 @@ class Bench:
             What was made and what could not be, by exhibit, and the results that it was made of.
         """
         request = self._request(seeds, options, [method], "seeds", "metrics")
-        card, sources = Asked.of(method).for_input(request.input).card, self._datasets(dataset, request)
+        card, (sources, lines) = Asked.of(method).for_input(request.input).card, self._datasets(dataset, request)
         problems: dict[str, ZSLBenchError] = {}
         entrants: dict[str, list[Entrant]] = {}
         for name, exhibit in card.exhibits.items():
@@ -310,6 +313,7 @@ class Bench:
                 entrants[name] = resolve(exhibit.methods, sources, request)
             except ZSLBenchError as error:
                 problems[name] = error
+        self._say(*lines)
         labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
         results = self.compare(labels, dataset=sources, seeds=seeds, **options)
         rows = {(row.label, row.source): row for row in results.rows}
@@ -333,7 +337,7 @@ class Bench:
             UsageError, DataError: there is no such data set, or its files are missing or wrong.
         """
         request = self._request(1, {"features": features, "splits": splits, "semantics": semantics}, [])
-        return data_of(self._datasets([dataset], request)[0], request, "features")[0]
+        return data_of(self._datasets([dataset], request)[0][0], request, "features")[0]
 
     def methods(self, input: Input = "features") -> list[str]:
         """Returns every method on features or on images that can be loaded; it says which one cannot."""
@@ -381,18 +385,16 @@ class Bench:
         load_data.cache_clear()  # files may have changed since the last call
         return request
 
-    def _datasets(self, given: Datasets, request: Request) -> list[DatasetLike]:
-        """Returns the data sets asked for; else the benchmark data sets that are there, else the embedded one."""
+    def _datasets(self, given: Datasets, request: Request) -> tuple[list[DatasetLike], list[str]]:
+        """Returns the data sets asked for; else those that are there, and lines that say why it is these."""
         if given is not None and given != []:
             every = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
             for one in every:
                 if not isinstance(one, str | Path | Dataset | ZSLData):
                     raise UsageError(f"dataset={short(one)}: give names, folders, instances of Dataset, or ZSLData")
-            return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every]
+            return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every], []
         names, lines = default_datasets(request.root, request.features, request.splits)
-        for line in lines:
-            self._say(line)
-        return list(names)
+        return list(names), lines
 
     def _labels(self, dataset: DatasetLike, splits: str) -> ZSLData:
         if isinstance(dataset, ZSLData):
@@ -470,8 +472,7 @@ class Bench:
         stored = [run for run in distinct if run not in missing]
         if stored and not trials:
             self._say(f"{len(stored)} of {len(distinct)} runs were stored already")
-        for line in outdated(o for o in (outcomes[run.id] for run in stored) if isinstance(o, RunRecord)):
-            self._say(line)
+        self._say(*outdated(o for o in (outcomes[run.id] for run in stored) if isinstance(o, RunRecord)))
         return outcomes
 
     def _engines(self, runs: list[Run]) -> dict[Engine, list[Run]]:
@@ -492,8 +493,9 @@ class Bench:
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error
 
-    def _say(self, text: str) -> None:
-        self._tell(Event("said", text=text))
+    def _say(self, *lines: str) -> None:
+        for line in lines:
+            self._tell(Event("said", text=line))
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:

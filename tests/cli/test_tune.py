@@ -153,7 +153,10 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
         (["tune", "devise:margin=1", "--search", "margin=1,2"], ["margin is both fixed to 1.0 and searched"]),
         (["tune", "eszsl", "-p", "gamma=1", "-p", "lam=1"], ["nothing to search but what is fixed; see --search"]),
         (["tune", "eszsl", "--search", "gamma=1:2:200"], ["has 1400 points; name fewer values by --search"]),
-        (["tune", "devise", "--metric", "S->T"], ["--metric S->T: tuning chooses by ausuc, h, acc_uu"]),
+        (
+            ["tune", "devise", "--metric", "H cal"],
+            ["--metric H cal: tuning chooses by acc_uu, acc_ut, acc_st, h, ausuc"],
+        ),
         (["tune", "devise", "--metric", "ausc"], ["unknown metric 'ausc'; did you mean 'ausuc'?"]),
         (["tune", "devise", "--trials", "0"], ["--trials", "greater than or equal to 1"]),
         (["tune", "devise", "--folds", "0"], ["--folds", "greater than or equal to 1"]),

@@ -16,7 +16,7 @@ METHOD = "NAME, NAME@PRESET or NAME:KEY=VALUE,... (`zslbench list methods`)"
 @with_options(RunOptions)
 def run(method: Annotated[str, Argument(help=METHOD)], options: RunOptions) -> None:
     """Train one method, evaluate it, and store the record; stored runs are not repeated."""
-    _execute([method], options, seeds=1)
+    _execute([method], options, seeds=1, alone=True)
 
 
 @with_options(RunOptions)
@@ -25,9 +25,11 @@ def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=MET
     _execute(methods, options, seeds=3)
 
 
-def _execute(methods: list[str], options: RunOptions, seeds: int) -> None:
+def _execute(methods: list[str], options: RunOptions, seeds: int, *, alone: bool = False) -> None:
     with bench_of(options) as (bench, display):
         results = bench.compare(methods, **request_of(options, seeds))
+        if alone and not results.errors:
+            results.check()  # a method that cannot be run here is one line, not a table
         if options.json:
             print(json.dumps(results.json(), indent=1))
         else:

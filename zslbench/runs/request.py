@@ -97,6 +97,8 @@ class Request(BaseModel):
             message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
             if not error["loc"]:
                 raise UsageError(message) from None
+            if error["type"] == "literal_error":
+                message = "choose " + error["ctx"]["expected"].replace("'", "")
             raise UsageError(f"--{error['loc'][0]} {error['input']}: {message}") from None
 
     @field_validator("search", mode="before")
