@@ -11,7 +11,7 @@ from rich.console import Console
 
 from zslbench import Bench, Embedder, Event, Params, ProblemShape, Progress, TrainView
 from zslbench.errors import RunError
-from zslbench.report.progress import Display, _Bars, _Lines, describe
+from zslbench.report.progress import Display, _Bars, _Cell, _Lines, describe
 from zslbench.runs.entrant import Run
 from zslbench.runs.request import Request
 
@@ -92,8 +92,57 @@ class Broken(Embedder[Params]):
     def build(self, shape: ProblemShape) -> None: ...
 
 
+class Line:
+    """What `IPython.display.display` returns: something shown that can be shown again."""
+
+    def __init__(self, content: dict[str, str], **_: bool) -> None:
+        self.texts = [content["text/plain"]]
+
+    def update(self, content: dict[str, str], **_: bool) -> None:
+        self.texts.append(content["text/plain"])
+
+
+def test_in_a_notebook_one_line_replaces_itself_and_failures_stay(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Line] = []
+
+    def display(content: dict[str, str], **how: bool) -> Line:
+        shown.append(Line(content, **how))
+        return shown[-1]
+
+    monkeypatch.setattr("IPython.display.display", display)
+    console = Console(file=StringIO(), width=200)
+    cell = _Cell(console, 2, quiet=False)
+    for run, result in zip(runs, ["AUSUC 19.8 in 0.1 s", "failed: loss 'cls' became NaN"], strict=True):
+        cell.started(str(run))
+        cell.ended(str(run), result)
+    cell.close()
+    [line] = shown
+    assert line.texts == [
+        "[1/2] devise on digits, seed 0",
+        "[2/2] devise on digits, seed 1",
+        "1 of 2 runs done, 1 failed",
+    ]
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue() == "devise on digits, seed 1: failed: loss 'cls' became NaN\n"
+
+
+def test_a_notebook_says_nothing_of_trials_and_of_what_is_stored(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("IPython.display.display", None)
+    for quiet in (True, False):
+        cell = _Cell(Console(file=StringIO()), 2, quiet=quiet)
+        for run in runs:
+            if quiet:
+                cell.started(str(run))
+            cell.ended(str(run), "")
+        cell.close()
+
+
 def test_errors_of_plugins_are_kept_as_errors_of_ours_with_their_cause(tmp_path: Path) -> None:
     results = Bench(store=tmp_path, on_event=None).compare([Broken], dataset="digits", seeds=1)
     [unknown] = results.errors.values()
-    assert str(unknown) == "ValueError: first line (--debug shows where; `zslbench check broken` may too)"
+    assert str(unknown) == "ValueError: first line"  # no command knows this class
     assert isinstance(unknown.__cause__, ValueError)

@@ -125,7 +125,7 @@ class Result:
         print_record(self.record, self.arrays(), Console(no_color=plain), plain=plain)
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name}={value:.4f}" for name, value in self.metrics.items())
+        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
         return f"Result({self.method} on {self.dataset}, seed {self.seed}: {figures})"
 
 
