@@ -63,10 +63,9 @@ def images(
     damaged: dict[int, str] = {}
     if decode:
         with progress_of_images(plain) as progress:
-            damaged = undecodable(found, progress)
-        damaged = {row: why for row, why in damaged.items() if row not in set(missing)}
-        there = len(found) - len(missing)
-        typer.echo(f"{name}: {there - len(damaged)} of {there} can be decoded")
+            there = sorted(set(range(len(found))).difference(missing))
+            damaged = undecodable(found, there, progress)
+        typer.echo(f"{name}: {len(there) - len(damaged)} of {len(there)} can be decoded")
         _name([f"{found.name(row)}: {why}" for row, why in damaged.items()], "damaged")
     if missing or damaged:
         raise typer.Exit(1)
