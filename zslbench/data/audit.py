@@ -57,12 +57,9 @@ def audit(split: SplitFile, labels: IntArray, sizes: DatasetSizes | None = None)
 def audit_features(
     blocks: Iterable[NDArray[Any]], images: int, parts: dict[str, IntArray] | None = None
 ) -> list[Finding]:
-    """Checks features given as blocks of rows `(n, D)`: their number, NaN, constant dimensions, duplicate images.
+    """Checks features for their number, NaN, constant dimensions, duplicates, and test images that are in trainval too.
 
-    Args:
-        blocks: all rows in order, so that a large file need not fit in memory.
-        images: how many there should be.
-        parts: the split, to tell test images that are also in trainval.
+    They are given as blocks of rows `(n, D)`, in order, so that a large file need not fit in memory.
     """
     bad, digests = 0, []
     low = high = np.empty(0)

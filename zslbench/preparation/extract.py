@@ -46,7 +46,7 @@ def extract(
         source: what identifies images, inputs and backbone.
         device: where the backbone computes.
         batch_size: inputs at a time, a default for the device if None; halved where memory does not suffice.
-        progress: is told how far it is.
+        progress: is told how many images are done.
         inputs: gives the inputs of an image, `(each, 3, H, W)`, several threads at a time; by default one, the whole
             image as the backbone prepares it.
         each: how many inputs there are of each image, whose features stand one behind the other in its row.

@@ -40,13 +40,8 @@ def with_images(
 ) -> ZSLData:
     """Adds to a data set of images their crops, and the features of these; images that cannot be read are left out.
 
-    Args:
-        data: with `images`, without features.
-        params: size and number of the crops, and the backbone.
-        weights: a file of weights for the backbone, instead of the pretrained ones.
-        pretrained: without it and without a file, the backbone's weights are drawn at random.
-        device: where the backbone computes.
-        progress: is told how many images are done, twice: decoded, and their features computed.
+    `weights` and `pretrained` are those of `load_backbone`; `progress` is told how many images are done, twice:
+    decoded, and their features computed.
 
     Returns:
         The data with `pixels`, and with features `(N, crops, D)` float32 on disk. Its fingerprint is that of `data`:
@@ -76,12 +71,7 @@ def with_images(
 
 
 def squares(images: Images, side: int, progress: Progress | None = None) -> tuple[Path, dict[int, str]]:
-    """Makes the central square of each image, unless they are in the cache; what is there after a kill is kept.
-
-    Args:
-        images: the images.
-        side: of the squares, in pixels.
-        progress: is told how many are done, and of how many.
+    """Makes the central square of each image, unless they are in the cache; `side` is in pixels.
 
     Returns:
         A file of `(images, 3, side, side)` uint8 without a header, and of each image that cannot be read, whose square
@@ -126,16 +116,8 @@ def crop_features(
 
     The crops are those of `Pixels`, cut from images of full resolution in the size that the backbone takes.
 
-    Args:
-        images: the images.
-        loaded: the backbone.
-        crops: how many of each image.
-        unreadable: images that are known to be, whose rows are those of a black image.
-        device: where to compute.
-        progress: is told how many images are done.
-
     Returns:
-        `(images, crops, D)` float32 on disk.
+        `(images, crops, D)` float32 on disk; the rows of images known to be unreadable are those of a black image.
 
     Raises:
         DataError: an image cannot be read after all, or the cache cannot be written.
