@@ -72,7 +72,7 @@ class ScoreFile:
             raise DataError(f"{self.path}: scores are of type {self.scores.dtype}, not real numbers")
         if not np.isfinite(self.scores).all():
             raise DataError(f"{self.path}: {int((~np.isfinite(self.scores)).sum())} scores are NaN or infinite")
-        row = {int(image) - 1: i for i, image in enumerate(self.images)}
+        row = {image: i for i, image in enumerate((self.images - 1).tolist())}
         missing = [int(image) + 1 for image in view.images if int(image) not in row]
         if len(row) != len(self.images) or len(self.images) != len(view) or missing:
             raise DataError(

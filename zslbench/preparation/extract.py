@@ -60,6 +60,10 @@ def extract(
         DataError: the folder cannot be written, or no image is readable.
         RunError: memory does not suffice for one input, or the backbone gives something else than finite `(B, D)`.
     """
+    try:
+        backbone = backbone.to(device)
+    except torch.OutOfMemoryError:
+        raise RunError(f"memory does not suffice for the backbone on {device}; try --device") from None
     inputs = inputs or (lambda image: backbone.prepare(image)[None])
     batch = batch_size or BATCH[device.type]
     with writing(folder):
@@ -68,7 +72,7 @@ def extract(
             with FileLock(folder / "lock", timeout=0), rows_of(folder, source, len(images), progress, batch) as rows:
                 _extract(
                     images,
-                    _moved(backbone, device),
+                    backbone,
                     rows,
                     device,
                     inputs,
@@ -125,13 +129,6 @@ def _features(
                 raise RunError(f"memory does not suffice for one image on {device}; try --device") from None
         state.batch //= 2
         torch.cuda.empty_cache()
-
-
-def _moved(backbone: Backbone, device: torch.device) -> Backbone:
-    try:
-        return backbone.to(device)
-    except torch.OutOfMemoryError:
-        raise RunError(f"memory does not suffice for the backbone on {device}; try --device") from None
 
 
 def _out_of_memory(error: BaseException) -> bool:
