@@ -9,7 +9,7 @@ from pictures import write_folder
 from PIL import Image
 
 from zslbench.errors import DataError, UsageError
-from zslbench.preparation.images import ImageFolder
+from zslbench.preparation.build import ImageFolder
 
 
 def test_a_folder_lists_classes_and_images_in_order(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def images(
         files = dataset.file_images(root, images=folder)
         where, missing = folder or images_folder(dataset.folder(root)), files.missing
         typer.echo(f"{name}: {len(files) - len(missing)} of {len(files)} images found below {where}")
-        _name([files.name(row) for row in missing], "missing")
+        name_some([f"missing: {files.name(row)}" for row in missing])
         if folder is not None and len(missing) < len(files):
             remember_images(dataset.folder(root), folder)
         found = files
@@ -63,11 +63,10 @@ def images(
     damaged: dict[int, str] = {}
     if decode:
         with progress_of_images(plain) as progress:
-            damaged = undecodable(found, progress)
-        damaged = {row: why for row, why in damaged.items() if row not in set(missing)}
-        there = len(found) - len(missing)
-        typer.echo(f"{name}: {there - len(damaged)} of {there} can be decoded")
-        _name([f"{found.name(row)}: {why}" for row, why in damaged.items()], "damaged")
+            there = sorted(set(range(len(found))).difference(missing))
+            damaged = undecodable(found, there, progress)
+        typer.echo(f"{name}: {len(there) - len(damaged)} of {len(there)} can be decoded")
+        name_some([f"damaged: {found.name(row)}: {why}" for row, why in damaged.items()])
     if missing or damaged:
         raise typer.Exit(1)
 
@@ -100,8 +99,9 @@ def progress_of_images(plain: bool) -> Iterator[Progress]:
         yield show
 
 
-def _name(images: Sequence[str], what: str) -> None:
+def name_some(images: Sequence[str]) -> None:
+    """Prints a line for each of the first images, and how many there are besides."""
     for image in images[:SHOWN]:
-        typer.echo(f"  {what}: {image}")
+        typer.echo(f"  {image}")
     if len(images) > SHOWN:
         typer.echo(f"  and {len(images) - SHOWN} more")

@@ -152,8 +152,8 @@ class RunOptions(Options):
     ] = False
 
 
-def with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command that takes `options` of this kind one command-line option for each field."""
+def with_options(kind: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command that takes `options`, a dataclass of this kind, a command-line option for each field."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def wrapper(**values: Any) -> None:

@@ -57,12 +57,9 @@ def audit(split: SplitFile, labels: IntArray, sizes: DatasetSizes | None = None)
 def audit_features(
     blocks: Iterable[NDArray[Any]], images: int, parts: dict[str, IntArray] | None = None
 ) -> list[Finding]:
-    """Checks features given as blocks of rows `(n, D)`: their number, NaN, constant dimensions, duplicate images.
+    """Checks features for their number, NaN, constant dimensions, duplicates, and test images that are in trainval too.
 
-    Args:
-        blocks: all rows in order, so that a large file need not fit in memory.
-        images: how many there should be.
-        parts: the split, to tell test images that are also in trainval.
+    They are given as blocks of rows `(n, D)`, in order, so that a large file need not fit in memory.
     """
     bad, digests = 0, []
     low = high = np.empty(0)
@@ -202,15 +199,16 @@ def _tuning_lists(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]
     train, validation = parts["train_loc"], parts["val_loc"]
     shared = np.intersect1d(labels[train], labels[validation])
 
-    def within(part: str) -> tuple[int, int]:
-        return int(np.isin(train, parts[part]).sum()), int(np.isin(validation, parts[part]).sum())
+    def within(part: str, otherwise: Verdict) -> Finding:
+        counts = [int(np.isin(rows, parts[part]).sum()) for rows in (train, validation)]
+        check = f"{part.removesuffix('_loc')} images in train_loc + val_loc"
+        return _none(check, sum(counts), otherwise, trap, f"{counts[0]} + {counts[1]}")
 
-    seen, unseen = within("test_seen_loc"), within("test_unseen_loc")
     trap = "whoever tunes on train_loc and val_loc trains on test images; zslbench never does"
     return [
         Finding("images in train_loc + val_loc", f"{len(train)} + {len(validation)}"),
-        _pair("test_seen images in train_loc + val_loc", seen, "warn", trap),
-        _pair("test_unseen images in train_loc + val_loc", unseen, "fail", trap),
+        within("test_seen_loc", "warn"),
+        within("test_unseen_loc", "fail"),
         _none("classes both in train_loc and val_loc", len(shared), "warn", "they cannot validate zero-shot learning"),
     ]
 
@@ -244,13 +242,9 @@ def _test_images_in_trainval(image: NDArray[np.intp], parts: dict[str, IntArray]
     return int(np.isin(image[np.concatenate([test_seen, test_unseen])], image[trainval]).sum())
 
 
-def _none(check: str, count: int, otherwise: Verdict, detail: str) -> Finding:
-    return Finding(check, str(count), otherwise, detail) if count else Finding(check, "0")
-
-
-def _pair(check: str, counts: tuple[int, int], otherwise: Verdict, detail: str) -> Finding:
-    value = f"{counts[0]} + {counts[1]}"
-    return Finding(check, value, otherwise, detail) if any(counts) else Finding(check, value)
+def _none(check: str, count: int, otherwise: Verdict, detail: str, value: str = "") -> Finding:
+    value = value or str(count)
+    return Finding(check, value, otherwise, detail) if count else Finding(check, value)
 
 
 def _equal(check: str, found: int, expected: int, whose: str) -> Finding:

@@ -61,27 +61,27 @@ def central_square(image: Image.Image, side: int) -> Image.Image:
 
 
 @contextmanager
-def walk(images: Images, use: Callable[[int], T], rows: Iterable[int]) -> Iterator[Iterator[T | str]]:
-    """Gives what `use` makes of each image, in order, or why it cannot be read; threads work a few images ahead.
-
-    Args:
-        images: the images.
-        use: is called with the position of an image, which it reads.
-        rows: of which images.
+def walk(
+    images: Images, rows: Iterable[int], use: Callable[[Image.Image], T], who: str = "zslbench"
+) -> Iterator[Iterator[T | str]]:
+    """Gives what `use` makes of some images, in order, or why one cannot be read; threads work a few images ahead.
 
     Raises:
-        RunError: `use` failed, otherwise than because an image cannot be read.
+        RunError: an image could not be used, `who` says by whom, or reading it failed because of a fault of `images`.
     """
 
     def used(row: int) -> T | str:
+        failed = "reading it failed"
         try:
-            return use(row)
+            image = images.read(row)
+            failed = f"{who} cannot prepare it"
+            return use(image)
         except UnreadableImage as error:
             return str(error)
         except ZSLBenchError:
             raise
         except Exception as error:
-            raise RunError(f"{images.name(row)}: reading it failed ({one_line(error)})") from error
+            raise RunError(f"{images.name(row)}: {failed} ({one_line(error)})") from error
 
     def in_order() -> Iterator[T | str]:
         waiting: deque[Future[T | str]] = deque()
@@ -100,16 +100,12 @@ def walk(images: Images, use: Callable[[int], T], rows: Iterable[int]) -> Iterat
             pool.shutdown(cancel_futures=True)
 
 
-def undecodable(images: Images, progress: Callable[[int, int], None]) -> dict[int, str]:
-    """Decodes all images and keeps none; returns position -> reason of those that cannot be decoded."""
-
-    def decode(row: int) -> None:
-        images.read(row)
-
+def undecodable(images: Images, rows: Sequence[int], progress: Callable[[int, int], None]) -> dict[int, str]:
+    """Decodes some images and keeps none; returns position -> reason of those that cannot be decoded."""
     reasons: dict[int, str] = {}
-    with walk(images, decode, range(len(images))) as decoded:
-        for row, reason in enumerate(decoded):
-            progress(row + 1, len(images))
+    with walk(images, rows, lambda image: None) as decoded:
+        for done, (row, reason) in enumerate(zip(rows, decoded, strict=True), start=1):
+            progress(done, len(rows))
             if reason is not None:
                 reasons[row] = reason
     return reasons

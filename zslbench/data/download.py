@@ -9,14 +9,14 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
 from zslbench.data.folders import cache_folder
+from zslbench.data.made import Progress
 from zslbench.errors import DataError
-from zslbench.files import whole
+from zslbench.files import publish, whole, write_whole, writing
 
 URL = "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip"
 ARCHIVE_PREFIX = "xlsa17/data"
@@ -30,12 +30,11 @@ CHUNK = 2**18
 DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError)
 """What zipfile raises for archives that it cannot read."""
 
-Progress = Callable[[int, int], None]
-"""Is told the bytes that are there and the bytes expected, 0 if the server does not say."""
-
 
 def get(folder: str, root: Path, progress: Progress | None = None) -> list[Path]:
     """Gets one data set's files that are not below `root` yet; the archive stays in the cache for the next one.
+
+    `progress` is told the bytes that are there and the bytes expected, 0 if the server does not say.
 
     Returns:
         The files that were added.
@@ -52,26 +51,19 @@ def get(folder: str, root: Path, progress: Progress | None = None) -> list[Path]
     if not wanted:
         return []
     archive = cache_folder() / "downloads" / Path(URL).name
-    try:
+    with writing(archive):
         archive.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(archive.with_suffix(".lock")):
             if not archive.is_file():
                 download(URL, archive, f"{' and '.join(wanted)} into {root / folder}", progress)
             return unpack(archive, folder, wanted, root)
-    except OSError as error:
-        raise DataError(f"{error.filename or root}: cannot be written ({error.strerror or error})") from error
 
 
 def download(url: str, target: Path, by_hand: str, progress: Progress | None = None) -> None:
     """Downloads a zip archive, going on where an earlier attempt broke off, and checks it before it gets its name.
 
-    The SHA-256 is written beside it, since none is published.
-
-    Args:
-        url: where from.
-        target: where to; the unfinished file is beside it, with the suffix `.part`.
-        by_hand: what to put where if the source stays unreachable, for the message.
-        progress: is told how far it is.
+    The SHA-256 is written beside it, since none is published, and until then the unfinished file, with the suffix
+    `.part`. If the source stays unreachable, `by_hand` says what to put where instead.
 
     Raises:
         DataError: the source is unreachable, or what it sent is no whole zip archive.
@@ -96,8 +88,8 @@ def download(url: str, target: Path, by_hand: str, progress: Progress | None = N
         raise DataError(f"what {url} sent is no whole archive ({problem}); it was deleted, so run the command again")
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target.with_name(f"{target.name}.sha256").write_text(f"{digest}  {target.name}\n", encoding="utf-8")
-    part.replace(target)
+    write_whole(target.with_name(f"{target.name}.sha256"), f"{digest}  {target.name}\n")
+    publish(part, target)
 
 
 def unpack(archive: Path, folder: str, names: list[str], root: Path) -> list[Path]:
@@ -111,11 +103,8 @@ def unpack(archive: Path, folder: str, names: list[str], root: Path) -> list[Pat
         with zipfile.ZipFile(archive) as opened:
             for name in names:
                 target = root / folder / name
-                with (
-                    opened.open(f"{ARCHIVE_PREFIX}/{folder}/{name}") as source,
-                    whole(target) as part,
-                    part.open("wb") as file,
-                ):
+                source = opened.open(f"{ARCHIVE_PREFIX}/{folder}/{name}")
+                with source, whole(target) as part, part.open("wb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
                 added.append(target)
     except KeyError as error:

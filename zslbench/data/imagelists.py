@@ -43,13 +43,7 @@ def check_folders(names: Sequence[str], classes: Sequence[str], where: Path) -> 
 
 
 def read_boxes(names: Sequence[str], classes: Sequence[str], where: Path, folders: Sequence[Path]) -> NDArray[np.int64]:
-    """Reads the box of each row of aPY's list.
-
-    Args:
-        names: the list.
-        classes: the class name of each row.
-        where: the data set's folder, for messages.
-        folders: where the annotation files are looked for, at most two folders down.
+    """Reads the box of each row of aPY's list from annotation files, at most two folders below one of `folders`.
 
     Returns:
         First and last column and row, counted from 1, `(N, 4)` in the order xmin, ymin, xmax, ymax.

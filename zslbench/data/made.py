@@ -110,11 +110,9 @@ class Rows:
         self._folder, self._descriptor, self._told = folder, descriptor, told
 
     def append(self, content: bytes, made: Sequence[object]) -> None:
-        """Adds what was made of the next images; it counts once it is on the disk.
+        """Adds rows of the next images; they count once they are on the disk.
 
-        Args:
-            content: rows of the readable ones, or of all.
-            made: an item for each image, a string if it is unreadable: the reason.
+        Of each image `made` has an item: a string, the reason, if it is unreadable, whether or not it has a row.
         """
         rest = memoryview(content)
         self.state.unreadable |= {self.state.done + i: why for i, why in enumerate(made) if isinstance(why, str)}
@@ -131,14 +129,7 @@ class Rows:
 def rows_of(
     folder: Path, source: dict[str, str], images: int, progress: Progress | None = None, batch: int = 0
 ) -> Iterator[Rows]:
-    """Opens the unfinished rows in a folder; those of another source are begun anew.
-
-    Args:
-        folder: where they are.
-        source: what identifies them.
-        images: how many there are.
-        progress: is told how many are done.
-        batch: how many at a time, to begin with.
+    """Opens the unfinished rows in a folder; those of another source are begun anew, `batch` images at a time.
 
     Raises:
         OSError: the folder cannot be written.

@@ -25,9 +25,8 @@ class ScoreFile:
 
     Attributes:
         path: where it was read.
-        scores: `(N, C)`; columns in the data set's class order, or in that of `classes`.
+        scores: `(N, C)`; columns in the data set's class order, or in that of `classes`, if the file names them.
         images: image numbers from 1, `(N,)`.
-        classes: class names of the columns, if the file has them.
     """
 
     path: Path
@@ -53,11 +52,7 @@ class ScoreFile:
         return hashlib.sha256(content).hexdigest()
 
     def matrix_for(self, view: TestView, class_names: tuple[str, ...]) -> NDArray[np.floating[Any]]:
-        """Returns the scores in the order of a view's images and classes.
-
-        Args:
-            view: test images and classes.
-            class_names: the data set's classes in the order of its files.
+        """Returns the scores in the order of a view's images and classes; `class_names` is in the order of the files.
 
         Raises:
             DataError: images or classes are missing, doubled or foreign, or a score is not finite.
@@ -77,7 +72,7 @@ class ScoreFile:
             raise DataError(f"{self.path}: scores are of type {self.scores.dtype}, not real numbers")
         if not np.isfinite(self.scores).all():
             raise DataError(f"{self.path}: {int((~np.isfinite(self.scores)).sum())} scores are NaN or infinite")
-        row = {int(image) - 1: i for i, image in enumerate(self.images)}
+        row = {image: i for i, image in enumerate((self.images - 1).tolist())}
         missing = [int(image) + 1 for image in view.images if int(image) not in row]
         if len(row) != len(self.images) or len(self.images) != len(view) or missing:
             raise DataError(

@@ -16,12 +16,8 @@ from zslbench.files import existing
 def read_attributes(path: Path, class_names: Sequence[str]) -> NDArray[np.float64]:
     """Reads attribute strengths from a CSV file: class names in the first column, attribute names in the head.
 
-    Args:
-        path: the table.
-        class_names: classes that there are images of; names are compared as they are, but for blanks around them.
-
     Returns:
-        `(C, A)`, in the order of `class_names`.
+        `(C, A)`, in the order of `class_names`, which are compared as they are, but for blanks around them.
 
     Raises:
         UsageError: there is no such file.

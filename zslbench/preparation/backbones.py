@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import ssl
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,8 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 import numpy as np
 import torch
@@ -166,7 +163,7 @@ class TimmBackbone(_Transformed):
         architecture, _, tag = name.partition(".")
         if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
             raise UsageError(f"--backbone {TIMM}:{name}: it has no weights {tag!r}{near_misses(name, tagged)}")
-        with _quiet("huggingface_hub"), _without_waiting() if pretrained else nullcontext():
+        with _impatient() if pretrained else nullcontext():
             network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
         preprocessing: Any = timm.data
         configuration = preprocessing.resolve_model_data_config(network)
@@ -198,42 +195,24 @@ class AveragePixels(Backbone):
         return torch.nn.functional.avg_pool2d(images, SIZE // GRID).flatten(1)
 
 
-def _reachable(url: str) -> bool:
-    """Whether a server answers, if only by an error."""
-    try:
-        urlopen(Request(url, method="HEAD"), timeout=PATIENCE_S).close()
-    except HTTPError:
-        return True
-    except URLError as error:
-        return isinstance(error.reason, ssl.SSLError)  # whose certificates another library may know
-    except OSError:
-        return False
-    return True
-
-
 @contextmanager
-def _without_waiting() -> Iterator[None]:
-    """Keeps huggingface_hub to its cache where its server cannot be reached: it would try again for a minute."""
+def _impatient() -> Iterator[None]:
+    """Keeps huggingface_hub silent, and to its cache where no server answers: it would try again for a minute."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-@contextmanager
-def _quiet(library: str) -> Iterator[None]:
-    """Silences a library's log, in which it tells of every attempt to reach the network for instance."""
-    logger = logging.getLogger(library)
-    before = logger.level
+    logger = logging.getLogger("huggingface_hub")
+    level, offline = logger.level, constants.HF_HUB_OFFLINE
     logger.setLevel(logging.ERROR)
     try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE_S)
+    except Exception:  # of the library that fetches, which has been another in other versions
+        constants.HF_HUB_OFFLINE = True
+    try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
+        constants.HF_HUB_OFFLINE = offline
 
 
 def _torchvision_names() -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from zslbench.api.backbone import Backbone
@@ -34,8 +33,9 @@ def extract(
     device: torch.device,
     batch_size: int | None = None,
     progress: Progress | None = None,
-    inputs: Callable[[int], Tensor] | None = None,
+    inputs: Callable[[Image.Image], Tensor] | None = None,
     each: int = 1,
+    blank: Image.Image | None = None,
 ) -> tuple[NDArray[np.float32], dict[int, str]]:
     """Computes the features of images, going on with what `folder` holds of the same source.
 
@@ -46,33 +46,45 @@ def extract(
         source: what identifies images, inputs and backbone.
         device: where the backbone computes.
         batch_size: inputs at a time, a default for the device if None; halved where memory does not suffice.
-        progress: is told how far it is.
+        progress: is told how many images are done.
         inputs: gives the inputs of an image, `(each, 3, H, W)`, several threads at a time; by default one, the whole
             image as the backbone prepares it.
         each: how many inputs there are of each image, whose features stand one behind the other in its row.
+        blank: what stands for an unreadable image; without it, such an image has no row.
 
     Returns:
-        Features of the readable images in order, `(N, each * D)` float32 on disk, and position -> reason of the others.
+        Features in the order of the images, `(N, each * D)` float32 on disk, and position -> reason of unreadable ones.
 
     Raises:
         UsageError: another process is at it.
         DataError: the folder cannot be written, or no image is readable.
         RunError: memory does not suffice for one input, or the backbone gives something else than finite `(B, D)`.
     """
-    inputs = inputs or partial(_whole, images, backbone)
+    try:
+        backbone = backbone.to(device)
+    except torch.OutOfMemoryError:
+        raise RunError(f"memory does not suffice for the backbone on {device}; try --device") from None
+    inputs = inputs or (lambda image: backbone.prepare(image)[None])
     batch = batch_size or BATCH[device.type]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / "lock", timeout=0), rows_of(folder, source, len(images), progress, batch) as rows:
-                _extract(images, _moved(backbone, device), rows, device, inputs, each)
+                _extract(
+                    images,
+                    backbone,
+                    rows,
+                    device,
+                    inputs,
+                    each,
+                    None if blank is None else inputs(blank),
+                )
         except Timeout:
             raise UsageError(f"{folder}: another process is making these features; wait for it") from None
     state = rows.state
     if len(state.unreadable) == len(images):
         raise DataError(f"none of {len(images)} images can be read; {images.name(0)}: {state.unreadable[0]}")
-    shape = (len(images) - len(state.unreadable), state.size)
-    return np.memmap(folder / FILE, np.float32, "r", shape=shape), state.unreadable
+    return np.memmap(folder / FILE, np.float32, "r").reshape(-1, state.size), state.unreadable
 
 
 def _extract(
@@ -80,19 +92,21 @@ def _extract(
     backbone: Backbone,
     rows: Rows,
     device: torch.device,
-    inputs: Callable[[int], Tensor],
+    inputs: Callable[[Image.Image], Tensor],
     each: int,
+    blank: Tensor | None,
 ) -> None:
     state = rows.state
     with (
-        walk(images, partial(_prepared, images, inputs, each), range(state.done, len(images))) as every,
+        walk(images, range(state.done, len(images)), inputs, type(backbone).__name__) as every,
         torch.inference_mode(),
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
     ):
         while prepared := list(islice(every, max(1, state.batch // each))):
             first = images.name(state.done)
             features = np.empty((0, state.size), np.float32)
-            if readable := [image for image in prepared if isinstance(image, Tensor)]:
+            found = [blank if isinstance(image, str) else image for image in prepared]
+            if readable := [image for image in found if image is not None]:
                 features = _features(backbone, torch.cat(readable), state, device, first)
                 features = _checked(features, len(readable), each, state.size, first)
                 state.size = features.shape[1]
@@ -115,39 +129,6 @@ def _features(
                 raise RunError(f"memory does not suffice for one image on {device}; try --device") from None
         state.batch //= 2
         torch.cuda.empty_cache()
-
-
-def _moved(backbone: Backbone, device: torch.device) -> Backbone:
-    try:
-        return backbone.to(device)
-    except torch.OutOfMemoryError:
-        raise RunError(f"memory does not suffice for the backbone on {device}; try --device") from None
-
-
-def _whole(images: Images, backbone: Backbone, row: int) -> Tensor:
-    image = images.read(row)
-    with preparing(backbone, images.name(row)):
-        return backbone.prepare(image)[None]
-
-
-@contextmanager
-def preparing(backbone: Backbone, name: str) -> Iterator[None]:
-    """Names backbone and image where it cannot be prepared.
-
-    Raises:
-        RunError: it cannot.
-    """
-    try:
-        yield
-    except Exception as error:
-        raise RunError(f"{name}: {type(backbone).__name__} cannot prepare it ({one_line(error)})") from error
-
-
-def _prepared(images: Images, inputs: Callable[[int], Tensor], each: int, row: int) -> Tensor:
-    prepared = inputs(row)
-    if len(prepared) != each:
-        raise RunError(f"{images.name(row)}: {len(prepared)} inputs were made of it instead of {each}")
-    return prepared
 
 
 def _out_of_memory(error: BaseException) -> bool:

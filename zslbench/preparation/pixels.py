@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from zslbench.api.backbone import Backbone
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.images import CROPS, Images, Pixels, corner, square_side, which_crop
@@ -24,7 +22,7 @@ from zslbench.data.imagefiles import NAMED
 from zslbench.data.made import FILE, Progress, State, kept_folder, made_once, rows_of
 from zslbench.errors import DataError
 from zslbench.preparation.backbones import Loaded, load_backbone
-from zslbench.preparation.extract import extract, preparing
+from zslbench.preparation.extract import extract
 
 FORMAT = "1"
 """Raised whenever squares are made otherwise; older ones are then left alone."""
@@ -42,13 +40,8 @@ def with_images(
 ) -> ZSLData:
     """Adds to a data set of images their crops, and the features of these; images that cannot be read are left out.
 
-    Args:
-        data: with `images`, without features.
-        params: size and number of the crops, and the backbone.
-        weights: a file of weights for the backbone, instead of the pretrained ones.
-        pretrained: without it and without a file, the backbone's weights are drawn at random.
-        device: where the backbone computes.
-        progress: is told how many images are done, twice: decoded, and their features computed.
+    `weights` and `pretrained` are those of `load_backbone`; `progress` is told how many images are done, twice:
+    decoded, and their features computed.
 
     Returns:
         The data with `pixels`, and with features `(N, crops, D)` float32 on disk. Its fingerprint is that of `data`:
@@ -78,12 +71,7 @@ def with_images(
 
 
 def squares(images: Images, side: int, progress: Progress | None = None) -> tuple[Path, dict[int, str]]:
-    """Makes the central square of each image, unless they are in the cache; what is there after a kill is kept.
-
-    Args:
-        images: the images.
-        side: of the squares, in pixels.
-        progress: is told how many are done, and of how many.
+    """Makes the central square of each image, unless they are in the cache; `side` is in pixels.
 
     Returns:
         A file of `(images, 3, side, side)` uint8 without a header, and of each image that cannot be read, whose square
@@ -95,21 +83,23 @@ def squares(images: Images, side: int, progress: Progress | None = None) -> tupl
     """
     source = {"images": images.fingerprint, "side": str(side), "format": FORMAT}
 
+    def square(image: Image.Image) -> bytes:
+        return b"".join(band.tobytes() for band in central_square(image, side).convert("RGB").split())
+
     def read(folder: Path) -> tuple[Path, dict[int, str]] | None:
         state = State.read(folder)
         if state is None or state.bytes != len(images) * 3 * side * side:
             return None
-        with walk(images, partial(_square, images, side), state.unreadable) as made:
+        with walk(images, state.unreadable, square) as made:
             return (folder / FILE, state.unreadable) if all(isinstance(why, str) for why in made) else None
 
     def make(folder: Path) -> None:
         step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // (3 * side * side)))
         with rows_of(folder, source, len(images), progress) as rows:
-            rest = range(rows.state.done, len(images))
-            with walk(images, partial(_square, images, side), rest) as made:
+            black = bytes(3 * side * side)
+            with walk(images, range(rows.state.done, len(images)), square) as made:
                 while chunk := list(islice(made, step)):
-                    black = bytes(3 * side * side)
-                    rows.append(b"".join(black if isinstance(square, str) else square for square in chunk), chunk)
+                    rows.append(b"".join(black if isinstance(found, str) else found for found in chunk), chunk)
 
     return made_once(kept_folder("squares", source), read, make)
 
@@ -126,16 +116,8 @@ def crop_features(
 
     The crops are those of `Pixels`, cut from images of full resolution in the size that the backbone takes.
 
-    Args:
-        images: the images.
-        loaded: the backbone.
-        crops: how many of each image.
-        unreadable: images to pass over, whose rows are those of a black image.
-        device: where to compute.
-        progress: is told how many images are done.
-
     Returns:
-        `(images, crops, D)` float32 on disk.
+        `(images, crops, D)` float32 on disk; the rows of images known to be unreadable are those of a black image.
 
     Raises:
         DataError: an image cannot be read after all, or the cache cannot be written.
@@ -149,17 +131,16 @@ def crop_features(
         "unreadable": hashlib.sha256(repr(sorted(unreadable)).encode()).hexdigest(),
     }
     backbone = loaded.backbone
-    size = _input_size(backbone)
+    size = int(max(backbone.prepare(Image.new("RGB", (64, 64))).shape[1:]))  # only the backbone knows
+    blank = Image.new("RGB", (size, size))
 
-    def inputs(row: int) -> Tensor:
-        image = Image.new("RGB", (size, size)) if row in unreadable else images.read(row)
-        with preparing(backbone, images.name(row)):
-            return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
+    def inputs(image: Image.Image) -> Tensor:
+        return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
 
     def make(folder: Path) -> None:
-        _, lost = extract(images, backbone, folder, source, device, None, progress, inputs, crops)
-        for row, why in lost.items():
-            raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({why})")
+        _, found = extract(images, backbone, folder, source, device, None, progress, inputs, crops, blank)
+        for row in found.keys() - unreadable:
+            raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({found[row]})")
 
     def read(folder: Path) -> NDArray[np.float32] | None:
         state = State.read(folder)
@@ -180,17 +161,6 @@ def cut_crops(image: Image.Image, size: int, crops: int) -> list[Image.Image]:
         crop = square.crop((left, top, left + size, top + size))
         result.append(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop)
     return result
-
-
-def _square(images: Images, side: int, row: int) -> bytes:
-    """Returns the `(3, side, side)` bytes of a square."""
-    square = central_square(images.read(row), side).convert("RGB")
-    return b"".join(band.tobytes() for band in square.split())
-
-
-def _input_size(backbone: Backbone) -> int:
-    """Returns the side of what a backbone takes; only it knows."""
-    return int(max(backbone.prepare(Image.new("RGB", (64, 64))).shape[1:]))
 
 
 def _readable_parts(data: ZSLData, images: Images, unreadable: dict[int, str]) -> list[NDArray[np.int64]]:

@@ -121,8 +121,7 @@ def _look_up(path: Path, wanted: set[str]) -> dict[str, list[float]]:
     starts = {form.encode().split()[0] for form in wanted if form.strip()}
     found: dict[str, list[float]] = {}
     size = 0
-    for number, line in _lines(path):
-        first = re.split(rb"\s", line, maxsplit=1)[0]
+    for number, first, line in _lines(path):
         if size and first not in starts:
             continue
         fields = line.split()
@@ -146,9 +145,12 @@ def _look_up(path: Path, wanted: set[str]) -> dict[str, list[float]]:
     return found
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yields the number of each line that is not empty, what it begins with up to the first blank, and the line."""
     with reading(path), path.open("rb") as file:
-        yield from ((number, stripped) for number, line in enumerate(file, 1) if (stripped := line.strip()))
+        for number, line in enumerate(file, 1):
+            if stripped := line.strip():
+                yield number, re.split(rb"\s", stripped, maxsplit=1)[0], stripped
 
 
 def _numbers(fields: Sequence[bytes]) -> list[float]:
@@ -181,8 +183,8 @@ def _near(path: Path, unknown: set[str]) -> dict[str, str]:
     pieces = {piece for cuts in halves.values() for cut in cuts for piece in cut}
     present: set[str] = set()
     alike: dict[str, list[str]] = {word: [] for word in unknown}
-    for _, line in _lines(path):
-        known = re.split(rb"\s", line, maxsplit=1)[0].decode(errors="replace").lower()
+    for _, first, _ in _lines(path):
+        known = first.decode(errors="replace").lower()
         if known in pieces:
             present.add(known)
         for word, candidates in alike.items():
