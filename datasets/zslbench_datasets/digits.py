@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zslbench import DataError, Dataset, ZSLData
 from zslbench_datasets.cards import DIGITS
@@ -36,24 +35,18 @@ class Digits(Dataset):
         for digit in range(10):
             rank[labels == digit] = np.arange((labels == digit).sum())
         unseen = np.isin(labels, UNSEEN)
+        lit = np.array([[segment in digit for segment in "abcdefg"] for digit in SEGMENTS])
         return ZSLData(
             name=self.card.title,
             features_name=self.card.default_features,
             features=(found.data / 16).astype(np.float32),
             labels=labels,
-            semantics=segments(),
+            semantics=(lit / np.sqrt(lit.sum(axis=1, keepdims=True))).astype(np.float32),
             class_names=tuple(str(digit) for digit in range(10)),
             train=np.flatnonzero(~unseen & (rank % 5 != 4)),
             test_seen=np.flatnonzero(~unseen & (rank % 5 == 4)),
             test_unseen=np.flatnonzero(unseen),
         )
-
-
-def segments() -> NDArray[np.float32]:
-    """Returns the class embeddings, `(10, 7)` float32: 1 for a lit segment, each row L2-normalised."""
-    lit = np.array([[segment in digit for segment in "abcdefg"] for digit in SEGMENTS])
-    normalised: NDArray[np.float32] = (lit / np.sqrt(lit.sum(axis=1, keepdims=True))).astype(np.float32)
-    return normalised
 
 
 digits = Digits()

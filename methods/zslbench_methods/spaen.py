@@ -167,11 +167,11 @@ def perceptron(inputs: int, hidden: int, outputs: int, slope: float, dropout: fl
     """Returns a network with one hidden layer and leaky ReLU, or a linear one if `hidden` is 0, MSRA-initialised."""
     sizes = [(inputs, hidden), (hidden, outputs)] if hidden else [(inputs, outputs)]
     network = nn.Sequential()
-    for i, (fan_in, fan_out) in enumerate(sizes):
+    for fan_in, fan_out in sizes:
+        if len(network) > 0:
+            network.append(nn.LeakyReLU(slope))
         if dropout > 0:
             network.append(nn.Dropout(dropout))
-        if i > 0:
-            network.insert(len(network) - (dropout > 0), nn.LeakyReLU(slope))
         network.append(nn.Linear(fan_in, fan_out))
     for layer in network:
         if isinstance(layer, nn.Linear):

@@ -55,32 +55,24 @@ def _print(subject: Subject[Any], found: list[Verdict], console: Console) -> Non
     from rich.text import Text
 
     from zslbench.discovery.registry import NOUNS
-    from zslbench.testing import CHECKS, promise_of
 
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in STYLES}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     console.print(Text(f"{NOUNS[subject.kind]} {subject.name}: {summary}", style="bold"), soft_wrap=True)
     width = max(len(verdict.check) for verdict in found)
     skipped: dict[str, list[str]] = {}
-    for verdict, made in zip(found, CHECKS[subject.kind], strict=True):
+    for verdict in found:
         if verdict.verdict == "skipped":
             skipped.setdefault(verdict.reason, []).append(verdict.check)
             continue
-        head = Text(f"{verdict.verdict:8}", style=STYLES[verdict.verdict]) + Text(
-            f"{verdict.check:{width}}  ", style=""
-        )
-        text = Text(verdict.reason) if verdict.reason else Text(promise_of(made), style="dim")
-        console.print(head + text, soft_wrap=True)
+        head = Text.assemble((f"{verdict.verdict:8}", STYLES[verdict.verdict]), f"{verdict.check:{width}}  ")
+        told = Text(verdict.reason) if verdict.reason else Text(verdict.promise, style="dim")
+        console.print(head + told, soft_wrap=True)
     for reason, checks in skipped.items():
         console.print(Text(f"skipped {', '.join(checks)}: {reason}", style="dim"), soft_wrap=True)
     console.print()
 
 
 def _as_json(subject: Subject[Any], found: list[Verdict]) -> dict[str, Any]:
-    from zslbench.testing import CHECKS, promise_of
-
-    checks = [
-        {"check": verdict.check, "verdict": verdict.verdict, "reason": verdict.reason, "promise": promise_of(made)}
-        for verdict, made in zip(found, CHECKS[subject.kind], strict=True)
-    ]
+    checks = [{name: getattr(one, name) for name in ("check", "verdict", "reason", "promise")} for one in found]
     return {"kind": subject.kind, "name": subject.name, "checks": checks}

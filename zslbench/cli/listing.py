@@ -5,42 +5,29 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from dataclasses import asdict
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typer import Argument
 
 from zslbench.cli.options import Json
 from zslbench.discovery.plugins import plugins, registry
 
-
-class What(StrEnum):
-    """What can be listed."""
-
-    methods = "methods"
-    datasets = "datasets"
-    evaluators = "evaluators"
-    backbones = "backbones"
-    text_encoders = "text-encoders"
-    engines = "engines"
-    plugins = "plugins"
-
-
-COLUMNS = {
-    What.methods: ("name", "title", "input", "presets", "summary"),
-    What.datasets: ("name", "title", "summary"),
-    What.evaluators: ("name", "summary"),
-    What.backbones: ("name", "title", "summary"),
-    What.text_encoders: ("name", "title", "summary"),
-    What.engines: ("name", "summary"),
-    What.plugins: ("name", "version", "status", "module"),
+What = Literal["methods", "datasets", "evaluators", "backbones", "text-encoders", "engines", "plugins"]
+COLUMNS: dict[What, tuple[str, ...]] = {
+    "methods": ("name", "title", "input", "presets", "summary"),
+    "datasets": ("name", "title", "summary"),
+    "evaluators": ("name", "summary"),
+    "backbones": ("name", "title", "summary"),
+    "text-encoders": ("name", "title", "summary"),
+    "engines": ("name", "summary"),
+    "plugins": ("name", "version", "status", "module"),
 }
 """What a line shows; `--json` has more."""
 
 
 def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = False) -> None:
     """List what is installed, a line each; `zslbench describe NAME` says more."""
-    rows = _plugins() if what is What.plugins else _entries(what)
+    rows = _plugins() if what == "plugins" else _entries(what)
     if json:
         print(jsonlib.dumps(rows, indent=1))
         return
@@ -54,19 +41,19 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
         columns = COLUMNS[what]
         show_lines(table_of(list(columns), [[_cell(row, column) for column in columns] for row in rows]), console)
     else:
-        print(f"no {what.value} are installed")
+        print(f"no {what} are installed")
     for plugin in plugins().problems:
         name = f"{plugin.distribution}:{plugin.name}"
-        if what is What.plugins:
+        if what == "plugins":
             print(f"{name} does not work: {plugin.problem}")
         else:
             print(f"plugin {name} does not work; see `zslbench list plugins`", file=sys.stderr)
-    if rows and console.is_terminal and what is not What.plugins:
+    if rows and console.is_terminal and what != "plugins":
         console.print("`zslbench describe NAME` says more", style="dim")
 
 
 def _entries(what: What) -> list[dict[str, Any]]:
-    entries = registry().entries(what.value.removesuffix("s"))
+    entries = registry().entries(what.removesuffix("s"))
     return [{"name": entry.name, **asdict(entry.card), "plugin": entry.plugin} for entry in entries]
 
 

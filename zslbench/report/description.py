@@ -22,7 +22,7 @@ from zslbench.report.published import printed_as, usable_numbers
 from zslbench.report.published_view import Group, as_json, groups_of
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-TYPES = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+TYPES: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,7 @@ def _parameters(kind: type[Params], chosen: Params | None = None) -> list[dict[s
 def _valid(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(map(str, get_args(field.annotation)))
-    noun = (
-        TYPES.get(field.annotation, str(field.annotation))
-        if isinstance(field.annotation, type)
-        else str(field.annotation)
-    )
+    noun = TYPES.get(field.annotation, str(field.annotation))
     limits = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in BOUNDS.items() if hasattr(m, key)]
     return f"{noun} {' and '.join(limits)}".strip()
 

@@ -57,7 +57,7 @@ def _sections(description: Description, width: int) -> Iterator[tuple[str, Itera
     if presets := facts.get("presets"):
         yield f"presets (`{name}@PRESET`)", _presets(presets, width)
     if exhibits := facts.get("exhibits"):
-        captions = [(key, _first_sentence(exhibit["caption"])) for key, exhibit in exhibits.items()]
+        captions = [(key, exhibit["caption"].partition(". ")[0].rstrip(".")) for key, exhibit in exhibits.items()]
         yield f"figures and tables (`zslbench paper {name}`)", _table(captions, width)
     if description.published:
         yield f"published numbers (`zslbench published --{kind} {name}` shows all)", _published(description, width)
@@ -82,15 +82,13 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
 
 
 def _about_dataset(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "citation", facts["citation"]
-    yield "homepage", facts["homepage"]
-    yield "licence", facts["licence"]
+    for label in ("citation", "homepage", "licence"):
+        yield label, facts[label]
     if sizes := facts["sizes"]:
         yield "classes", f"{sizes['seen']} seen and {sizes['unseen']} unseen"
         parts = (f"{sizes[part]:,} {part}" for part in ("trainval", "test_seen", "test_unseen"))
         yield "images", f"{sizes['images']:,}: {', '.join(parts)}"
-        noun = "attributes" if facts["attributes"] else "dimensions"
-        yield "embeddings", f"{sizes['embedding']} {noun}"
+        yield "embeddings", f"{sizes['embedding']} {'attributes' if facts['attributes'] else 'dimensions'}"
     there = f"; present: {', '.join(facts['present_features'])}" if facts["present_features"] else ""
     yield "features", f"{facts['default_features']} unless you name others{there}"
     if facts["missing"]:
@@ -106,12 +104,12 @@ def _metric(metric: Mapping[str, Any]) -> str:
 
 def _parameters(parameters: list[dict[str, Any]], width: int) -> Iterator[str]:
     """Yields two lines for each: name, default, valid values and search space; what it is."""
-    shown = [(parameter["name"], _value(parameter["default"])) for parameter in parameters]
-    columns = [max(map(len, column)) for column in zip(("name", "default"), *shown, strict=True)]
-    yield f"  {'name':{columns[0]}}  {'default':{columns[1]}}  valid; search space"
-    for (name, default), parameter in zip(shown, parameters, strict=True):
+    shown = [("name", "default"), *((parameter["name"], _value(parameter["default"])) for parameter in parameters)]
+    names, defaults = (max(map(len, column)) for column in zip(*shown, strict=True))
+    first, *heads = (f"{name:{names}}  {default:{defaults}}  " for name, default in shown)
+    yield f"  {first}valid; search space"
+    for head, parameter in zip(heads, parameters, strict=True):
         search = f"; search {parameter['search']}" if parameter["search"] else ""
-        head = f"{name:{columns[0]}}  {default:{columns[1]}}  "
         yield from _wrapped(parameter["valid"] + search, width, head)
         yield from _wrapped(parameter["help"], width, indent=6)
 
@@ -145,10 +143,6 @@ def _published(description: Description, width: int) -> Iterator[str]:
 
 def _printed(group: Group) -> str:
     return ", ".join(f"{metric} {value:f}" for metric, value in group.values.items())
-
-
-def _first_sentence(text: str) -> str:
-    return text.partition(". ")[0].rstrip(".")
 
 
 def _values(values: Mapping[str, Any]) -> str:

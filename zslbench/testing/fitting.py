@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Batch, Embedder, ImageParams
+from zslbench.api.images import Pixels
 from zslbench.api.params import Params
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
 from zslbench.data.scaling import Scaler
@@ -98,19 +99,19 @@ def problem(subject: MethodSubject, **options: Any) -> ZSLData:
 def shown(data: ZSLData, which: slice = slice(None, None, 7)) -> Shown:
     """Returns some of a problem's test images."""
     test = data.test_view()
-    x, rows = test.x(which), np.arange(len(test))[which]
-    if test.pixels is None:
-        return Shown(x, test.classes, None)
-    return Shown(x[:, 0], test.classes, test.pixels.centres(rows) / 255)
+    x, pixels = _centred(test.x(which), test.pixels, which)
+    return Shown(x, test.classes, pixels)
 
 
 def whole_batch(view: TrainView) -> Batch:
     """Returns a batch of copies of all training images, of their centre crops; its generator is always alike."""
-    generator = torch.Generator().manual_seed(1)
-    if view.pixels is None:
-        return Batch(view.x.clone(), view.y.clone(), view.classes, generator)
-    pixels = view.pixels.centres(np.arange(len(view.pixels))) / 255
-    return Batch(view.x[:, 0].clone(), view.y.clone(), view.classes, generator, pixels)
+    x, pixels = _centred(view.x, view.pixels, slice(None))
+    return Batch(x.clone(), view.y.clone(), view.classes, torch.Generator().manual_seed(1), pixels)
+
+
+def _centred(x: Tensor, pixels: Pixels | None, which: slice) -> tuple[Tensor, Tensor | None]:
+    """Returns features of images as they are, or those of their centre crops with the crops."""
+    return (x, None) if pixels is None else (x[:, 0], pixels.centres(np.arange(len(pixels))[which]) / 255)
 
 
 def shortened(params: Params, batch: int = BATCH) -> Params:

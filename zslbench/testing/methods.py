@@ -143,14 +143,7 @@ def check_scores(subject: MethodSubject) -> None:
             if which == "all":
                 raise CheckFailed(f"a method must answer among all classes, but it says: {reason}") from reason
             continue
-        if scores.shape != (len(x), len(some)):
-            raise CheckFailed(
-                f"scores() of {len(x)} images and {len(some)} classes ({which}) have shape {tuple(scores.shape)}"
-            )
-        if not scores.is_floating_point():
-            raise CheckFailed(f"scores() are {scores.dtype}; floating-point numbers are needed")
-        if not bool(torch.isfinite(scores).all()):
-            raise CheckFailed(f"scores() among {which} classes are NaN or infinite")
+        _check_numbers(scores, len(x), len(some), which)
     if subject.target.embed is not Embedder.embed:
         with torch.no_grad():
             embedding = model.embedder.embed(model.scale(x))
@@ -203,11 +196,7 @@ def check_other_sizes(subject: MethodSubject) -> None:
     data = problem(subject, seen=5, unseen=3, features=7, attributes=6, apart=2)
     model = train(subject, data, shortened(subject.params, batch=1000))
     x, classes, _ = shown(data, slice(None))
-    scores = model.scores(x, classes)
-    if scores.shape != (len(x), len(classes)) or not bool(torch.isfinite(scores).all()):
-        raise CheckFailed(
-            f"scores of {len(x)} images and {len(classes)} classes have shape {tuple(scores.shape)}, or are not finite"
-        )
+    _check_numbers(model.scores(x, classes), len(x), len(classes), "all")
 
 
 @after(check_scoring_changes_nothing)
@@ -254,6 +243,17 @@ def check_signed_embeddings(subject: MethodSubject) -> None:
 def accelerator() -> torch.device | None:
     """Returns the GPU to compare with, or None."""
     return torch.device("cuda") if torch.cuda.is_available() else None
+
+
+def _check_numbers(scores: Tensor, images: int, classes: int, which: str) -> None:
+    if scores.shape != (images, classes):
+        raise CheckFailed(
+            f"scores() of {images} images and {classes} classes ({which}) have shape {tuple(scores.shape)}"
+        )
+    if not scores.is_floating_point():
+        raise CheckFailed(f"scores() are {scores.dtype}; floating-point numbers are needed")
+    if not bool(torch.isfinite(scores).all()):
+        raise CheckFailed(f"scores() among {which} classes are NaN or infinite")
 
 
 def _check_learns(subject: MethodSubject, data: ZSLData) -> None:

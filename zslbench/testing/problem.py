@@ -6,7 +6,7 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,6 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.images import Pixels, square_side
 
 Array = NDArray[np.float64]
-Square = NDArray[np.uint8]
 
 SEEN, UNSEEN, IMAGES = 30, 10, 10
 ATTRIBUTES, FEATURES = 12, 24
@@ -89,24 +88,20 @@ def painted(size: int, crops: int, **options: Any) -> ZSLData:
     colours[:, :attributes] += data.semantics
     rows = np.arange(side) * stripes // side
 
-    def square(image: int) -> Square:
-        stripe = colours[data.labels[image]].reshape(stripes, 3)[rows].T[:, :, None]
-        noisy = stripe + 0.05 * random.normal(size=(3, side, side))
-        painting: Square = (255 * noisy.clip(0, 1)).astype(np.uint8)
-        return painting
-
     images = len(data.labels)
     noise = 0.01 * random.normal(size=(images, crops, data.features.shape[1]))
     x = (data.features[:, None] + noise).clip(min=0).astype(np.float32)
-    return replace(data, features=x, pixels=Pixels(_written(images, square), np.arange(images), size, crops))
+    paintings = (colours[c].reshape(stripes, 3)[rows].T[:, :, None] for c in data.labels)
+    noisy = (painting + 0.05 * random.normal(size=(3, side, side)) for painting in paintings)
+    file = _written((255 * square.clip(0, 1)).astype(np.uint8) for square in noisy)
+    return replace(data, features=x, pixels=Pixels(file, np.arange(images), size, crops))
 
 
-def _written(images: int, square: Callable[[int], Square]) -> Path:
+def _written(squares: Iterable[NDArray[np.uint8]]) -> Path:
     """Writes a file of squares, which lasts as long as the process."""
     path = _folder() / str(next(_NUMBERS))
     with path.open("wb") as file:
-        for image in range(images):
-            file.write(square(image).tobytes())
+        file.writelines(square.tobytes() for square in squares)
     return path
 
 
@@ -143,12 +138,11 @@ def with_canaries(data: ZSLData, setting: Setting, seed: int) -> ZSLData:
     if pixels is not None:
         tested = set(np.concatenate([data.test_seen, data.test_unseen]).tolist())
         squares = np.memmap(pixels.file, np.uint8, "r").reshape(len(labels), 3, pixels.side, pixels.side)
-
-        def square(image: int) -> Square:
-            own: Square = squares[image]
-            return random.integers(0, 256, own.shape, dtype=np.uint8) if image in tested else own
-
-        pixels = replace(pixels, file=_written(len(labels), square))
+        others = (
+            random.integers(0, 256, own.shape, dtype=np.uint8) if image in tested else own
+            for image, own in enumerate(squares)
+        )
+        pixels = replace(pixels, file=_written(others))
     return replace(data, features=features, labels=labels, pixels=pixels)
 
 

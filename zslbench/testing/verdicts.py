@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -37,12 +38,14 @@ class Verdict:
 
     Attributes:
         check: its name, without `check_`.
+        promise: what it protects, in one line.
         verdict: `ok`, `failed`, or `skipped` where it does not apply or cannot be made.
         reason: why, in one line; empty for `ok`.
         error: what was raised.
     """
 
     check: str
+    promise: str
     verdict: Literal["ok", "failed", "skipped"]
     reason: str = ""
     error: BaseException | None = field(default=None, repr=False, compare=False)
@@ -72,23 +75,18 @@ def judge(check: Check, subject: Subject[Any]) -> Verdict:
     """Makes a check, and before it those it comes after; each once for a subject, and as runs are: on one thread."""
     if check not in subject.verdicts:
         failed = [one for one in _EARLIER.get(check, ()) if judge(one, subject).verdict == "failed"]
-        name = name_of(check)
-        subject.verdicts[check] = (
-            Verdict(name, "skipped", f"{name_of(failed[0])} must pass first") if failed else _made(check, subject)
-        )
+        verdict = partial(Verdict, name_of(check), promise_of(check))
+        try:
+            if failed:
+                raise Skip(f"{name_of(failed[0])} must pass first")
+            with seeded(0, torch.device("cpu")):
+                check(subject)
+            subject.verdicts[check] = verdict("ok")
+        except Skip as reason:
+            subject.verdicts[check] = verdict("skipped", str(reason), reason)
+        except Exception as error:
+            subject.verdicts[check] = verdict("failed", _told(error), error)
     return subject.verdicts[check]
-
-
-def _made(check: Check, subject: Subject[Any]) -> Verdict:
-    name = name_of(check)
-    try:
-        with seeded(0, torch.device("cpu")):
-            check(subject)
-    except Skip as reason:
-        return Verdict(name, "skipped", str(reason), reason)
-    except Exception as error:
-        return Verdict(name, "failed", _told(error), error)
-    return Verdict(name, "ok")
 
 
 def _told(error: Exception) -> str:
