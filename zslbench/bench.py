@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any, Literal, Self, TextIO
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from zslbench.api.cards import Input, Setting
 from zslbench.api.dataset import Dataset, ZSLData
-from zslbench.api.engine import Engine, Listener
-from zslbench.api.events import Event, OnEvent
-from zslbench.api.progress import Progress
+from zslbench.api.events import OnEvent
 from zslbench.data.catalogue import dataset_name, default_datasets, find_dataset, load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import ScoreFile, read_scores
 from zslbench.data.semantics import OWN
 from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.plugins import registry
-from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError, one_line
+from zslbench.engines.dispatch import Dispatcher
+from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import Store
@@ -37,14 +34,11 @@ from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
 from zslbench.report.summary import named_metrics
-from zslbench.runs.entrant import Entrant, Run, check_options, data_of, data_or_labels, method_class, resolve
-from zslbench.runs.execute import Setup, find
+from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
-from zslbench.runs.provenance import outdated
 from zslbench.runs.request import (
     Asked,
     DatasetLike,
-    Existing,
     Many,
     MethodLike,
     Request,
@@ -64,7 +58,8 @@ STORE = "zslbench-runs"
 """The store of whoever names none."""
 
 Datasets = Sequence[DatasetLike] | DatasetLike | None
-Outcomes = dict[str, RunRecord | Exception]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Bench:
@@ -107,10 +102,9 @@ class Bench:
         if together.launched_together() and name != "inline":
             raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
         self._folder = Path(store or os.environ.get("ZSLBENCH_STORE") or STORE).expanduser()
-        self._on_event: OnEvent | None = Display() if isinstance(on_event, str) else on_event
-        self._out: TextIO | None = None
-        self._engine: Engine = registry().resolve("engine", name, Engine)(jobs)
-        self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
+        told = Display() if isinstance(on_event, str) else on_event
+        self._dispatcher = Dispatcher(name, jobs, device, told)
+        self._say = self._dispatcher.say
 
     def __repr__(self) -> str:
         return f"Bench(store={str(self._folder)!r}, data_root={str(self.root)!r}, device={self.device!r})"
@@ -128,7 +122,7 @@ class Bench:
 
     def close(self) -> None:
         """Ends the processes that the engine keeps."""
-        self._engine.close()
+        self._dispatcher.close()
 
     def run(
         self,
@@ -209,7 +203,7 @@ class Bench:
             labels = {name_of(source): self._labels(source, request.splits) for source in sources}
             rows = with_scores(rows, external, labels, self.store)
         runs = [run for row in rows for run in row.runs]
-        outcomes = self._execute(runs, request.existing, errors)
+        outcomes = self._dispatcher.execute(runs, self.store, request.existing, errors)
         for row in rows:
             found = [outcomes.get(run.id) for run in row.runs]
             row.records += [record for record in found if isinstance(record, RunRecord)]
@@ -417,7 +411,7 @@ class Bench:
                 searches[id(entrant)] = tuning.tune(
                     entrant,
                     self.store,
-                    partial(self._trials, existing=entrant.request.existing),
+                    partial(self._dispatcher.trials, store=self.store, existing=entrant.request.existing),
                     device=self.device,
                     afresh=afresh,
                     as_found=as_found,
@@ -428,84 +422,39 @@ class Bench:
                 self._say(str(error))
         return searches
 
-    def _trials(self, runs: list[Run], existing: Existing) -> Outcomes:
-        """Executes trials: one that fails says so in the search's log, and does not fail the command."""
-        return self._execute(runs, existing, {}, trials=True)
-
-    def _execute(
-        self, runs: list[Run], existing: Existing, errors: dict[str, Exception], *, trials: bool = False
-    ) -> Outcomes:
-        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
-        outcomes: Outcomes = {}
-        setup = Setup(store=self.store.root, existing=existing, device=self.device)
-        distinct = list({run.id: run for run in runs}.values())
-
-        def finished(run: Run, record: RunRecord, stored: bool = False) -> None:
-            outcomes[run.id] = record
-            self._tell(Event("finished", run=run, record=record, stored=stored))
-
-        def failed(run: Run, error: Exception) -> None:
-            kept = error if isinstance(error, ZSLBenchError) else _wrapped(error, run)
-            outcomes[run.id] = errors[str(run) if str(run) not in errors else f"{run} ({run.id})"] = kept
-            self._tell(Event("failed", run=run, error=error))
-
-        def epoch(run: Run, progress: Progress) -> None:
-            self._tell(Event("epoch", run=run, progress=progress))
-
-        self._tell(Event("began", total=len(distinct), trials=trials))
-        self._out = sys.stdout
-        try:
-            with redirect_stdout(sys.stderr):  # methods and engines may print
-                missing = []
-                for run in distinct:  # what is stored needs no engine, whose processes take seconds to start
-                    record = find(run, setup)
-                    if record is None:
-                        missing.append(run)
-                    else:
-                        finished(run, record, stored=True)
-                listener = Listener(lambda run: self._tell(Event("started", run=run)), epoch, finished, failed)
-                for engine, own in self._engines(missing).items():
-                    engine.execute(own, setup, listener)
-        finally:
-            self._out = None
-            self._tell(Event("ended", total=len(distinct), trials=trials))
-        stored = [run for run in distinct if run not in missing]
-        if stored and not trials:
-            self._say(f"{len(stored)} of {len(distinct)} runs were stored already")
-        self._say(*outdated(o for o in (outcomes[run.id] for run in stored) if isinstance(o, RunRecord)))
-        return outcomes
-
-    def _engines(self, runs: list[Run]) -> dict[Engine, list[Run]]:
-        """Returns which engine executes which runs: other processes cannot find what exists in this one alone."""
-        named = [run for run in runs if run.entrant.named]
-        own = [run for run in runs if not run.entrant.named]
-        if together.launched_together() and own:
-            raise UsageError("processes that train together find methods and data sets by their names alone")
-        return {engine: some for engine, some in ((self._engine, named), (self._inline, own)) if some}
-
     def _add_oracles(self, entrants: list[Entrant], rows: list[Row], errors: dict[str, Exception]) -> None:
         by_entrant = {id(row.entrant): row for row in rows}
+        trials = partial(self._dispatcher.trials, store=self.store, existing="reuse")
         for entrant in entrants:
             row = by_entrant[id(entrant)]
             if row.search is not None:
                 try:
-                    row.oracle = oracle(entrant, row.search, lambda runs: self._trials(runs, "reuse"), self.device)
+                    row.oracle = oracle(entrant, row.search, trials, self.device)
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error
 
-    def _say(self, *lines: str) -> None:
-        for line in lines:
-            self._tell(Event("said", text=line))
 
-    def _tell(self, event: Event) -> None:
-        if self._on_event is not None:
-            with redirect_stdout(self._out or sys.stdout):  # what the listener prints is meant to be seen
-                self._on_event(event)
+def _function(verb: Callable[Concatenate[Bench, P], R]) -> Callable[P, R]:
+    """Returns a verb of a bench as a function that takes the settings of the bench among its options."""
+    settings, own = inspect.signature(Bench).parameters, inspect.signature(verb)
+
+    @wraps(verb)
+    def function(*arguments: Any, **options: Any) -> Any:
+        with Bench(**{name: options.pop(name) for name in settings if name in options}) as bench:
+            return verb(bench, *arguments, **options)
+
+    function.__doc__ = f"{inspect.getdoc(verb)}\n\nIt takes the settings of a bench too: {', '.join(settings)}."
+    function.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])  # type: ignore[attr-defined]
+    return function
 
 
-def _wrapped(error: Exception, run: Run) -> ZSLBenchError:
-    method = run.entrant.entry.file or run.spec.method
-    hint = f" (--debug shows where; `zslbench check {method}` may too)" if run.entrant.entry.given is None else ""
-    wrapped = ZSLBenchError(f"{one_line(error)}{hint}")
-    wrapped.__cause__ = error
-    return wrapped
+run = _function(Bench.run)  # type: ignore[arg-type]
+"""`Bench.run`, of a bench with default settings or with those among the options."""
+compare = _function(Bench.compare)  # type: ignore[arg-type]
+"""`Bench.compare`, of a bench with default settings or with those among the options."""
+tune = _function(Bench.tune)  # type: ignore[arg-type]
+"""`Bench.tune`, of a bench with default settings or with those among the options."""
+evaluate = _function(Bench.evaluate)
+"""`Bench.evaluate`, of a bench with default settings or with those among the options."""
+load = _function(Bench.load)
+"""`Bench.load`, of a bench with default settings or with those among the options."""

@@ -1,0 +1,120 @@
+"""The dispatcher: it finds what is stored, hands the rest to an engine, and tells what happens."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import TextIO
+
+from zslbench.api.engine import Engine, Listener
+from zslbench.api.events import Event, OnEvent
+from zslbench.api.progress import Progress
+from zslbench.discovery.plugins import registry
+from zslbench.errors import UsageError, ZSLBenchError, one_line
+from zslbench.records.record import RunRecord
+from zslbench.records.store import Store
+from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup, find
+from zslbench.runs.provenance import outdated
+from zslbench.runs.request import Existing
+from zslbench.training import together
+
+Outcomes = dict[str, RunRecord | Exception]
+
+
+class Dispatcher:
+    """Executes runs on one engine, and in this process what no other can find by its name."""
+
+    def __init__(self, engine: str, jobs: int, device: str, on_event: OnEvent | None) -> None:
+        """Starts no process yet.
+
+        Raises:
+            UsageError: there is no such engine.
+        """
+        self._engine: Engine = registry().resolve("engine", engine, Engine)(jobs)
+        self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
+        self._device, self._on_event = device, on_event
+        self._out: TextIO | None = None
+
+    def close(self) -> None:
+        """Ends the processes that the engine keeps."""
+        self._engine.close()
+
+    def trials(self, runs: list[Run], store: Store, existing: Existing) -> Outcomes:
+        """Executes trials: one that fails says so in the search's log, and does not fail the command."""
+        return self.execute(runs, store, existing, {}, trials=True)
+
+    def execute(
+        self,
+        runs: list[Run],
+        store: Store,
+        existing: Existing,
+        errors: dict[str, Exception],
+        *,
+        trials: bool = False,
+    ) -> Outcomes:
+        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
+        outcomes: Outcomes = {}
+        setup = Setup(store=store.root, existing=existing, device=self._device)
+        distinct = list({run.id: run for run in runs}.values())
+
+        def finished(run: Run, record: RunRecord, stored: bool = False) -> None:
+            outcomes[run.id] = record
+            self._tell(Event("finished", run=run, record=record, stored=stored))
+
+        def failed(run: Run, error: Exception) -> None:
+            kept = error if isinstance(error, ZSLBenchError) else _wrapped(error, run)
+            outcomes[run.id] = errors[str(run) if str(run) not in errors else f"{run} ({run.id})"] = kept
+            self._tell(Event("failed", run=run, error=error))
+
+        def epoch(run: Run, progress: Progress) -> None:
+            self._tell(Event("epoch", run=run, progress=progress))
+
+        self._tell(Event("began", total=len(distinct), trials=trials))
+        self._out = sys.stdout
+        try:
+            with redirect_stdout(sys.stderr):  # methods and engines may print
+                missing = []
+                for run in distinct:  # what is stored needs no engine, whose processes take seconds to start
+                    record = find(run, setup)
+                    if record is None:
+                        missing.append(run)
+                    else:
+                        finished(run, record, stored=True)
+                listener = Listener(lambda run: self._tell(Event("started", run=run)), epoch, finished, failed)
+                for engine, own in self._engines(missing).items():
+                    engine.execute(own, setup, listener)
+        finally:
+            self._out = None
+            self._tell(Event("ended", total=len(distinct), trials=trials))
+        stored = [run for run in distinct if run not in missing]
+        if stored and not trials:
+            self.say(f"{len(stored)} of {len(distinct)} runs were stored already")
+        self.say(*outdated(o for o in (outcomes[run.id] for run in stored) if isinstance(o, RunRecord)))
+        return outcomes
+
+    def _engines(self, runs: list[Run]) -> dict[Engine, list[Run]]:
+        """Returns which engine executes which runs: other processes cannot find what exists in this one alone."""
+        named = [run for run in runs if run.entrant.named]
+        own = [run for run in runs if not run.entrant.named]
+        if together.launched_together() and own:
+            raise UsageError("processes that train together find methods and data sets by their names alone")
+        return {engine: some for engine, some in ((self._engine, named), (self._inline, own)) if some}
+
+    def say(self, *lines: str) -> None:
+        """Tells lines for people."""
+        for line in lines:
+            self._tell(Event("said", text=line))
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            with redirect_stdout(self._out or sys.stdout):  # what the listener prints is meant to be seen
+                self._on_event(event)
+
+
+def _wrapped(error: Exception, run: Run) -> ZSLBenchError:
+    method = run.entrant.entry.file or run.spec.method
+    hint = f" (--debug shows where; `zslbench check {method}` may too)" if run.entrant.entry.given is None else ""
+    wrapped = ZSLBenchError(f"{one_line(error)}{hint}")
+    wrapped.__cause__ = error
+    return wrapped
