@@ -123,3 +123,91 @@ def test_influences_that_are_wrong_cost_the_test_and_are_one_warning(tmp_path: P
     assert "group" not in answer.out.splitlines()[1].split()
     warnings = {line for line in answer.err.splitlines() if line.startswith("warning: ")}
     assert [line for line in warnings if "its influences on 'distance' are not a finite number for each" in line]
+
+
+BIAS = """
+from zslbench import Evaluator, Metric, NotApplicable
+
+class Odd(Evaluator):
+    metrics = (Metric("bias", "Bias", higher_is_better=False),)
+    version = {version}
+
+    def evaluate(self, scorer):
+        d = scorer.generalized
+        return {{"bias": {factor} * float((d.best_seen >= d.best_unseen)[~d.seen].mean())}}
+"""
+
+
+def test_an_evaluator_installed_later_measures_stored_runs_and_trains_nothing(tmp_path: Path, store: Path) -> None:
+    methods = ("compare", "devise:epochs=2", "sae", *CHEAP, "--plain")
+    before = command(*methods)
+    kept = {record.id: record for record in Store(store).records()}
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(BIAS.format(version=1, factor=1.0))
+    after = command(*methods, path=site)
+    assert after.err.splitlines()[-1] == "2 of 2 runs were stored already" and "[1/2]" not in after.err
+    assert "Bias" in after.out and "Bias" not in before.out
+    measured = {record.id: record for record in Store(store).records()}
+    assert measured.keys() == kept.keys()
+    for run, record in measured.items():
+        assert record.training == kept[run].training and record.provenance == kept[run].provenance
+        decisions = Store(store).arrays(record)
+        taken = decisions["best_seen"] >= decisions["best_unseen"]
+        assert record.metrics == kept[run].metrics | {"bias": pytest.approx(taken[~decisions["seen"]].mean())}
+        assert record.measured == kept[run].measured | {"odd": 1}
+
+    assert command(*methods, path=site).out == after.out
+    without = command(*methods)  # uninstalled: the column goes, and the runs stay
+    assert without.out == before.out and "2 of 2 runs were stored already" in without.err
+
+
+def test_another_version_of_an_evaluator_measures_anew(tmp_path: Path, store: Path) -> None:
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(BIAS.format(version=1, factor=1.0))
+    command("run", "sae", *CHEAP, path=site)
+    [first] = Store(store).records()
+    (site / "odd_code.py").write_text(BIAS.format(version=2, factor=0.5))
+    assert "1 of 1 runs were stored already" in command("run", "sae", *CHEAP, path=site).err
+    [second] = Store(store).records()
+    assert second.id == first.id and second.measured["odd"] == 2
+    assert second.metrics["bias"] == pytest.approx(first.metrics["bias"] / 2)
+
+
+NEEDY = """
+from zslbench import Evaluator, Metric
+
+class Odd(Evaluator):
+    metrics = (Metric("odd", "Odd"),)
+
+    def evaluate(self, scorer):
+        import numpy as np
+        return {"odd": float(scorer.scores(slice(0, 1), np.arange(2)).sum() * 0)}
+"""
+
+
+def test_an_evaluator_that_needs_every_score_says_so_of_stored_runs_and_measures_new_ones(
+    tmp_path: Path, store: Path
+) -> None:
+    command("run", "sae", *CHEAP)
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(NEEDY)
+    answer = command("run", "sae", *CHEAP, path=site)
+    assert answer.status == 0
+    [warning] = [line for line in answer.err.splitlines() if line.startswith("warning: ")]
+    assert warning == (
+        "warning: evaluator 'odd' cannot measure stored runs: it needs the score of every class, and stored runs keep "
+        "decisions alone; --existing rerun measures them"
+    )
+    assert command("run", "sae", *CHEAP, "--existing", "rerun", path=site).status == 0
+    [record] = Store(store).records()
+    assert record.metrics["odd"] == 0.0
+
+
+def test_a_plugins_metric_can_be_tuned_by_in_either_direction(tmp_path: Path, store: Path) -> None:
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(BIAS.format(version=1, factor=1.0))
+    for method, how in (("sae", ()), ("devise", ("--trials", "4"))):
+        tune = ("tune", method, "--metric", "bias", "--folds", "1", *how, "-d", "digits", "--json")
+        [search] = json.loads(command(*tune, path=site).out)
+        values = [trial["values"][0] for trial in search["trials"] if trial["state"] == "complete"]
+        assert len(values) > 1 and search["value"] == min(values) < max(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from zslbench.errors import DataError
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 tensors = st.builds(
@@ -92,7 +94,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatc
         raise OSError("No space left on device")
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
-    with pytest.raises(OSError, match="space"):
+    with pytest.raises(DataError, match="space"):
         save_checkpoint(path, {"epoch": 2})
     assert load_checkpoint(path) == {"epoch": 1}
 
@@ -105,9 +107,26 @@ def test_folders_are_made_and_nothing_else_is_left_behind(tmp_path: Path) -> Non
 def test_what_is_missing_or_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "nothing") is None
     safetensors.torch.save_file({"0": torch.ones(2)}, tmp_path / "other")  # no structure
-    assert load_checkpoint(tmp_path / "other") is None
     safetensors.torch.save_file({}, tmp_path / "broken", metadata={"structure": '{"dict": [["a", {"tensor": "0"}]]}'})
-    assert load_checkpoint(tmp_path / "broken") is None
+    for name in ("other", "broken"):
+        with pytest.warns(UserWarning, match=f"{name}: damaged checkpoint; training starts afresh"):
+            assert load_checkpoint(tmp_path / name) is None
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path) -> None:
+    """Of the header, the structure, the checksum or a tensor; what is read is what was written, or nothing is."""
+    path = tmp_path / "c"
+    state = {"weight": torch.arange(40.0), "half": torch.ones(3, dtype=torch.bfloat16), "epoch": 3, "losses": [0.5]}
+    save_checkpoint(path, state)
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = load_checkpoint(path)
+        assert equal(found, state) if found is not None else len(told) == 1, place
 
 
 class Bomb:
@@ -118,4 +137,5 @@ class Bomb:
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     path = tmp_path / "c"
     path.write_bytes(pickle.dumps(Bomb()))
-    assert load_checkpoint(path) is None
+    with pytest.warns(UserWarning, match="damaged checkpoint"):
+        assert load_checkpoint(path) is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,36 @@ Flat = dict[str, torch.Tensor]
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Writes nested dicts and lists of tensors and JSON values; the file appears whole or not at all."""
     tensors: Flat = {}
-    structure = _flatten(state, tensors)
+    structure = json.dumps(_flatten(state, tensors))
     with whole(path) as part:
-        safetensors.torch.save_file(tensors, part, metadata={"structure": json.dumps(structure)})
+        metadata = {"structure": structure, "checksum": _checksum(structure, tensors)}
+        safetensors.torch.save_file(tensors, part, metadata=metadata)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Reads what `save_checkpoint` wrote; None where there is no file, or none that can be read."""
+    """Reads what `save_checkpoint` wrote; None where there is no file, or a damaged one, about which it warns."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            state: dict[str, Any] = _restore(json.loads(file.metadata()["structure"]), tensors)
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError):
+            metadata = file.metadata() or {}
+        if metadata["checksum"] != _checksum(metadata["structure"], tensors):
+            raise ValueError("its content does not fit its checksum")
+        state: dict[str, Any] = _restore(json.loads(metadata["structure"]), tensors)
+    except FileNotFoundError:
+        return None
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
+        warnings.warn(f"{path}: damaged checkpoint; training starts afresh", stacklevel=2)
         return None
     return state
+
+
+def _checksum(structure: str, tensors: Flat) -> str:
+    digest = hashlib.sha256(structure.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _flatten(value: Any, tensors: Flat) -> Any:
