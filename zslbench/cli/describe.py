@@ -28,7 +28,7 @@ def describe(
     from zslbench.discovery.plugins import registry
     from zslbench.discovery.single_file import adopted
     from zslbench.report.description import describe as described
-    from zslbench.report.description_view import print_description
+    from zslbench.report.description import print_description
 
     found = [described(entry, folder(data_root)) for entry in registry().find(adopted(name))]
     if json:

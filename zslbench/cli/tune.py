@@ -20,8 +20,8 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
     from rich.console import Console
 
+    from zslbench.report.builders import search_table
     from zslbench.report.render import show
-    from zslbench.report.searches import search_table
     from zslbench.runs.request import Asked
 
     with bench_of(options) as (bench, _):

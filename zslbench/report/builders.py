@@ -1,4 +1,4 @@
-"""Builders of tables from rows, one for each data set: those of `compare`, and those of the field with tests."""
+"""Builders of tables: of rows, one for each data set, with tests or without; of the trials of a search."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from typing import Any
 from zslbench.api.evaluator import Metric
 from zslbench.evaluation.measuring import metrics
 from zslbench.evaluation.significance import Comparison, Difference
-from zslbench.report.differences import Kept, compare, tested_metric
-from zslbench.report.rows import RowColumn, lines_of, metric_column, name_of, notes, peek_columns, text_column
-from zslbench.report.summary import shown_metrics, spreads
-from zslbench.report.table import Table
+from zslbench.records.search import Search
+from zslbench.report.rows import (
+    Kept,
+    RowColumn,
+    compare,
+    lines_of,
+    metric_column,
+    name_of,
+    notes,
+    peek_columns,
+    shown_metrics,
+    spreads,
+    tested_metric,
+    text_column,
+)
+from zslbench.report.table import Table, table_of
 from zslbench.runs.row import Row
 
 BEFORE = ["dataset", "features", "semantics", "scale", "label", "method", "settings", "uses", "hyper_parameters"]
@@ -165,3 +177,30 @@ def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
 def _pair(pair: Difference) -> dict[str, Any]:
     """Returns a pair of rows, by their labels; JSON has no infinity, which equal rows have as degrees of freedom."""
     return {name: None if value == math.inf else value for name, value in asdict(pair).items()}
+
+
+SHOWN = 8
+"""Trials in the table; the log in the store has all."""
+
+
+def search_table(search: Search, method: str) -> Table:
+    """Returns the best trials of a search, and how to use the result of tuning `method`, as it was asked for."""
+    metric = metrics()[search.metric]
+    names = [name for name in search.space if any(name in trial.params for trial in search.complete)]
+    lines = []
+    for trial in sorted(search.complete, key=lambda trial: -search.worth(trial.value))[:SHOWN]:
+        values = [_text(trial.params.get(name, "")) for name in names]
+        lines.append([*values, metric.text(trial.value), " ".join(map(metric.text, trial.values))])
+    title = f"{search.method} on {search.dataset}: {search.origin}; best first"
+    table = table_of([*names, metric.title, "folds"], lines, len(names), title)
+    counts = [f"{sum(trial.state == state for trial in search.trials)} {state}" for state in ("pruned", "failed")]
+    seconds = sum(trial.seconds for trial in search.trials)
+    spent = f"{len(search.complete)} complete, {', '.join(counts)}; {seconds:.0f} s"
+    reasons = dict.fromkeys(trial.reason for trial in search.trials if trial.reason)
+    table.notes.append(f"{spent}; `run {method} --tuned` uses the first row")
+    table.notes.extend(f"failed: {reason}" for reason in reasons)
+    return table
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,8 +13,7 @@ from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.curve import seen_unseen_curve
 from zslbench.records.store import Store
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
-from zslbench.report.rows import name_of
-from zslbench.report.summary import spreads
+from zslbench.report.rows import name_of, spreads
 from zslbench.runs.row import Row
 
 if TYPE_CHECKING:

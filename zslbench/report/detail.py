@@ -18,7 +18,7 @@ from zslbench.evaluation.curve import seen_unseen_curve
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.report.render import show
-from zslbench.report.summary import shown_metrics
+from zslbench.report.rows import shown_metrics
 from zslbench.report.table import Column, Table, table_of
 
 CLASSES_SHOWN = 5

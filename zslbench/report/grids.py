@@ -18,7 +18,7 @@ from zslbench.files import whole
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.report.figures import COLUMN, PAGE, save, style
-from zslbench.report.summary import spreads
+from zslbench.report.rows import spreads
 from zslbench.runs.row import Row
 
 Pictures = NDArray[np.uint8]

@@ -13,8 +13,7 @@ from zslbench.records.store import Store
 from zslbench.report.builders import field_tables
 from zslbench.report.curves import with_area, write_curves
 from zslbench.report.render import as_markdown
-from zslbench.report.rows import name_of
-from zslbench.report.summary import spreads
+from zslbench.report.rows import name_of, spreads
 from zslbench.report.table import table_of
 from zslbench.runs.row import Row
 

@@ -12,8 +12,7 @@ from zslbench.api.evaluator import Metric
 from zslbench.errors import DataError, near_misses
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.store import Store
-from zslbench.report.differences import compare
-from zslbench.report.rows import comment, line_of, metric_column, notes, printed, published_of, text_column
+from zslbench.report.rows import comment, compare, line_of, metric_column, notes, printed, published_of, text_column
 from zslbench.report.table import Table
 from zslbench.runs.row import Row, words
 

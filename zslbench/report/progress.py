@@ -15,7 +15,7 @@ from zslbench.api.events import Event
 from zslbench.api.progress import Progress
 from zslbench.errors import one_line
 from zslbench.records.record import RunRecord
-from zslbench.report.summary import shown_metrics
+from zslbench.report.rows import shown_metrics
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_UPDATES = 0.2

@@ -22,7 +22,7 @@ from zslbench.report.builders import comparison_tables, field_tables
 from zslbench.report.detail import print_record
 from zslbench.report.grids import write_pairs
 from zslbench.report.render import FORMATS, html_table, show
-from zslbench.report.summary import named_metrics, summary
+from zslbench.report.rows import named_metrics, summary
 from zslbench.report.table import Table
 from zslbench.runs.row import Row
 
