@@ -9,8 +9,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from zslbench.cli.options import RunOptions, with_options, words_of
-from zslbench.cli.workflow import bench_of, request_of
+from zslbench.cli.options import RunOptions, with_options
 from zslbench.errors import UsageError
 
 
@@ -27,7 +26,7 @@ def paper(
         raise UsageError("--on validation: papers show test images; `compare` shows validation classes")
     if options.metrics:
         raise UsageError("--metrics: tables of a paper have the metrics of the paper; `compare` takes any")
-    request = request_of(options, seeds=3)
+    request = options.request()
     del request["metrics"]
 
     from zslbench.report.exhibits import write_index
@@ -39,13 +38,13 @@ def paper(
     folder = out or Path(f"paper-{asked.method}")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder}: is a file; name a folder")
-    with bench_of(options) as (bench, display):
+    with options.bench() as (bench, display):
         made, problems, results = bench.paper(method, folder, **request)
         if not made:
             results.check()
             raise next(iter(problems.values()))
         left_out = {name: str(problems[name]) for name in asked.card.exhibits if name in problems}
-        command = ["zslbench", "paper", method, *words_of(options), *(["--out", str(out)] if out else [])]
+        command = ["zslbench", "paper", method, *options.words(), *(["--out", str(out)] if out else [])]
         page = write_index(folder, asked.card, shlex.join(command), made, left_out)
         if options.json:
             written = {name: [str(path) for path in one.files] for name, one in made.items()}

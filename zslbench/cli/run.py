@@ -8,7 +8,6 @@ from typing import Annotated
 from typer import Argument
 
 from zslbench.cli.options import RunOptions, with_options
-from zslbench.cli.workflow import bench_of, request_of
 
 METHOD = "NAME, NAME@PRESET or NAME:KEY=VALUE,... (`zslbench list methods`)"
 
@@ -26,8 +25,8 @@ def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=MET
 
 
 def _execute(methods: list[str], options: RunOptions, seeds: int, *, alone: bool = False) -> None:
-    with bench_of(options) as (bench, display):
-        results = bench.compare(methods, **request_of(options, seeds))
+    with options.bench() as (bench, display):
+        results = bench.compare(methods, **options.request(seeds))
         if alone and not results.errors:
             results.check()  # a method that cannot be run here is one line, not a table
         if options.json:

@@ -9,8 +9,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from zslbench.cli.options import RunOptions, with_options, words_of
-from zslbench.cli.workflow import bench_of, request_of
+from zslbench.cli.options import RunOptions, with_options
 from zslbench.errors import UsageError
 
 
@@ -49,14 +48,14 @@ def table(
     if options.on == "validation":
         raise UsageError(f"--on validation: `table {which}` is of test images; `compare` shows validation classes")
     names = [name for given in methods or [] for name in _names(given)]
-    with bench_of(options) as (bench, display):
-        results = bench.compare(names or bench.methods(options.input or "features"), **request_of(options, seeds=3))
+    with options.bench() as (bench, display):
+        results = bench.compare(names or bench.methods(options.input or "features"), **options.request())
         print(results.text(chosen[0]).rstrip("\n"))
         if page is not None:
             from zslbench.report.page import write_page
 
             given = [word for text in methods or [] for word in ("--methods", text)]
-            command = shlex.join(["zslbench", "table", which.value, *words_of(options), *given])
+            command = shlex.join(["zslbench", "table", which.value, *options.words(), *given])
             display.say(
                 f"wrote {', '.join(map(str, write_page(page, command, results.rows, bench.store, results.chosen)))}"
             )

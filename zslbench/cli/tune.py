@@ -9,7 +9,6 @@ from typer import Argument
 
 from zslbench.cli.options import Options, with_options
 from zslbench.cli.run import METHOD
-from zslbench.cli.workflow import bench_of, request_of
 
 if TYPE_CHECKING:
     from zslbench.records.search import Search
@@ -24,8 +23,8 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
     from zslbench.report.render import show
     from zslbench.runs.request import Asked
 
-    with bench_of(options) as (bench, _):
-        searches = bench.tune(method, **request_of(options))
+    with options.bench() as (bench, _):
+        searches = bench.tune(method, **options.request())
     if options.json:
         print(json.dumps([_json(search) for search in searches], indent=1))
     else:
