@@ -53,21 +53,21 @@ def metrics() -> dict[str, Metric]:
     return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
 
 
-def metric_name(text: str) -> str:
-    """Returns the name of the metric that has this name or title, in any case, among those of all evaluators.
+def metric_name(text: str, option: str = "") -> str:
+    """Returns the name of the metric that has this name or title, in any case; `option` is named where there is none.
 
     Raises:
         UsageError: there is none, near misses are suggested; or several have this title.
     """
-    titles = {metric.name: metric.title for evaluator in evaluators().values() for metric in evaluator.metrics}
+    titles = {name: metric.title for name, metric in metrics().items()}
     if text in titles:
         return text
     found = [name for name, title in titles.items() if text.casefold() in (name.casefold(), title.casefold())]
     if not found:
         near = near_misses(text, titles, {title: name for name, title in titles.items()})
-        raise UsageError(f"unknown metric {text!r}{near}")
+        raise UsageError(f"{option}unknown metric {text!r}{near}")
     if len(found) > 1:
-        raise UsageError(f"metric {text!r} is {' or '.join(map(repr, found))}; give one of these names")
+        raise UsageError(f"{option}metric {text!r} is {' or '.join(map(repr, found))}; give one of these names")
     return found[0]
 
 
@@ -101,18 +101,17 @@ class Measurement:
 
     def prepare(self, validation: Scorer) -> dict[str, float]:
         """Has evaluators choose on validation classes; returns the metrics there of those that choose nothing."""
-        for name, evaluator in self._evaluators.items():
-            if evaluator.needs_validation:
-                try:
-                    evaluator.prepare(validation)
-                except NotApplicable as reason:
-                    self._unprepared[name] = str(reason)
-                except Exception as error:
-                    self._unprepared[name] = broken(name, error)
-        others = {name: evaluator for name, evaluator in self._evaluators.items() if not evaluator.needs_validation}
         found = Measured()
-        for name, evaluator in others.items():
-            _ask(name, evaluator, validation, [], found)
+        for name, evaluator in self._evaluators.items():
+            if not evaluator.needs_validation:
+                _ask(name, evaluator, validation, [], found)
+                continue
+            try:
+                evaluator.prepare(validation)
+            except NotApplicable as reason:
+                self._unprepared[name] = str(reason)
+            except Exception as error:
+                self._unprepared[name] = broken(name, error)
         return found.metrics
 
     def measure(self, scorer: Scorer, replicates: int = 0) -> Measured:

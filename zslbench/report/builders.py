@@ -63,12 +63,17 @@ def field_tables(rows: list[Row], store: Kept, chosen: list[Metric] | None = Non
 
     `store` has the decisions of the runs; `chosen` are the metrics, where not those shown by default.
     """
-    tables = []
+    return [_field_table(group, store, chosen) for group in in_groups(rows)]
+
+
+def in_groups(rows: list[Row]) -> list[list[Row]]:
+    """Returns the rows of each data set, those that use the same one after the other."""
+    groups = []
     for _, group in groupby(rows, key=lambda row: row.source):
         members = list(group)
-        uses = list(dict.fromkeys(row.uses for row in members))
-        tables.append(_field_table(sorted(members, key=lambda row: uses.index(row.uses)), store, chosen))
-    return tables
+        uses = dict.fromkeys(row.uses for row in members)
+        groups.append([row for use in uses for row in members if row.uses == use])
+    return groups
 
 
 def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> Table:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Metric
-from zslbench.errors import UsageError, near_misses
-from zslbench.evaluation.measuring import evaluators, influence, metrics
+from zslbench.evaluation.measuring import evaluators, influence, metric_name, metrics
 from zslbench.evaluation.significance import Comparison, Estimate, compare_rows
 from zslbench.records.record import RunRecord
 from zslbench.report.published import Published, published_for
@@ -49,12 +48,8 @@ def named_metrics(texts: str | Sequence[str] | None) -> list[Metric] | None:
     """
     if not texts:
         return None
-    known = {name.casefold(): metric for metric in metrics().values() for name in (metric.title, metric.name)}
     words = [word.strip() for text in ([texts] if isinstance(texts, str) else texts) for word in text.split(",")]
-    for word in words:
-        if word.casefold() not in known:
-            raise UsageError(f"--metrics: unknown metric {word!r}{near_misses(word.casefold(), known)}")
-    return list(dict.fromkeys(known[word.casefold()] for word in words))
+    return [metrics()[name] for name in dict.fromkeys(metric_name(word, "--metrics: ") for word in words)]
 
 
 def shown_metrics(records: Sequence[RunRecord]) -> list[Metric]:
