@@ -66,13 +66,9 @@ def write_curves(path: Path, rows: list[Row], store: Store) -> None:
 
 
 def write_panels(stem: Path, panels: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
-    """Draws a panel for each data set: the rows' curves in their order, with a cross at gamma = 0.
+    """Draws a panel for each data set: the curves of its rows, all with an AUSUC, and a cross at gamma = 0.
 
-    Args:
-        stem: the files' path without `.png` and `.pdf`.
-        panels: rows of one data set each, all with an AUSUC.
-        store: holds their decisions.
-        name: of a row, for the legend.
+    The files are `stem` with `.png` and `.pdf`; the legend calls a row by `name`.
     """
     across = min(len(panels), 2)
     down = -(-len(panels) // across)

@@ -48,31 +48,15 @@ def make_all(
     return made, problems
 
 
-def make(
-    name: str,
-    exhibit: Exhibit,
-    rows: list[Row],
-    store: Store,
-    data: Loaded,
-    folder: Path,
-) -> Made:
-    """Writes an exhibit's files.
-
-    Args:
-        name: of the exhibit, and of its files.
-        exhibit: what is to be shown.
-        rows: its methods on each data set, data set by data set.
-        store: holds their arrays.
-        data: returns each data set, with why it has no features, if it has none.
-        folder: where the files go.
+def make(name: str, exhibit: Exhibit, rows: list[Row], store: Store, data: Loaded, folder: Path) -> Made:
+    """Writes an exhibit's files from its rows, data set by data set; `store` holds their arrays.
 
     Raises:
         DataError: it cannot be made of these rows, or a file cannot be written.
     """
     stem = folder / name
     if exhibit.kind == "attributes":
-        files, lines = write_attributes(stem, data())
-        return Made(files, "\n\n".join([_picture(name, exhibit), *map(escaped_markdown, lines)]))
+        return _pictured(name, exhibit, *write_attributes(stem, data()))
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row.source)]
     if not any(row.records for row in rows):
         reasons = sorted({row.refusal for row in rows if row.refusal})
@@ -87,11 +71,12 @@ def make(
     else:
         grids = [stored for group in groups if (stored := [row for row in group if row.records])]
         files = write_grids(stem, grids, store, naming(exhibit, rows))
-    return Made(files, "\n\n".join([_picture(name, exhibit), *map(escaped_markdown, shared_note(rows))]))
+    return _pictured(name, exhibit, files, shared_note(rows))
 
 
-def _picture(name: str, exhibit: Exhibit) -> str:
-    return f"![{escaped_markdown(exhibit.caption)}]({name}.png)\n\n[PDF]({name}.pdf)"
+def _pictured(name: str, exhibit: Exhibit, files: list[Path], lines: list[str]) -> Made:
+    picture = f"![{escaped_markdown(exhibit.caption)}]({name}.png)\n\n[PDF]({name}.pdf)"
+    return Made(files, "\n\n".join([picture, *map(escaped_markdown, lines)]))
 
 
 def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, store: Store) -> Made:

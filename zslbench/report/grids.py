@@ -28,14 +28,10 @@ EVALUATOR = "reconstruction"
 """What keeps them; its first metric stands below them."""
 KEPT = f"{EVALUATOR}/"
 """How the names of those arrays begin: `rows`, `unseen`, `originals` and `made`."""
-ROWS = 6
-"""Images in a grid."""
-ACROSS = 16
-"""Images in a line of the picture beside a record."""
-GAP = 0.03
-"""Between images, as a part of their size."""
-GUTTER = 0.12
-"""Between grids of two data sets, in inches."""
+ROWS, ACROSS = 6, 16
+"""Images in a column of a grid, and in a line of the picture beside a record."""
+GAP, GUTTER = 0.03, 0.12
+"""Between images, as a part of their size; between grids of two data sets, in inches."""
 POINTS, LINE, LETTER = 7, 0.13, 0.058
 """Size of the text of headings; height of its lines and width of its letters, in inches."""
 
@@ -43,11 +39,7 @@ POINTS, LINE, LETTER = 7, 0.13, 0.058
 def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
     """Draws a grid for each data set: originals in the first column, then what each row's first run made of them.
 
-    Args:
-        stem: the files' path without `.png` and `.pdf`.
-        grids: rows of one data set each, all with records.
-        store: holds their arrays.
-        name: of a row, for the heading of its column.
+    The files are `stem` with `.png` and `.pdf`; the heading of a row's column is its `name`.
 
     Raises:
         DataError: a run kept no reconstructions, or the runs have no image in common.
@@ -152,11 +144,8 @@ def _spread(images: list[int], classes: dict[int, int]) -> list[int]:
 
 
 def _resized(pictures: Pictures, size: tuple[int, int]) -> Pictures:
-    if pictures.shape[2:0:-1] == size:
-        return pictures
-    return np.stack(
-        [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in pictures]
-    )
+    resized = (Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pictures)
+    return pictures if pictures.shape[2:0:-1] == size else np.stack([np.asarray(picture) for picture in resized])
 
 
 def mosaic(columns: list[Pictures]) -> Pictures:
