@@ -22,9 +22,8 @@ from zslbench.evaluation.scorers import StoredScorer, among_unseen
 
 Array = NDArray[np.float64]
 
-REPLICATES = 500
+REPLICATES, REPLICATES_AT_ONCE = 500, 50
 """Bootstrap replicates behind each interval."""
-REPLICATES_AT_ONCE = 50
 
 
 @cache
@@ -207,10 +206,7 @@ def per_class(scorer: Scorer) -> dict[str, dict[str, float]]:
     tasks = {"s->t": (d.credit()[d.seen], d.y[d.seen]), "u->t": (d.credit()[~d.seen], d.y[~d.seen])}
     with suppress(NotApplicable):
         tasks["u->u"] = (scorer.conventional.credit(), scorer.conventional.y)
-    return {
-        task: {names[c]: accuracy for c, accuracy in accuracy_by_class(credit, y).items()}
-        for task, (credit, y) in tasks.items()
-    }
+    return {task: {names[c]: own for c, own in accuracy_by_class(*given).items()} for task, given in tasks.items()}
 
 
 VALIDATION, CONVENTIONAL = "validation/", "conventional/"
@@ -238,9 +234,8 @@ def view_of(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> T
     """Returns a view of the images of a run without their data set: class embeddings have no columns."""
     y, seen = arrays["y"], arrays["seen"]
     first_unseen = int(y[~seen].min(initial=len(class_names)))
-    classes = ClassSet(
-        torch.zeros(len(class_names), 0), tuple(class_names), torch.arange(len(class_names)) < first_unseen
-    )
+    count = len(class_names)
+    classes = ClassSet(torch.zeros(count, 0), tuple(class_names), torch.arange(count) < first_unseen)
     return TestView(arrays["images"], y, classes, None)
 
 

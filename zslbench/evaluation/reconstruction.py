@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,12 +82,8 @@ class Reconstruction(Evaluator):
         """
         shown = shown_rows(scorer)
         errors = {name: values.astype(np.float32) for name, values in self._errors.items()}
-        return {
-            **errors,
-            **self._kept,
-            "rows": scorer.view.images[shown],
-            "unseen": ~scorer.view.seen[shown],
-        }
+        of_shown = {"rows": scorer.view.images[shown], "unseen": ~scorer.view.seen[shown]}
+        return {**errors, **self._kept, **of_shown}
 
 
 def _means(scorer: Scorer) -> list[tuple[str, str, NDArray[np.bool_]]]:
@@ -109,20 +106,12 @@ def shown_rows(scorer: Scorer) -> NDArray[np.int64]:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Returns the structural similarity of pairs of images with values in [0, 1], `(n,)`.
-
-    Args:
-        a: `(n, 3, H, W)`.
-        b: `(n, 3, H, W)`.
-    """
+    """Returns the structural similarity of pairs of images with values in [0, 1], `(n, 3, H, W)` each; `(n,)`."""
     offsets = torch.arange(WINDOW, device=a.device) - WINDOW // 2
     line = torch.exp(-offsets.square() / (2 * DEVIATION**2))
     line = line / line.sum()
     kernel = (line[:, None] * line)[None, None].expand(3, 1, WINDOW, WINDOW)
-
-    def blur(images: Tensor) -> Tensor:
-        return nn.functional.conv2d(images, kernel, groups=3)
-
+    blur = partial(nn.functional.conv2d, weight=kernel, groups=3)
     mean_a, mean_b = blur(a), blur(b)
     variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
     covariance = blur(a * b) - mean_a * mean_b

@@ -123,7 +123,7 @@ def compare_rows(
             raise ValueError(f"{label}: its influences are not those of the {len(y)} test images")
     strata = Strata(y)
     sign = 1.0 if higher_is_better else -1.0
-    values = {label: sign * np.array([estimate.value for estimate in estimates]) for label, estimates in rows.items()}
+    values = {label: sign * np.array([e.value for e in estimates]) for label, estimates in rows.items()}
     influences = {label: np.mean([e.influence for e in estimates], axis=0) for label, estimates in rows.items()}
     ranked = sorted(rows, key=lambda label: -values[label].mean())
     tests = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zslbench.api.evaluator import Decisions
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.records.store import Store
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
 from zslbench.report.rows import name_of, spreads

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from zslbench.api.evaluator import Decisions
-from zslbench.evaluation.accuracy import harmonic_mean
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.report.render import show

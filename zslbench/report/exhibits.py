@@ -10,7 +10,7 @@ from pathlib import Path
 from zslbench.api.cards import Exhibit, MethodCard
 from zslbench.api.dataset import ZSLData
 from zslbench.errors import DataError, ZSLBenchError
-from zslbench.files import whole
+from zslbench.files import write_whole
 from zslbench.records.store import Store
 from zslbench.report.attributes import write_attributes
 from zslbench.report.curves import with_area, write_panels
@@ -86,8 +86,7 @@ def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, sto
     texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": latex}
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]
     for path, text in zip(files, texts.values(), strict=True):
-        with whole(path) as part:
-            part.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     return Made(files, f"{body}\n\n[LaTeX]({name}.tex)")
 
 
@@ -108,6 +107,5 @@ def write_index(
         parts.append(f"## {name.replace('-', ' ').capitalize()}\n\n{escaped_markdown(exhibit.caption)}")
         parts.append(made[name].body if name in made else f"Not made: {escaped_markdown(left_out[name])}.")
     path = folder / PAGE_NAME
-    with whole(path) as part:
-        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_whole(path, "\n\n".join(parts) + "\n")
     return path

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zslbench.api.evaluator import Decisions
 from zslbench.errors import DataError
 from zslbench.evaluation.measuring import evaluators
 from zslbench.files import whole
@@ -108,7 +107,9 @@ def columns_of(rows: list[Row], store: Store) -> list[Pictures]:
     common = set.intersection(*(set(images) for images, _, _ in kept))
     if not common:
         raise DataError(f"the runs of {', '.join(row.label for row in rows)} kept reconstructions of different images")
-    shown = _spread([image for image in kept[0][0] if image in common], _classes(rows[0], store))
+    arrays = store.arrays(rows[0].records[0])
+    classes = dict(zip(arrays["images"].tolist(), arrays["y"].tolist(), strict=True))
+    shown = _spread([image for image in kept[0][0] if image in common], classes)
     own = [[images.index(image) for image in shown] for images, _, _ in kept]
     largest = max((originals for _, originals, _ in kept), key=lambda pictures: pictures.shape[1])
     place = next(i for i, (_, originals, _) in enumerate(kept) if originals is largest)
@@ -125,11 +126,6 @@ def _kept(row: Row, store: Store) -> tuple[list[int], Pictures, Pictures]:
     unseen = arrays[f"{KEPT}unseen"]
     originals, made = (arrays[f"{KEPT}{kind}"][unseen].transpose(0, 2, 3, 1) for kind in ("originals", "made"))
     return arrays[f"{KEPT}rows"][unseen].tolist(), originals, made
-
-
-def _classes(row: Row, store: Store) -> dict[int, int]:
-    arrays = store.arrays(row.records[0])
-    return dict(zip(arrays["images"].tolist(), Decisions.of(arrays).y.tolist(), strict=True))
 
 
 def _spread(images: list[int], classes: dict[int, int]) -> list[int]:

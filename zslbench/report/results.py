@@ -15,7 +15,7 @@ from rich.console import Console
 
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import NotApplicable, RunError, UsageError, near_misses
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.report.builders import comparison_tables, field_tables, in_groups
