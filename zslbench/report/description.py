@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -51,11 +50,7 @@ class Description:
 
 
 def describe(entry: Entry, root: Path) -> Description:
-    """Returns what is known about an entry; a method, a data set or an evaluator is imported.
-
-    Args:
-        entry: what to describe.
-        root: the folder of the data sets.
+    """Returns what is known about an entry; a method, a data set, below `root`, or an evaluator is imported.
 
     Raises:
         PluginError: it cannot be imported, or is no such thing.
@@ -67,38 +62,30 @@ def describe(entry: Entry, root: Path) -> Description:
         "plugin": entry.plugin,
         "plugin_version": versions.get(entry.plugin),
     }
-    declared: dict[str, Callable[[], dict[str, Any]]] = {
-        "method": partial(_method, entry),
-        "dataset": partial(_dataset, entry, root),
-        "evaluator": partial(_evaluator, entry),
-    }
-    own = declared[entry.kind]() if entry.kind in declared else {}
-    return Description(entry, {**about, **asdict(entry.card), **own}, _published(entry))
+    facts, printed = {**about, **asdict(entry.card), **_declared(entry, root)}, []
+    if entry.kind in ("method", "dataset"):
+        printed = groups_of(n for n in usable_numbers() if getattr(n, entry.kind) == printed_as(entry))
+    return Description(entry, facts, printed)
 
 
-def _method(entry: Entry) -> dict[str, Any]:
-    method = registry().resolve("method", entry.name, Embedder)
-    return {"version": method.version, "scale": method.scale, "parameters": _parameters(method.params_type)}
-
-
-def _dataset(entry: Entry, root: Path) -> dict[str, Any]:
-    dataset = registry().resolve("dataset", entry.name, Dataset)
-    return {
-        "options": _parameters(type(dataset.options), dataset.options),
-        "path": str(dataset.folder(root).absolute()) if isinstance(dataset, XLSA17Dataset) else None,
-        "present_features": dataset.feature_files(root) if isinstance(dataset, XLSA17Dataset) else [],
-        "missing": dataset.missing(root),
-    }
-
-
-def _evaluator(entry: Entry) -> dict[str, Any]:
-    evaluator = registry().resolve("evaluator", entry.name, Evaluator)
-    return {
-        "version": evaluator.version,
-        "metrics": [asdict(metric) for metric in evaluator.metrics],
-        "needs_validation": evaluator.needs_validation,
-        "needs_images": evaluator.needs_images,
-    }
+def _declared(entry: Entry, root: Path) -> dict[str, Any]:
+    """Returns what the class or the instance says that an entry stands for."""
+    if entry.kind == "method":
+        method = registry().resolve("method", entry.name, Embedder)
+        return {"version": method.version, "scale": method.scale, "parameters": _parameters(method.params_type)}
+    if entry.kind == "dataset":
+        dataset = registry().resolve("dataset", entry.name, Dataset)
+        return {
+            "options": _parameters(type(dataset.options), dataset.options),
+            "path": str(dataset.folder(root).absolute()) if isinstance(dataset, XLSA17Dataset) else None,
+            "present_features": dataset.feature_files(root) if isinstance(dataset, XLSA17Dataset) else [],
+            "missing": dataset.missing(root),
+        }
+    if entry.kind == "evaluator":
+        evaluator = registry().resolve("evaluator", entry.name, Evaluator)
+        needs = {name: getattr(evaluator, name) for name in ("needs_validation", "needs_images")}
+        return {"version": evaluator.version, "metrics": [asdict(metric) for metric in evaluator.metrics], **needs}
+    return {}
 
 
 def _parameters(kind: type[Params], chosen: Params | None = None) -> list[dict[str, Any]]:
@@ -126,16 +113,8 @@ def _valid(field: FieldInfo) -> str:
     return f"{noun} {' and '.join(limits)}".strip()
 
 
-def _published(entry: Entry) -> list[Group]:
-    if entry.kind not in ("method", "dataset"):
-        return []
-    return groups_of(number for number in usable_numbers() if getattr(number, entry.kind) == printed_as(entry))
-
-
-WIDTH = 80
-"""Columns in a pipe."""
-WIDEST = 100
-"""Columns that a terminal is used of: longer lines are hard to read."""
+WIDTH, WIDEST = 80, 100
+"""Columns in a pipe, and those that a terminal is used of: longer lines are hard to read."""
 USES = {
     "inductive": "training sees no unseen class embedding and no test image",
     "semantic-transductive": "training sees the unseen class embeddings, and no test image",
@@ -256,14 +235,13 @@ def _published_lines(description: Description, width: int) -> Iterator[str]:
             first.setdefault(group.dataset, group)
     sources = list(dict.fromkeys(group.source for group in first.values()))
     marks = {source: f" [{i}]" if len(sources) > 1 else "" for i, source in enumerate(sources, start=1)}
-    rows = [(g.dataset, f"{_printed(g)}{marks[g.source]}") for g in first.values()]
+    rows = []
+    for group in first.values():
+        printed = ", ".join(f"{metric} {value:f}" for metric, value in group.values.items())
+        rows.append((group.dataset, printed + marks[group.source]))
     yield from _table(rows, width) if rows else ["  none on the proposed split"]
     for source in sources:
         yield from _wrapped(f"{marks[source]} {source}".strip(), width, hang=6)
-
-
-def _printed(group: Group) -> str:
-    return ", ".join(f"{metric} {value:f}" for metric, value in group.values.items())
 
 
 def _values(values: Mapping[str, Any]) -> str:

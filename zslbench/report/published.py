@@ -98,25 +98,17 @@ def usable_numbers() -> list[Number]:
 
 
 def published_for(title: str, dataset: str, features: str, source: str = "") -> Published | None:
-    """Returns the first source's numbers for a method's title on the proposed split; None where none compares.
+    """Returns the first source's numbers for a method on the proposed split, by titles; None where none compares.
 
-    Args:
-        title: the method's.
-        dataset: the data set's title.
-        features: of the run.
-        source: how the source's name begins.
+    Only sources whose name begins with `source` count, and numbers from the `features` of the run.
     """
-    own = [n for n in usable_numbers() if (n.method, n.dataset, n.split) == (title, dataset, "PS")]
-    own = [n for n in own if METRICS[n.metric].ours and METRICS[n.metric].features == features]
-    own = [n for n in own if n.source.startswith(source)]
-    if not own:
-        return None
-    first = [n for n in own if n.source == own[0].source]
-    return Published(first[0].source, {METRICS[n.metric].ours: _fraction(n) for n in first})
-
-
-def _fraction(number: Number) -> float:
-    return float(number.value / (METRICS[number.metric].largest or 1))
+    sources: dict[str, dict[str, float]] = {}
+    for number in usable_numbers():
+        kind = METRICS[number.metric]
+        same = (number.method, number.dataset, number.split, kind.features) == (title, dataset, "PS", features)
+        if same and kind.ours and number.source.startswith(source):
+            sources.setdefault(number.source, {})[kind.ours] = float(number.value / (kind.largest or 1))
+    return next((Published(name, values) for name, values in sources.items()), None)
 
 
 @cache  # a comparison asks once for each of its rows, and should warn once

@@ -59,10 +59,7 @@ def as_json(groups: Iterable[Group]) -> list[dict[str, Any]]:
     """Returns the groups as `--json` prints them; values as printed, the range of H and how far H is beyond it."""
     return [
         {
-            "method": group.method,
-            "dataset": group.dataset,
-            "split": group.split,
-            "source": group.source,
+            **{name: getattr(group, name) for name in ("method", "dataset", "split", "source")},
             "values": {metric: float(value) for metric, value in group.values.items()},
             "implied_h": [float(end) for end in group.implied_h] if group.implied_h else None,
             "difference": float(group.difference),
@@ -116,7 +113,6 @@ def lint_table(groups: list[Group]) -> Table:
 
 
 def _numbered(groups: Iterable[Group]) -> dict[str, str]:
-    """Returns the sources of some groups, numbered as in a bibliography."""
     names = sorted({group.source for group in groups}, key=str.casefold)
     return {name: f"[{i}]" for i, name in enumerate(names, start=1)}
 
@@ -135,16 +131,11 @@ HALF = Fraction(1, 2)
 
 
 def implied_h(acc_ut: Decimal, acc_st: Decimal, places: int) -> tuple[Decimal, Decimal]:
-    """Returns the smallest and the largest H that can be printed beside U->T and S->T.
+    """Returns the smallest and the largest H, with `places` decimals, that can be printed beside U->T and S->T.
 
     A value printed as u with d decimals lies within u ± 10^-d / 2, and H = 2us / (u + s) grows with both: so H lies
     between its values at both lower and at both upper ends, and is itself rounded. Ends count as inside, because a half
     may have been rounded either way.
-
-    Args:
-        acc_ut: U->T in percent, with as many decimals as were printed.
-        acc_st: S->T likewise.
-        places: decimals that H is printed with.
     """
     (ut_low, ut_high), (st_low, st_high) = _interval(acc_ut), _interval(acc_st)
     low = ceil(_harmonic(ut_low, st_low) * 10**places - HALF)

@@ -121,13 +121,10 @@ def _estimate(record: RunRecord, metric: Metric, store: Kept) -> Estimate | None
 
 @dataclass(frozen=True)
 class RowColumn:
-    """A column of a table of rows.
+    """A column of a table of rows: its heading, and what it shows of a row.
 
-    Attributes:
-        head: its heading.
-        cell: what it shows of a row.
-        metric: what it measures; None for columns below which no published number can stand.
-        place: which row it shows, where a line is of a method on several data sets.
+    `metric` is None for columns below which no published number can stand; `place` is which row it shows, where a line
+    is of a method on several data sets.
     """
 
     head: Column
