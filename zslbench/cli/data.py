@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from zslbench.cli.options import DataRoot, Features, Json, Splits
+from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Splits
 from zslbench.data.folders import data_root as folder
 from zslbench.errors import PluginError, UsageError
 from zslbench.files import existing
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, get, verify, audit and describe data sets.")
 
 Name = Annotated[str, Argument(help="Name of a data set, NAME:OPTION=VALUE,..., or a folder in the xlsa17 layout.")]
-DEFAULT_SPLITS = "att_splits"
 
 
 @app.command("list")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zslbench.bench import Bench
     from zslbench.report.progress import Display
 
-DEFAULT_STORE = Path("zslbench-runs")
+DEFAULT_STORE, DEFAULT_SPLITS = Path("zslbench-runs"), "att_splits"
 
 DataRoot = Annotated[
     Path | None,
@@ -55,7 +55,7 @@ class Options:
     ] = None
     features: Features = None
     data_root: DataRoot = None
-    splits: Splits = "att_splits"
+    splits: Splits = DEFAULT_SPLITS
     semantics: Annotated[
         str,
         Option(help="Class embeddings: att, original (before normalisation), or a .npy or text file, L2-normalised."),
@@ -201,22 +201,19 @@ def with_options(kind: type[Any]) -> Callable[[Callable[..., None]], Callable[..
     """Gives a command that takes `options`, a dataclass of this kind, a command-line option for each field."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def wrapper(**values: Any) -> None:
-            own = {name: values.pop(name) for name in list(values) if name not in shared}
-            command(**own, options=kind(**values))
+        shared = inspect.signature(kind).parameters
+        every = {**inspect.signature(command).parameters, **shared}
+        hints = get_type_hints(command, include_extras=True) | get_type_hints(kind, include_extras=True)
+        del every["options"], hints["options"]
 
-        hints = get_type_hints(command, include_extras=True)
-        hints.pop("options")
-        shared = get_type_hints(kind, include_extras=True)
-        parameters = [
-            p.replace(annotation=hints[n]) for n, p in inspect.signature(command).parameters.items() if n in hints
-        ]
-        parameters += [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared[f.name])
-            for f in fields(kind)
-        ]
+        def wrapper(**values: Any) -> None:
+            options = kind(**{name: values.pop(name) for name in shared})
+            command(**values, options=options)
+
+        only = inspect.Parameter.KEYWORD_ONLY
+        parameters = [parameter.replace(annotation=hints[name], kind=only) for name, parameter in every.items()]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {**hints, **shared}
+        wrapper.__annotations__ = hints
         wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
         return wrapper
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 from zslbench.cli.options import (
+    DEFAULT_SPLITS,
     DEFAULT_STORE,
     DataRoot,
     Json,
@@ -52,10 +53,8 @@ def _execute(methods: list[str], options: RunOptions, seeds: int, *, alone: bool
 @with_options(Options)
 def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
-    from rich.console import Console
-
     from zslbench.report.builders import search_table
-    from zslbench.report.render import show
+    from zslbench.report.render import print_tables
     from zslbench.runs.request import Asked
 
     with options.bench() as (bench, _):
@@ -68,7 +67,7 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
         print(jsonlib.dumps(found, indent=1))
     else:
         label = Asked.of(method).for_input(options.input).label
-        show([search_table(search, label) for search in searches], Console(), plain=True)
+        print_tables([search_table(search, label) for search in searches], plain=True)
 
 
 def evaluate(
@@ -81,7 +80,7 @@ def evaluate(
         Option(help="What the method used in training."),
     ] = "unknown",
     data_root: DataRoot = None,
-    splits: Splits = "att_splits",
+    splits: Splits = DEFAULT_SPLITS,
     save: Annotated[bool, Option("--save", help="Store a record that `compare external:NAME` shows.")] = False,
     store: StoreFolder = DEFAULT_STORE,
     json: Json = False,

@@ -25,11 +25,9 @@ def show(
     plain: Plain = False,
 ) -> None:
     """Show a stored run: settings, metrics with intervals, curve, classes, provenance."""
-    from rich.console import Console
-
     from zslbench.bench import Bench
     from zslbench.report.detail import runs_table
-    from zslbench.report.render import show as show_tables
+    from zslbench.report.render import print_tables
 
     bench = Bench(store=store)
     if run is None:
@@ -37,8 +35,7 @@ def show(
         if json:
             print("[" + ",\n".join(record.model_dump_json(indent=1) for record in found) + "]")
         else:
-            console = Console(no_color=plain)
-            show_tables([runs_table(found)], console, plain=plain or not console.is_terminal)
+            print_tables([runs_table(found)], plain=plain)
         return
     result = bench.record(run)
     if curve is not None:
@@ -68,25 +65,21 @@ def published(
     plain: Plain = False,
 ) -> None:
     """Show published numbers as printed, with their sources; --lint those that contradict each other."""
-    from rich.console import Console
-
     from zslbench.report.published import usable_numbers
     from zslbench.report.published_view import as_json, group_tables, groups_of, lint_table
-    from zslbench.report.render import show
+    from zslbench.report.render import print_tables
 
     numbers = usable_numbers()
     methods = _titles("method", method, (number.method for number in numbers))
     datasets = _titles("dataset", dataset, (number.dataset for number in numbers))
     groups = [g for g in groups_of(numbers) if g.method in methods and g.dataset in datasets]
     groups.sort(key=lambda g: [text.casefold() for text in (g.method, g.dataset, g.source, g.split)])
-    console = Console(no_color=plain)
-    plain = plain or not console.is_terminal
     if json:
         print(jsonlib.dumps(as_json(group for group in groups if group.difference or not lint), indent=1))
     elif not groups:
-        console.print("no published number of these methods on these data sets", style="dim", soft_wrap=True)
+        print("no published number of these methods on these data sets")
     else:
-        show([lint_table(groups)] if lint else group_tables(groups), console, plain=plain)
+        print_tables([lint_table(groups)] if lint else group_tables(groups), plain=plain)
 
 
 def _titles(kind: str, wanted: list[str] | None, printed: Iterable[str]) -> set[str]:

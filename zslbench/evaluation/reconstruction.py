@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zslbench.api.evaluator import Evaluator, Metric, Scorer
+from zslbench.api.evaluator import Metric, Scorer
+from zslbench.evaluation.evaluators import WeightedEvaluator
 
 PIXELS_AT_ONCE = 2**22
 """Numbers in the images that are held in memory at a time."""
@@ -24,7 +25,7 @@ STABILISERS = 0.01**2, 0.03**2
 Array = NDArray[np.float64]
 
 
-class Reconstruction(Evaluator):
+class Reconstruction(WeightedEvaluator):
     """Pixel MSE in [0, 1] RGB, and 1 - SSIM, of centre crops of test images against what the method makes of them.
 
     The structural similarity needs no pretrained network, so that it means the same everywhere (Wang et al.: Image
@@ -60,8 +61,7 @@ class Reconstruction(Evaluator):
                 kept[name].append((images[own].clamp(0, 1) * 255).round().to(torch.uint8).cpu())
         self._errors = {name: torch.cat(values).double().numpy() for name, values in errors.items()}
         self._kept = {name: torch.cat(images).numpy() for name, images in kept.items()}
-        values = self.resample(scorer, np.ones((1, len(scorer.view))))
-        return {name: float(value[0]) for name, value in values.items()}
+        return super().evaluate(scorer)
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics for each row of weights, of the images that `evaluate` made."""

@@ -127,15 +127,11 @@ class StoredScorer(Scorer):
         return among_unseen(self.generalized) if self._conventional is None else self._conventional
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
-        """Raises:
-        NeedsScores: always.
-        """
+        """Raises `NeedsScores`."""
         raise NeedsScores("it needs the score of every class, and stored runs keep decisions alone")
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Raises:
-        NeedsScores: always.
-        """
+        """Raises `NeedsScores`."""
         raise NeedsScores("it needs the model, and stored runs keep decisions alone")
 
 

@@ -84,8 +84,8 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
     columns = [text_column("method", name_of, words=True)]
     for metric in shown:
         columns += [metric_column(metric, rows), *(_test_columns(metric, letters) if metric is tested else [])]
-    columns += [text_column("total s", lambda row: _whole(seconds(row)))]
-    columns += [text_column("MB", lambda row: _whole(megabytes(row))), *peek_columns(rows)]
+    columns += [text_column("total s", lambda row: _whole(_seconds(row)))]
+    columns += [text_column("MB", lambda row: _whole(_megabytes(row))), *peek_columns(rows)]
     after = [*([f"{tested.name}_group"] if tested else []), "seconds", "peak_memory_mb", "oracle", "refused"]
     return Table(
         title=_title(rows, [rows[0].dataset_title, *sorted({row.features for row in rows if row.runs})]),
@@ -132,14 +132,14 @@ def _test_columns(metric: Metric, letters: Mapping[str, str]) -> list[RowColumn]
     return [text_column("95 %", interval), text_column("group", lambda row: letters.get(row.label, ""))]
 
 
-def seconds(row: Row) -> float | None:
+def _seconds(row: Row) -> float | None:
     """Returns what a row cost: all fits of all seeds, and its search; None where nothing was trained here."""
     fits = [record.training for record in row.records if record.training]
     search = sum(trial.seconds for trial in row.search.trials) if row.search else 0.0
     return sum(fit.seconds + fit.seconds_validation for fit in fits) + search if fits else None
 
 
-def megabytes(row: Row) -> float | None:
+def _megabytes(row: Row) -> float | None:
     """Returns the largest memory of a row's runs; None where none was measured."""
     known = [record.provenance for record in row.records if "peak_memory_mb" in record.provenance]
     return max((float(provenance["peak_memory_mb"]) for provenance in known), default=None)
@@ -166,7 +166,7 @@ def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison 
 
 
 def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
-    time, memory, spec = seconds(row), megabytes(row), row.spec
+    time, memory, spec = _seconds(row), _megabytes(row), row.spec
     of_spec = (row.features, spec.semantics, spec.scale) if spec else ("", "", "")
     origin = row.runs[0].origin if row.runs else ""
     before = [row.dataset_title, *of_spec, row.label, row.title, row.settings, row.uses, origin]

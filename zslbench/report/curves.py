@@ -26,10 +26,8 @@ DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)))
 """Solid for the rows with the largest areas; the others for the next rows in the same colours."""
 POINTS = 400
 """Of a curve in the figure; the exact one has thousands."""
-WIDTH, HEIGHT, LEGEND_LINE = 6.3, 4.2, 0.16
-"""Of the figure on a page, in inches: 16 cm, as wide as a page; and of a line of its legend."""
-PANEL = 2.5
-"""Height of a panel, in inches."""
+WIDTH, HEIGHT, LEGEND_LINE, PANEL = 6.3, 4.2, 0.16, 2.5
+"""Of the figure on a page, 16 cm wide; heights of a line of its legend and of a panel; in inches."""
 MARKS: dict[str, dict[str, Any]] = {
     "": {"marker": "x", "markersize": 5, "linestyle": "none"},
     "_cal": {"marker": "o", "markersize": 4.5, "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.6},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -21,7 +20,7 @@ from zslbench.records.store import Store
 from zslbench.report.builders import comparison_tables, field_tables, in_groups
 from zslbench.report.detail import print_record
 from zslbench.report.grids import write_pairs
-from zslbench.report.render import FORMATS, html_table, show
+from zslbench.report.render import FORMATS, html_table, print_tables
 from zslbench.report.rows import named_metrics, summary
 from zslbench.report.table import Table
 from zslbench.runs.row import Row
@@ -232,8 +231,7 @@ class Results(Sequence[Result]):
 
     def show(self, *, plain: bool = False) -> None:
         """Prints the tables; if `plain`, or in a pipe, as bare text."""
-        console = Console(no_color=plain, file=sys.stdout)
-        show(self.tables(), console, plain=plain or not console.is_terminal)
+        print_tables(self.tables(), plain=plain)
 
     def draw(self) -> list[tuple[str, Path]]:
         """Draws what runs reconstructed, beside their records; returns whose picture is where."""
