@@ -20,7 +20,6 @@ from zslbench.files import existing
 
 if TYPE_CHECKING:
     from zslbench.api.images import Images
-    from zslbench.data.made import Progress
     from zslbench.preparation.features import Extractor
 
 SHOWN = 20
@@ -44,6 +43,7 @@ def images(
     from zslbench.data.decoding import undecodable
     from zslbench.data.foldercard import images_folder, remember_images
     from zslbench.data.xlsa17 import XLSA17Dataset
+    from zslbench.report.progress import image_progress
 
     root, dataset = root_of(data_root), find_dataset(name)
     missing: list[int] = []
@@ -65,41 +65,13 @@ def images(
         typer.echo(f"{name}: {len(found)} images, in no files")
     damaged: dict[int, str] = {}
     if decode:
-        with progress_of_images(plain) as progress:
+        with image_progress(plain) as progress:
             there = sorted(set(range(len(found))).difference(missing))
             damaged = undecodable(found, there, progress)
         typer.echo(f"{name}: {len(there) - len(damaged)} of {len(there)} can be decoded")
         name_some([f"damaged: {found.name(row)}: {why}" for row, why in damaged.items()])
     if missing or damaged:
         raise typer.Exit(1)
-
-
-@contextmanager
-def progress_of_images(plain: bool) -> Iterator[Progress]:
-    """Shows how many images are done: a bar on a terminal, a line every few seconds elsewhere."""
-    import sys
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    from zslbench.report.progress import SECONDS_BETWEEN_LINES
-
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    moving = not plain and sys.stderr.isatty()
-    last = time.monotonic()
-    with Bar(*columns, console=Console(stderr=True), disable=not moving, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-
-        def show(done: int, total: int) -> None:
-            nonlocal last
-            bar.update(task, completed=done, total=total)
-            if not moving and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-                last = time.monotonic()
-                print(f"images {done}/{total}", file=sys.stderr, flush=True)
-
-        yield show
 
 
 def name_some(images: Sequence[str]) -> None:
@@ -142,6 +114,7 @@ class Computing:
 
         from zslbench.preparation.backbones import load_backbone
         from zslbench.preparation.features import Extractor
+        from zslbench.report.progress import image_progress
         from zslbench.training.device import choose_device
 
         device = choose_device(self.device)
@@ -152,7 +125,7 @@ class Computing:
             loaded = load_backbone(backbone, self.weights, self.pretrained, self.seed)
         finally:
             waiting.cancel()
-        with progress_of_images(self.plain) as progress:
+        with image_progress(self.plain) as progress:
             yield Extractor(loaded, device, self.batch_size, progress)
 
 

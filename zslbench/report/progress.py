@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
@@ -170,3 +172,22 @@ def _result(record: RunRecord) -> str:
     shown = [f"{m.title} {m.text(record.metrics[m.name])}" for m in shown_metrics([record]) if m.name in record.metrics]
     seconds = record.training.seconds + record.training.seconds_validation if record.training else 0.0
     return f"{', '.join(shown)} in {seconds:.1f} s"
+
+
+@contextmanager
+def image_progress(plain: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many images are done: a bar on a terminal, a line every few seconds elsewhere."""
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    moving = not plain and sys.stderr.isatty()
+    last = time.monotonic()
+    with Bar(*columns, console=Console(stderr=True), disable=not moving, transient=True) as bar:
+        task = bar.add_task("images", total=None)
+
+        def show(done: int, total: int) -> None:
+            nonlocal last
+            bar.update(task, completed=done, total=total)
+            if not moving and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                print(f"images {done}/{total}", file=sys.stderr, flush=True)
+
+        yield show

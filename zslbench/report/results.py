@@ -80,8 +80,7 @@ class Result:
     def confusion(self, gamma: float | None = None) -> pd.DataFrame:
         """Returns how many images of each class (rows) were given to each class (columns), of all classes.
 
-        Args:
-            gamma: subtracted from the scores of seen classes; by default 0.
+        `gamma` is subtracted from the scores of seen classes; by default 0.
         """
         decisions, names = self.decisions(), self.record.class_names
         counts = np.zeros((len(names), len(names)), dtype=np.int64)
@@ -123,14 +122,9 @@ class Results(Sequence[Result]):
         errors: Mapping[str, Exception] | None = None,
         arrays: Mapping[str, Arrays] | None = None,
     ) -> None:
-        """Collects what came of each method on each data set.
+        """Collects what came of each method on each data set; `arrays` has, by id, what the store does not keep.
 
-        Args:
-            rows: as above.
-            store: what is kept beside the records.
-            metrics: which tables show, by name or title; by default those that say so themselves.
-            errors: as above.
-            arrays: what is beside records that are not stored, by id.
+        `metrics` are the names or titles of those that tables show; by default those that say so themselves.
 
         Raises:
             UsageError: there is no such metric.
@@ -152,6 +146,10 @@ class Results(Sequence[Result]):
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self._results)
+
+    def arrays(self, record: RunRecord) -> Arrays:
+        """Returns what is kept beside one of the records, stored or not."""
+        return next(result for result in self if result.id == record.id).arrays()
 
     def check(self) -> None:
         """Raises:
@@ -251,17 +249,7 @@ class Results(Sequence[Result]):
         return [f"failed: {run}: {error}" for run, error in self.errors.items()]
 
     def _field(self) -> list[Table]:
-        return field_tables(self.rows, _InMemory(self), self.chosen)
-
-
-class _InMemory:
-    """The decisions of results, stored or not."""
-
-    def __init__(self, results: Results) -> None:
-        self._results = {result.id: result for result in results}
-
-    def arrays(self, record: RunRecord) -> Arrays:
-        return self._results[record.id].arrays()
+        return field_tables(self.rows, self, self.chosen)
 
 
 def _kind(values: list[Any]) -> str:
