@@ -27,7 +27,11 @@ COLUMNS: dict[What, tuple[str, ...]] = {
 
 def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = False) -> None:
     """List what is installed, a line each; `zslbench describe NAME` says more."""
-    rows = _plugins() if what == "plugins" else _entries(what)
+    if what == "plugins":
+        rows = _plugins()
+    else:
+        entries = registry().entries(what.removesuffix("s"))
+        rows = [{"name": entry.name, **asdict(entry.card), "plugin": entry.plugin} for entry in entries]
     if json:
         print(jsonlib.dumps(rows, indent=1))
         return
@@ -50,11 +54,6 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
             print(f"plugin {name} does not work; see `zslbench list plugins`", file=sys.stderr)
     if rows and console.is_terminal and what != "plugins":
         console.print("`zslbench describe NAME` says more", style="dim")
-
-
-def _entries(what: What) -> list[dict[str, Any]]:
-    entries = registry().entries(what.removesuffix("s"))
-    return [{"name": entry.name, **asdict(entry.card), "plugin": entry.plugin} for entry in entries]
 
 
 def _cell(row: dict[str, Any], column: str) -> str:
@@ -96,14 +95,13 @@ def describe(
     from zslbench.data.folders import data_root as folder
     from zslbench.discovery.plugins import registry
     from zslbench.discovery.single_file import adopted
-    from zslbench.report.description import describe as described
-    from zslbench.report.description import print_description
+    from zslbench.report import description as report
 
-    found = [described(entry, folder(data_root)) for entry in registry().find(adopted(name))]
+    found = [report.describe(entry, folder(data_root)) for entry in registry().find(adopted(name))]
     if json:
         print(jsonlib.dumps([description.as_json for description in found], indent=1))
         return
     console = Console()
     for i, description in enumerate(found):
         print("\n" * bool(i), end="")
-        print_description(description, console)
+        report.print_description(description, console)

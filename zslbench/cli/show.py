@@ -65,8 +65,7 @@ def published(
     plain: Plain = False,
 ) -> None:
     """Show published numbers as printed, with their sources; --lint those that contradict each other."""
-    from zslbench.report.published import usable_numbers
-    from zslbench.report.published_view import as_json, group_tables, groups_of, lint_table
+    from zslbench.report.published import as_json, group_tables, groups_of, lint_table, usable_numbers
     from zslbench.report.render import print_tables
 
     numbers = usable_numbers()

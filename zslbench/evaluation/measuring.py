@@ -21,6 +21,7 @@ from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.evaluation.scorers import StoredScorer, among_unseen
 
 Array = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
 
 REPLICATES, REPLICATES_AT_ONCE = 500, 50
 """Bootstrap replicates behind each interval."""
@@ -158,11 +159,7 @@ def owner_of(metric: str) -> str:
 
 
 def influence(
-    metric: str,
-    values: Mapping[str, float],
-    class_names: Sequence[str],
-    stored: Mapping[str, NDArray[Any]],
-    no_conventional: str = "",
+    metric: str, values: Mapping[str, float], class_names: Sequence[str], stored: Arrays, no_conventional: str = ""
 ) -> NDArray[np.float64] | None:
     """Returns the influence of each test image on a metric, `(N,)`; None where it has none.
 
@@ -230,7 +227,7 @@ def stored_decisions(scorer: Scorer, prefix: str = "") -> tuple[dict[str, NDArra
     return {f"{prefix}{name}": array for name, array in found.items()}, reason
 
 
-def view_of(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> TestView:
+def view_of(arrays: Arrays, class_names: Sequence[str]) -> TestView:
     """Returns a view of the images of a run without their data set: class embeddings have no columns."""
     y, seen = arrays["y"], arrays["seen"]
     first_unseen = int(y[~seen].min(initial=len(class_names)))
@@ -239,9 +236,7 @@ def view_of(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> T
     return TestView(arrays["images"], y, classes, None)
 
 
-def stored_scorer(
-    arrays: Mapping[str, NDArray[Any]], view: TestView, no_conventional: str = "", prefix: str = ""
-) -> StoredScorer:
+def stored_scorer(arrays: Arrays, view: TestView, no_conventional: str = "", prefix: str = "") -> StoredScorer:
     """Returns the scorer of what `stored_decisions` gave; the view says the classes, and has the images at least."""
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     decisions = Decisions.of(own)

@@ -52,11 +52,7 @@ class ModelScorer(Scorer):
         return torch.cat(parts)
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Returns the centre crops of some test images, and what the model makes of them, `(n, 3, H, W)` in [0, 1].
-
-        Raises:
-            NotApplicable: the input is no images, or the method makes none.
-        """
+        """Returns the centre crops of some test images, and what the model makes of them; see `Scorer`."""
         if self.view.pixels is None:
             raise NotApplicable("its input is features, not images")
         original = self.view.pixels.centres(np.arange(rows.start, rows.stop)).to(self.device, torch.float32) / 255

@@ -21,8 +21,7 @@ from zslbench.api.params import Params
 from zslbench.data.xlsa17 import XLSA17Dataset
 from zslbench.discovery.plugins import plugins, registry
 from zslbench.discovery.registry import NOUNS, Entry
-from zslbench.report.published import printed_as, usable_numbers
-from zslbench.report.published_view import Group, as_json, groups_of
+from zslbench.report.published import Group, as_json, groups_of, printed_as, usable_numbers
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 TYPES: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text"}

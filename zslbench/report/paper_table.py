@@ -94,8 +94,8 @@ def _as_named(row: Row, exhibit: Exhibit) -> Row:
 
 
 def _heading(group: list[Row]) -> str:
-    features = sorted({row.features for row in group if row.runs})
-    return f"{group[0].dataset_title} ({', '.join(features)})" if features else group[0].dataset_title
+    features = ", ".join(sorted({row.features for row in group if row.runs}))
+    return f"{group[0].dataset_title} ({features})" if features else group[0].dataset_title
 
 
 def _input(row: Row) -> str:
