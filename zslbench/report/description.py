@@ -29,13 +29,7 @@ TYPES: dict[Any, str] = {int: "whole number", float: "number", bool: "true or fa
 
 @dataclass(frozen=True)
 class Description:
-    """Facts about one entry.
-
-    Attributes:
-        entry: what is described.
-        facts: by name, as JSON values.
-        published: what papers print about it, in the order of their files; the first source counts in tables.
-    """
+    """Facts about one entry as JSON values, and what papers print of it; their first source counts in tables."""
 
     entry: Entry
     facts: dict[str, Any]
