@@ -25,7 +25,7 @@ from zslbench.api.evaluator import Evaluator, Metric, Scorer
 from zslbench.api.progress import Progress
 from zslbench.api.views import ClassSet, TrainView
 from zslbench.errors import NotApplicable, RunError
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.records.record import RunRecord
 from zslbench.runs.entrant import Run
 from zslbench.training.trainer import Fit

@@ -33,7 +33,7 @@ from zslbench.records.store import Store
 from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
-from zslbench.report.summary import named_metrics
+from zslbench.report.rows import named_metrics
 from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.request import (

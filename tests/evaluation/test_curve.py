@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scored import Scored, scored
 from toy import matrix_scorer
 
-from zslbench.evaluation.accuracy import draw_weights
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import draw_weights, seen_unseen_curve
 from zslbench.evaluation.evaluators import AUSUC, Calibrated, GeneralizedZSL
 
 Points = list[tuple[float, float]]

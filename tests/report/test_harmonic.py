@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zslbench.report.harmonic import beyond, decimals, implied_h
+from zslbench.report.published import beyond, decimals, implied_h
 
 accuracies = st.decimals(0, 100, places=5)
 places = st.integers(0, 3)

@@ -19,13 +19,12 @@ from zslbench.errors import DataError
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.report.differences import compare
 from zslbench.report.exhibits import make
 from zslbench.report.figures import COLUMN, DPI, PAGE
 from zslbench.report.grids import ROWS, columns_of, mosaic
 from zslbench.report.paper_table import naming, paper_table
 from zslbench.report.render import as_latex, as_markdown
-from zslbench.report.rows import published_of
+from zslbench.report.rows import compare, published_of
 from zslbench.runs.row import Row
 
 Edit = Callable[..., Row]

@@ -1,4 +1,4 @@
-"""The command line: one module per command; what is heavy is imported inside the commands."""
+"""The command line; what is heavy is imported inside the commands."""
 
 from __future__ import annotations
 
@@ -12,24 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from zslbench import __version__
-from zslbench.cli import (
-    build,
-    check,
-    data,
-    describe,
-    doctor,
-    evaluate,
-    images,
-    listing,
-    new,
-    paper,
-    published,
-    run,
-    semantics,
-    show,
-    table,
-    tune,
-)
+from zslbench.cli import build, check, data, listing, run, show, table
 from zslbench.discovery.plugins import plugins
 from zslbench.errors import Hint, ZSLBenchError
 
@@ -43,24 +26,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run.run)
-app.command()(run.compare)
-app.command()(tune.tune)
-app.command()(table.table)
-app.command()(paper.paper)
-app.command()(evaluate.evaluate)
-app.command()(show.show)
-app.command()(published.published)
+for command in (run.run, run.compare, run.tune, table.table, table.paper, run.evaluate, show.show, show.published):
+    app.command()(command)
 app.command("list")(listing.list_)
-app.command()(describe.describe)
-data.app.command("semantics")(semantics.semantics)
-data.app.command()(build.build)
-data.app.command()(build.extract)
-data.app.command()(images.images)
+app.command()(listing.describe)
+for command in (build.build, build.extract, build.images):
+    data.app.command()(command)
 app.add_typer(data.app, name="data")
-app.command()(new.new)
-app.command()(check.check)
-app.command()(doctor.doctor)
+for command in (check.new, check.check, check.doctor):
+    app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,9 +1,9 @@
-"""`zslbench data build` and `data extract`: data sets and visual features from images of one's own."""
+"""`zslbench data images`, `build` and `extract`: images of one's own, and data sets and visual features from them."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,74 @@ import typer
 from typer import Argument, Option
 
 from zslbench.cli.data import Name, exit_if_failed, print_findings
-from zslbench.cli.images import name_some, progress_of_images
 from zslbench.cli.options import DataRoot, Plain, with_options
 from zslbench.data.folders import data_root as root_of
 from zslbench.errors import UsageError
+from zslbench.files import existing
 
 if TYPE_CHECKING:
+    from zslbench.api.images import Images
     from zslbench.preparation.features import Extractor
+
+SHOWN = 20
+"""How many images are named."""
+
+
+def images(
+    name: Name,
+    folder: Annotated[
+        Path | None,
+        Option(
+            "--from", metavar="DIR", help="Folder that has the images, at any depth; it is kept for later commands."
+        ),
+    ] = None,
+    decode: Annotated[bool, Option("--decode", help="Decode each image, too: minutes for large data sets.")] = False,
+    data_root: DataRoot = None,
+    plain: Plain = False,
+) -> None:
+    """Find the images of a data set, and say which are missing; exit status 1 if any is."""
+    from zslbench.data.catalogue import find_dataset
+    from zslbench.data.decoding import undecodable
+    from zslbench.data.foldercard import images_folder, remember_images
+    from zslbench.data.xlsa17 import XLSA17Dataset
+    from zslbench.report.progress import image_progress
+
+    root, dataset = root_of(data_root), find_dataset(name)
+    missing: list[int] = []
+    found: Images | None
+    if isinstance(dataset, XLSA17Dataset):
+        folder = folder and existing("--from", folder, folder=True)
+        files = dataset.file_images(root, images=folder)
+        where, missing = folder or images_folder(dataset.folder(root)), files.missing
+        typer.echo(f"{name}: {len(files) - len(missing)} of {len(files)} images found below {where}")
+        name_some([f"missing: {files.name(row)}" for row in missing])
+        if folder is not None and len(missing) < len(files):
+            remember_images(dataset.folder(root), folder)
+        found = files
+    else:
+        if folder is not None:
+            raise UsageError(f"data set {name!r} has no image files, so --from has no meaning for it")
+        found = dataset.load_images(root).images
+        assert found is not None
+        typer.echo(f"{name}: {len(found)} images, in no files")
+    damaged: dict[int, str] = {}
+    if decode:
+        with image_progress(plain) as progress:
+            there = sorted(set(range(len(found))).difference(missing))
+            damaged = undecodable(found, there, progress)
+        typer.echo(f"{name}: {len(there) - len(damaged)} of {len(there)} can be decoded")
+        name_some([f"damaged: {found.name(row)}: {why}" for row, why in damaged.items()])
+    if missing or damaged:
+        raise typer.Exit(1)
+
+
+def name_some(images: Sequence[str]) -> None:
+    """Prints a line for each of the first images, and how many there are besides."""
+    for image in images[:SHOWN]:
+        typer.echo(f"  {image}")
+    if len(images) > SHOWN:
+        typer.echo(f"  and {len(images) - SHOWN} more")
+
 
 SECONDS_OF_SILENCE = 10.0
 
@@ -53,6 +114,7 @@ class Computing:
 
         from zslbench.preparation.backbones import load_backbone
         from zslbench.preparation.features import Extractor
+        from zslbench.report.progress import image_progress
         from zslbench.training.device import choose_device
 
         device = choose_device(self.device)
@@ -63,7 +125,7 @@ class Computing:
             loaded = load_backbone(backbone, self.weights, self.pretrained, self.seed)
         finally:
             waiting.cancel()
-        with progress_of_images(self.plain) as progress:
+        with image_progress(self.plain) as progress:
             yield Extractor(loaded, device, self.batch_size, progress)
 
 

@@ -1,13 +1,15 @@
-"""`zslbench check`: whether methods, data sets and evaluators keep their promises."""
+"""`zslbench check`, `doctor` and `new`: whether plugins and the installation are sound, and a plugin of one's own."""
 
 from __future__ import annotations
 
 import json as jsonlib
-from typing import TYPE_CHECKING, Annotated, Any
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from typer import Argument, Exit, Option
+from typer import Argument, Exit, Option, echo
 
-from zslbench.cli.options import DataRoot, Json, Plain
+from zslbench.cli.options import DEFAULT_STORE, DataRoot, Json, Plain, StoreFolder
 from zslbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,3 +78,39 @@ def _print(subject: Subject[Any], found: list[Verdict], console: Console) -> Non
 def _as_json(subject: Subject[Any], found: list[Verdict]) -> dict[str, Any]:
     checks = [{name: getattr(one, name) for name in ("check", "verdict", "reason", "promise")} for one in found]
     return {"kind": subject.kind, "name": subject.name, "checks": checks}
+
+
+SIGNS = {True: ("ok  ", "green"), False: ("FAIL", "bold red"), None: ("info", "dim")}
+
+
+def doctor(data_root: DataRoot = None, store: StoreFolder = DEFAULT_STORE) -> None:
+    """Check packages, devices, plugins, data and store; status 1 if something is wrong."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from zslbench.report.health import checks
+
+    console = Console(soft_wrap=True, highlight=False)
+    sound = True
+    for name, good, detail in checks(data_root, store):
+        console.print(Text.assemble(SIGNS[good], f" {name}: {detail}"))
+        sound = sound and good is not False
+    if not sound:
+        raise Exit(1)
+
+
+def new(
+    kind: Annotated[Literal["method", "dataset", "evaluator"], Argument(help="What it is to be.")],
+    name: Annotated[str, Argument(help="Its name in commands: lower-case letters, digits and single hyphens.")],
+    into: Annotated[Path, Option(help="Folder to write it into.", show_default="here")] = Path(),
+) -> None:
+    """Write an installable plugin with a working example, tests and CI; nothing is overwritten."""
+    from zslbench.scaffold.new import create
+
+    folder = create(kind, name, into)
+    echo(f"{folder}:")
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        echo(f"  {path.relative_to(folder)}")
+    use = f"zslbench compare spaen sae --dataset {name}" if kind == "dataset" else "zslbench compare spaen sae"
+    echo(f"next:\n  pip install -e {shlex.quote(str(folder))}\n  zslbench check {name}")
+    echo(f"  {f'zslbench compare {name} spaen' if kind == 'method' else use}")

@@ -1,4 +1,4 @@
-"""`zslbench list`: whatever plugins registered, and the plugins themselves, a line each; imports none of it."""
+"""`zslbench list` and `describe`: whatever plugins registered, a line each without importing it, or all about one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from zslbench.cli.options import Json
+from zslbench.cli.options import DataRoot, Json
 from zslbench.discovery.plugins import plugins, registry
 
 What = Literal["methods", "datasets", "evaluators", "backbones", "text-encoders", "engines", "plugins"]
@@ -27,7 +27,11 @@ COLUMNS: dict[What, tuple[str, ...]] = {
 
 def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = False) -> None:
     """List what is installed, a line each; `zslbench describe NAME` says more."""
-    rows = _plugins() if what == "plugins" else _entries(what)
+    if what == "plugins":
+        rows = _plugins()
+    else:
+        entries = registry().entries(what.removesuffix("s"))
+        rows = [{"name": entry.name, **asdict(entry.card), "plugin": entry.plugin} for entry in entries]
     if json:
         print(jsonlib.dumps(rows, indent=1))
         return
@@ -52,11 +56,6 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
         console.print("`zslbench describe NAME` says more", style="dim")
 
 
-def _entries(what: What) -> list[dict[str, Any]]:
-    entries = registry().entries(what.removesuffix("s"))
-    return [{"name": entry.name, **asdict(entry.card), "plugin": entry.plugin} for entry in entries]
-
-
 def _cell(row: dict[str, Any], column: str) -> str:
     """Returns a cell; a method's input comes with its setting, unless that is the usual one."""
     value = row[column]
@@ -77,3 +76,32 @@ def _plugins() -> list[dict[str, Any]]:
         }
         for plugin in plugins().loaded
     ]
+
+
+def describe(
+    name: Annotated[
+        str,
+        Argument(
+            metavar="NAME",
+            help="A method, data set, evaluator, backbone, text encoder or engine, or the file of a method.",
+        ),
+    ],
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> None:
+    """Show what there is to know about a name: paper, parameters, presets, published numbers, metrics, files."""
+    from rich.console import Console
+
+    from zslbench.data.folders import data_root as folder
+    from zslbench.discovery.plugins import registry
+    from zslbench.discovery.single_file import adopted
+    from zslbench.report import description as report
+
+    found = [report.describe(entry, folder(data_root)) for entry in registry().find(adopted(name))]
+    if json:
+        print(jsonlib.dumps([description.as_json for description in found], indent=1))
+        return
+    console = Console()
+    for i, description in enumerate(found):
+        print("\n" * bool(i), end="")
+        report.print_description(description, console)

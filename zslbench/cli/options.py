@@ -1,16 +1,24 @@
-"""The options that `run`, `compare`, `tune` and `table` share, declared once."""
+"""The options that `run`, `compare`, `tune`, `table` and `paper` share, and what they come to."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Option
 
-DEFAULT_STORE = Path("zslbench-runs")
+from zslbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from zslbench.bench import Bench
+    from zslbench.report.progress import Display
+
+DEFAULT_STORE, DEFAULT_SPLITS = Path("zslbench-runs"), "att_splits"
 
 DataRoot = Annotated[
     Path | None,
@@ -24,9 +32,12 @@ Splits = Annotated[str, Option(help="Split file, NAME.mat.")]
 Json = Annotated[bool, Option("--json", help="Print JSON on standard output, and nothing else there.")]
 Plain = Annotated[bool, Option("--plain", help="No colours, no moving bars.")]
 
+TuningOption = partial(Option, rich_help_panel="Tuning")
+ImagesOption = partial(Option, rich_help_panel="Images")
 
-TUNING = "Tuning"
-IMAGES = "Images"
+OF_TUNING = ("trials", "grid", "metric", "folds", "search")
+IN_NO_FIGURE = ("data_root", "device", "jobs", "engine", "store", "existing", "json", "plain", "debug")
+NEGATED = {"pretrained": "--no-pretrained", "calibrated": "--uncalibrated"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Options:
     ] = None
     features: Features = None
     data_root: DataRoot = None
-    splits: Splits = "att_splits"
+    splits: Splits = DEFAULT_SPLITS
     semantics: Annotated[
         str,
         Option(help="Class embeddings: att, original (before normalisation), or a .npy or text file, L2-normalised."),
@@ -59,43 +70,29 @@ class Options:
     ] = None
     input: Annotated[
         Literal["features", "images"] | None,
-        Option(help="What methods are given.", show_default="what the method is made for", rich_help_panel=IMAGES),
+        ImagesOption(help="What methods are given.", show_default="what the method is made for"),
     ] = None
     weights: Annotated[
         list[str] | None,
-        Option(
+        ImagesOption(
             metavar="PART=FILE",
             help="Weights of a part of the network, backbone for one: safetensors or a state dict; again for more.",
-            rich_help_panel=IMAGES,
         ),
     ] = None
     pretrained: Annotated[
         bool,
-        Option(
-            "--pretrained/--no-pretrained",
-            help="Pretrained weights where a part has some, or random ones.",
-            rich_help_panel=IMAGES,
-        ),
+        ImagesOption("--pretrained/--no-pretrained", help="Pretrained weights where a part has some, or random ones."),
     ] = True
-    trials: Annotated[int, Option(help="Settings to try.", min=1, rich_help_panel=TUNING)] = 16
-    grid: Annotated[
-        bool,
-        Option("--grid", help="Try every combination; closed forms do anyway.", rich_help_panel=TUNING),
-    ] = False
-    metric: Annotated[
-        str,
-        Option(help="What to choose by, a name or a title: ausuc, h or acc_uu.", rich_help_panel=TUNING),
-    ] = "ausuc"
-    folds: Annotated[
-        int, Option(help="Cuts of the seen classes to validate on; the mean counts.", min=1, rich_help_panel=TUNING)
-    ] = 3
+    trials: Annotated[int, TuningOption(help="Settings to try.", min=1)] = 16
+    grid: Annotated[bool, TuningOption("--grid", help="Try every combination; closed forms do anyway.")] = False
+    metric: Annotated[str, TuningOption(help="What to choose by, a name or a title: ausuc, h or acc_uu.")] = "ausuc"
+    folds: Annotated[int, TuningOption(help="Cuts of the seen classes to validate on; the mean counts.", min=1)] = 3
     search: Annotated[
         list[str] | None,
-        Option(
+        TuningOption(
             metavar="KEY=SPACE",
             help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C; again for more.",
             show_default="the method's own",
-            rich_help_panel=TUNING,
         ),
     ] = None
     device: Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
@@ -111,6 +108,36 @@ class Options:
     json: Json = False
     plain: Plain = False
     debug: Annotated[bool, Option("--debug", help="Show a traceback where something fails.")] = False
+
+    @contextmanager
+    def bench(self) -> Iterator[tuple[Bench, Display]]:
+        """Gives the bench that the options describe, and what shows its progress."""
+        from zslbench.bench import Bench
+        from zslbench.report.progress import Display
+
+        display = Display(plain=self.plain or self.json)
+        settings = {name: getattr(self, name) for name in ("store", "data_root", "device", "jobs", "engine")}
+        with Bench(on_event=display, **settings) as bench:
+            yield bench, display
+
+    def request(self) -> dict[str, Any]:
+        """Returns the options that say what is asked of a bench, by the names that it has for them.
+
+        Raises:
+            UsageError: options contradict each other, or one is no pair.
+        """
+        from zslbench.api.params import read_pairs
+        from zslbench.runs.request import Request
+
+        weights = {}
+        for pair in self.weights or []:
+            part, separator, file = pair.partition("=")
+            if not separator or not part:
+                raise UsageError(f"--weights {pair}: give PART=FILE, backbone={pair} for instance")
+            weights[part.strip()] = Path(file)
+        values = {name: getattr(self, name) for name in Request.model_fields if hasattr(self, name)}
+        values |= {"dataset": self.dataset, "params": read_pairs(self.param or [])}
+        return values | {"weights": weights, "search": tuple(self.search or ())}
 
 
 @dataclass(frozen=True)
@@ -139,69 +166,55 @@ class RunOptions(Options):
             help="Also fit on validation classes, to choose gamma; without, only what needs no such fit is measured.",
         ),
     ] = True
-    tuned: Annotated[
-        bool, Option("--tuned", help="Use tuned presets; tunes first where there is none.", rich_help_panel=TUNING)
-    ] = False
+    tuned: Annotated[bool, TuningOption("--tuned", help="Use tuned presets; tunes first where there is none.")] = False
     oracle: Annotated[
         bool,
-        Option(
-            "--oracle",
-            help="Add what picking on the test images would have gained; never used for anything else.",
-            rich_help_panel=TUNING,
+        TuningOption(
+            "--oracle", help="Add what picking on the test images would have gained; never used for anything else."
         ),
     ] = False
+
+    def request(self, seeds: int = 3) -> dict[str, Any]:
+        """Returns those of how to score methods too; `seeds` counts where no option does."""
+        if self.seed is not None and self.seeds is not None:
+            raise UsageError("--seed and --seeds: give one of them")
+        chosen = (self.seed,) if self.seed is not None else self.seeds or seeds
+        return {**super().request(), "seeds": chosen, "metrics": self.metrics}
+
+    def words(self) -> list[str]:
+        """Returns the options that give the same figures again, as words of a command; defaults are left out."""
+        words: list[str] = []
+        for name, default in {field.name: field.default for field in fields(self)}.items():
+            value = getattr(self, name)
+            if value == default or name in IN_NO_FIGURE or (name in OF_TUNING and not self.tuned):
+                continue
+            if isinstance(value, bool):
+                words.append(NEGATED.get(name, f"--{name}"))
+            else:
+                words += [
+                    word for one in (value if isinstance(value, list) else [value]) for word in (f"--{name}", str(one))
+                ]
+        return words
 
 
 def with_options(kind: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command that takes `options`, a dataclass of this kind, a command-line option for each field."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def wrapper(**values: Any) -> None:
-            own = {name: values.pop(name) for name in list(values) if name not in shared}
-            command(**own, options=kind(**values))
+        shared = inspect.signature(kind).parameters
+        every = {**inspect.signature(command).parameters, **shared}
+        hints = get_type_hints(command, include_extras=True) | get_type_hints(kind, include_extras=True)
+        del every["options"], hints["options"]
 
-        hints = get_type_hints(command, include_extras=True)
-        hints.pop("options")
-        shared = get_type_hints(kind, include_extras=True)
-        parameters = [
-            p.replace(annotation=hints[n]) for n, p in inspect.signature(command).parameters.items() if n in hints
-        ]
-        parameters += [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared[f.name])
-            for f in fields(kind)
-        ]
+        def wrapper(**values: Any) -> None:
+            options = kind(**{name: values.pop(name) for name in shared})
+            command(**values, options=options)
+
+        only = inspect.Parameter.KEYWORD_ONLY
+        parameters = [parameter.replace(annotation=hints[name], kind=only) for name, parameter in every.items()]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {**hints, **shared}
+        wrapper.__annotations__ = hints
         wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
         return wrapper
 
     return decorate
-
-
-def words_of(options: RunOptions) -> list[str]:
-    """Returns the options that give the same figures again, as words of a command; defaults are left out."""
-    words = []
-    plain = RunOptions()
-    for name in options.dataset or []:
-        words += ["--dataset", name]
-    for name in ("features", "splits", "semantics", "preset", "scale", "seed", "seeds", "fold", "precision", "input"):
-        if getattr(options, name) != getattr(plain, name):
-            words += [f"--{name}", str(getattr(options, name))]
-    for text in options.param or []:
-        words += ["--param", text]
-    for text in options.weights or []:
-        words += ["--weights", text]
-    for text in options.metrics or []:
-        words += ["--metrics", text]
-    words += [] if options.pretrained else ["--no-pretrained"]
-    words += [] if options.calibrated else ["--uncalibrated"]
-    if options.tuned:
-        words.append("--tuned")
-        for name in ("trials", "metric", "folds"):
-            if getattr(options, name) != getattr(plain, name):
-                words += [f"--{name}", str(getattr(options, name))]
-        words += ["--grid"] if options.grid else []
-        words += ["--oracle"] if options.oracle else []
-        for text in options.search or []:
-            words += ["--search", text]
-    return words

@@ -1,14 +1,25 @@
-"""`zslbench run` and `zslbench compare`: execute what is missing, print what there is."""
+"""`zslbench run`, `compare`, `tune` and `evaluate`: execute what is missing, print what there is."""
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Literal
 
-from typer import Argument
+from typer import Argument, Option
 
-from zslbench.cli.options import RunOptions, with_options
-from zslbench.cli.workflow import bench_of, request_of
+from zslbench.cli.options import (
+    DEFAULT_SPLITS,
+    DEFAULT_STORE,
+    DataRoot,
+    Json,
+    Options,
+    Plain,
+    RunOptions,
+    Splits,
+    StoreFolder,
+    with_options,
+)
 
 METHOD = "NAME, NAME@PRESET or NAME:KEY=VALUE,... (`zslbench list methods`)"
 
@@ -26,14 +37,61 @@ def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=MET
 
 
 def _execute(methods: list[str], options: RunOptions, seeds: int, *, alone: bool = False) -> None:
-    with bench_of(options) as (bench, display):
-        results = bench.compare(methods, **request_of(options, seeds))
+    with options.bench() as (bench, display):
+        results = bench.compare(methods, **options.request(seeds))
         if alone and not results.errors:
             results.check()  # a method that cannot be run here is one line, not a table
         if options.json:
-            print(json.dumps(results.json(), indent=1))
+            print(jsonlib.dumps(results.json(), indent=1))
         else:
             results.show(plain=options.plain)
         for label, path in results.draw():
             display.say(f"reconstructions of {label}: {path}")
     results.check()
+
+
+@with_options(Options)
+def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
+    """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
+    from zslbench.report.builders import search_table
+    from zslbench.report.render import print_tables
+    from zslbench.runs.request import Asked
+
+    with options.bench() as (bench, _):
+        searches = bench.tune(method, **options.request())
+    if options.json:
+        found = [
+            {"id": one.id, "tuned": one.tuned, "value": one.best.value, **one.model_dump(mode="json")}
+            for one in searches
+        ]
+        print(jsonlib.dumps(found, indent=1))
+    else:
+        label = Asked.of(method).for_input(options.input).label
+        print_tables([search_table(search, label) for search in searches], plain=True)
+
+
+def evaluate(
+    scores: Annotated[Path, Argument(help="Class scores of every test image: .npz, .npy, .csv or .safetensors.")],
+    dataset: Annotated[str, Option("--dataset", "-d", help="Name or folder of the data set.")],
+    images: Annotated[Path | None, Option(help="Image numbers of a .npy, from 1, one a line or as .npy.")] = None,
+    name: Annotated[str | None, Option(help="Name in tables.", show_default="the file's name")] = None,
+    setting: Annotated[
+        Literal["inductive", "semantic-transductive", "transductive", "unknown"],
+        Option(help="What the method used in training."),
+    ] = "unknown",
+    data_root: DataRoot = None,
+    splits: Splits = DEFAULT_SPLITS,
+    save: Annotated[bool, Option("--save", help="Store a record that `compare external:NAME` shows.")] = False,
+    store: StoreFolder = DEFAULT_STORE,
+    json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Evaluate class scores made elsewhere; no features are needed."""
+    from zslbench.bench import Bench
+
+    bench = Bench(store=store, data_root=data_root)
+    results = bench.evaluate(scores, dataset, images=images, name=name, setting=setting, splits=splits, save=save)
+    if json:
+        print(jsonlib.dumps(results.json(), indent=1))
+    else:
+        results[0].show(plain=plain)

@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
-from zslbench.evaluation.accuracy import accuracy_influence, harmonic_influence, harmonic_mean, per_class_accuracy
-from zslbench.evaluation.curve import area_influence, seen_unseen_curve
+from zslbench.evaluation.accuracy import (
+    accuracy_influence,
+    area_influence,
+    harmonic_influence,
+    harmonic_mean,
+    per_class_accuracy,
+    seen_unseen_curve,
+)
 
 Array = NDArray[np.float64]
 Values = Mapping[str, float]

@@ -21,10 +21,10 @@ from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
 from zslbench.evaluation.scorers import StoredScorer, among_unseen
 
 Array = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
 
-REPLICATES = 500
+REPLICATES, REPLICATES_AT_ONCE = 500, 50
 """Bootstrap replicates behind each interval."""
-REPLICATES_AT_ONCE = 50
 
 
 @cache
@@ -53,21 +53,21 @@ def metrics() -> dict[str, Metric]:
     return {metric.name: metric for evaluator in evaluators().values() for metric in evaluator.metrics}
 
 
-def metric_name(text: str) -> str:
-    """Returns the name of the metric that has this name or title, in any case, among those of all evaluators.
+def metric_name(text: str, option: str = "") -> str:
+    """Returns the name of the metric that has this name or title, in any case; `option` is named where there is none.
 
     Raises:
         UsageError: there is none, near misses are suggested; or several have this title.
     """
-    titles = {metric.name: metric.title for evaluator in evaluators().values() for metric in evaluator.metrics}
+    titles = {name: metric.title for name, metric in metrics().items()}
     if text in titles:
         return text
     found = [name for name, title in titles.items() if text.casefold() in (name.casefold(), title.casefold())]
     if not found:
         near = near_misses(text, titles, {title: name for name, title in titles.items()})
-        raise UsageError(f"unknown metric {text!r}{near}")
+        raise UsageError(f"{option}unknown metric {text!r}{near}")
     if len(found) > 1:
-        raise UsageError(f"metric {text!r} is {' or '.join(map(repr, found))}; give one of these names")
+        raise UsageError(f"{option}metric {text!r} is {' or '.join(map(repr, found))}; give one of these names")
     return found[0]
 
 
@@ -101,18 +101,17 @@ class Measurement:
 
     def prepare(self, validation: Scorer) -> dict[str, float]:
         """Has evaluators choose on validation classes; returns the metrics there of those that choose nothing."""
-        for name, evaluator in self._evaluators.items():
-            if evaluator.needs_validation:
-                try:
-                    evaluator.prepare(validation)
-                except NotApplicable as reason:
-                    self._unprepared[name] = str(reason)
-                except Exception as error:
-                    self._unprepared[name] = broken(name, error)
-        others = {name: evaluator for name, evaluator in self._evaluators.items() if not evaluator.needs_validation}
         found = Measured()
-        for name, evaluator in others.items():
-            _ask(name, evaluator, validation, [], found)
+        for name, evaluator in self._evaluators.items():
+            if not evaluator.needs_validation:
+                _ask(name, evaluator, validation, [], found)
+                continue
+            try:
+                evaluator.prepare(validation)
+            except NotApplicable as reason:
+                self._unprepared[name] = str(reason)
+            except Exception as error:
+                self._unprepared[name] = broken(name, error)
         return found.metrics
 
     def measure(self, scorer: Scorer, replicates: int = 0) -> Measured:
@@ -160,11 +159,7 @@ def owner_of(metric: str) -> str:
 
 
 def influence(
-    metric: str,
-    values: Mapping[str, float],
-    class_names: Sequence[str],
-    stored: Mapping[str, NDArray[Any]],
-    no_conventional: str = "",
+    metric: str, values: Mapping[str, float], class_names: Sequence[str], stored: Arrays, no_conventional: str = ""
 ) -> NDArray[np.float64] | None:
     """Returns the influence of each test image on a metric, `(N,)`; None where it has none.
 
@@ -208,10 +203,7 @@ def per_class(scorer: Scorer) -> dict[str, dict[str, float]]:
     tasks = {"s->t": (d.credit()[d.seen], d.y[d.seen]), "u->t": (d.credit()[~d.seen], d.y[~d.seen])}
     with suppress(NotApplicable):
         tasks["u->u"] = (scorer.conventional.credit(), scorer.conventional.y)
-    return {
-        task: {names[c]: accuracy for c, accuracy in accuracy_by_class(credit, y).items()}
-        for task, (credit, y) in tasks.items()
-    }
+    return {task: {names[c]: own for c, own in accuracy_by_class(*given).items()} for task, given in tasks.items()}
 
 
 VALIDATION, CONVENTIONAL = "validation/", "conventional/"
@@ -235,19 +227,16 @@ def stored_decisions(scorer: Scorer, prefix: str = "") -> tuple[dict[str, NDArra
     return {f"{prefix}{name}": array for name, array in found.items()}, reason
 
 
-def view_of(arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> TestView:
+def view_of(arrays: Arrays, class_names: Sequence[str]) -> TestView:
     """Returns a view of the images of a run without their data set: class embeddings have no columns."""
     y, seen = arrays["y"], arrays["seen"]
     first_unseen = int(y[~seen].min(initial=len(class_names)))
-    classes = ClassSet(
-        torch.zeros(len(class_names), 0), tuple(class_names), torch.arange(len(class_names)) < first_unseen
-    )
+    count = len(class_names)
+    classes = ClassSet(torch.zeros(count, 0), tuple(class_names), torch.arange(count) < first_unseen)
     return TestView(arrays["images"], y, classes, None)
 
 
-def stored_scorer(
-    arrays: Mapping[str, NDArray[Any]], view: TestView, no_conventional: str = "", prefix: str = ""
-) -> StoredScorer:
+def stored_scorer(arrays: Arrays, view: TestView, no_conventional: str = "", prefix: str = "") -> StoredScorer:
     """Returns the scorer of what `stored_decisions` gave; the view says the classes, and has the images at least."""
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     decisions = Decisions.of(own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zslbench.api.evaluator import Evaluator, Metric, Scorer
+from zslbench.api.evaluator import Metric, Scorer
+from zslbench.evaluation.evaluators import WeightedEvaluator
 
 PIXELS_AT_ONCE = 2**22
 """Numbers in the images that are held in memory at a time."""
@@ -23,7 +25,7 @@ STABILISERS = 0.01**2, 0.03**2
 Array = NDArray[np.float64]
 
 
-class Reconstruction(Evaluator):
+class Reconstruction(WeightedEvaluator):
     """Pixel MSE in [0, 1] RGB, and 1 - SSIM, of centre crops of test images against what the method makes of them.
 
     The structural similarity needs no pretrained network, so that it means the same everywhere (Wang et al.: Image
@@ -59,8 +61,7 @@ class Reconstruction(Evaluator):
                 kept[name].append((images[own].clamp(0, 1) * 255).round().to(torch.uint8).cpu())
         self._errors = {name: torch.cat(values).double().numpy() for name, values in errors.items()}
         self._kept = {name: torch.cat(images).numpy() for name, images in kept.items()}
-        values = self.resample(scorer, np.ones((1, len(scorer.view))))
-        return {name: float(value[0]) for name, value in values.items()}
+        return super().evaluate(scorer)
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics for each row of weights, of the images that `evaluate` made."""
@@ -81,12 +82,8 @@ class Reconstruction(Evaluator):
         """
         shown = shown_rows(scorer)
         errors = {name: values.astype(np.float32) for name, values in self._errors.items()}
-        return {
-            **errors,
-            **self._kept,
-            "rows": scorer.view.images[shown],
-            "unseen": ~scorer.view.seen[shown],
-        }
+        of_shown = {"rows": scorer.view.images[shown], "unseen": ~scorer.view.seen[shown]}
+        return {**errors, **self._kept, **of_shown}
 
 
 def _means(scorer: Scorer) -> list[tuple[str, str, NDArray[np.bool_]]]:
@@ -109,20 +106,12 @@ def shown_rows(scorer: Scorer) -> NDArray[np.int64]:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Returns the structural similarity of pairs of images with values in [0, 1], `(n,)`.
-
-    Args:
-        a: `(n, 3, H, W)`.
-        b: `(n, 3, H, W)`.
-    """
+    """Returns the structural similarity of pairs of images with values in [0, 1], `(n, 3, H, W)` each; `(n,)`."""
     offsets = torch.arange(WINDOW, device=a.device) - WINDOW // 2
     line = torch.exp(-offsets.square() / (2 * DEVIATION**2))
     line = line / line.sum()
     kernel = (line[:, None] * line)[None, None].expand(3, 1, WINDOW, WINDOW)
-
-    def blur(images: Tensor) -> Tensor:
-        return nn.functional.conv2d(images, kernel, groups=3)
-
+    blur = partial(nn.functional.conv2d, weight=kernel, groups=3)
     mean_a, mean_b = blur(a), blur(b)
     variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
     covariance = blur(a * b) - mean_a * mean_b

@@ -26,6 +26,8 @@ class ModelScorer(Scorer):
     Where the input is images, an image's scores are the mean over its crops.
     """
 
+    embedder: Embedder[Any]
+
     def __init__(
         self,
         embedder: Embedder[Any],
@@ -35,10 +37,7 @@ class ModelScorer(Scorer):
         x: Tensor | None = None,
     ) -> None:
         super().__init__(view)
-        self.embedder = embedder
-        self.scale = scale
-        self.device = device
-        self.x = x
+        self.embedder, self.scale, self.device, self.x = embedder, scale, device, x
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the model's scores in float32, `(n, C)`."""
@@ -53,14 +52,9 @@ class ModelScorer(Scorer):
         return torch.cat(parts)
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Returns the centre crops of some test images, and what the model makes of them, `(n, 3, H, W)` in [0, 1].
-
-        Raises:
-            NotApplicable: the input is no images, or the method makes none.
-        """
+        """Returns the centre crops of some test images, and what the model makes of them; see `Scorer`."""
         if self.view.pixels is None:
             raise NotApplicable("its input is features, not images")
-        assert self.embedder is not None
         original = self.view.pixels.centres(np.arange(rows.start, rows.stop)).to(self.device, torch.float32) / 255
         with torch.no_grad():
             made = self.embedder.reconstruct(self._features(rows)[:, 0], original)
@@ -72,7 +66,6 @@ class ModelScorer(Scorer):
         return self.scale(self.view.x(rows)).to(self.device) if self.x is None else self.x[rows]
 
     def _scores(self, x: Tensor, classes: ClassSet) -> Tensor:
-        assert self.embedder is not None
         with torch.no_grad():
             scores = self.embedder.scores(x, classes)
         if not isinstance(scores, Tensor) or scores.shape != (len(x), len(classes)):
@@ -114,17 +107,13 @@ class StoredScorer(Scorer):
     """Decisions that were kept; whatever needs the score of every class raises `NeedsScores`."""
 
     def __init__(self, view: TestView, decisions: Decisions, conventional: Decisions | str | None = None) -> None:
-        """Takes the decisions of a run.
+        """Takes the decisions of a run among all classes, and its images and classes.
 
-        Args:
-            view: its test images and classes.
-            decisions: of each image among all classes.
-            conventional: of the images of unseen classes among these alone, or why the method has none; None where
-                they are those among all classes, without the seen ones.
+        `conventional` are those of images of unseen classes among these alone, or why the method has none; None where
+        they are those among all classes, without the seen ones.
         """
         super().__init__(view)
-        self.generalized = decisions
-        self._conventional = conventional
+        self.generalized, self._conventional = decisions, conventional
 
     @cached_property
     def conventional(self) -> Decisions:
@@ -134,15 +123,11 @@ class StoredScorer(Scorer):
         return among_unseen(self.generalized) if self._conventional is None else self._conventional
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
-        """Raises:
-        NeedsScores: always.
-        """
+        """Raises `NeedsScores`."""
         raise NeedsScores("it needs the score of every class, and stored runs keep decisions alone")
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Raises:
-        NeedsScores: always.
-        """
+        """Raises `NeedsScores`."""
         raise NeedsScores("it needs the model, and stored runs keep decisions alone")
 
 

@@ -123,7 +123,7 @@ def compare_rows(
             raise ValueError(f"{label}: its influences are not those of the {len(y)} test images")
     strata = Strata(y)
     sign = 1.0 if higher_is_better else -1.0
-    values = {label: sign * np.array([estimate.value for estimate in estimates]) for label, estimates in rows.items()}
+    values = {label: sign * np.array([e.value for e in estimates]) for label, estimates in rows.items()}
     influences = {label: np.mean([e.influence for e in estimates], axis=0) for label, estimates in rows.items()}
     ranked = sorted(rows, key=lambda label: -values[label].mean())
     tests = []
@@ -173,11 +173,8 @@ def letters(ranked: Sequence[str], different: Collection[tuple[str, str]]) -> di
     A compact letter display (Piepho, J. Comput. Graph. Statist. 2004): each letter is a clique in the graph of rows
     that are not different, and the cliques cover its edges. Cliques are grown from edges not covered yet, and those
     that others make superfluous are dropped (Gramm et al., Comput. Statist. Data Anal. 2007), because listing all
-    maximal cliques may take exponentially long. After `z` come `a1`, `b1`, ....
-
-    Args:
-        ranked: rows, best first.
-        different: pairs of them that are told apart, in this order.
+    maximal cliques may take exponentially long. After `z` come `a1`, `b1`, .... `ranked` are the rows, best first, and
+    `different` pairs of them that are told apart, in this order.
     """
     told_apart = {frozenset(pair) for pair in different}
     cliques: list[set[str]] = []

@@ -54,11 +54,9 @@ class Variances:
 
 @dataclass(frozen=True)
 class Map:
-    """Images on a plane by t-SNE (van der Maaten & Hinton, 2008).
+    """Images on a plane by t-SNE (van der Maaten & Hinton, 2008): their places, `(n, 2)`.
 
-    Attributes:
-        points: places, `(n, 2)`.
-        nearest: in how many images the nearest other one, by the attributes themselves, is of the same class.
+    `nearest` is the share of images whose nearest other one, by the attributes themselves, is of the same class.
     """
 
     points: Array
@@ -117,12 +115,8 @@ def some_unseen(data: ZSLData) -> NDArray[np.int64]:
 def write_attributes(stem: Path, loaded: Sequence[tuple[ZSLData, str]]) -> tuple[list[Path], list[str]]:
     """Draws for each data set a heat map of variances and, where it has features, maps of unseen classes' images.
 
-    Args:
-        stem: the files' path without `.png` and `.pdf`.
-        loaded: each data set, with why it has no features, if it has none.
-
-    Returns:
-        the files, and lines about what could not be drawn.
+    `loaded` has each data set, with why it has no features, if it has none. Returns the files, which are `stem` with
+    `.png` and `.pdf`, and lines about what could not be drawn.
 
     Raises:
         DataError: none of the data sets has attributes.
@@ -161,10 +155,9 @@ def _heat(part: SubFigure, data: ZSLData, found: Variances) -> None:
     image = axes.imshow(values, aspect="auto", cmap="cividis_r", norm=scale, interpolation="nearest")
     axes.axhline(0.5, color="white", linewidth=2)
     axes.axvline(len(found.order) - len(found.high) - 0.5, color="#D55E00", linewidth=1, linestyle=(0, (3, 1.5)))
+    axes.set(xticks=[], xlabel=f"{len(found.order)} attributes, by variance over training images")
     axes.set_yticks([0, 1], ["training", "unseen"])
     axes.tick_params(length=0)
-    axes.set_xticks([])
-    axes.set_xlabel(f"{len(found.order)} attributes, by variance over training images")
     axes.set_title(f"{data.name}: cosine of both rows {found.cosine:.4f}", loc="left")
     axes.spines[:].set_visible(False)
     bar = part.colorbar(image, ax=axes, fraction=0.04, pad=0.02, ticks=[0, 0.25, 1])
@@ -183,8 +176,5 @@ def _maps(part: SubFigure, data: ZSLData, found: Variances) -> None:
             look: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k // len(COLOURS)]}
             axes.scatter(*shown.points[y == c].T, s=4, linewidths=0, **look)
         axes.set_title(title, loc="left")
-        axes.set_xlabel(f"nearest of same class: {100 * shown.nearest:.0f} %")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for side in axes.spines.values():
-            side.set_color("#BBBBBB")
+        axes.set(xlabel=f"nearest of same class: {100 * shown.nearest:.0f} %", xticks=[], yticks=[])
+        axes.spines[:].set_color("#BBBBBB")

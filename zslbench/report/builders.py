@@ -1,4 +1,4 @@
-"""Builders of tables from rows, one for each data set: those of `compare`, and those of the field with tests."""
+"""Builders of tables: of rows, one for each data set, with tests or without; of the trials of a search."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from typing import Any
 from zslbench.api.evaluator import Metric
 from zslbench.evaluation.measuring import metrics
 from zslbench.evaluation.significance import Comparison, Difference
-from zslbench.report.differences import Kept, compare, tested_metric
-from zslbench.report.rows import RowColumn, lines_of, metric_column, name_of, notes, peek_columns, text_column
-from zslbench.report.summary import shown_metrics, spreads
-from zslbench.report.table import Table
+from zslbench.records.search import Search
+from zslbench.report.rows import (
+    Kept,
+    RowColumn,
+    compare,
+    lines_of,
+    metric_column,
+    name_of,
+    notes,
+    peek_columns,
+    shown_metrics,
+    spreads,
+    tested_metric,
+    text_column,
+)
+from zslbench.report.table import Table, table_of
 from zslbench.runs.row import Row
 
 BEFORE = ["dataset", "features", "semantics", "scale", "label", "method", "settings", "uses", "hyper_parameters"]
@@ -51,12 +63,17 @@ def field_tables(rows: list[Row], store: Kept, chosen: list[Metric] | None = Non
 
     `store` has the decisions of the runs; `chosen` are the metrics, where not those shown by default.
     """
-    tables = []
+    return [_field_table(group, store, chosen) for group in in_groups(rows)]
+
+
+def in_groups(rows: list[Row]) -> list[list[Row]]:
+    """Returns the rows of each data set, those that use the same one after the other."""
+    groups = []
     for _, group in groupby(rows, key=lambda row: row.source):
         members = list(group)
-        uses = list(dict.fromkeys(row.uses for row in members))
-        tables.append(_field_table(sorted(members, key=lambda row: uses.index(row.uses)), store, chosen))
-    return tables
+        uses = dict.fromkeys(row.uses for row in members)
+        groups.append([row for use in uses for row in members if row.uses == use])
+    return groups
 
 
 def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> Table:
@@ -67,8 +84,8 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
     columns = [text_column("method", name_of, words=True)]
     for metric in shown:
         columns += [metric_column(metric, rows), *(_test_columns(metric, letters) if metric is tested else [])]
-    columns += [text_column("total s", lambda row: _whole(seconds(row)))]
-    columns += [text_column("MB", lambda row: _whole(megabytes(row))), *peek_columns(rows)]
+    columns += [text_column("total s", lambda row: _whole(_seconds(row)))]
+    columns += [text_column("MB", lambda row: _whole(_megabytes(row))), *peek_columns(rows)]
     after = [*([f"{tested.name}_group"] if tested else []), "seconds", "peak_memory_mb", "oracle", "refused"]
     return Table(
         title=_title(rows, [rows[0].dataset_title, *sorted({row.features for row in rows if row.runs})]),
@@ -115,14 +132,14 @@ def _test_columns(metric: Metric, letters: Mapping[str, str]) -> list[RowColumn]
     return [text_column("95 %", interval), text_column("group", lambda row: letters.get(row.label, ""))]
 
 
-def seconds(row: Row) -> float | None:
+def _seconds(row: Row) -> float | None:
     """Returns what a row cost: all fits of all seeds, and its search; None where nothing was trained here."""
     fits = [record.training for record in row.records if record.training]
     search = sum(trial.seconds for trial in row.search.trials) if row.search else 0.0
     return sum(fit.seconds + fit.seconds_validation for fit in fits) + search if fits else None
 
 
-def megabytes(row: Row) -> float | None:
+def _megabytes(row: Row) -> float | None:
     """Returns the largest memory of a row's runs; None where none was measured."""
     known = [record.provenance for record in row.records if "peak_memory_mb" in record.provenance]
     return max((float(provenance["peak_memory_mb"]) for provenance in known), default=None)
@@ -149,7 +166,7 @@ def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison 
 
 
 def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
-    time, memory, spec = seconds(row), megabytes(row), row.spec
+    time, memory, spec = _seconds(row), _megabytes(row), row.spec
     of_spec = (row.features, spec.semantics, spec.scale) if spec else ("", "", "")
     origin = row.runs[0].origin if row.runs else ""
     before = [row.dataset_title, *of_spec, row.label, row.title, row.settings, row.uses, origin]
@@ -165,3 +182,30 @@ def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
 def _pair(pair: Difference) -> dict[str, Any]:
     """Returns a pair of rows, by their labels; JSON has no infinity, which equal rows have as degrees of freedom."""
     return {name: None if value == math.inf else value for name, value in asdict(pair).items()}
+
+
+SHOWN = 8
+"""Trials in the table; the log in the store has all."""
+
+
+def search_table(search: Search, method: str) -> Table:
+    """Returns the best trials of a search, and how to use the result of tuning `method`, as it was asked for."""
+    metric = metrics()[search.metric]
+    names = [name for name in search.space if any(name in trial.params for trial in search.complete)]
+    lines = []
+    for trial in sorted(search.complete, key=lambda trial: -search.worth(trial.value))[:SHOWN]:
+        values = [_text(trial.params.get(name, "")) for name in names]
+        lines.append([*values, metric.text(trial.value), " ".join(map(metric.text, trial.values))])
+    title = f"{search.method} on {search.dataset}: {search.origin}; best first"
+    table = table_of([*names, metric.title, "folds"], lines, len(names), title)
+    counts = [f"{sum(trial.state == state for trial in search.trials)} {state}" for state in ("pruned", "failed")]
+    seconds = sum(trial.seconds for trial in search.trials)
+    spent = f"{len(search.complete)} complete, {', '.join(counts)}; {seconds:.0f} s"
+    reasons = dict.fromkeys(trial.reason for trial in search.trials if trial.reason)
+    table.notes.append(f"{spent}; `run {method} --tuned` uses the first row")
+    table.notes.extend(f"failed: {reason}" for reason in reasons)
+    return table
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zslbench.api.evaluator import Decisions
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.records.store import Store
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
-from zslbench.report.rows import name_of
-from zslbench.report.summary import spreads
+from zslbench.report.rows import name_of, spreads
 from zslbench.runs.row import Row
 
 if TYPE_CHECKING:
@@ -27,10 +26,8 @@ DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)))
 """Solid for the rows with the largest areas; the others for the next rows in the same colours."""
 POINTS = 400
 """Of a curve in the figure; the exact one has thousands."""
-WIDTH, HEIGHT, LEGEND_LINE = 6.3, 4.2, 0.16
-"""Of the figure on a page, in inches: 16 cm, as wide as a page; and of a line of its legend."""
-PANEL = 2.5
-"""Height of a panel, in inches."""
+WIDTH, HEIGHT, LEGEND_LINE, PANEL = 6.3, 4.2, 0.16, 2.5
+"""Of the figure on a page, 16 cm wide; heights of a line of its legend and of a panel; in inches."""
 MARKS: dict[str, dict[str, Any]] = {
     "": {"marker": "x", "markersize": 5, "linestyle": "none"},
     "_cal": {"marker": "o", "markersize": 4.5, "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.6},
@@ -67,13 +64,9 @@ def write_curves(path: Path, rows: list[Row], store: Store) -> None:
 
 
 def write_panels(stem: Path, panels: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
-    """Draws a panel for each data set: the rows' curves in their order, with a cross at gamma = 0.
+    """Draws a panel for each data set: the curves of its rows, all with an AUSUC, and a cross at gamma = 0.
 
-    Args:
-        stem: the files' path without `.png` and `.pdf`.
-        panels: rows of one data set each, all with an AUSUC.
-        store: holds their decisions.
-        name: of a row, for the legend.
+    The files are `stem` with `.png` and `.pdf`; the legend calls a row by `name`.
     """
     across = min(len(panels), 2)
     down = -(-len(panels) // across)

@@ -13,12 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from zslbench.api.evaluator import Decisions
-from zslbench.evaluation.accuracy import harmonic_mean
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.report.render import show
-from zslbench.report.summary import shown_metrics
+from zslbench.report.rows import shown_metrics
 from zslbench.report.table import Column, Table, table_of
 
 CLASSES_SHOWN = 5
@@ -28,8 +27,12 @@ def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console:
     """Prints settings, metrics with intervals, the curve's best point, extreme classes, confusions, provenance."""
     decisions = Decisions.of(arrays)
     _block(console, "run", _settings(record), plain)
-    head, lines = ["metric", "value", "95 % interval", "validation"], _metric_lines(record)
-    show([table_of(head, lines)], console, plain=plain)
+    lines = []
+    for metric in [metric for metric in metrics().values() if metric.name in record.metrics]:
+        interval = " to ".join(map(metric.text, record.intervals.get(metric.name, ())))
+        validation = metric.text(record.validation[metric.name]) if metric.name in record.validation else ""
+        lines.append([metric.title, metric.text(record.metrics[metric.name]), interval, validation])
+    show([table_of(["metric", "value", "95 % interval", "validation"], lines)], console, plain=plain)
     for evaluator, reason in record.not_applicable.items():
         console.print(f"{evaluator}: not applicable: {reason}", markup=False, soft_wrap=True)
     _block(console, "classes", _classes(record, decisions), plain)
@@ -70,35 +73,21 @@ def _settings(record: RunRecord) -> dict[str, str]:
     return settings
 
 
-def _metric_lines(record: RunRecord) -> list[list[str]]:
-    lines = []
-    for metric in [metric for metric in metrics().values() if metric.name in record.metrics]:
-        interval = " to ".join(map(metric.text, record.intervals.get(metric.name, ())))
-        validation = metric.text(record.validation[metric.name]) if metric.name in record.validation else ""
-        lines.append([metric.title, metric.text(record.metrics[metric.name]), interval, validation])
-    return lines
-
-
 def _classes(record: RunRecord, decisions: Decisions) -> dict[str, str]:
     lines = {}
     for task, accuracies in record.per_class.items():
         ordered = sorted(accuracies.items(), key=lambda item: item[1])
         for side, some in (("worst", ordered[:CLASSES_SHOWN]), ("best", ordered[: -CLASSES_SHOWN - 1 : -1])):
             lines[f"{task.upper()} {side}"] = ", ".join(f"{name} {100 * value:.0f}" for name, value in some)
-    lines["most confused"] = _confusions(record, decisions)
+    names, choice = record.class_names, decisions.choice()
+    wrong = choice != decisions.y
+    pairs = Counter(zip(decisions.y[wrong].tolist(), choice[wrong].tolist(), strict=True)).most_common(CLASSES_SHOWN)
+    lines["most confused"] = ", ".join(f"{names[true]} as {names[given]} {count}x" for (true, given), count in pairs)
     curve = seen_unseen_curve(decisions)
     best = 100 * harmonic_mean(curve.acc_ut[0], curve.acc_st[0]).max()
     where = f"highest H on it {best:.1f} at gamma {curve.best_gamma():.4g} (chosen on test images: not a result)"
     lines["curve"] = f"{len(curve.gaps) + 1} points; {where}"
     return lines
-
-
-def _confusions(record: RunRecord, decisions: Decisions) -> str:
-    choice = decisions.choice()
-    wrong = choice != decisions.y
-    pairs = Counter(zip(decisions.y[wrong].tolist(), choice[wrong].tolist(), strict=True)).most_common(CLASSES_SHOWN)
-    names = record.class_names
-    return ", ".join(f"{names[true]} as {names[given]} {count}x" for (true, given), count in pairs)
 
 
 def _short(value: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from zslbench.api.cards import Exhibit, MethodCard
 from zslbench.api.dataset import ZSLData
 from zslbench.errors import DataError, ZSLBenchError
-from zslbench.files import whole
+from zslbench.files import write_whole
 from zslbench.records.store import Store
 from zslbench.report.attributes import write_attributes
 from zslbench.report.curves import with_area, write_panels
@@ -48,31 +48,15 @@ def make_all(
     return made, problems
 
 
-def make(
-    name: str,
-    exhibit: Exhibit,
-    rows: list[Row],
-    store: Store,
-    data: Loaded,
-    folder: Path,
-) -> Made:
-    """Writes an exhibit's files.
-
-    Args:
-        name: of the exhibit, and of its files.
-        exhibit: what is to be shown.
-        rows: its methods on each data set, data set by data set.
-        store: holds their arrays.
-        data: returns each data set, with why it has no features, if it has none.
-        folder: where the files go.
+def make(name: str, exhibit: Exhibit, rows: list[Row], store: Store, data: Loaded, folder: Path) -> Made:
+    """Writes an exhibit's files from its rows, data set by data set; `store` holds their arrays.
 
     Raises:
         DataError: it cannot be made of these rows, or a file cannot be written.
     """
     stem = folder / name
     if exhibit.kind == "attributes":
-        files, lines = write_attributes(stem, data())
-        return Made(files, "\n\n".join([_picture(name, exhibit), *map(escaped_markdown, lines)]))
+        return _pictured(name, exhibit, *write_attributes(stem, data()))
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row.source)]
     if not any(row.records for row in rows):
         reasons = sorted({row.refusal for row in rows if row.refusal})
@@ -87,11 +71,12 @@ def make(
     else:
         grids = [stored for group in groups if (stored := [row for row in group if row.records])]
         files = write_grids(stem, grids, store, naming(exhibit, rows))
-    return Made(files, "\n\n".join([_picture(name, exhibit), *map(escaped_markdown, shared_note(rows))]))
+    return _pictured(name, exhibit, files, shared_note(rows))
 
 
-def _picture(name: str, exhibit: Exhibit) -> str:
-    return f"![{escaped_markdown(exhibit.caption)}]({name}.png)\n\n[PDF]({name}.pdf)"
+def _pictured(name: str, exhibit: Exhibit, files: list[Path], lines: list[str]) -> Made:
+    picture = f"![{escaped_markdown(exhibit.caption)}]({name}.png)\n\n[PDF]({name}.pdf)"
+    return Made(files, "\n\n".join([picture, *map(escaped_markdown, lines)]))
 
 
 def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, store: Store) -> Made:
@@ -101,8 +86,7 @@ def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, sto
     texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": latex}
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]
     for path, text in zip(files, texts.values(), strict=True):
-        with whole(path) as part:
-            part.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     return Made(files, f"{body}\n\n[LaTeX]({name}.tex)")
 
 
@@ -123,6 +107,5 @@ def write_index(
         parts.append(f"## {name.replace('-', ' ').capitalize()}\n\n{escaped_markdown(exhibit.caption)}")
         parts.append(made[name].body if name in made else f"Not made: {escaped_markdown(left_out[name])}.")
     path = folder / PAGE_NAME
-    with whole(path) as part:
-        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_whole(path, "\n\n".join(parts) + "\n")
     return path

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from zslbench.api.evaluator import Decisions
 from zslbench.errors import DataError
 from zslbench.evaluation.measuring import evaluators
 from zslbench.files import whole
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.report.figures import COLUMN, PAGE, save, style
-from zslbench.report.summary import spreads
+from zslbench.report.rows import spreads
 from zslbench.runs.row import Row
 
 Pictures = NDArray[np.uint8]
@@ -28,14 +27,10 @@ EVALUATOR = "reconstruction"
 """What keeps them; its first metric stands below them."""
 KEPT = f"{EVALUATOR}/"
 """How the names of those arrays begin: `rows`, `unseen`, `originals` and `made`."""
-ROWS = 6
-"""Images in a grid."""
-ACROSS = 16
-"""Images in a line of the picture beside a record."""
-GAP = 0.03
-"""Between images, as a part of their size."""
-GUTTER = 0.12
-"""Between grids of two data sets, in inches."""
+ROWS, ACROSS = 6, 16
+"""Images in a column of a grid, and in a line of the picture beside a record."""
+GAP, GUTTER = 0.03, 0.12
+"""Between images, as a part of their size; between grids of two data sets, in inches."""
 POINTS, LINE, LETTER = 7, 0.13, 0.058
 """Size of the text of headings; height of its lines and width of its letters, in inches."""
 
@@ -43,11 +38,7 @@ POINTS, LINE, LETTER = 7, 0.13, 0.058
 def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
     """Draws a grid for each data set: originals in the first column, then what each row's first run made of them.
 
-    Args:
-        stem: the files' path without `.png` and `.pdf`.
-        grids: rows of one data set each, all with records.
-        store: holds their arrays.
-        name: of a row, for the heading of its column.
+    The files are `stem` with `.png` and `.pdf`; the heading of a row's column is its `name`.
 
     Raises:
         DataError: a run kept no reconstructions, or the runs have no image in common.
@@ -116,7 +107,9 @@ def columns_of(rows: list[Row], store: Store) -> list[Pictures]:
     common = set.intersection(*(set(images) for images, _, _ in kept))
     if not common:
         raise DataError(f"the runs of {', '.join(row.label for row in rows)} kept reconstructions of different images")
-    shown = _spread([image for image in kept[0][0] if image in common], _classes(rows[0], store))
+    arrays = store.arrays(rows[0].records[0])
+    classes = dict(zip(arrays["images"].tolist(), arrays["y"].tolist(), strict=True))
+    shown = _spread([image for image in kept[0][0] if image in common], classes)
     own = [[images.index(image) for image in shown] for images, _, _ in kept]
     largest = max((originals for _, originals, _ in kept), key=lambda pictures: pictures.shape[1])
     place = next(i for i, (_, originals, _) in enumerate(kept) if originals is largest)
@@ -135,11 +128,6 @@ def _kept(row: Row, store: Store) -> tuple[list[int], Pictures, Pictures]:
     return arrays[f"{KEPT}rows"][unseen].tolist(), originals, made
 
 
-def _classes(row: Row, store: Store) -> dict[int, int]:
-    arrays = store.arrays(row.records[0])
-    return dict(zip(arrays["images"].tolist(), Decisions.of(arrays).y.tolist(), strict=True))
-
-
 def _spread(images: list[int], classes: dict[int, int]) -> list[int]:
     """Returns the first image of each class, then the second of each, up to `ROWS`; in the order of the classes."""
     seen: dict[int, int] = {}
@@ -152,11 +140,8 @@ def _spread(images: list[int], classes: dict[int, int]) -> list[int]:
 
 
 def _resized(pictures: Pictures, size: tuple[int, int]) -> Pictures:
-    if pictures.shape[2:0:-1] == size:
-        return pictures
-    return np.stack(
-        [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in pictures]
-    )
+    resized = (Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC) for picture in pictures)
+    return pictures if pictures.shape[2:0:-1] == size else np.stack([np.asarray(picture) for picture in resized])
 
 
 def mosaic(columns: list[Pictures]) -> Pictures:

@@ -13,8 +13,7 @@ from zslbench.records.store import Store
 from zslbench.report.builders import field_tables
 from zslbench.report.curves import with_area, write_curves
 from zslbench.report.render import as_markdown
-from zslbench.report.rows import name_of
-from zslbench.report.summary import spreads
+from zslbench.report.rows import name_of, spreads
 from zslbench.report.table import table_of
 from zslbench.runs.row import Row
 
@@ -36,7 +35,8 @@ def write_page(
         group = list(members)
         parts.append(as_markdown([table], level=2).strip())
         if drawn := with_area(group):
-            figure = path.with_name(f"{path.stem}-{_file_name(source)}.svg")
+            ending = re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower()).strip("-")
+            figure = path.with_name(f"{path.stem}-{ending}.svg")
             if figure in written:  # two folders of one name
                 figure = figure.with_stem(f"{figure.stem}-{len(written) + 1}")
             write_curves(figure, drawn, store)
@@ -50,10 +50,6 @@ def write_page(
             parts.append(_tuned(group))
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return [path, *written]
-
-
-def _file_name(source: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower()).strip("-")
 
 
 def _tuned(rows: list[Row]) -> str:

@@ -12,8 +12,7 @@ from zslbench.api.evaluator import Metric
 from zslbench.errors import DataError, near_misses
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.store import Store
-from zslbench.report.differences import compare
-from zslbench.report.rows import comment, line_of, metric_column, notes, printed, published_of, text_column
+from zslbench.report.rows import comment, compare, line_of, metric_column, notes, printed, published_of, text_column
 from zslbench.report.table import Table
 from zslbench.runs.row import Row, words
 
@@ -22,7 +21,7 @@ Name = Callable[[Row], str]
 
 def naming(exhibit: Exhibit, rows: list[Row]) -> Name:
     """Returns how the exhibit calls a row: by the paper's name, with what the command added to it and not to all."""
-    shared = shared_settings(rows)
+    shared = _shared_settings(rows)
 
     def name(row: Row) -> str:
         title = exhibit.names.get(row.label)
@@ -32,26 +31,19 @@ def naming(exhibit: Exhibit, rows: list[Row]) -> Name:
     return name
 
 
-def shared_settings(rows: list[Row]) -> list[str]:
-    """Returns what the command added to every one of several rows: a preset, parameters."""
+def _shared_settings(rows: list[Row]) -> list[str]:
     added = [words(row.added_preset, row.added) for row in rows if row.runs]
     return [word for word in added[0] if all(word in own for own in added)] if len(added) > 1 else []
 
 
 def shared_note(rows: list[Row]) -> list[str]:
     """Returns a line that says what the rows share, where they share something."""
-    shared = shared_settings(rows)
+    shared = _shared_settings(rows)
     return [f"All rows: {' '.join(shared)}."] if shared else []
 
 
 def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store, label: str = "") -> Table:
     """Makes the table from the rows of each data set, which are of the same methods in the same order.
-
-    Args:
-        exhibit: what the paper shows.
-        groups: rows of each data set.
-        store: holds what is beside their records.
-        label: of the table, for references to it.
 
     Raises:
         DataError: no evaluator measures one of its metrics.
@@ -97,13 +89,13 @@ def _test(group: list[Row], store: Store, metric: Metric, name: Name) -> list[st
 
 
 def _as_named(row: Row, exhibit: Exhibit) -> Row:
-    """Returns a row that the paper has by name as if its parameters were none: nobody gave them by hand."""
+    """Returns a row that the paper has by name as if its own parameters were none: nobody gave them by hand."""
     return replace(row, preset=row.added_preset, given=row.added) if row.label in exhibit.names else row
 
 
 def _heading(group: list[Row]) -> str:
-    features = sorted({row.features for row in group if row.runs})
-    return f"{group[0].dataset_title} ({', '.join(features)})" if features else group[0].dataset_title
+    features = ", ".join(sorted({row.features for row in group if row.runs}))
+    return f"{group[0].dataset_title} ({features})" if features else group[0].dataset_title
 
 
 def _input(row: Row) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
@@ -15,7 +17,7 @@ from zslbench.api.events import Event
 from zslbench.api.progress import Progress
 from zslbench.errors import one_line
 from zslbench.records.record import RunRecord
-from zslbench.report.summary import shown_metrics
+from zslbench.report.rows import shown_metrics
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_UPDATES = 0.2
@@ -26,30 +28,24 @@ class Display:
 
     def __init__(self, *, plain: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.kind: type[_Lines | _Cell | _Bars] = _Lines
+        self.kind: type[_Lines | _Bars] = _Lines
         if not plain:
             self.kind = _Cell if self.console.is_jupyter else _Bars if sys.stderr.isatty() else _Lines
-        self.view: _Bars | _Cell | _Lines | None = None
+        self.view: _Lines | _Bars | None = None
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
+        view, name = self.view, str(event.run)
         if event.kind == "said":
             self.say(event.text)
         elif event.kind == "began":
             self.view = self.kind(self.console, event.total, quiet=event.trials)
-        elif self.view is not None and event.kind == "ended":
-            self.view.close()
+        elif view is None:
+            return
+        elif event.kind == "ended":
+            view.close()
             self.view = None
-        elif self.view is not None:
-            self._show(self.view, event)
-
-    def say(self, line: str) -> None:
-        """Prints one line."""
-        self.console.print(line, markup=False)
-
-    def _show(self, view: _Bars | _Cell | _Lines, event: Event) -> None:
-        name = str(event.run)
-        if event.kind == "started":
+        elif event.kind == "started":
             view.started(name)
         elif event.progress is not None:
             view.epoch(name, event.progress)
@@ -58,9 +54,15 @@ class Display:
         elif event.error is not None:
             view.ended(name, f"failed: {one_line(event.error)}")
 
+    def say(self, line: str) -> None:
+        """Prints one line."""
+        self.console.print(line, markup=False)
+
 
 class _Lines:
     """Plain lines: one when a run starts and ends, and one every few seconds in between; none of them if `quiet`."""
+
+    every = SECONDS_BETWEEN_LINES
 
     def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
         self.console, self.total, self.quiet, self.done, self.last = console, total, quiet, 0, 0.0
@@ -69,12 +71,10 @@ class _Lines:
         pass
 
     def started(self, name: str) -> None:
-        self.last = time.monotonic()
         self._line(self.done + 1, name)
 
     def epoch(self, name: str, progress: Progress) -> None:
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
-            self.last = time.monotonic()
+        if time.monotonic() - self.last >= self.every:
             self._line(self.done + 1, f"{name}: {describe(progress)}")
 
     def ended(self, name: str, result: str) -> None:
@@ -84,42 +84,36 @@ class _Lines:
 
     def _line(self, number: int, text: str) -> None:
         if not self.quiet:
-            self.console.print(f"[{number}/{self.total}] {text}", markup=False)
+            self.last = time.monotonic()
+            self._show(f"[{number}/{self.total}] {text}")
+
+    def _show(self, text: str) -> None:
+        self.console.print(text, markup=False)
 
 
-class _Cell:
+class _Cell(_Lines):
     """One line below a notebook's cell that replaces itself; a line stays for each run that fails. None if `quiet`."""
 
-    def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
-        self.console, self.total, self.quiet = console, total, quiet
-        self.done, self.failed, self.last = 0, 0, 0.0
-        self.line: Any = None
+    every = SECONDS_BETWEEN_UPDATES
+    failed = 0
+    line: Any = None
 
     def close(self) -> None:
-        failed = f", {self.failed} failed" if self.failed else ""
-        self._show(f"{self.done} of {self.total} runs done{failed}", again=False)
-
-    def started(self, name: str) -> None:
-        self._show(f"[{self.done + 1}/{self.total}] {name}")
-
-    def epoch(self, name: str, progress: Progress) -> None:
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_UPDATES:
-            self._show(f"[{self.done + 1}/{self.total}] {name}: {describe(progress)}")
+        if self.line is not None:
+            failed = f", {self.failed} failed" if self.failed else ""
+            self._show(f"{self.done} of {self.total} runs done{failed}")
 
     def ended(self, name: str, result: str) -> None:
-        if result.startswith("failed"):
-            self.failed += 1
-            if not self.quiet:
-                self.console.print(f"{name}: {result}", markup=False)
-        else:
+        if not result.startswith("failed"):
             self.done += 1
-
-    def _show(self, text: str, *, again: bool = True) -> None:
-        if self.quiet or (self.line is None and not again):
             return
+        self.failed += 1
+        if not self.quiet:
+            self.console.print(f"{name}: {result}", markup=False)
+
+    def _show(self, text: str) -> None:
         from IPython.display import display  # there is one: this is a notebook
 
-        self.last = time.monotonic()
         content = {"text/plain": text}
         if self.line is None:
             self.line = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
@@ -178,3 +172,22 @@ def _result(record: RunRecord) -> str:
     shown = [f"{m.title} {m.text(record.metrics[m.name])}" for m in shown_metrics([record]) if m.name in record.metrics]
     seconds = record.training.seconds + record.training.seconds_validation if record.training else 0.0
     return f"{', '.join(shown)} in {seconds:.1f} s"
+
+
+@contextmanager
+def image_progress(plain: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many images are done: a bar on a terminal, a line every few seconds elsewhere."""
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    moving = not plain and sys.stderr.isatty()
+    last = time.monotonic()
+    with Bar(*columns, console=Console(stderr=True), disable=not moving, transient=True) as bar:
+        task = bar.add_task("images", total=None)
+
+        def show(done: int, total: int) -> None:
+            nonlocal last
+            bar.update(task, completed=done, total=total)
+            if not moving and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                print(f"images {done}/{total}", file=sys.stderr, flush=True)
+
+        yield show

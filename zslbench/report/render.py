@@ -18,6 +18,12 @@ from tabulate import tabulate
 from zslbench.report.table import Cell, Table, grouped
 
 
+def print_tables(tables: list[Table], *, plain: bool) -> None:
+    """Prints tables and their notes on standard output; if `plain`, or in a pipe, as bare text."""
+    console = Console(no_color=plain)
+    show(tables, console, plain=plain or not console.is_terminal)
+
+
 def show(tables: list[Table], console: Console, *, plain: bool) -> None:
     """Prints tables and their notes; if `plain`, as bare text that no width of a terminal folds."""
     if plain:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -15,14 +14,14 @@ from rich.console import Console
 
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import NotApplicable, RunError, UsageError, near_misses
-from zslbench.evaluation.curve import seen_unseen_curve
+from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.report.builders import comparison_tables, field_tables
+from zslbench.report.builders import comparison_tables, field_tables, in_groups
 from zslbench.report.detail import print_record
 from zslbench.report.grids import write_pairs
-from zslbench.report.render import FORMATS, html_table, show
-from zslbench.report.summary import named_metrics, summary
+from zslbench.report.render import FORMATS, html_table, print_tables
+from zslbench.report.rows import named_metrics, summary
 from zslbench.report.table import Table
 from zslbench.runs.row import Row
 
@@ -35,41 +34,19 @@ class Result:
 
     Attributes:
         record: everything that is kept about it.
+        id: its id; `zslbench show ID` prints it.
+        method: the name of the method.
+        dataset: the name of the data set.
+        seed: the seed.
+        metrics: every metric by name; accuracies are fractions in [0, 1].
+        params: all hyper-parameters, defaults included.
     """
 
     def __init__(self, record: RunRecord, store: Store | None, arrays: Arrays | None = None) -> None:
-        self.record = record
+        self.record, self.id = record, record.id
+        self.method, self.dataset, self.seed = record.spec.method, record.spec.dataset, record.spec.seed
+        self.metrics, self.params = record.metrics, record.params
         self._store, self._arrays = store, arrays
-
-    @property
-    def id(self) -> str:
-        """Its id; `zslbench show ID` prints it."""
-        return self.record.id
-
-    @property
-    def method(self) -> str:
-        """The name of the method."""
-        return self.record.spec.method
-
-    @property
-    def dataset(self) -> str:
-        """The name of the data set."""
-        return self.record.spec.dataset
-
-    @property
-    def seed(self) -> int:
-        """The seed."""
-        return self.record.spec.seed
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Every metric by name; accuracies are fractions in [0, 1]."""
-        return self.record.metrics
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """All hyper-parameters, defaults included."""
-        return self.record.params
 
     def arrays(self) -> Arrays:
         """Returns what is stored beside the record, by name.
@@ -103,8 +80,7 @@ class Result:
     def confusion(self, gamma: float | None = None) -> pd.DataFrame:
         """Returns how many images of each class (rows) were given to each class (columns), of all classes.
 
-        Args:
-            gamma: subtracted from the scores of seen classes; by default 0.
+        `gamma` is subtracted from the scores of seen classes; by default 0.
         """
         decisions, names = self.decisions(), self.record.class_names
         counts = np.zeros((len(names), len(names)), dtype=np.int64)
@@ -146,20 +122,14 @@ class Results(Sequence[Result]):
         errors: Mapping[str, Exception] | None = None,
         arrays: Mapping[str, Arrays] | None = None,
     ) -> None:
-        """Collects them.
+        """Collects what came of each method on each data set; `arrays` has, by id, what the store does not keep.
 
-        Args:
-            rows: what came of each method on each data set.
-            store: what is kept beside the records.
-            metrics: which tables show, by name or title; by default those that say so themselves.
-            errors: what failed.
-            arrays: what is beside records that are not stored, by id.
+        `metrics` are the names or titles of those that tables show; by default those that say so themselves.
 
         Raises:
             UsageError: there is no such metric.
         """
-        self.rows, self.errors = rows, dict(errors or {})
-        self._store = store
+        self.rows, self.errors, self._store = rows, dict(errors or {}), store
         self.chosen = named_metrics(metrics)
         beside = arrays or {}
         self._results = [Result(record, store, beside.get(record.id)) for row in rows for record in row.records]
@@ -176,6 +146,10 @@ class Results(Sequence[Result]):
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self._results)
+
+    def arrays(self, record: RunRecord) -> Arrays:
+        """Returns what is kept beside one of the records, stored or not."""
+        return next(result for result in self if result.id == record.id).arrays()
 
     def check(self) -> None:
         """Raises:
@@ -200,21 +174,13 @@ class Results(Sequence[Result]):
         lines: list[dict[str, Any]] = []
         for row in self.rows:
             for record in row.records:
-                training = record.training
-                lines.append(
-                    {
-                        "method": row.label,
-                        "dataset": row.dataset,
-                        "features": record.spec.features,
-                        "seed": record.spec.seed,
-                        **record.metrics,
-                        **{f"param_{name}": value for name, value in record.params.items()},
-                        "chosen_by": record.params_from,
-                        "seconds": training.seconds if training else np.nan,
-                        "seconds_validation": training.seconds_validation if training else np.nan,
-                        "id": record.id,
-                    }
-                )
+                training, spec = record.training, record.spec
+                of_run = {"method": row.label, "dataset": row.dataset, "features": spec.features, "seed": spec.seed}
+                params = {f"param_{name}": value for name, value in record.params.items()}
+                seconds = training.seconds if training else np.nan
+                validation = training.seconds_validation if training else np.nan
+                costs = {"chosen_by": record.params_from, "seconds": seconds, "seconds_validation": validation}
+                lines.append({**of_run, **record.metrics, **params, **costs, "id": record.id})
         first, last = ["method", "dataset", "features", "seed"], ["chosen_by", "seconds", "seconds_validation", "id"]
         names = list(dict.fromkeys(name for line in lines for name in line if name not in (*first, *last)))
         of_params = [name for name in names if name.startswith("param_")]
@@ -229,7 +195,7 @@ class Results(Sequence[Result]):
         images, and in the metric that rows are tested in `_group`: rows that share a letter are not told apart.
         """
         lines = [line for made in self._field() for line in made.data]
-        rows = [row for made in self._field_rows() for row in made]
+        rows = [row for group in in_groups(self.rows) for row in group]
         table = pd.DataFrame(lines).rename(columns={"method": "title", "label": "method"})
         if not lines:
             return table
@@ -263,8 +229,7 @@ class Results(Sequence[Result]):
 
     def show(self, *, plain: bool = False) -> None:
         """Prints the tables; if `plain`, or in a pipe, as bare text."""
-        console = Console(no_color=plain, file=sys.stdout)
-        show(self.tables(), console, plain=plain or not console.is_terminal)
+        print_tables(self.tables(), plain=plain)
 
     def draw(self) -> list[tuple[str, Path]]:
         """Draws what runs reconstructed, beside their records; returns whose picture is where."""
@@ -284,28 +249,7 @@ class Results(Sequence[Result]):
         return [f"failed: {run}: {error}" for run, error in self.errors.items()]
 
     def _field(self) -> list[Table]:
-        return field_tables(self.rows, _InMemory(self), self.chosen)
-
-    def _field_rows(self) -> list[list[Row]]:
-        """Returns the rows of each table in the order of its lines."""
-        groups: dict[str, list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault(row.source, []).append(row)
-        ordered = []
-        for members in groups.values():
-            uses = list(dict.fromkeys(row.uses for row in members))
-            ordered.append(sorted(members, key=lambda row: uses.index(row.uses)))
-        return ordered
-
-
-class _InMemory:
-    """The decisions of results, stored or not."""
-
-    def __init__(self, results: Results) -> None:
-        self._results = {result.id: result for result in results}
-
-    def arrays(self, record: RunRecord) -> Arrays:
-        return self._results[record.id].arrays()
+        return field_tables(self.rows, self, self.chosen)
 
 
 def _kind(values: list[Any]) -> str:

@@ -1,28 +1,130 @@
-"""What tables of rows share: columns that are functions of a row, published numbers below a row, and notes."""
+"""What tables of rows share: means over seeds, tests, columns that are functions of a row, published numbers, notes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Metric
-from zslbench.evaluation.measuring import metrics
+from zslbench.evaluation.measuring import evaluators, influence, metric_name, metrics
+from zslbench.evaluation.significance import Comparison, Estimate, compare_rows
+from zslbench.records.record import RunRecord
 from zslbench.report.published import Published, published_for
-from zslbench.report.summary import spreads
 from zslbench.report.table import Cell, Column, Line
 from zslbench.runs.row import Row
 
 
 @dataclass(frozen=True)
-class RowColumn:
-    """A column of a table of rows.
+class Spread:
+    """Mean and sample standard deviation over n seeds (0 for one)."""
 
-    Attributes:
-        head: its heading.
-        cell: what it shows of a row.
-        metric: what it measures; None for columns below which no published number can stand.
-        place: which row it shows, where a line is of a method on several data sets.
+    mean: float
+    std: float
+    n: int
+
+
+def spreads(row: Row) -> dict[str, Spread]:
+    """Returns the spread of each metric over a row's records."""
+    values: dict[str, list[float]] = {}
+    for record in row.records:
+        for name, value in record.metrics.items():
+            values.setdefault(name, []).append(value)
+    return {
+        name: Spread(float(np.mean(own)), float(np.std(own, ddof=1)) if len(own) > 1 else 0.0, len(own))
+        for name, own in values.items()
+    }
+
+
+def named_metrics(texts: str | Sequence[str] | None) -> list[Metric] | None:
+    """Returns the metrics of `--metrics`: names or titles in any case, divided by commas; None where none is given.
+
+    Raises:
+        UsageError: no evaluator has one; near misses are suggested.
+    """
+    if not texts:
+        return None
+    words = [word.strip() for text in ([texts] if isinstance(texts, str) else texts) for word in text.split(",")]
+    return [metrics()[name] for name in dict.fromkeys(metric_name(word, "--metrics: ") for word in words)]
+
+
+def shown_metrics(records: Sequence[RunRecord]) -> list[Metric]:
+    """Returns the metrics that are shown by default and whose evaluator measured one of these records, or tried to.
+
+    Without any record they are those that every run has.
+    """
+    known = {name for record in records for name in record.metrics}
+    refused = {name for record in records for name in record.not_applicable}
+    result = []
+    for name, evaluator in evaluators().items():
+        measured = name in refused or any(metric.name in known for metric in evaluator.metrics)
+        if measured if records else not evaluator.needs_images:
+            result += [metric for metric in evaluator.metrics if metric.shown]
+    return result
+
+
+def summary(rows: list[Row]) -> list[dict[str, Any]]:
+    """Returns the `summary` of `--json`."""
+    return [
+        {
+            "method": row.label,
+            "dataset": row.dataset,
+            "metrics": {name: vars(spread) for name, spread in spreads(row).items()},
+            **({"refused": row.refusal} if row.refusal else {}),
+            **({"tuned": {"params": row.search.tuned, "origin": row.search.origin}} if row.search else {}),
+            **({"oracle": {row.search.metric: row.oracle}} if row.search and row.oracle is not None else {}),
+        }
+        for row in rows
+    ]
+
+
+class Kept(Protocol):
+    """What has the decisions of runs: a store, or results in memory."""
+
+    def arrays(self, record: RunRecord) -> Mapping[str, NDArray[Any]]:
+        """Returns the decisions of a run."""
+
+
+def tested_metric(metrics: Iterable[Metric], rows: list[Row], store: Kept) -> Metric | None:
+    """Returns the metric in which a table tests its rows: the first that ranks, else the first that can be tested."""
+    metrics = list(metrics)
+    records = [record for row in rows for record in row.records[:1]]
+    return next((metric for metric in metrics if metric.ranks), None) or next(
+        (m for m in metrics if any(_estimate(record, m, store) is not None for record in records)), None
+    )
+
+
+def compare(rows: list[Row], store: Kept, metric: Metric) -> Comparison | None:
+    """Tests every pair of rows of one data set in a metric; None where fewer than two have an influence on it."""
+    estimates: dict[str, list[Estimate]] = {}
+    for row in rows:
+        own = [_estimate(record, metric, store) for record in row.records]
+        known = [estimate for estimate in own if estimate is not None]
+        if known and len(known) == len(own):
+            estimates[row.label] = known
+            arrays = store.arrays(row.records[0])
+    if len(estimates) < 2:
+        return None
+    return compare_rows(estimates, np.asarray(arrays["y"]), higher_is_better=metric.higher_is_better)
+
+
+def _estimate(record: RunRecord, metric: Metric, store: Kept) -> Estimate | None:
+    if metric.name not in record.metrics:
+        return None
+    found = influence(metric.name, record.metrics, record.class_names, store.arrays(record), record.no_conventional)
+    return None if found is None else Estimate(record.metrics[metric.name], found)
+
+
+@dataclass(frozen=True)
+class RowColumn:
+    """A column of a table of rows: its heading, and what it shows of a row.
+
+    `metric` is None for columns below which no published number can stand; `place` is which row it shows, where a line
+    is of a method on several data sets.
     """
 
     head: Column
