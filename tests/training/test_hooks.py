@@ -15,7 +15,7 @@ from players import Closed, Pair, PairParams, Plain
 from searching import Killed, configuration, run, store
 from toy import same, toy_view, train, weights
 
-import zslbench.runs.fit as trial
+import zslbench.runs.execute as execution
 from zslbench.api.embedder import GradientParams
 from zslbench.api.progress import Progress
 from zslbench.api.views import ProblemShape, TrainView
@@ -192,35 +192,35 @@ def test_a_validation_runs_record_has_the_metrics_of_every_epoch_and_ends_with_i
     run: Callable[..., Any],
 ) -> None:
     of = configuration()
-    [record] = run([of.job(0, "validation", 1, params={"epochs": 4})]).values()
+    [record] = run([of.run(0, "validation", 1, params={"epochs": 4})]).values()
     watched = record.training.watched
     assert len(watched) == len(record.training.losses) == 4
     assert watched[-1] == {name: record.metrics[name] for name in ("acc_uu", "acc_ut", "acc_st", "h", "ausuc")}
     assert len({metrics["ausuc"] for metrics in watched}) > 1
     for epochs, metrics in enumerate(watched, 1):  # each is what a run of so many epochs would have given
-        [shorter] = run([of.job(0, "validation", 1, params={"epochs": epochs})]).values()
+        [shorter] = run([of.run(0, "validation", 1, params={"epochs": epochs})]).values()
         assert {name: shorter.metrics[name] for name in metrics} == metrics
 
 
 def test_a_run_on_test_images_watches_nothing(run: Callable[..., Any]) -> None:
-    [record] = run([configuration().job(0, "test", params={"epochs": 2})]).values()
+    [record] = run([configuration().run(0, params={"epochs": 2})]).values()
     assert record.training.watched == [] and len(record.training.losses) == 2
 
 
 def test_an_interrupted_validation_run_keeps_the_metrics_of_every_epoch(
     run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = configuration().job(0, "validation", params={"epochs": 4})
+    job = configuration().run(0, "validation", params={"epochs": 4})
     [whole] = run([job]).values()
-    monkeypatch.setattr(trial, "Fit", partial(Fit, checkpoint_seconds=0))
+    monkeypatch.setattr(execution, "Fit", partial(Fit, checkpoint_seconds=0))
 
     def die(progress: Progress) -> None:
         if progress.epoch == 3:
             raise Killed
 
     with pytest.raises(Killed):
-        execute(job, "cpu", tmp_path / "partial", die)
+        execute(job, tmp_path / "partial", die)
     epochs: list[int] = []
-    record, _ = execute(job, "cpu", tmp_path / "partial", lambda progress: epochs.append(progress.epoch))
+    record, _ = execute(job, tmp_path / "partial", lambda progress: epochs.append(progress.epoch))
     assert epochs == [3, 4]
     assert record.training.watched == whole.training.watched and record.metrics == whole.metrics

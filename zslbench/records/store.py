@@ -111,7 +111,7 @@ class Store:
         try:
             content = path.read_bytes()
             record = _record(content)
-            if run not in (record.id, folder.name) or record.id != record.spec.id:
+            if not run == record.id == record.spec.id:
                 raise ValueError("it belongs to another run")
             if record.arrays and not (folder / record.arrays).is_file():
                 raise ValueError(f"{record.arrays} is missing")

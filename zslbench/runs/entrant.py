@@ -257,7 +257,7 @@ def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLik
         UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
     """
     every = [method if isinstance(method, Asked) else Asked.of(method) for method in methods]
-    asked = list({method.label: method.for_input(request.input) for method in every}.values())
+    asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
     for method in asked:  # mistyped names are found before data is read
         _check_names(method, request)
     sources = distinct(datasets)
