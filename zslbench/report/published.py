@@ -89,12 +89,15 @@ def published_table() -> list[Number]:
     Raises:
         PluginError: a file cannot be read, or one of its lines is malformed; the line and what to do are named.
     """
-    return _numbers(tuple(registry().published_files), strict=True)
+    table: dict[Key, Number] = {}
+    for path in registry().published_files:
+        table |= _read(path, table)
+    return list(table.values())
 
 
 def usable_numbers() -> list[Number]:
     """Returns the published numbers of every sound file; a malformed one is left out whole, with a warning."""
-    return _numbers(tuple(registry().published_files), strict=False)
+    return _usable(tuple(registry().published_files))
 
 
 def published_for(title: str, dataset: str, features: str, source: str = "") -> Published | None:
@@ -112,14 +115,12 @@ def published_for(title: str, dataset: str, features: str, source: str = "") -> 
 
 
 @cache  # a comparison asks once for each of its rows, and should warn once
-def _numbers(paths: tuple[Path, ...], *, strict: bool) -> list[Number]:
+def _usable(paths: tuple[Path, ...]) -> list[Number]:
     table: dict[Key, Number] = {}
     for path in paths:
         try:
             table |= _read(path, table)
         except PluginError as error:
-            if strict:
-                raise
             warnings.warn(f"no published number of this file is used: {error}", stacklevel=2)
     return list(table.values())
 
