@@ -28,7 +28,6 @@ SPEC = RunSpec(
     features="res101",
     scale="none",
     setting="inductive",
-    evaluators={"zsl": 1},
     seed=3,
 )
 
