@@ -51,8 +51,8 @@ from zslbench.runs.request import (
 from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
-from zslbench.tuning import tune as tuning
 from zslbench.tuning.oracle import oracle
+from zslbench.tuning.tune import Tuner, begin
 
 STORE = "zslbench-runs"
 """The store of whoever names none."""
@@ -133,14 +133,7 @@ class Bench:
         metrics: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Results:
-        """Trains and measures one method; see `compare`.
-
-        Args:
-            method: as in `compare`.
-            dataset: as in `compare`.
-            seeds: as in `compare`, but one by default.
-            metrics: as in `compare`.
-            options: as in `compare`.
+        """Trains and measures one method; arguments are those of `compare`, but one seed by default.
 
         Raises:
             NotApplicable: the method can be run on none of the data sets.
@@ -188,9 +181,9 @@ class Bench:
         entrants = resolve(wanted, sources, request)
         self._say(*lines)
         errors: dict[str, Exception] = {}
-        searches = (
-            self._tuned(entrants, errors, as_found=not request.search and not request.grid) if request.tuned else {}
-        )
+        searches = {}
+        if request.tuned:
+            searches = self._tuned(entrants, request, errors, as_found=not request.search and not request.grid)
         rows = []
         for entrant in entrants:
             row = Row.of(entrant, searches.get(id(entrant)))
@@ -216,11 +209,7 @@ class Bench:
     def tune(self, methods: Many, *, dataset: Datasets = None, **options: Any) -> list[Search]:
         """Chooses hyper-parameters on validation classes; `tuned=True` uses them.
 
-        Args:
-            methods: as in `compare`.
-            dataset: as in `compare`.
-            options: as in `Request`: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` but
-                `tuned`, `oracle` and seeds.
+        Options: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` but `tuned`, `oracle` and seeds.
 
         Raises:
             NotApplicable: a method cannot be run on a data set.
@@ -235,7 +224,7 @@ class Bench:
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}
-        searches = self._tuned(entrants, errors, afresh=request.existing == "rerun")
+        searches = self._tuned(entrants, request, errors, afresh=request.existing == "rerun")
         for error in errors.values():
             raise error
         return list(searches.values())
@@ -286,14 +275,7 @@ class Bench:
         seeds: int | Sequence[int] = 3,
         **options: Any,
     ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
-        """Makes the figures and tables that the card of a method declares.
-
-        Args:
-            method: its name.
-            out: folder for the files.
-            dataset: as in `compare`.
-            seeds: as in `compare`.
-            options: as in `compare`.
+        """Makes the figures and tables that the card of a method declares, in the folder `out`; else as `compare`.
 
         Returns:
             What was made and what could not be, by exhibit, and the results that it was made of.
@@ -397,26 +379,20 @@ class Bench:
         return found.load_labels(self.root, splits)
 
     def _tuned(
-        self, entrants: list[Entrant], errors: dict[str, Exception], *, afresh: bool = False, as_found: bool = False
+        self, entrants: list[Entrant], request: Request, errors: dict[str, Exception], **how: bool
     ) -> dict[int, Search]:
         """Searches for each entrant that can be run; finished searches are not repeated. A failed one is an error."""
         able = [entrant for entrant in entrants if not entrant.refusal]
         for entrant in able:
-            tuning.begin(entrant)  # every search is checked before the first one starts
+            begin(entrant)  # every search is checked before the first one starts, and before the store is touched
+        execute = partial(self._dispatcher.execute, store=self.store, existing=request.existing)
+        tuner = Tuner(self.store, execute, self.device, self._say, **how)
         for entrant in able:
-            tuning.begin_or_resume(entrant, self.store, afresh=afresh, as_found=as_found)
+            tuner.begin_or_resume(entrant)
         searches = {}
         for entrant in able:
             try:
-                searches[id(entrant)] = tuning.tune(
-                    entrant,
-                    self.store,
-                    partial(self._dispatcher.trials, store=self.store, existing=entrant.request.existing),
-                    device=self.device,
-                    afresh=afresh,
-                    as_found=as_found,
-                    say=self._say,
-                )
+                searches[id(entrant)] = tuner.tune(entrant)
             except RunError as error:  # it costs its own row
                 errors[f"search of {entrant.asked.label} on {entrant.source}"] = error
                 self._say(str(error))
@@ -424,7 +400,7 @@ class Bench:
 
     def _add_oracles(self, entrants: list[Entrant], rows: list[Row], errors: dict[str, Exception]) -> None:
         by_entrant = {id(row.entrant): row for row in rows}
-        trials = partial(self._dispatcher.trials, store=self.store, existing="reuse")
+        trials = partial(self._dispatcher.execute, store=self.store, existing="reuse")
         for entrant in entrants:
             row = by_entrant[id(entrant)]
             if row.search is not None:
@@ -449,12 +425,12 @@ def _function(verb: Callable[Concatenate[Bench, P], R]) -> Callable[P, R]:
 
 
 run = _function(Bench.run)  # type: ignore[arg-type]
-"""`Bench.run`, of a bench with default settings or with those among the options."""
+"""`Bench.run`, of a bench with default settings or with those among the options; so are the functions below."""
 compare = _function(Bench.compare)  # type: ignore[arg-type]
-"""`Bench.compare`, of a bench with default settings or with those among the options."""
+"""`Bench.compare`, which takes the settings of a bench too."""
 tune = _function(Bench.tune)  # type: ignore[arg-type]
-"""`Bench.tune`, of a bench with default settings or with those among the options."""
+"""`Bench.tune`, which takes the settings of a bench too."""
 evaluate = _function(Bench.evaluate)
-"""`Bench.evaluate`, of a bench with default settings or with those among the options."""
+"""`Bench.evaluate`, which takes the settings of a bench too."""
 load = _function(Bench.load)
-"""`Bench.load`, of a bench with default settings or with those among the options."""
+"""`Bench.load`, which takes the settings of a bench too."""

@@ -26,11 +26,7 @@ class Dispatcher:
     """Executes runs on one engine, and in this process what no other can find by its name."""
 
     def __init__(self, engine: str, jobs: int, device: str, on_event: OnEvent | None) -> None:
-        """Starts no process yet.
-
-        Raises:
-            UsageError: there is no such engine.
-        """
+        """Starts no process yet."""
         self._engine: Engine = registry().resolve("engine", engine, Engine)(jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
         self._device, self._on_event = device, on_event
@@ -40,21 +36,15 @@ class Dispatcher:
         """Ends the processes that the engine keeps."""
         self._engine.close()
 
-    def trials(self, runs: list[Run], store: Store, existing: Existing) -> Outcomes:
-        """Executes trials: one that fails says so in the search's log, and does not fail the command."""
-        return self.execute(runs, store, existing, {}, trials=True)
-
     def execute(
-        self,
-        runs: list[Run],
-        store: Store,
-        existing: Existing,
-        errors: dict[str, Exception],
-        *,
-        trials: bool = False,
+        self, runs: list[Run], store: Store, existing: Existing, errors: dict[str, Exception] | None = None
     ) -> Outcomes:
-        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
+        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored.
+
+        Failures are added to `errors`; where there are none, these are trials, whose failures their search's log tells.
+        """
         outcomes: Outcomes = {}
+        trials, errors = errors is None, {} if errors is None else errors
         setup = Setup(store=store.root, existing=existing, device=self._device)
         distinct = list({run.id: run for run in runs}.values())
 

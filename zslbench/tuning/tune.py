@@ -46,11 +46,7 @@ Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
 
 
 def begin(entrant: Entrant) -> Search:
-    """Returns the empty log of the search that the entrant's request asks for.
-
-    Raises:
-        UsageError: there is nothing to search, or the grid is too large.
-    """
+    """Returns the empty log of the search that the entrant's request asks for."""
     method, fixed, request = entrant.method, dict(entrant.fixed), entrant.request
     given = dict(method.params_type.parse_space(text, entrant.owner) for text in request.search)
     if both := sorted(set(given) & set(fixed)):
@@ -59,7 +55,7 @@ def begin(entrant: Entrant) -> Search:
     if not space:
         raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
     strategy: Literal["grid", "tpe"] = "grid" if request.grid or shares_factors(method) else "tpe"
-    points = math.prod(len(own.grid()) for name, own in space.items() if not _read_off(entrant, space, name))
+    points = math.prod(len(own.grid()) for own in _proposed(entrant, space).values())
     if strategy == "grid" and points > LARGEST_GRID:
         raise UsageError(
             f"the grid of {entrant.owner} has {points} points; name fewer values by --search, or take --trials"
@@ -87,77 +83,6 @@ def begin(entrant: Entrant) -> Search:
     )
 
 
-def begin_or_resume(entrant: Entrant, store: Store, *, afresh: bool = False, as_found: bool = False) -> Search:
-    """Returns the log of the search that is asked for as far as it is stored, else an empty one.
-
-    Args:
-        entrant: the method and the data set; what it fixes is not searched.
-        store: where the log is kept.
-        afresh: whether to forget a stored search.
-        as_found: whether a finished search will do whatever its space was.
-
-    Raises:
-        UsageError: as `begin`; a stored search had another space; or a finished one had to be stored and is not.
-    """
-    search = begin(entrant)
-    what = f"{search.method} on {search.dataset}"
-    stored = None if afresh else store.find_search(search.id)
-    if stored is not None:
-        if difference := stored.difference(search):
-            if as_found and stored.finished:
-                return stored
-            state = "finished" if stored.finished else "begun"
-            raise UsageError(
-                f"a search of {what} was {state} with another space: {difference}; "
-                "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
-            )
-        search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
-    if entrant.request.existing == "only-cached" and not search.finished:
-        raise UsageError(
-            f"no finished search of {what} with {search.wanted} trials is stored, and --existing only-cached runs none"
-        )
-    return search
-
-
-def tune(
-    entrant: Entrant,
-    store: Store,
-    execute: Execute,
-    *,
-    device: str = "auto",
-    afresh: bool = False,
-    as_found: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-) -> Search:
-    """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log.
-
-    Args:
-        entrant: the method and the data set; what it fixes is not searched.
-        store: where the log is kept.
-        execute: executes trials.
-        device: where whole grids are solved.
-        afresh: whether to forget a stored search.
-        as_found: whether a finished search will do whatever its space was.
-        say: prints a line of progress.
-
-    Raises:
-        UsageError: a stored search of the same thing had another space, or is not there though it had to be.
-        RunError: no trial could be completed.
-    """
-    search = begin_or_resume(entrant, store, afresh=afresh, as_found=as_found)
-    if not search.finished:
-        say(
-            f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
-            f"classes: {search.wanted} trials, {search.cuts}"
-        )
-        searcher = _Searcher(entrant, store, execute, device, say)
-        search = searcher.grid(search) if search.strategy == "grid" else searcher.tpe(search)
-    if not search.complete:
-        reasons = [trial.reason for trial in search.trials if trial.reason]
-        raise RunError(f"no trial of {search.method} on {search.dataset} was completed; first: {reasons[0]}")
-    return search
-
-
 def shares_factors(method: type[Embedder[Any]]) -> bool:
     """Whether one factorisation serves a whole grid: it is all that there is to training, of features."""
     if method.input != "features":
@@ -167,37 +92,93 @@ def shares_factors(method: type[Embedder[Any]]) -> bool:
 
 
 @dataclass
-class _Searcher:
-    entrant: Entrant
+class Tuner:
+    """Searches, whose logs it keeps in a store.
+
+    Attributes:
+        execute: executes trials.
+        device: where whole grids are solved.
+        say: prints a line of progress.
+        afresh: whether to forget a stored search.
+        as_found: whether a finished search will do whatever its space was.
+    """
+
     store: Store
     execute: Execute
-    device: str
-    say: Callable[[str], None]
+    device: str = "auto"
+    say: Callable[[str], None] = lambda line: None
+    afresh: bool = False
+    as_found: bool = False
 
-    def grid(self, search: Search) -> Search:
-        """Tries every combination, those still missing."""
-        names = [name for name in search.space if not _read_off(self.entrant, search.space, name)]
-        combinations = itertools.product(*(search.space[name].grid() for name in names))
-        points = [dict(zip(names, values, strict=True)) for values in combinations]
-        if shares_factors(self.entrant.method):
-            trials = sweep(self.entrant, points, search, self.device)
-            return self._saved(search, trials)
-        for start in range(len(search.trials), len(points), ROUND):
-            search = self._saved(search, self._round(search, points[start : start + ROUND], lambda trial, fold: False))
+    def begin_or_resume(self, entrant: Entrant) -> Search:
+        """Returns the log of the search that is asked for as far as it is stored, else an empty one.
+
+        Raises:
+            UsageError: as `begin`; a stored search had another space; or a finished one had to be stored and is not.
+        """
+        search = begin(entrant)
+        what = f"{search.method} on {search.dataset}"
+        stored = None if self.afresh else self.store.find_search(search.id)
+        if stored is not None:
+            if difference := stored.difference(search):
+                if self.as_found and stored.finished:
+                    return stored
+                state = "finished" if stored.finished else "begun"
+                raise UsageError(
+                    f"a search of {what} was {state} with another space: {difference}; "
+                    "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
+                )
+            search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
+        if entrant.request.existing == "only-cached" and not search.finished:
+            raise UsageError(
+                f"no finished search of {what} with {search.wanted} trials is stored, "
+                "and --existing only-cached runs none"
+            )
         return search
 
-    def tpe(self, search: Search) -> Search:
+    def tune(self, entrant: Entrant) -> Search:
+        """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log.
+
+        Raises:
+            UsageError: as `begin_or_resume`.
+            RunError: no trial could be completed.
+        """
+        search = self.begin_or_resume(entrant)
+        if not search.finished:
+            self.say(
+                f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
+                f"classes: {search.wanted} trials, {search.cuts}"
+            )
+            search = self._grid(entrant, search) if search.strategy == "grid" else self._tpe(entrant, search)
+        if not search.complete:
+            reasons = [trial.reason for trial in search.trials if trial.reason]
+            raise RunError(f"no trial of {search.method} on {search.dataset} was completed; first: {reasons[0]}")
+        return search
+
+    def _grid(self, entrant: Entrant, search: Search) -> Search:
+        """Tries every combination, those still missing."""
+        proposed = _proposed(entrant, search.space)
+        combinations = itertools.product(*(space.grid() for space in proposed.values()))
+        points = [dict(zip(proposed, values, strict=True)) for values in combinations]
+        if shares_factors(entrant.method):
+            return self._saved(search, sweep(entrant, points, search, self.device))
+        for start in range(len(search.trials), len(points), ROUND):
+            some = [_Begun(entrant, point, search) for point in points[start : start + ROUND]]
+            search = self._saved(search, self._round(search, some, lambda trial, fold: False))
+        return search
+
+    def _tpe(self, entrant: Entrant, search: Search) -> Search:
         """Lets Optuna's tree-structured Parzen estimator propose points (Bergstra et al., NIPS 2011)."""
         optuna.logging.set_verbosity(logging.WARNING)
-        distributions = {
-            name: _distribution(space)
-            for name, space in search.space.items()
-            if not _read_off(self.entrant, search.space, name)
-        }
+        proposed = _proposed(entrant, search.space)
+        distributions = {name: _distribution(space) for name, space in proposed.items()}
         while not search.finished:
             study = _study(search, distributions)
             if not search.trials:
-                study.enqueue_trial(self._defaults({name: search.space[name] for name in distributions}))
+                defaults = entrant.method.params_type(**entrant.fixed).model_dump(mode="json")
+                study.enqueue_trial(
+                    {name: defaults[name] for name, own in proposed.items() if own.holds(defaults[name])}
+                )
             asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
 
             def hopeless(
@@ -206,19 +187,14 @@ class _Searcher:
                 asked[index].report(search.worth(values[-1]), step=len(values))
                 return asked[index].should_prune()
 
-            points = [_rounded(trial.params, search.space) for trial in asked]
-            search = self._saved(search, self._round(search, points, hopeless))
+            begun = [_Begun(entrant, _rounded(trial.params, search.space), search) for trial in asked]
+            search = self._saved(search, self._round(search, begun, hopeless))
         return search
 
-    def _defaults(self, space: dict[str, Space]) -> dict[str, Any]:
-        defaults = self.entrant.method.params_type(**self.entrant.fixed).model_dump(mode="json")
-        return {name: defaults[name] for name, own in space.items() if own.holds(defaults[name])}
-
     def _round(
-        self, search: Search, points: list[dict[str, Any]], hopeless: Callable[[int, list[float]], bool]
+        self, search: Search, begun: list[_Begun], hopeless: Callable[[int, list[float]], bool]
     ) -> list[SearchTrial]:
-        """Runs some points on fold after fold; those that are hopeless after a fold are dropped from the next."""
-        begun = [_Begun(self.entrant, point, search) for point in points]
+        """Runs trials on fold after fold; those that are hopeless after a fold are dropped from the next."""
         for fold in range(search.folds):
             alive = [trial for trial in begun if trial.state == "complete"]
             runs = [trial.run(fold) for trial in alive]
@@ -260,7 +236,7 @@ class _Begun:
     def epochs(self) -> Space | None:
         """Where the number of epochs is chosen from, if it is read off the validation curves."""
         space = self.search.space
-        return space["epochs"] if "epochs" in space and _read_off(self.entrant, space, "epochs") else None
+        return None if "epochs" in _proposed(self.entrant, space) else space.get("epochs")
 
     def run(self, fold: int) -> Run:
         params = {**self.entrant.fixed, **self.point}
@@ -281,14 +257,13 @@ class _Begun:
             self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
 
     def _curve(self, record: RunRecord) -> list[float]:
-        """Returns the metric after each epoch where their number is to be chosen, else the one value at the end."""
+        """The metric after each epoch where their number is to be chosen, else the one value at the end."""
         watched = record.training.watched if record.training else []
         if self.epochs and watched:
             return [metrics[self.search.metric] for metrics in watched]
         return [record.metrics[self.search.metric]]
 
     def _choice(self, trained: int) -> list[int]:
-        """Returns the numbers of epochs to choose from."""
         return [n for n in range(1, trained + 1) if self.epochs and self.epochs.holds(n)] or [trained]
 
     def ended(self) -> SearchTrial:
@@ -315,16 +290,16 @@ class _Begun:
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-def _read_off(entrant: Entrant, space: dict[str, Space], name: str) -> bool:
-    """Whether a parameter is the number of epochs, which is read off the validation curve of one run.
+def _proposed(entrant: Entrant, space: dict[str, Space]) -> dict[str, Space]:
+    """Returns the space without the number of epochs, where that is read off the validation curve of one run.
 
     A cosine schedule is laid over all epochs, so that a part of a run says nothing about a shorter one.
     """
     params = entrant.method.params_type
-    if name != "epochs" or not issubclass(params, GradientParams):
-        return False
-    searched = space["schedule"].grid() if "schedule" in space else [params(**entrant.fixed).schedule]
-    return "cosine" not in searched
+    if not issubclass(params, GradientParams):
+        return space
+    schedules = space["schedule"].grid() if "schedule" in space else [params(**entrant.fixed).schedule]
+    return space if "cosine" in schedules else {name: own for name, own in space.items() if name != "epochs"}
 
 
 def _distribution(space: Space) -> BaseDistribution:
