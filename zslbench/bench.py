@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike
 from zslbench.api.cards import Input, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.events import OnEvent
-from zslbench.data.catalogue import dataset_name, default_datasets, find_dataset, load_data
+from zslbench.data.catalogue import dataset_name, default_datasets, load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import ScoreFile, read_scores
 from zslbench.data.semantics import OWN
@@ -34,7 +35,7 @@ from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
 from zslbench.report.rows import named_metrics
-from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, method_class, resolve
+from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.request import (
     Asked,
@@ -46,7 +47,6 @@ from zslbench.runs.request import (
     name_of,
     seeds_of,
     short,
-    split_source,
 )
 from zslbench.runs.row import Row
 from zslbench.training import together
@@ -62,7 +62,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Bench:
+class Bench(AbstractContextManager["Bench"]):
     """What outlives one call: the store, the folder of the data, the device, and the engine with its processes.
 
     `with` closes what it started.
@@ -113,9 +113,6 @@ class Bench:
     def store(self) -> Store:
         """The store; created only when everything that was asked for has been checked."""
         return Store(self._folder)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -193,7 +190,7 @@ class Bench:
         if external:
             if request.on == "validation":
                 raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
-            labels = {name_of(source): self._labels(source, request.splits) for source in sources}
+            labels = {name_of(source): labels_of(source, self.root, request.splits) for source in sources}
             rows = with_scores(rows, external, labels, self.store)
         runs = [run for row in rows for run in row.runs]
         outcomes = self._dispatcher.execute(runs, self.store, request.existing, errors)
@@ -258,7 +255,7 @@ class Bench:
             file = read_scores(Path(scores), images if images is None else Path(str(images)))
         else:
             file = ScoreFile.of(np.asarray(scores), images, name or "scores")
-        data = self._labels(dataset, splits)
+        data = labels_of(dataset, self.root, splits)
         record, arrays = evaluate_scores(file, data, name or file.path.stem, setting)
         if save:
             with self.store.claim(record.id, wait=True):
@@ -371,12 +368,6 @@ class Bench:
             return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every], []
         names, lines = default_datasets(request.root, request.features, request.splits)
         return list(names), lines
-
-    def _labels(self, dataset: DatasetLike, splits: str) -> ZSLData:
-        if isinstance(dataset, ZSLData):
-            return dataset
-        found = dataset if isinstance(dataset, Dataset) else find_dataset(split_source(str(dataset))[0])
-        return found.load_labels(self.root, splits)
 
     def _tuned(
         self, entrants: list[Entrant], request: Request, errors: dict[str, Exception], **how: bool
