@@ -200,7 +200,7 @@ class Bench(AbstractContextManager["Bench"]):
         if request.existing == "only-cached" and (absent := len(runs) - len(outcomes)):
             self._say(f"{absent} of {len(runs)} runs are not stored, and --existing only-cached runs none")
         if request.oracle:
-            self._add_oracles(entrants, rows, errors)
+            self._add_oracles(rows, errors)
         return Results(rows, self.store, metrics, errors)
 
     def tune(self, methods: Many, *, dataset: Datasets = None, **options: Any) -> list[Search]:
@@ -389,14 +389,12 @@ class Bench(AbstractContextManager["Bench"]):
                 self._say(str(error))
         return searches
 
-    def _add_oracles(self, entrants: list[Entrant], rows: list[Row], errors: dict[str, Exception]) -> None:
-        by_entrant = {id(row.entrant): row for row in rows}
+    def _add_oracles(self, rows: list[Row], errors: dict[str, Exception]) -> None:
         trials = partial(self._dispatcher.execute, store=self.store, existing="reuse")
-        for entrant in entrants:
-            row = by_entrant[id(entrant)]
-            if row.search is not None:
+        for row in rows:
+            if row.entrant is not None and row.search is not None:
                 try:
-                    row.oracle = oracle(entrant, row.search, trials, self.device)
+                    row.oracle = oracle(row.entrant, row.search, trials, self.device)
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error
 

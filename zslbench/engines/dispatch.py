@@ -44,6 +44,7 @@ class Dispatcher:
         Failures are added to `errors`; where there are none, these are trials, whose failures their search's log tells.
         """
         outcomes: Outcomes = {}
+        stored: list[RunRecord] = []
         trials, errors = errors is None, {} if errors is None else errors
         setup = Setup(store=store.root, existing=existing, device=self._device)
         distinct = list({run.id: run for run in runs}.values())
@@ -64,23 +65,20 @@ class Dispatcher:
         self._out = sys.stdout
         try:
             with redirect_stdout(sys.stderr):  # methods and engines may print
-                missing = []
                 for run in distinct:  # what is stored needs no engine, whose processes take seconds to start
-                    record = find(run, setup)
-                    if record is None:
-                        missing.append(run)
-                    else:
+                    if record := find(run, setup):
+                        stored.append(record)
                         finished(run, record, stored=True)
+                missing = [run for run in distinct if run.id not in outcomes]
                 listener = Listener(lambda run: self._tell(Event("started", run=run)), epoch, finished, failed)
                 for engine, own in self._engines(missing).items():
                     engine.execute(own, setup, listener)
         finally:
             self._out = None
             self._tell(Event("ended", total=len(distinct), trials=trials))
-        stored = [run for run in distinct if run not in missing]
         if stored and not trials:
             self.say(f"{len(stored)} of {len(distinct)} runs were stored already")
-        self.say(*outdated(o for o in (outcomes[run.id] for run in stored) if isinstance(o, RunRecord)))
+        self.say(*outdated(stored))
         return outcomes
 
     def _engines(self, runs: list[Run]) -> dict[Engine, list[Run]]:

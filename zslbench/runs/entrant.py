@@ -23,7 +23,7 @@ from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
-from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, distinct, name_of, split_source
+from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
 
 BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
@@ -101,11 +101,21 @@ class Entrant:
         )
 
     @property
-    def networks(self) -> dict[str, Any]:
-        """What specs and searches say of networks where the input is images."""
-        if self.method.input == "features":
-            return {}
-        return {"input": "images", "pretrained": self.request.pretrained, "weights": dict(self.weights)}
+    def identity(self) -> dict[str, Any]:
+        """What specs and searches say alike of method, data and networks."""
+        return {
+            "method": self.entry.name,
+            "method_version": self.method.version,
+            "code": self.entry.code,
+            "dataset": self.data.name,
+            "fingerprint": self.data.fingerprint,
+            "features": self.data.features_name,
+            "scale": self.scale,
+            "setting": self.card.setting,
+            "precision": self.request.precision,
+            "pretrained": self.method.input == "features" or self.request.pretrained,
+            "weights": dict(self.weights),
+        }
 
     def check_files(self) -> None:
         """Raises RunError where a file of weights is not what it was when the run was planned."""
@@ -132,21 +142,13 @@ class Entrant:
         """Returns a run with these hyper-parameters, or with others."""
         chosen = self.params if params is None else self.method.params_type.parse(params, self.owner)
         spec = RunSpec(
-            method=self.entry.name,
-            method_version=self.method.version,
-            code=self.entry.code,
+            **self.identity,
             params=chosen.changed(),
-            dataset=self.data.name,
-            fingerprint=self.data.fingerprint,
-            features=self.data.features_name,
             semantics=Path(self.request.semantics).stem,
-            scale=self.scale,
-            setting=self.card.setting,
             seed=seed,
             on=on,
             fold=fold,
-            precision=self.request.precision,
-            **self.networks,
+            input=self.method.input,
         )
         return Run(self, spec, chosen, origin or self.origin, calibrated and on == "test")
 
@@ -175,9 +177,9 @@ class Run:
 
     def __str__(self) -> str:
         entrant, spec = self.entrant, self.spec
-        how = f" {_text(spec.params)}"
+        how = f" {pairs(spec.params)}"
         if entrant.preset and self.params == entrant.params:  # its name says what all its values would
-            how = f"@{entrant.preset} {_text(entrant.given)}"
+            how = f"@{entrant.preset} {pairs(entrant.given)}"
         return f"{spec.method}{how}".rstrip() + f" on {spec.dataset}, seed {spec.seed}"
 
     @property
@@ -205,7 +207,6 @@ class Run:
                 "given": {name: entrant.fixed[name] for name in entrant.given},
                 "source": entrant.source,
                 "request": entrant.request.model_dump(mode="json"),
-                "params": self.spec.params,
                 "spec": self.spec.model_dump(mode="json"),
                 "origin": self.origin,
                 "calibrated": self.calibrated,
@@ -223,7 +224,7 @@ class Run:
         if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
             entrant = _entrant(asked, values["source"], request)
-        run = entrant.run(planned.seed, planned.on, planned.fold, params=values["params"], origin=values["origin"])
+        run = entrant.run(planned.seed, planned.on, planned.fold, params=planned.params, origin=values["origin"])
         now, then = run.spec.model_dump(), planned.model_dump()
         if changed := [name for name in then if now[name] != then[name]]:
             what = {"fingerprint": f"data set {planned.dataset}", "weights": "a file of weights"}
@@ -238,7 +239,7 @@ def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLik
     asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
     for method in asked:  # mistyped names are found before data is read
         _check_names(method, request)
-    sources = distinct(datasets)
+    sources = {source if isinstance(source, str) else id(source): source for source in datasets}.values()
     names = [source.name for source in sources if isinstance(source, ZSLData)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two data sets are called {twice[0]!r}; give each a name of its own")
@@ -359,5 +360,6 @@ def _digests(method: type[Embedder[Any]], owner: str, files: Mapping[str, Path])
     return found
 
 
-def _text(values: Mapping[str, Any]) -> str:
+def pairs(values: Mapping[str, Any]) -> str:
+    """Returns values for people to read, as `name=value`, with four significant digits."""
     return " ".join(f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in values.items())

@@ -26,7 +26,7 @@ from zslbench.records.store import Store
 from zslbench.runs.entrant import BACKBONE, Run
 from zslbench.runs.fit import Model, Problem, Watch, train
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
-from zslbench.runs.provenance import provenance, reset_peak_memory
+from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
 from zslbench.training import together
 from zslbench.training.device import choose_device
@@ -139,7 +139,7 @@ class Execution:
                 losses=model.fitted.losses,
                 watched=model.fitted.watched,
             ),
-            provenance=provenance(run, self.device, self.started),
+            provenance=provenance(run, self.device, self.started) | {"peak_memory_mb": peak_memory(self.device)},
         )
         return record, decisions | arrays
 

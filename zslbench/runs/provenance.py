@@ -41,7 +41,6 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "method_code": method_code(run.entrant.method),
         "splits": run.entrant.request.splits,
-        "peak_memory_mb": peak_memory(device),
     }
 
 

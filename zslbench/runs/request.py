@@ -211,12 +211,3 @@ def split_source(source: str) -> tuple[str, str | None]:
 def name_of(source: DatasetLike) -> str:
     """Returns what a data set is called in a request."""
     return source.name if isinstance(source, Dataset | ZSLData) else str(source)
-
-
-def distinct(things: Sequence[Any]) -> list[Any]:
-    """Returns each thing once, in order; texts that are equal are one thing."""
-    found: list[Any] = []
-    for thing in things:
-        if not any(thing == other if isinstance(thing, str) else thing is other for other in found):
-            found.append(thing)
-    return found

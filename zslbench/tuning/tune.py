@@ -32,7 +32,7 @@ from zslbench.errors import RunError, UsageError, one_line
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
-from zslbench.runs.entrant import Entrant, Run
+from zslbench.runs.entrant import Entrant, Run, pairs
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
@@ -60,20 +60,10 @@ def begin(entrant: Entrant) -> Search:
         raise UsageError(
             f"the grid of {entrant.owner} has {points} points; name fewer values by --search, or take --trials"
         )
-    metric, networks = tuning_metric(request.metric), entrant.networks
+    metric = tuning_metric(request.metric)
     return Search(
-        method=entrant.entry.name,
-        method_version=method.version,
-        code=entrant.entry.code,
+        **entrant.identity,
         base=fixed,
-        dataset=entrant.data.name,
-        fingerprint=entrant.data.fingerprint,
-        features=entrant.data.features_name,
-        scale=entrant.scale,
-        setting=entrant.card.setting,
-        precision=request.precision,
-        pretrained=networks.get("pretrained", True),
-        weights=networks.get("weights", {}),
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         folds=request.folds,
@@ -111,11 +101,7 @@ class Tuner:
     as_found: bool = False
 
     def begin_or_resume(self, entrant: Entrant) -> Search:
-        """Returns the log of the search that is asked for as far as it is stored, else an empty one.
-
-        Raises:
-            UsageError: as `begin`; a stored search had another space; or a finished one had to be stored and is not.
-        """
+        """Returns the log of the search that is asked for as far as it is stored, else an empty one."""
         search = begin(entrant)
         what = f"{search.method} on {search.dataset}"
         stored = None if self.afresh else self.store.find_search(search.id)
@@ -137,12 +123,7 @@ class Tuner:
         return search
 
     def tune(self, entrant: Entrant) -> Search:
-        """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log.
-
-        Raises:
-            UsageError: as `begin_or_resume`.
-            RunError: no trial could be completed.
-        """
+        """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log."""
         search = self.begin_or_resume(entrant)
         if not search.finished:
             self.say(
@@ -212,10 +193,9 @@ class Tuner:
         self.store.save_search(search)
         if search.complete:
             best, metric = search.best, tuning_metric(search.metric)
-            shown = " ".join(f"{name}={_short(value)}" for name, value in best.params.items())
             self.say(
                 f"{len(search.trials)} of {search.wanted} trials: best {metric.title} {metric.text(best.value)} "
-                f"with {shown}"
+                f"with {pairs(best.params)}"
             )
         return search
 
@@ -341,7 +321,3 @@ def _rounded(point: dict[str, Any], space: dict[str, Space]) -> dict[str, Any]:
             digits = 3 + max(0, math.floor(math.log10(abs(value) / (high - low))))
             result[name] = min(max(float(f"{value:.{digits}g}"), low), high)
     return result
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
