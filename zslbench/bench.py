@@ -37,17 +37,7 @@ from zslbench.report.results import Result, Results
 from zslbench.report.rows import named_metrics
 from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
-from zslbench.runs.request import (
-    Asked,
-    DatasetLike,
-    Many,
-    MethodLike,
-    Request,
-    methods_of,
-    name_of,
-    seeds_of,
-    short,
-)
+from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
 from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
@@ -344,17 +334,11 @@ class Bench(AbstractContextManager["Bench"]):
         known = Request.model_fields.keys() - {"root", "seeds"}
         values = {name: value for name, value in options.items() if name in known}
         params = {name: value for name, value in options.items() if name not in known and name != "seed"}
-        request = Request.of(
-            {
-                **values,
-                "root": self.root,
-                "seeds": seeds_of((options["seed"],) if "seed" in options else seeds),
-                "params": {**values.get("params", {}), **params},
-            }
-        )
-        check_options(
-            params, methods, request.input, [*known, *further, "dataset", *inspect.signature(Bench).parameters]
-        )
+        values["params"] = {**values.get("params", {}), **params}
+        chosen = seeds_of((options["seed"],) if "seed" in options else seeds)
+        request = Request.of({**values, "root": self.root, "seeds": chosen})
+        words = [*known, *further, "dataset", *inspect.signature(Bench).parameters]
+        check_options(params, methods, request.input, words)
         load_data.cache_clear()  # files may have changed since the last call
         return request
 

@@ -19,12 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.params import Space
@@ -144,8 +139,7 @@ class Tuner:
         if shares_factors(entrant.method):
             return self._saved(search, sweep(entrant, points, search, self.device))
         for start in range(len(search.trials), len(points), ROUND):
-            some = [_Begun(entrant, point, search) for point in points[start : start + ROUND]]
-            search = self._saved(search, self._round(search, some, lambda trial, fold: False))
+            search = self._round(search, [_Begun(entrant, search, point) for point in points[start : start + ROUND]])
         return search
 
     def _tpe(self, entrant: Entrant, search: Search) -> Search:
@@ -161,20 +155,11 @@ class Tuner:
                     {name: defaults[name] for name, own in proposed.items() if own.holds(defaults[name])}
                 )
             asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
-
-            def hopeless(
-                index: int, values: list[float], asked: list[optuna.Trial] = asked, search: Search = search
-            ) -> bool:
-                asked[index].report(search.worth(values[-1]), step=len(values))
-                return asked[index].should_prune()
-
-            begun = [_Begun(entrant, _rounded(trial.params, search.space), search) for trial in asked]
-            search = self._saved(search, self._round(search, begun, hopeless))
+            begun = [_Begun(entrant, search, _rounded(trial.params, search.space), trial) for trial in asked]
+            search = self._round(search, begun)
         return search
 
-    def _round(
-        self, search: Search, begun: list[_Begun], hopeless: Callable[[int, list[float]], bool]
-    ) -> list[SearchTrial]:
+    def _round(self, search: Search, begun: list[_Begun]) -> Search:
         """Runs trials on fold after fold; those that are hopeless after a fold are dropped from the next."""
         for fold in range(search.folds):
             alive = [trial for trial in begun if trial.state == "complete"]
@@ -182,11 +167,9 @@ class Tuner:
             outcomes = self.execute(list({run.id: run for run in runs}.values()))
             for trial, run in zip(alive, runs, strict=True):
                 trial.add(outcomes[run.id])
-            last = fold + 1 == search.folds
-            for index, trial in enumerate(begun):
-                if trial in alive and trial.state == "complete" and hopeless(index, trial.bests) and not last:
+                if trial.state == "complete" and fold + 1 < search.folds and trial.hopeless():
                     trial.state = "pruned"
-        return [trial.ended() for trial in begun]
+        return self._saved(search, [trial.ended() for trial in begun])
 
     def _saved(self, search: Search, trials: list[SearchTrial]) -> Search:
         search = search.model_copy(update={"trials": [*search.trials, *trials]})
@@ -202,11 +185,12 @@ class Tuner:
 
 @dataclass
 class _Begun:
-    """A trial under way."""
+    """A trial under way; `proposal` is what Optuna knows of it, where Optuna proposed it."""
 
     entrant: Entrant
-    point: dict[str, Any]
     search: Search
+    point: dict[str, Any]
+    proposal: optuna.Trial | None = None
     state: Literal["complete", "pruned", "failed"] = "complete"
     records: list[RunRecord] = field(default_factory=list)
     bests: list[float] = field(default_factory=list)
@@ -236,6 +220,12 @@ class _Begun:
             curve = self._curve(outcome)
             self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
 
+    def hopeless(self) -> bool:
+        if self.proposal is None:
+            return False
+        self.proposal.report(self.search.worth(self.bests[-1]), step=len(self.bests))
+        return self.proposal.should_prune()
+
     def _curve(self, record: RunRecord) -> list[float]:
         """The metric after each epoch where their number is to be chosen, else the one value at the end."""
         watched = record.training.watched if record.training else []
@@ -256,13 +246,12 @@ class _Begun:
             values = [curve[best - 1] for curve in curves]
             if self.epochs and all(record.training and record.training.watched for record in self.records):
                 params["epochs"] = best
-        trainings = [record.training for record in self.records if record.training]
         return SearchTrial(
             params=params,
             state=self.state,
             values=values,
             runs=[record.id for record in self.records],
-            seconds=sum(training.seconds for training in trainings),
+            seconds=sum(record.training.seconds for record in self.records if record.training),
             reason=self.reason,
         )
 
