@@ -9,10 +9,9 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -52,7 +51,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Bench(AbstractContextManager["Bench"]):
+class Bench:
     """What outlives one call: the store, the folder of the data, the device, and the engine with its processes.
 
     `with` closes what it started.
@@ -103,6 +102,9 @@ class Bench(AbstractContextManager["Bench"]):
     def store(self) -> Store:
         """The store; created only when everything that was asked for has been checked."""
         return Store(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
