@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from zslbench.api.cards import Input, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.events import OnEvent
-from zslbench.data.catalogue import dataset_name, default_datasets, find_dataset, load_data
+from zslbench.data.catalogue import dataset_name, default_datasets, load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import ScoreFile, read_scores
 from zslbench.data.semantics import OWN
@@ -34,25 +34,14 @@ from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
 from zslbench.report.rows import named_metrics
-from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, method_class, resolve
+from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
-from zslbench.runs.request import (
-    Asked,
-    DatasetLike,
-    Many,
-    MethodLike,
-    Request,
-    methods_of,
-    name_of,
-    seeds_of,
-    short,
-    split_source,
-)
+from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
 from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
-from zslbench.tuning import tune as tuning
 from zslbench.tuning.oracle import oracle
+from zslbench.tuning.tune import Tuner, begin
 
 STORE = "zslbench-runs"
 """The store of whoever names none."""
@@ -133,14 +122,7 @@ class Bench:
         metrics: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Results:
-        """Trains and measures one method; see `compare`.
-
-        Args:
-            method: as in `compare`.
-            dataset: as in `compare`.
-            seeds: as in `compare`, but one by default.
-            metrics: as in `compare`.
-            options: as in `compare`.
+        """Trains and measures one method; arguments are those of `compare`, but one seed by default.
 
         Raises:
             NotApplicable: the method can be run on none of the data sets.
@@ -188,9 +170,9 @@ class Bench:
         entrants = resolve(wanted, sources, request)
         self._say(*lines)
         errors: dict[str, Exception] = {}
-        searches = (
-            self._tuned(entrants, errors, as_found=not request.search and not request.grid) if request.tuned else {}
-        )
+        searches = {}
+        if request.tuned:
+            searches = self._tuned(entrants, request, errors, as_found=not request.search and not request.grid)
         rows = []
         for entrant in entrants:
             row = Row.of(entrant, searches.get(id(entrant)))
@@ -200,7 +182,7 @@ class Bench:
         if external:
             if request.on == "validation":
                 raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
-            labels = {name_of(source): self._labels(source, request.splits) for source in sources}
+            labels = {name_of(source): labels_of(source, self.root, request.splits) for source in sources}
             rows = with_scores(rows, external, labels, self.store)
         runs = [run for row in rows for run in row.runs]
         outcomes = self._dispatcher.execute(runs, self.store, request.existing, errors)
@@ -210,17 +192,13 @@ class Bench:
         if request.existing == "only-cached" and (absent := len(runs) - len(outcomes)):
             self._say(f"{absent} of {len(runs)} runs are not stored, and --existing only-cached runs none")
         if request.oracle:
-            self._add_oracles(entrants, rows, errors)
+            self._add_oracles(rows, errors)
         return Results(rows, self.store, metrics, errors)
 
     def tune(self, methods: Many, *, dataset: Datasets = None, **options: Any) -> list[Search]:
         """Chooses hyper-parameters on validation classes; `tuned=True` uses them.
 
-        Args:
-            methods: as in `compare`.
-            dataset: as in `compare`.
-            options: as in `Request`: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` but
-                `tuned`, `oracle` and seeds.
+        Options: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` but `tuned`, `oracle` and seeds.
 
         Raises:
             NotApplicable: a method cannot be run on a data set.
@@ -235,7 +213,7 @@ class Bench:
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}
-        searches = self._tuned(entrants, errors, afresh=request.existing == "rerun")
+        searches = self._tuned(entrants, request, errors, afresh=request.existing == "rerun")
         for error in errors.values():
             raise error
         return list(searches.values())
@@ -269,7 +247,7 @@ class Bench:
             file = read_scores(Path(scores), images if images is None else Path(str(images)))
         else:
             file = ScoreFile.of(np.asarray(scores), images, name or "scores")
-        data = self._labels(dataset, splits)
+        data = labels_of(dataset, self.root, splits)
         record, arrays = evaluate_scores(file, data, name or file.path.stem, setting)
         if save:
             with self.store.claim(record.id, wait=True):
@@ -286,14 +264,7 @@ class Bench:
         seeds: int | Sequence[int] = 3,
         **options: Any,
     ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
-        """Makes the figures and tables that the card of a method declares.
-
-        Args:
-            method: its name.
-            out: folder for the files.
-            dataset: as in `compare`.
-            seeds: as in `compare`.
-            options: as in `compare`.
+        """Makes the figures and tables that the card of a method declares, in the folder `out`; else as `compare`.
 
         Returns:
             What was made and what could not be, by exhibit, and the results that it was made of.
@@ -365,17 +336,11 @@ class Bench:
         known = Request.model_fields.keys() - {"root", "seeds"}
         values = {name: value for name, value in options.items() if name in known}
         params = {name: value for name, value in options.items() if name not in known and name != "seed"}
-        request = Request.of(
-            {
-                **values,
-                "root": self.root,
-                "seeds": seeds_of((options["seed"],) if "seed" in options else seeds),
-                "params": {**values.get("params", {}), **params},
-            }
-        )
-        check_options(
-            params, methods, request.input, [*known, *further, "dataset", *inspect.signature(Bench).parameters]
-        )
+        values["params"] = {**values.get("params", {}), **params}
+        chosen = seeds_of((options["seed"],) if "seed" in options else seeds)
+        request = Request.of({**values, "root": self.root, "seeds": chosen})
+        words = [*known, *further, "dataset", *inspect.signature(Bench).parameters]
+        check_options(params, methods, request.input, words)
         load_data.cache_clear()  # files may have changed since the last call
         return request
 
@@ -390,46 +355,32 @@ class Bench:
         names, lines = default_datasets(request.root, request.features, request.splits)
         return list(names), lines
 
-    def _labels(self, dataset: DatasetLike, splits: str) -> ZSLData:
-        if isinstance(dataset, ZSLData):
-            return dataset
-        found = dataset if isinstance(dataset, Dataset) else find_dataset(split_source(str(dataset))[0])
-        return found.load_labels(self.root, splits)
-
     def _tuned(
-        self, entrants: list[Entrant], errors: dict[str, Exception], *, afresh: bool = False, as_found: bool = False
+        self, entrants: list[Entrant], request: Request, errors: dict[str, Exception], **how: bool
     ) -> dict[int, Search]:
         """Searches for each entrant that can be run; finished searches are not repeated. A failed one is an error."""
         able = [entrant for entrant in entrants if not entrant.refusal]
         for entrant in able:
-            tuning.begin(entrant)  # every search is checked before the first one starts
+            begin(entrant)  # every search is checked before the first one starts, and before the store is touched
+        execute = partial(self._dispatcher.execute, store=self.store, existing=request.existing)
+        tuner = Tuner(self.store, execute, self.device, self._say, **how)
         for entrant in able:
-            tuning.begin_or_resume(entrant, self.store, afresh=afresh, as_found=as_found)
+            tuner.begin_or_resume(entrant)
         searches = {}
         for entrant in able:
             try:
-                searches[id(entrant)] = tuning.tune(
-                    entrant,
-                    self.store,
-                    partial(self._dispatcher.trials, store=self.store, existing=entrant.request.existing),
-                    device=self.device,
-                    afresh=afresh,
-                    as_found=as_found,
-                    say=self._say,
-                )
+                searches[id(entrant)] = tuner.tune(entrant)
             except RunError as error:  # it costs its own row
                 errors[f"search of {entrant.asked.label} on {entrant.source}"] = error
                 self._say(str(error))
         return searches
 
-    def _add_oracles(self, entrants: list[Entrant], rows: list[Row], errors: dict[str, Exception]) -> None:
-        by_entrant = {id(row.entrant): row for row in rows}
-        trials = partial(self._dispatcher.trials, store=self.store, existing="reuse")
-        for entrant in entrants:
-            row = by_entrant[id(entrant)]
-            if row.search is not None:
+    def _add_oracles(self, rows: list[Row], errors: dict[str, Exception]) -> None:
+        trials = partial(self._dispatcher.execute, store=self.store, existing="reuse")
+        for row in rows:
+            if row.entrant is not None and row.search is not None:
                 try:
-                    row.oracle = oracle(entrant, row.search, trials, self.device)
+                    row.oracle = oracle(row.entrant, row.search, trials, self.device)
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error
 
@@ -449,12 +400,12 @@ def _function(verb: Callable[Concatenate[Bench, P], R]) -> Callable[P, R]:
 
 
 run = _function(Bench.run)  # type: ignore[arg-type]
-"""`Bench.run`, of a bench with default settings or with those among the options."""
+"""`Bench.run`, of a bench with default settings or with those among the options; so are the functions below."""
 compare = _function(Bench.compare)  # type: ignore[arg-type]
-"""`Bench.compare`, of a bench with default settings or with those among the options."""
+"""`Bench.compare`, which takes the settings of a bench too."""
 tune = _function(Bench.tune)  # type: ignore[arg-type]
-"""`Bench.tune`, of a bench with default settings or with those among the options."""
+"""`Bench.tune`, which takes the settings of a bench too."""
 evaluate = _function(Bench.evaluate)
-"""`Bench.evaluate`, of a bench with default settings or with those among the options."""
+"""`Bench.evaluate`, which takes the settings of a bench too."""
 load = _function(Bench.load)
-"""`Bench.load`, of a bench with default settings or with those among the options."""
+"""`Bench.load`, which takes the settings of a bench too."""

@@ -26,11 +26,7 @@ class Dispatcher:
     """Executes runs on one engine, and in this process what no other can find by its name."""
 
     def __init__(self, engine: str, jobs: int, device: str, on_event: OnEvent | None) -> None:
-        """Starts no process yet.
-
-        Raises:
-            UsageError: there is no such engine.
-        """
+        """Starts no process yet."""
         self._engine: Engine = registry().resolve("engine", engine, Engine)(jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
         self._device, self._on_event = device, on_event
@@ -40,21 +36,16 @@ class Dispatcher:
         """Ends the processes that the engine keeps."""
         self._engine.close()
 
-    def trials(self, runs: list[Run], store: Store, existing: Existing) -> Outcomes:
-        """Executes trials: one that fails says so in the search's log, and does not fail the command."""
-        return self.execute(runs, store, existing, {}, trials=True)
-
     def execute(
-        self,
-        runs: list[Run],
-        store: Store,
-        existing: Existing,
-        errors: dict[str, Exception],
-        *,
-        trials: bool = False,
+        self, runs: list[Run], store: Store, existing: Existing, errors: dict[str, Exception] | None = None
     ) -> Outcomes:
-        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored."""
+        """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored.
+
+        Failures are added to `errors`; where there are none, these are trials, whose failures their search's log tells.
+        """
         outcomes: Outcomes = {}
+        stored: list[RunRecord] = []
+        trials, errors = errors is None, {} if errors is None else errors
         setup = Setup(store=store.root, existing=existing, device=self._device)
         distinct = list({run.id: run for run in runs}.values())
 
@@ -74,23 +65,20 @@ class Dispatcher:
         self._out = sys.stdout
         try:
             with redirect_stdout(sys.stderr):  # methods and engines may print
-                missing = []
                 for run in distinct:  # what is stored needs no engine, whose processes take seconds to start
-                    record = find(run, setup)
-                    if record is None:
-                        missing.append(run)
-                    else:
+                    if record := find(run, setup):
+                        stored.append(record)
                         finished(run, record, stored=True)
+                missing = [run for run in distinct if run.id not in outcomes]
                 listener = Listener(lambda run: self._tell(Event("started", run=run)), epoch, finished, failed)
                 for engine, own in self._engines(missing).items():
                     engine.execute(own, setup, listener)
         finally:
             self._out = None
             self._tell(Event("ended", total=len(distinct), trials=trials))
-        stored = [run for run in distinct if run not in missing]
         if stored and not trials:
             self.say(f"{len(stored)} of {len(distinct)} runs were stored already")
-        self.say(*outdated(o for o in (outcomes[run.id] for run in stored) if isinstance(o, RunRecord)))
+        self.say(*outdated(stored))
         return outcomes
 
     def _engines(self, runs: list[Run]) -> dict[Engine, list[Run]]:

@@ -23,7 +23,7 @@ from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
-from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, distinct, name_of, split_source
+from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
 
 BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
@@ -34,17 +34,11 @@ class Entrant:
     """A method on a data set.
 
     Attributes:
-        asked: the method as asked for.
-        request: the options it was asked for with.
         source: the data set as asked for, with its features if they were named.
-        data: the data set.
         entry: the method's place in the registry.
-        method: the method's class.
         preset: the name of the preset in use, or an empty string.
         given: the parameters given by hand.
         fixed: hyper-parameters from the preset and by hand, which no search varies; JSON values.
-        params: all hyper-parameters.
-        scale: feature scaling.
         weights: hash of each file of weights, by part.
         named: whether other processes can find method and data by their names.
     """
@@ -71,8 +65,7 @@ class Entrant:
     @property
     def card(self) -> MethodCard:
         """The method's card."""
-        card: MethodCard = self.entry.card
-        return card
+        return cast(MethodCard, self.entry.card)
 
     @property
     def origin(self) -> str:
@@ -92,9 +85,7 @@ class Entrant:
         return ""
 
     def check_refusal(self) -> None:
-        """Raises:
-        NotApplicable: the method cannot be run on this data set.
-        """
+        """Raises NotApplicable where the method cannot be run on this data set."""
         if self.refusal:
             raise NotApplicable(self.refusal)
 
@@ -110,16 +101,24 @@ class Entrant:
         )
 
     @property
-    def networks(self) -> dict[str, Any]:
-        """What specs and searches say of networks where the input is images."""
-        if self.method.input == "features":
-            return {}
-        return {"input": "images", "pretrained": self.request.pretrained, "weights": dict(self.weights)}
+    def identity(self) -> dict[str, Any]:
+        """What specs and searches say alike of method, data and networks."""
+        return {
+            "method": self.entry.name,
+            "method_version": self.method.version,
+            "code": self.entry.code,
+            "dataset": self.data.name,
+            "fingerprint": self.data.fingerprint,
+            "features": self.data.features_name,
+            "scale": self.scale,
+            "setting": self.card.setting,
+            "precision": self.request.precision,
+            "pretrained": self.method.input == "features" or self.request.pretrained,
+            "weights": dict(self.weights),
+        }
 
     def check_files(self) -> None:
-        """Raises:
-        RunError: a file of weights is not what it was when the run was planned.
-        """
+        """Raises RunError where a file of weights is not what it was when the run was planned."""
         for part, digest in _digests(self.method, self.owner, self.request.weights).items():
             if digest != self.weights[part]:
                 raise RunError(f"--weights {part}={self.request.weights[part]}: it changed; issue the command again")
@@ -143,21 +142,13 @@ class Entrant:
         """Returns a run with these hyper-parameters, or with others."""
         chosen = self.params if params is None else self.method.params_type.parse(params, self.owner)
         spec = RunSpec(
-            method=self.entry.name,
-            method_version=self.method.version,
-            code=self.entry.code,
+            **self.identity,
             params=chosen.changed(),
-            dataset=self.data.name,
-            fingerprint=self.data.fingerprint,
-            features=self.data.features_name,
             semantics=Path(self.request.semantics).stem,
-            scale=self.scale,
-            setting=self.card.setting,
             seed=seed,
             on=on,
             fold=fold,
-            precision=self.request.precision,
-            **self.networks,
+            input=self.method.input,
         )
         return Run(self, spec, chosen, origin or self.origin, calibrated and on == "test")
 
@@ -167,10 +158,7 @@ class Run:
     """A run to be done.
 
     Attributes:
-        entrant: whose it is.
-        spec: its identity.
-        params: its hyper-parameters.
-        origin: where they come from.
+        origin: where its hyper-parameters come from.
         calibrated: whether a fit on validation classes is wanted too, to choose gamma.
         watch: the metric that must be known after each epoch, where a search chooses by it.
     """
@@ -189,9 +177,9 @@ class Run:
 
     def __str__(self) -> str:
         entrant, spec = self.entrant, self.spec
-        how = f" {_text(spec.params)}"
+        how = f" {pairs(spec.params)}"
         if entrant.preset and self.params == entrant.params:  # its name says what all its values would
-            how = f"@{entrant.preset} {_text(entrant.given)}"
+            how = f"@{entrant.preset} {pairs(entrant.given)}"
         return f"{spec.method}{how}".rstrip() + f" on {spec.dataset}, seed {spec.seed}"
 
     @property
@@ -219,7 +207,6 @@ class Run:
                 "given": {name: entrant.fixed[name] for name in entrant.given},
                 "source": entrant.source,
                 "request": entrant.request.model_dump(mode="json"),
-                "params": self.spec.params,
                 "spec": self.spec.model_dump(mode="json"),
                 "origin": self.origin,
                 "calibrated": self.calibrated,
@@ -229,11 +216,7 @@ class Run:
 
     @classmethod
     def received(cls, text: str) -> Run:
-        """Returns the run that another process sent.
-
-        Raises:
-            RunError: the method, the data or a file of weights changed since.
-        """
+        """Returns the run that another process sent, if method, data and files of weights are what they were."""
         values = json.loads(text)
         planned, request = RunSpec.model_validate(values["spec"]), Request.model_validate(values["request"])
         asked = Asked.of(values["method"])._replace(preset=values["preset"], given=values["given"])
@@ -241,7 +224,7 @@ class Run:
         if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
             entrant = _entrant(asked, values["source"], request)
-        run = entrant.run(planned.seed, planned.on, planned.fold, params=values["params"], origin=values["origin"])
+        run = entrant.run(planned.seed, planned.on, planned.fold, params=planned.params, origin=values["origin"])
         now, then = run.spec.model_dump(), planned.model_dump()
         if changed := [name for name in then if now[name] != then[name]]:
             what = {"fingerprint": f"data set {planned.dataset}", "weights": "a file of weights"}
@@ -251,16 +234,12 @@ class Run:
 
 
 def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request) -> list[Entrant]:
-    """Returns each method on each data set.
-
-    Raises:
-        UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
-    """
+    """Returns each method on each data set; whatever is wrong with a name, parameter or file is found here."""
     every = [method if isinstance(method, Asked) else Asked.of(method) for method in methods]
     asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
     for method in asked:  # mistyped names are found before data is read
         _check_names(method, request)
-    sources = distinct(datasets)
+    sources = {source if isinstance(source, str) else id(source): source for source in datasets}.values()
     names = [source.name for source in sources if isinstance(source, ZSLData)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two data sets are called {twice[0]!r}; give each a name of its own")
@@ -269,16 +248,11 @@ def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLik
 
 def method_class(name: str) -> type[Embedder[Any]]:
     """Returns the class of a registered method."""
-    method: type[Embedder[Any]] = registry().resolve("method", name, Embedder)
-    return method
+    return cast(type[Embedder[Any]], registry().resolve("method", name, Embedder))
 
 
 def check_options(names: Iterable[str], methods: list[MethodLike], input: Input | None, options: list[str]) -> None:
-    """Checks that each name is a hyper-parameter of every method.
-
-    Raises:
-        UsageError: it is not; it may be a misspelt option.
-    """
+    """Checks that each name is a hyper-parameter of every method; it may be a misspelt option."""
     for name, method in itertools.product(names, methods):
         asked = Asked.of(method).for_input(input)
         params = method_class(asked.method).params_type.model_fields
@@ -327,12 +301,7 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
 
 
 def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData, str]:
-    """Returns the data that is meant by a name, a folder or an object, and what it is called in this request.
-
-    Raises:
-        UsageError: no such name.
-        DataError: files are missing or wrong.
-    """
+    """Returns the data that is meant by a name, a folder or an object, and what it is called in this request."""
     if isinstance(source, ZSLData):
         if input == "images" and source.images is None:
             raise DataError(f"data set {source.name} has no images")
@@ -342,19 +311,22 @@ def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLDat
     return load_data(found, request.root, wanted, request.splits, request.semantics, input), name_of(source)
 
 
-def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:
-    """Returns a data set, without features where it has none, and why.
+def labels_of(source: DatasetLike, root: Path, splits: str) -> ZSLData:
+    """Returns a data set for which no features need be there."""
+    if isinstance(source, ZSLData):
+        return source
+    dataset = source if isinstance(source, Dataset) else find_dataset(split_source(str(source))[0])
+    return dataset.load_labels(root, splits)
 
-    Raises:
-        DataError: not even its labels are there.
-    """
+
+def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:
+    """Returns a data set, without features where it has none, and why."""
     try:
         return data_of(source, request, "features")[0], ""
     except DataError as error:
         if isinstance(source, ZSLData):
             raise
-        dataset = source if isinstance(source, Dataset) else find_dataset(split_source(str(source))[0])
-        return with_semantics(dataset.load_labels(request.root, request.splits), request.semantics), str(error)
+        return with_semantics(labels_of(source, request.root, request.splits), request.semantics), str(error)
 
 
 def _preset(entry: Entry, method: type[Embedder[Any]], name: str, data: ZSLData) -> tuple[dict[str, Any], str | None]:
@@ -374,12 +346,7 @@ def _preset(entry: Entry, method: type[Embedder[Any]], name: str, data: ZSLData)
 
 
 def _digests(method: type[Embedder[Any]], owner: str, files: Mapping[str, Path]) -> dict[str, str]:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of each file of weights.
-
-    Raises:
-        UsageError: a part is none of the method's.
-        DataError: a file cannot be read.
-    """
+    """Returns the first 16 hexadecimal digits of the SHA-256 of each file of weights."""
     if method.input == "features":
         return {}
     parts, found = (BACKBONE, *method.parts), {}
@@ -393,5 +360,6 @@ def _digests(method: type[Embedder[Any]], owner: str, files: Mapping[str, Path])
     return found
 
 
-def _text(values: Mapping[str, Any]) -> str:
+def pairs(values: Mapping[str, Any]) -> str:
+    """Returns values for people to read, as `name=value`, with four significant digits."""
     return " ".join(f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in values.items())

@@ -11,9 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from zslbench.api.dataset import ZSLData
@@ -21,20 +19,18 @@ from zslbench.api.embedder import ImageParams
 from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
 from zslbench.discovery.plugins import plugins
-from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, per_class, stored_decisions
+from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, stored_decisions
 from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
 from zslbench.records.store import Store
 from zslbench.runs.entrant import BACKBONE, Run
 from zslbench.runs.fit import Model, Problem, Watch, train
-from zslbench.runs.measure import asked, measured_again, watched
-from zslbench.runs.provenance import method_code, peak_memory, provenance, reset_peak_memory
+from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
+from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit
-
-Arrays = dict[str, NDArray[Any]]
 
 
 class Setup(BaseModel):
@@ -63,9 +59,7 @@ def find(run: Run, setup: Setup, *, claimed: bool = False) -> RunRecord | None:
 def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunRecord | None:
     """Returns the record of a run, executing it unless it is stored already; None where only stored runs are wanted.
 
-    Raises:
-        Busy: another process is executing it, and `wait` is false.
-        ZSLBenchError: the run cannot be done.
+    Where another process is executing it, this waits, or raises Busy.
     """
     store = Store(setup.store)
     if record := find(run, setup):
@@ -119,9 +113,8 @@ class Execution:
         reset_peak_memory(self.device)
         run.entrant.check_files()
         self.data = self._prepared()
-        validated = run.calibrated or run.stops_early
-        self.measurement = Measurement(asked(run.spec.input, validated=validated))
-        self.validated = validated
+        self.validated = run.calibrated or run.stops_early
+        self.measurement = Measurement(asked(run.spec.input, validated=self.validated))
 
     def whole(self) -> tuple[RunRecord, Arrays]:
         """Trains, and returns the record and each test image's decisions."""
@@ -131,21 +124,14 @@ class Execution:
         model = self._fit(self.fold, Fit(self.device, "final", epochs=epochs), watch)
         scorer = model.scorer()
         found = self.measurement.measure(scorer, REPLICATES)
-        decisions, no_conventional = stored_decisions(scorer)
-        record = RunRecord(
-            id=spec.id,
-            spec=spec,
+        record, decisions = record_of(
+            spec,
+            scorer,
+            found,
             params=run.params.model_dump(mode="json"),
             params_from=run.origin,
-            metrics=found.metrics,
-            intervals=found.intervals,
-            not_applicable=found.not_applicable,
-            measured=found.measured,
             validated=self.validated,
             validation=validation,
-            no_conventional=no_conventional,
-            class_names=list(scorer.view.classes.names),
-            per_class=per_class(scorer),
             training=Training(
                 seconds=model.fitted.seconds,
                 seconds_validation=seconds,
@@ -153,14 +139,9 @@ class Execution:
                 losses=model.fitted.losses,
                 watched=model.fitted.watched,
             ),
-            provenance={
-                **provenance(spec, self.device, self.started),
-                "method_code": method_code(run.entrant.method),
-                "splits": run.entrant.request.splits,
-                "peak_memory_mb": peak_memory(self.device),
-            },
+            provenance=provenance(run, self.device, self.started) | {"peak_memory_mb": peak_memory(self.device)},
         )
-        return record, decisions | arrays | found.arrays
+        return record, decisions | arrays
 
     def complete(self, record: RunRecord, arrays: Arrays) -> tuple[RunRecord, Arrays]:
         """Adds the fit on validation classes to a run that was done without one."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
-
-from numpy.typing import NDArray
+from typing import Literal
 
 from zslbench.api.cards import Setting
 from zslbench.api.dataset import ZSLData
 from zslbench.data.scorefile import ScoreFile
 from zslbench.errors import UsageError, near_misses
-from zslbench.evaluation.measuring import REPLICATES, Measurement, per_class, stored_decisions
+from zslbench.evaluation.measuring import REPLICATES, Measurement
 from zslbench.evaluation.scorers import MatrixScorer
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
-from zslbench.runs.measure import asked
+from zslbench.runs.measure import Arrays, asked, record_of
 from zslbench.runs.provenance import environment
 from zslbench.runs.row import Row
 
@@ -26,13 +24,10 @@ PREFIX = "external:"
 
 def evaluate_scores(
     file: ScoreFile, data: ZSLData, name: str, setting: Setting | Literal["unknown"]
-) -> tuple[RunRecord, dict[str, NDArray[Any]]]:
+) -> tuple[RunRecord, Arrays]:
     """Returns a record, and the decisions to be stored beside it.
 
     Evaluators that choose something on validation classes are left out: there are no scores to choose on.
-
-    Raises:
-        DataError: the scores do not fit the data set's test images and classes.
     """
     view = data.test_view()
     scorer = MatrixScorer(file.matrix_for(view, data.class_names), view)
@@ -48,36 +43,13 @@ def evaluate_scores(
         setting=setting,
         seed=0,
     )
-    decisions, no_conventional = stored_decisions(scorer)
-    record = RunRecord(
-        id=spec.id,
-        spec=spec,
-        params=spec.params,
-        params_from="external scores",
-        metrics=found.metrics,
-        intervals=found.intervals,
-        not_applicable=found.not_applicable,
-        measured=found.measured,
-        no_conventional=no_conventional,
-        class_names=list(view.classes.names),
-        per_class=per_class(scorer),
-        provenance=environment() | {"file": str(file.path), "started": datetime.now(UTC).isoformat(timespec="seconds")},
-    )
-    return record, decisions | found.arrays
+    origin = {"file": str(file.path), "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    how = {"params": spec.params, "params_from": "external scores", "provenance": environment() | origin}
+    return record_of(spec, scorer, found, **how)
 
 
 def with_scores(rows: list[Row], names: list[str], labels: Mapping[str, ZSLData], store: Store) -> list[Row]:
-    """Adds a row for each name that has stored scores on these data sets, data set by data set.
-
-    Args:
-        rows: of methods.
-        names: of scores, with their prefix.
-        labels: the data sets as asked for, without features.
-        store: where the scores are.
-
-    Raises:
-        UsageError: there are none of a name, or none on these data sets.
-    """
+    """Adds a row for each name, with its prefix, that has stored scores on these data sets, data set by data set."""
     stored = [record for record in store.records() if record.external]
     known = {record.spec.method for record in stored}
     for name in names:

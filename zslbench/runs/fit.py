@@ -57,11 +57,7 @@ class Model:
     fitted: Fitted
 
     def scorer(self, x: Tensor | None = None) -> ModelScorer:
-        """Returns the scores of the problem's test images; `x` are their scaled features, where these are at hand.
-
-        Raises:
-            RunError: a score depends on which other test images are scored, or is not finite.
-        """
+        """Returns the scores of the problem's test images; `x` are their scaled features, where these are at hand."""
         scorer = ModelScorer(self.embedder, self.problem.test, self.problem.scale, self.device, x)
         with seeded(0, self.device), suppress(NotApplicable):  # decided here, where sums are the same on any machine
             scorer.check_independence()
@@ -74,13 +70,8 @@ def train(
 ) -> Model:
     """Makes, builds and fits a model; everything random about it comes from the seed.
 
-    Args:
-        make: returns a new embedder, not built yet.
-        problem: what to train on.
-        seed: set before the model is built.
-        how: device, epochs, checkpoints.
-        watch: measures the scores of the problem's test images, which must then be of validation classes, after each
-            epoch of the main stage.
+    `watch` measures the scores of the problem's test images, which must then be of validation classes, after each
+    epoch of the main stage.
     """
 
     def measure(model: Embedder[Any]) -> dict[str, float]:

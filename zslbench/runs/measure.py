@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from typing import Any
+
+from numpy.typing import NDArray
 
 from zslbench.api.cards import Input
 from zslbench.api.evaluator import Evaluator, Scorer
 from zslbench.evaluation.measuring import (
     REPLICATES,
     VALIDATION,
+    Measured,
     Measurement,
     evaluators,
+    per_class,
+    stored_decisions,
     stored_scorer,
 )
 from zslbench.records.record import RunRecord
+from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def asked(input: Input, *, validated: bool) -> dict[str, type[Evaluator]]:
@@ -33,16 +42,29 @@ def watched(scorer: Scorer) -> dict[str, float]:
     return Measurement(asked("features", validated=False)).measure(scorer).metrics
 
 
+def record_of(spec: RunSpec, scorer: Scorer, found: Measured, **further: Any) -> tuple[RunRecord, Arrays]:
+    """Returns a record of what was found on test images, and the decisions to be stored beside it."""
+    decisions, no_conventional = stored_decisions(scorer)
+    record = RunRecord(
+        id=spec.id,
+        spec=spec,
+        metrics=found.metrics,
+        intervals=found.intervals,
+        not_applicable=found.not_applicable,
+        measured=found.measured,
+        no_conventional=no_conventional,
+        class_names=list(scorer.view.classes.names),
+        per_class=per_class(scorer),
+        **further,
+    )
+    return record, decisions | found.arrays
+
+
 def measured_again(run: Run, record: RunRecord, store: Store, *, claimed: bool = False) -> RunRecord:
     """Returns the record with the metrics of evaluators that it lacks, or has of another version, and stores it.
 
-    They are computed from the stored decisions; what needs more is left out, with a warning.
-
-    Args:
-        run: whose record it is.
-        record: as stored.
-        store: where it is stored.
-        claimed: whether the caller holds the claim on the run.
+    They are computed from the stored decisions; what needs more is left out, with a warning. `claimed` says that the
+    caller holds the claim on the run.
     """
     wanted = asked(record.spec.input, validated=record.validated)
     missing = {name: e for name, e in wanted.items() if record.measured.get(name) != e.version}

@@ -22,22 +22,25 @@ from typing import Any
 import torch
 
 import zslbench
-from zslbench.discovery.plugins import plugins, registry
+from zslbench.discovery.plugins import plugins
 from zslbench.records.record import RunRecord
-from zslbench.records.spec import RunSpec
-from zslbench.runs.entrant import method_class
+from zslbench.runs.entrant import Run, method_class
 from zslbench.training.device import describe_device
 
 
-def provenance(spec: RunSpec, device: torch.device, started: datetime) -> dict[str, Any]:
-    """Returns what a reader needs to repeat a run that began at `started` (UTC)."""
+def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, Any]:
+    """Returns what a reader needs to repeat a run that began at `started` (UTC) and ends now."""
+    owner = run.entrant.entry.plugin
+    by_owner = {f"{p.distribution}:{p.name}": f"{p.distribution} {p.version}" for p in plugins().loaded}
     return {
         **environment(),
-        "method_plugin": _plugin_of(spec.method),
+        "method_plugin": by_owner.get(owner, owner),  # a single file is its own owner
         "device": str(device),
         "device_name": describe_device(device),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "method_code": method_code(run.entrant.method),
+        "splits": run.entrant.request.splits,
     }
 
 
@@ -70,12 +73,6 @@ def revision() -> str | None:
 def _git(home: Path, *arguments: str) -> str:
     command = ["git", "-C", str(home), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-
-def _plugin_of(method: str) -> str:
-    owner = registry().entry("method", method).plugin
-    by_owner = {f"{p.distribution}:{p.name}": f"{p.distribution} {p.version}" for p in plugins().loaded}
-    return by_owner.get(owner, owner)  # a single file is its own owner
 
 
 def method_code(method: type) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -85,11 +85,7 @@ class Request(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Returns a request with these options.
-
-        Raises:
-            UsageError: one is out of range, or two contradict each other; one line.
-        """
+        """Returns a request with these options; what is wrong with them is a UsageError of one line."""
         try:
             return cls(**values)
         except ValidationError as invalid:
@@ -139,8 +135,6 @@ class Asked(NamedTuple):
     Attributes:
         label: the text, or the name of the class.
         method: its registered name.
-        preset: the preset named in it, or an empty string.
-        given: the parameters given in it.
     """
 
     label: str
@@ -150,12 +144,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, method: MethodLike) -> Asked:
-        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported, a title made a name.
-
-        Raises:
-            UsageError: something is not `key=value`, or there is no such file.
-            PluginError: the file is no method.
-        """
+        """Reads `sae`, `sae@f2s`, `spaen:alpha=0,beta=0`, `./my_method.py`; a file is imported, a title made a name."""
         if isinstance(method, Embedder):
             name, given = class_name(type(method)), method.params.changed()
             pairs = ",".join(f"{key}={value}" for key, value in given.items())
@@ -174,25 +163,16 @@ class Asked(NamedTuple):
     @property
     def card(self) -> MethodCard:
         """The method's card."""
-        card: MethodCard = registry().entry("method", self.method).card
-        return card
+        return cast(MethodCard, registry().entry("method", self.method).card)
 
     def for_input(self, input: Input | None) -> Asked:
-        """Returns the method's counterpart on images where images are wanted and there is one, else the method.
-
-        Raises:
-            PluginError: the counterpart is not registered.
-        """
+        """Returns the method's counterpart on images where images are wanted and there is one, else the method."""
         method = registry().method_for(self.method, input)
         return self._replace(label=self.label.replace(self.method, method, 1), method=method)
 
 
 def methods_of(given: Many) -> list[MethodLike]:
-    """Returns methods as a list.
-
-    Raises:
-        UsageError: there is none, or one is no method.
-    """
+    """Returns methods as a list of at least one."""
     single = isinstance(given, str | type) or not isinstance(given, Iterable)
     every: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
     if not every:
@@ -204,11 +184,7 @@ def methods_of(given: Many) -> list[MethodLike]:
 
 
 def seeds_of(given: int | Sequence[int]) -> tuple[int, ...]:
-    """Returns seeds: so many, counted from 0, or these.
-
-    Raises:
-        UsageError: there is none, or one is no whole number from 0.
-    """
+    """Returns seeds, at least one: so many, counted from 0, or these."""
     try:
         chosen = tuple(map(index, given)) if isinstance(given, Iterable) else tuple(range(index(given)))
     except TypeError:
@@ -235,12 +211,3 @@ def split_source(source: str) -> tuple[str, str | None]:
 def name_of(source: DatasetLike) -> str:
     """Returns what a data set is called in a request."""
     return source.name if isinstance(source, Dataset | ZSLData) else str(source)
-
-
-def distinct(things: Sequence[Any]) -> list[Any]:
-    """Returns each thing once, in order; texts that are equal are one thing."""
-    found: list[Any] = []
-    for thing in things:
-        if not any(thing == other if isinstance(thing, str) else thing is other for other in found):
-            found.append(thing)
-    return found

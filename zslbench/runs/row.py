@@ -25,13 +25,11 @@ class Row:
 
     Attributes:
         label: the method as asked for.
-        title: its title, as printed in papers.
         uses: what it may use in training.
         source: the data set as asked for.
         dataset: name (with options) or folder name, as in commands.
         dataset_title: as printed in papers.
-        runs: its runs; none for scores made elsewhere, and none where it is refused.
-        preset: its preset; empty for none.
+        runs: none for scores made elsewhere, and none where it is refused.
         given: parameters given by hand.
         added_preset: its preset if that is not in `label`: the command chose it.
         added: parameters given by hand that are not in `label`.

@@ -18,12 +18,9 @@ AHEAD = 2
 
 
 class Batches:
-    """Makes batches; all that is random about them comes from one generator.
+    """Makes batches; all that is random about them comes from one generator, in the same state in every process.
 
-    Args:
-        view: what is trained on, on the device.
-        generator: in the same state in every process.
-        own: what losses draw from in this process; the same one where there is but one process.
+    Losses draw from `own`, which is the same one where there is but one process.
     """
 
     def __init__(self, view: TrainView, generator: torch.Generator, own: torch.Generator) -> None:

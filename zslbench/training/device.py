@@ -13,11 +13,7 @@ from zslbench.errors import UsageError
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns the device named by `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        UsageError: the name is none of these, or there is no such CUDA device.
-    """
+    """Returns the device named by `auto`, `cpu`, `cuda` or `cuda:N`."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         own = int(os.environ.get("LOCAL_RANK", "0"))  # set where several processes train together
@@ -46,10 +42,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     devices = [device.index or 0] if device.type == "cuda" else []
-    before, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices):
         torch.set_num_threads(1)

@@ -24,11 +24,7 @@ class Player:
         self.schedule = _schedule(self.optimizer, params, epochs)
 
     def step(self, batch: Batch, precision: Literal["32", "bf16"]) -> dict[str, Tensor]:
-        """Takes one step, and returns each term of the loss by name.
-
-        Raises:
-            RunError: a loss is no single value, or does not depend on the parameters.
-        """
+        """Takes one step, and returns each term of the loss by name."""
         with autocast(batch.x.device, precision):
             loss = self.objective.loss(batch)
         terms = loss if isinstance(loss, dict) else {"": loss}
@@ -86,9 +82,8 @@ def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams)
 
 def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:
     if params.schedule == "plateau":
-        patience = params.plateau_patience
         return torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=0.1, patience=patience, threshold=0.0, threshold_mode="abs"
+            optimizer, factor=0.1, patience=params.plateau_patience, threshold=0.0, threshold_mode="abs"
         )
     if params.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)

@@ -79,11 +79,7 @@ class Fitted:
 
 
 def fit(embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> Fitted:
-    """Trains a built embedder in place, on `how.device`; random state must have been seeded by the caller.
-
-    Raises:
-        RunError: a loss became NaN or infinite; the message names step and objective.
-    """
+    """Trains a built embedder in place, on `how.device`; random state must have been seeded by the caller."""
     return _Trainer(embedder, view, seed, how).run()
 
 

@@ -15,11 +15,7 @@ from zslbench.tuning.tune import Execute, shares_factors
 
 
 def oracle(entrant: Entrant, search: Search, execute: Execute, device: str) -> float:
-    """Returns the best figure on test images, by the search's own metric, among the search's complete trials.
-
-    Raises:
-        RunError: none of the trials could be run on all of trainval.
-    """
+    """Returns the best figure on test images, by the search's own metric, among the search's complete trials."""
     points = [trial.params for trial in search.complete]
     values: list[float]
     if shares_factors(entrant.method):
@@ -27,8 +23,8 @@ def oracle(entrant: Entrant, search: Search, execute: Execute, device: str) -> f
         values = [value for value in found if isinstance(value, float)]
     else:
         seed, origin = entrant.request.seeds[0], f"oracle of search {search.id}"
-        chosen = [{**search.base, **point} for point in points]
-        runs = [entrant.run(seed, params=params, origin=origin, calibrated=False) for params in chosen]
+        fixed = search.base
+        runs = [entrant.run(seed, params=fixed | point, origin=origin, calibrated=False) for point in points]
         outcomes = execute(list({run.id: run for run in runs}.values())).values()
         values = [o.metrics[search.metric] for o in outcomes if isinstance(o, RunRecord) and search.metric in o.metrics]
     if not values:

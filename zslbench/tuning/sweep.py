@@ -21,11 +21,7 @@ from zslbench.training.trainer import Fit
 
 
 def sweep(entrant: Entrant, points: list[dict[str, Any]], search: Search, device: str) -> list[SearchTrial]:
-    """Returns a trial for each point, scored on the validation classes of each fold.
-
-    Raises:
-        UsageError: the method does not have the metric of the search.
-    """
+    """Returns a trial for each point, scored on the validation classes of each fold."""
     started = time.monotonic()
     found = [measure(entrant, points, (fold,), search.metric, choose_device(device)) for fold in range(search.folds)]
     seconds = (time.monotonic() - started) / len(points)
@@ -44,9 +40,6 @@ def measure(
     """Returns the metric of each point on a fold, or on the proposed split's test images where it is empty.
 
     A point that fails has its error instead.
-
-    Raises:
-        UsageError: the method does not have this metric.
     """
     problem = Problem.of(entrant.data, entrant.card.setting, entrant.scale, fold)
     x = problem.scale(problem.test.x(slice(0, len(problem.test)))).to(device)  # held: it is scored for every point
@@ -72,11 +65,7 @@ def measure(
 
 
 def tuning_metric(text: str) -> Metric:
-    """Returns the metric of this name or title, in any case, if hyper-parameters can be chosen by it.
-
-    Raises:
-        UsageError: there is none, or it needs a choice on validation classes itself, or images.
-    """
+    """Returns the metric of this name or title, in any case, if it needs no validation classes itself, nor images."""
     able = [e for e in evaluators().values() if not e.needs_validation and not e.needs_images]
     known, name = {metric.name: metric for evaluator in able for metric in evaluator.metrics}, metric_name(text)
     if name not in known:

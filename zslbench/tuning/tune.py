@@ -19,12 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.params import Space
@@ -32,7 +27,7 @@ from zslbench.errors import RunError, UsageError, one_line
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
-from zslbench.runs.entrant import Entrant, Run
+from zslbench.runs.entrant import Entrant, Run, pairs
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
@@ -46,11 +41,7 @@ Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
 
 
 def begin(entrant: Entrant) -> Search:
-    """Returns the empty log of the search that the entrant's request asks for.
-
-    Raises:
-        UsageError: there is nothing to search, or the grid is too large.
-    """
+    """Returns the empty log of the search that the entrant's request asks for."""
     method, fixed, request = entrant.method, dict(entrant.fixed), entrant.request
     given = dict(method.params_type.parse_space(text, entrant.owner) for text in request.search)
     if both := sorted(set(given) & set(fixed)):
@@ -59,25 +50,15 @@ def begin(entrant: Entrant) -> Search:
     if not space:
         raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
     strategy: Literal["grid", "tpe"] = "grid" if request.grid or shares_factors(method) else "tpe"
-    points = math.prod(len(own.grid()) for name, own in space.items() if not _read_off(entrant, space, name))
+    points = math.prod(len(own.grid()) for own in _proposed(entrant, space).values())
     if strategy == "grid" and points > LARGEST_GRID:
         raise UsageError(
             f"the grid of {entrant.owner} has {points} points; name fewer values by --search, or take --trials"
         )
-    metric, networks = tuning_metric(request.metric), entrant.networks
+    metric = tuning_metric(request.metric)
     return Search(
-        method=entrant.entry.name,
-        method_version=method.version,
-        code=entrant.entry.code,
+        **entrant.identity,
         base=fixed,
-        dataset=entrant.data.name,
-        fingerprint=entrant.data.fingerprint,
-        features=entrant.data.features_name,
-        scale=entrant.scale,
-        setting=entrant.card.setting,
-        precision=request.precision,
-        pretrained=networks.get("pretrained", True),
-        weights=networks.get("weights", {}),
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         folds=request.folds,
@@ -85,77 +66,6 @@ def begin(entrant: Entrant) -> Search:
         space=space,
         wanted=points if strategy == "grid" else request.trials,
     )
-
-
-def begin_or_resume(entrant: Entrant, store: Store, *, afresh: bool = False, as_found: bool = False) -> Search:
-    """Returns the log of the search that is asked for as far as it is stored, else an empty one.
-
-    Args:
-        entrant: the method and the data set; what it fixes is not searched.
-        store: where the log is kept.
-        afresh: whether to forget a stored search.
-        as_found: whether a finished search will do whatever its space was.
-
-    Raises:
-        UsageError: as `begin`; a stored search had another space; or a finished one had to be stored and is not.
-    """
-    search = begin(entrant)
-    what = f"{search.method} on {search.dataset}"
-    stored = None if afresh else store.find_search(search.id)
-    if stored is not None:
-        if difference := stored.difference(search):
-            if as_found and stored.finished:
-                return stored
-            state = "finished" if stored.finished else "begun"
-            raise UsageError(
-                f"a search of {what} was {state} with another space: {difference}; "
-                "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
-            )
-        search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
-    if entrant.request.existing == "only-cached" and not search.finished:
-        raise UsageError(
-            f"no finished search of {what} with {search.wanted} trials is stored, and --existing only-cached runs none"
-        )
-    return search
-
-
-def tune(
-    entrant: Entrant,
-    store: Store,
-    execute: Execute,
-    *,
-    device: str = "auto",
-    afresh: bool = False,
-    as_found: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-) -> Search:
-    """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log.
-
-    Args:
-        entrant: the method and the data set; what it fixes is not searched.
-        store: where the log is kept.
-        execute: executes trials.
-        device: where whole grids are solved.
-        afresh: whether to forget a stored search.
-        as_found: whether a finished search will do whatever its space was.
-        say: prints a line of progress.
-
-    Raises:
-        UsageError: a stored search of the same thing had another space, or is not there though it had to be.
-        RunError: no trial could be completed.
-    """
-    search = begin_or_resume(entrant, store, afresh=afresh, as_found=as_found)
-    if not search.finished:
-        say(
-            f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
-            f"classes: {search.wanted} trials, {search.cuts}"
-        )
-        searcher = _Searcher(entrant, store, execute, device, say)
-        search = searcher.grid(search) if search.strategy == "grid" else searcher.tpe(search)
-    if not search.complete:
-        reasons = [trial.reason for trial in search.trials if trial.reason]
-        raise RunError(f"no trial of {search.method} on {search.dataset} was completed; first: {reasons[0]}")
-    return search
 
 
 def shares_factors(method: type[Embedder[Any]]) -> bool:
@@ -167,90 +77,120 @@ def shares_factors(method: type[Embedder[Any]]) -> bool:
 
 
 @dataclass
-class _Searcher:
-    entrant: Entrant
+class Tuner:
+    """Searches, whose logs it keeps in a store.
+
+    Attributes:
+        execute: executes trials.
+        device: where whole grids are solved.
+        say: prints a line of progress.
+        afresh: whether to forget a stored search.
+        as_found: whether a finished search will do whatever its space was.
+    """
+
     store: Store
     execute: Execute
-    device: str
-    say: Callable[[str], None]
+    device: str = "auto"
+    say: Callable[[str], None] = lambda line: None
+    afresh: bool = False
+    as_found: bool = False
 
-    def grid(self, search: Search) -> Search:
-        """Tries every combination, those still missing."""
-        names = [name for name in search.space if not _read_off(self.entrant, search.space, name)]
-        combinations = itertools.product(*(search.space[name].grid() for name in names))
-        points = [dict(zip(names, values, strict=True)) for values in combinations]
-        if shares_factors(self.entrant.method):
-            trials = sweep(self.entrant, points, search, self.device)
-            return self._saved(search, trials)
-        for start in range(len(search.trials), len(points), ROUND):
-            search = self._saved(search, self._round(search, points[start : start + ROUND], lambda trial, fold: False))
+    def begin_or_resume(self, entrant: Entrant) -> Search:
+        """Returns the log of the search that is asked for as far as it is stored, else an empty one."""
+        search = begin(entrant)
+        what = f"{search.method} on {search.dataset}"
+        stored = None if self.afresh else self.store.find_search(search.id)
+        if stored is not None:
+            if difference := stored.difference(search):
+                if self.as_found and stored.finished:
+                    return stored
+                state = "finished" if stored.finished else "begun"
+                raise UsageError(
+                    f"a search of {what} was {state} with another space: {difference}; "
+                    "give that space to go on, or begin anew by `zslbench tune --existing rerun`"
+                )
+            search = stored.model_copy(update={"wanted": max(stored.wanted, search.wanted)})
+        if entrant.request.existing == "only-cached" and not search.finished:
+            raise UsageError(
+                f"no finished search of {what} with {search.wanted} trials is stored, "
+                "and --existing only-cached runs none"
+            )
         return search
 
-    def tpe(self, search: Search) -> Search:
+    def tune(self, entrant: Entrant) -> Search:
+        """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log."""
+        search = self.begin_or_resume(entrant)
+        if not search.finished:
+            self.say(
+                f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
+                f"classes: {search.wanted} trials, {search.cuts}"
+            )
+            search = self._grid(entrant, search) if search.strategy == "grid" else self._tpe(entrant, search)
+        if not search.complete:
+            reasons = [trial.reason for trial in search.trials if trial.reason]
+            raise RunError(f"no trial of {search.method} on {search.dataset} was completed; first: {reasons[0]}")
+        return search
+
+    def _grid(self, entrant: Entrant, search: Search) -> Search:
+        """Tries every combination, those still missing."""
+        proposed = _proposed(entrant, search.space)
+        combinations = itertools.product(*(space.grid() for space in proposed.values()))
+        points = [dict(zip(proposed, values, strict=True)) for values in combinations]
+        if shares_factors(entrant.method):
+            return self._saved(search, sweep(entrant, points, search, self.device))
+        for start in range(len(search.trials), len(points), ROUND):
+            search = self._round(search, [_Begun(entrant, search, point) for point in points[start : start + ROUND]])
+        return search
+
+    def _tpe(self, entrant: Entrant, search: Search) -> Search:
         """Lets Optuna's tree-structured Parzen estimator propose points (Bergstra et al., NIPS 2011)."""
         optuna.logging.set_verbosity(logging.WARNING)
-        distributions = {
-            name: _distribution(space)
-            for name, space in search.space.items()
-            if not _read_off(self.entrant, search.space, name)
-        }
+        proposed = _proposed(entrant, search.space)
+        distributions = {name: _distribution(space) for name, space in proposed.items()}
         while not search.finished:
             study = _study(search, distributions)
             if not search.trials:
-                study.enqueue_trial(self._defaults({name: search.space[name] for name in distributions}))
+                defaults = entrant.method.params_type(**entrant.fixed).model_dump(mode="json")
+                study.enqueue_trial(
+                    {name: defaults[name] for name, own in proposed.items() if own.holds(defaults[name])}
+                )
             asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
-
-            def hopeless(
-                index: int, values: list[float], asked: list[optuna.Trial] = asked, search: Search = search
-            ) -> bool:
-                asked[index].report(search.worth(values[-1]), step=len(values))
-                return asked[index].should_prune()
-
-            points = [_rounded(trial.params, search.space) for trial in asked]
-            search = self._saved(search, self._round(search, points, hopeless))
+            begun = [_Begun(entrant, search, _rounded(trial.params, search.space), trial) for trial in asked]
+            search = self._round(search, begun)
         return search
 
-    def _defaults(self, space: dict[str, Space]) -> dict[str, Any]:
-        defaults = self.entrant.method.params_type(**self.entrant.fixed).model_dump(mode="json")
-        return {name: defaults[name] for name, own in space.items() if own.holds(defaults[name])}
-
-    def _round(
-        self, search: Search, points: list[dict[str, Any]], hopeless: Callable[[int, list[float]], bool]
-    ) -> list[SearchTrial]:
-        """Runs some points on fold after fold; those that are hopeless after a fold are dropped from the next."""
-        begun = [_Begun(self.entrant, point, search) for point in points]
+    def _round(self, search: Search, begun: list[_Begun]) -> Search:
+        """Runs trials on fold after fold; those that are hopeless after a fold are dropped from the next."""
         for fold in range(search.folds):
             alive = [trial for trial in begun if trial.state == "complete"]
             runs = [trial.run(fold) for trial in alive]
             outcomes = self.execute(list({run.id: run for run in runs}.values()))
             for trial, run in zip(alive, runs, strict=True):
                 trial.add(outcomes[run.id])
-            last = fold + 1 == search.folds
-            for index, trial in enumerate(begun):
-                if trial in alive and trial.state == "complete" and hopeless(index, trial.bests) and not last:
+                if trial.state == "complete" and fold + 1 < search.folds and trial.hopeless():
                     trial.state = "pruned"
-        return [trial.ended() for trial in begun]
+        return self._saved(search, [trial.ended() for trial in begun])
 
     def _saved(self, search: Search, trials: list[SearchTrial]) -> Search:
         search = search.model_copy(update={"trials": [*search.trials, *trials]})
         self.store.save_search(search)
         if search.complete:
             best, metric = search.best, tuning_metric(search.metric)
-            shown = " ".join(f"{name}={_short(value)}" for name, value in best.params.items())
             self.say(
                 f"{len(search.trials)} of {search.wanted} trials: best {metric.title} {metric.text(best.value)} "
-                f"with {shown}"
+                f"with {pairs(best.params)}"
             )
         return search
 
 
 @dataclass
 class _Begun:
-    """A trial under way."""
+    """A trial under way; `proposal` is what Optuna knows of it, where Optuna proposed it."""
 
     entrant: Entrant
-    point: dict[str, Any]
     search: Search
+    point: dict[str, Any]
+    proposal: optuna.Trial | None = None
     state: Literal["complete", "pruned", "failed"] = "complete"
     records: list[RunRecord] = field(default_factory=list)
     bests: list[float] = field(default_factory=list)
@@ -260,7 +200,7 @@ class _Begun:
     def epochs(self) -> Space | None:
         """Where the number of epochs is chosen from, if it is read off the validation curves."""
         space = self.search.space
-        return space["epochs"] if "epochs" in space and _read_off(self.entrant, space, "epochs") else None
+        return None if "epochs" in _proposed(self.entrant, space) else space.get("epochs")
 
     def run(self, fold: int) -> Run:
         params = {**self.entrant.fixed, **self.point}
@@ -280,15 +220,20 @@ class _Begun:
             curve = self._curve(outcome)
             self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
 
+    def hopeless(self) -> bool:
+        if self.proposal is None:
+            return False
+        self.proposal.report(self.search.worth(self.bests[-1]), step=len(self.bests))
+        return self.proposal.should_prune()
+
     def _curve(self, record: RunRecord) -> list[float]:
-        """Returns the metric after each epoch where their number is to be chosen, else the one value at the end."""
+        """The metric after each epoch where their number is to be chosen, else the one value at the end."""
         watched = record.training.watched if record.training else []
         if self.epochs and watched:
             return [metrics[self.search.metric] for metrics in watched]
         return [record.metrics[self.search.metric]]
 
     def _choice(self, trained: int) -> list[int]:
-        """Returns the numbers of epochs to choose from."""
         return [n for n in range(1, trained + 1) if self.epochs and self.epochs.holds(n)] or [trained]
 
     def ended(self) -> SearchTrial:
@@ -301,13 +246,12 @@ class _Begun:
             values = [curve[best - 1] for curve in curves]
             if self.epochs and all(record.training and record.training.watched for record in self.records):
                 params["epochs"] = best
-        trainings = [record.training for record in self.records if record.training]
         return SearchTrial(
             params=params,
             state=self.state,
             values=values,
             runs=[record.id for record in self.records],
-            seconds=sum(training.seconds for training in trainings),
+            seconds=sum(record.training.seconds for record in self.records if record.training),
             reason=self.reason,
         )
 
@@ -315,16 +259,16 @@ class _Begun:
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-def _read_off(entrant: Entrant, space: dict[str, Space], name: str) -> bool:
-    """Whether a parameter is the number of epochs, which is read off the validation curve of one run.
+def _proposed(entrant: Entrant, space: dict[str, Space]) -> dict[str, Space]:
+    """Returns the space without the number of epochs, where that is read off the validation curve of one run.
 
     A cosine schedule is laid over all epochs, so that a part of a run says nothing about a shorter one.
     """
     params = entrant.method.params_type
-    if name != "epochs" or not issubclass(params, GradientParams):
-        return False
-    searched = space["schedule"].grid() if "schedule" in space else [params(**entrant.fixed).schedule]
-    return "cosine" not in searched
+    if not issubclass(params, GradientParams):
+        return space
+    schedules = space["schedule"].grid() if "schedule" in space else [params(**entrant.fixed).schedule]
+    return space if "cosine" in schedules else {name: own for name, own in space.items() if name != "epochs"}
 
 
 def _distribution(space: Space) -> BaseDistribution:
@@ -366,7 +310,3 @@ def _rounded(point: dict[str, Any], space: dict[str, Space]) -> dict[str, Any]:
             digits = 3 + max(0, math.floor(math.log10(abs(value) / (high - low))))
             result[name] = min(max(float(f"{value:.{digits}g}"), low), high)
     return result
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
