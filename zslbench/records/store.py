@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from zslbench.errors import DataError, UsageError, near_misses
-from zslbench.files import write_whole
+from zslbench.files import reading, write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import upgraded
 from zslbench.records.sealed import seal, unseal
@@ -110,7 +110,9 @@ class Store:
         path = folder / RECORD
         try:
             content = path.read_bytes()
-            record = _record(content)
+            values = unseal(content)
+            current = values["spec"]["schema_version"] == SCHEMA
+            record = RunRecord.model_validate(values) if current else upgraded(values)
             if not run == record.id == record.spec.id:
                 raise ValueError("it belongs to another run")
             if record.arrays and not (folder / record.arrays).is_file():
@@ -156,17 +158,11 @@ class Store:
         return record
 
     def arrays(self, record: RunRecord) -> dict[str, NDArray[Any]]:
-        """Returns the decisions of a run.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """Returns the decisions of a run; raises a DataError where their file is missing or damaged."""
         path = self._folder_of(record.id) / record.arrays
         advice = "run it again with --existing rerun"
-        try:
+        with reading(path, advice=advice):
             content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
         if hashlib.sha256(content).hexdigest()[:16] not in record.arrays:
             raise DataError(f"{path}: damaged, its content does not match its name; {advice}")
         return dict(safetensors.numpy.load(content))
@@ -183,8 +179,7 @@ class Store:
     def records(self) -> Iterator[RunRecord]:
         """Yields every readable record."""
         for run in self.ids():
-            record = self.find(run)
-            if record is not None:
+            if record := self.find(run):
                 yield record
 
     def lookup(self, prefix: str) -> RunRecord:
@@ -237,10 +232,3 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def _record(content: bytes) -> RunRecord:
-    values = unseal(content)
-    if values["spec"]["schema_version"] != SCHEMA:
-        return upgraded(values)
-    return RunRecord.model_validate(values)
