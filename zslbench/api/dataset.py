@@ -154,6 +154,8 @@ class ZSLData:
             DataError: as for the class, or a label or row is no whole number.
         """
         embeddings = np.asarray(semantics, dtype=np.float32)
+        if class_names is None:
+            class_names = [f"class {c}" for c in range(len(embeddings))]
         classes = _whole(labels, f"data set {name}: labels")
         if classes.size and not 0 <= classes.min() <= classes.max() < len(embeddings):
             raise DataError(
@@ -166,9 +168,7 @@ class ZSLData:
             features=np.asarray(features, dtype=np.float32),
             labels=classes,
             semantics=embeddings,
-            class_names=tuple(f"class {c}" for c in range(len(embeddings)))
-            if class_names is None
-            else tuple(class_names),
+            class_names=tuple(class_names),
             train=_whole(train, f"data set {name}: train"),
             test_seen=_whole(test_seen, f"data set {name}: test_seen"),
             test_unseen=_whole(test_unseen, f"data set {name}: test_unseen"),

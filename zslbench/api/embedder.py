@@ -130,16 +130,12 @@ class Objective:
 class Stage:
     """A phase of training: its objectives take turns; an epoch has as many turns as the data has batches.
 
+    It lasts for `epochs`, the main stage unless another number was chosen on validation classes.
+
     A finishing stage completes a model whose training is over, as the softmax of a generative method does. Finishing
     stages come last. The stage before them is the main one: what is said of the number of epochs, of early stopping
     and of scores after each epoch is said of it, and wherever the model is scored, it is finished first. Keep them
     short: a search on validation classes runs them after each epoch of the main stage.
-
-    Attributes:
-        name: as shown in progress and in error messages.
-        objectives: the players.
-        epochs: how long it lasts, for the main stage unless another number was chosen on validation classes.
-        finishing: whether it only finishes the model.
     """
 
     name: str

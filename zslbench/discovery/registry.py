@@ -104,11 +104,7 @@ class Registry:
         self._entries[kind, name] = Entry(kind, name, target, card, "")
 
     def adopt(self, staged: Registry, plugin: str, file: Path | None = None, code: str = "") -> None:
-        """Takes over everything that one plugin, or a single file, registered, or nothing of it.
-
-        Raises:
-            PluginError: another plugin owns one of the names already; both owners are named.
-        """
+        """Takes over all that one plugin or file registered, or nothing: a PluginError names whoever owns a name."""
         for key, entry in staged._entries.items():
             if key in self._entries:
                 owner = self._entries[key].plugin
@@ -164,11 +160,7 @@ class Registry:
         return found
 
     def method_for(self, name: str, input: cards.Input | None) -> str:
-        """Returns the name of a method, or that of its counterpart on images where these are wanted.
-
-        Raises:
-            PluginError: its card names a counterpart that is not registered.
-        """
+        """Returns the name of a method, or that of its counterpart on images where these are wanted."""
         entry = self.entry("method", name)
         other = entry.card.for_images if input == "images" and entry.card.input != "images" else ""
         if other and ("method", other) not in self._entries:
@@ -178,11 +170,7 @@ class Registry:
         return other or name
 
     def resolve(self, kind: str, name: str, base: type) -> Any:
-        """Imports what a name stands for; see `find`.
-
-        Raises:
-            PluginError: it cannot be imported, or is not of the kind `base`; the plugin is named.
-        """
+        """Imports what a name stands for; a PluginError names the plugin where that fails or gives no `base`."""
         entry, advice = self.entry(kind, name), "update or uninstall that plugin"
         if entry.given is not None:
             return entry.given

@@ -47,11 +47,7 @@ class Store:
     """Finished runs by id."""
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
-        """Opens a store.
-
-        Raises:
-            UsageError: the folder cannot be created or written, or `create` is false and there is none.
-        """
+        """Opens a store; raises a UsageError where it cannot be written, or `create` is false and there is none."""
         self.root = root
         if not create:
             if not (root / "runs").is_dir():
@@ -183,11 +179,7 @@ class Store:
                 yield record
 
     def lookup(self, prefix: str) -> RunRecord:
-        """Returns the one run whose id, present or older, starts with `prefix`.
-
-        Raises:
-            UsageError: there is none, or more than one.
-        """
+        """Returns the one run whose id, present or older, starts with `prefix`, or raises a UsageError."""
         ids = self.ids()
         older = {old: new for new, own in self._older.items() for old in own}
         matches = sorted({older.get(run, run) for run in [*ids, *older] if run.startswith(prefix)})
@@ -218,17 +210,12 @@ class Store:
     def claim(self, run: str, *, wait: bool) -> Iterator[None]:
         """Holds the only right to execute a run; whoever gets it must look again whether the record exists.
 
-        The lock belongs to the open file, so a killed process leaves no claim behind.
-
-        Raises:
-            Busy: another process holds it, and `wait` is false.
+        The lock belongs to the open file, so a killed process leaves no claim behind. Raises `Busy` where another
+        process holds it and `wait` is false.
         """
-        lock = FileLock(self.root / "claims" / f"{run}.lock", timeout=-1 if wait else 0)
         try:
-            lock.acquire()
+            held = FileLock(self.root / "claims" / f"{run}.lock", timeout=-1 if wait else 0).acquire()
         except Timeout:
             raise Busy(run) from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
