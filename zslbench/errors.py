@@ -51,13 +51,10 @@ def one_line(error: BaseException) -> str:
 def near_misses(
     name: str, known: Iterable[str], titles: Mapping[str, str] = MappingProxyType({}), listed: bool = True
 ) -> str:
-    """Returns `; did you mean 'x'?`, or the known names where none is near; the case of letters does not count.
+    """Returns `; did you mean 'x'?`, or the known names where none is near and they are to be listed.
 
-    Args:
-        name: what nobody knows.
-        known: the names.
-        titles: other words for them; a name is suggested where its title is near, too.
-        listed: whether to list the known names, which may be thousands.
+    `titles` are other words for the names, each of which is suggested where its title is near, too. The case of letters
+    does not count.
     """
     known = sorted(known)
     meant: dict[str, str] = {}

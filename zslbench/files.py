@@ -18,10 +18,7 @@ class NotWritten(DataError):
 def whole(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to, which takes its name in the end; after an error nothing is left.
 
-    Several processes may write the same file at a time: the last one's stays.
-
-    Raises:
-        NotWritten: it cannot be written.
+    Several processes may write the same file at a time: the last one's stays. Raises `NotWritten` as `writing` does.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
@@ -35,21 +32,13 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Writes a file at once; text as UTF-8.
-
-    Raises:
-        NotWritten: it cannot be written.
-    """
+    """Writes a file at once; text as UTF-8. Raises `NotWritten` as `writing` does."""
     with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def publish(part: Path, path: Path) -> None:
-    """Gives a finished file its name once its content is on the disk.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Gives a finished file its name once its content is on the disk, or raises an OSError."""
     _synchronise(part)
     part.replace(path)
     with suppress(OSError):  # some file systems cannot; then a crash of the machine may undo the renaming
@@ -58,11 +47,7 @@ def publish(part: Path, path: Path) -> None:
 
 @contextmanager
 def writing(path: Path, advice: str = "") -> Iterator[None]:
-    """Says in one line that a file or folder cannot be written, and why; `advice` is what to do about it.
-
-    Raises:
-        NotWritten: it cannot.
-    """
+    """Raises a `NotWritten` that says in one line why a file or folder cannot be written; `advice` is what to do."""
     try:
         yield
     except OSError as error:
@@ -72,15 +57,9 @@ def writing(path: Path, advice: str = "") -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path, kind: str = "", advice: str = "") -> Iterator[None]:
-    """Says in one line that a file cannot be read, and why, whatever its reader raises; our own errors pass.
+    """Raises a `DataError` that says in one line why a file cannot be read, whatever its reader raises.
 
-    Args:
-        path: the file.
-        kind: what it should be, `TOML` for instance.
-        advice: what to do about it.
-
-    Raises:
-        DataError: it is missing, forbidden, damaged, or of another kind.
+    Our own errors pass. `kind` is what the file should be, `TOML` for instance; `advice` is what to do.
     """
     end = f"; {advice}" if advice else ""
     try:
@@ -96,11 +75,7 @@ def reading(path: Path, kind: str = "", advice: str = "") -> Iterator[None]:
 
 
 def existing(option: str, path: Path, folder: bool = False) -> Path:
-    """Returns the path of a file or folder that a command names, the home folder put in for `~`.
-
-    Raises:
-        UsageError: there is no such file or folder.
-    """
+    """Returns the path that a command names, the home folder put in for `~`; raises a UsageError if it is not there."""
     path = path.expanduser()
     if not (path.is_dir() if folder else path.is_file()):
         raise UsageError(f"{option} {path}: there is no such {'folder' if folder else 'file'}")

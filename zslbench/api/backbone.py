@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError
+from zslbench.files import existing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-WRAPPERS = ("state_dict", "model")
-"""Under which keys training scripts keep the state dict that is meant."""
 
 
 class Backbone(nn.Module):
@@ -39,10 +37,7 @@ class Backbone(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not define prepare()")
 
     def prepare_crop(self, image: Image) -> Tensor:
-        """Turns a crop of an image into one input, like `prepare`, but cuts nothing away: it only scales, if need be.
-
-        Called from several threads at a time.
-        """
+        """Turns a crop of an image into one input, like `prepare`, but cuts nothing away: it scales it, if need be."""
         return self.prepare(image)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,8 +74,7 @@ def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> No
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UsageError(f"--weights {path}: there is no such file")
+    path = existing("--weights", path)
     try:
         content: Any
         if path.suffix == ".safetensors":
@@ -94,7 +88,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: no weights can be read from it ({type(error).__name__}); give a safetensors file, "
             "or a state dict saved by torch.save"
         ) from error
-    for key in WRAPPERS:
+    for key in ("state_dict", "model"):  # where training scripts keep the state dict that is meant
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):

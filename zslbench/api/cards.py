@@ -25,12 +25,16 @@ SCALES: tuple[Scale, ...] = get_args(Scale)
 ExhibitKind = Literal["table", "curves", "reconstructions", "attributes"]
 """Metrics by method; seen-unseen curves; images beside their reconstructions; what class attributes vary in."""
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-
 
 def is_name(text: str) -> bool:
     """Whether something may be registered, or an exhibit called, by this name."""
-    return _NAME.fullmatch(text) is not None
+    return re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text) is not None
+
+
+def check_name(text: str, noun: str) -> None:
+    """Raises a PluginError unless `is_name` holds."""
+    if not is_name(text):
+        raise PluginError(f"{noun} name {text!r} is not lower-case letters, digits and single hyphens")
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,7 @@ class Preset:
         if self.datasets and not self.params and dataset not in self.datasets:
             raise UsageError(f"it has no values for data set {dataset!r}, only for {', '.join(sorted(self.datasets))}")
         values = {**self.params, **self.datasets.get(dataset, {})}
-        scale = values.pop("scale", None)
-        return values, scale
+        return values, values.pop("scale", None)
 
 
 @dataclass(frozen=True)
@@ -121,20 +124,16 @@ class MethodCard:
     """Figures and tables of its paper, by names that are those of their files: `table-1`."""
 
     def __post_init__(self) -> None:
+        card = f"method card {self.title!r}"
         for name in self.exhibits:
-            if not is_name(name):
-                raise PluginError(
-                    f"method card {self.title!r}: exhibit name {name!r} is not lower-case letters, digits and single "
-                    "hyphens"
-                )
+            check_name(name, f"{card}: exhibit")
         for name, value, known in (("setting", self.setting, Setting), ("input", self.input, Input)):
             if value not in get_args(known):
-                raise PluginError(f"method card {self.title!r}: {name} {value!r} is none of {get_args(known)}")
+                raise PluginError(f"{card}: {name} {value!r} is none of {get_args(known)}")
 
     @classmethod
     def read(cls, path: Path) -> MethodCard:
-        """Reads a card from a TOML file: the fields above, a `[presets.NAME]` table for each preset, and an
-        `[exhibits.NAME]` table for each exhibit.
+        """Reads a TOML file of the fields above, with a table `[presets.NAME]` or `[exhibits.NAME]` for each of these.
 
         Raises:
             PluginError: the file is not TOML or has unknown or missing fields.
@@ -231,3 +230,6 @@ class TextEncoderCard:
     title: str
     paper: str
     summary: str = ""
+
+
+Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard | BackboneCard | TextEncoderCard

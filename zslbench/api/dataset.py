@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -60,9 +61,8 @@ class Split:
             share = len(self.unseen) / (len(self.seen) + len(self.unseen))
             count = min(max(2, round(share * len(self.seen))), len(self.seen) - 2)
             if count < 1:
-                raise DataError(
-                    f"{len(self.seen)} seen classes are too few to cut validation classes from; 4 are needed"
-                )
+                few = f"{len(self.seen)} seen classes are too few"
+                raise DataError(f"{few} to cut validation classes from; 4 are needed")
             unseen = np.sort(random.choice(self.seen, count, replace=False))
         seen = np.setdiff1d(self.seen, unseen)
         train_labels = labels[self.train]
@@ -147,29 +147,28 @@ class ZSLData:
             test_seen: further images of seen classes, likewise.
             test_unseen: images of unseen classes, likewise.
             class_names: C names.
-            name: as in tables.
-            features_name: as in tables.
+            name, features_name: as in tables.
             attributes: whether class embeddings are strengths of attributes; by default, if none is negative.
 
         Raises:
-            DataError: sizes do not fit, a label is out of range, a split is empty or not disjoint, or a value is not
-                finite.
+            DataError: as for the class, or a label or row is no whole number.
         """
         embeddings = np.asarray(semantics, dtype=np.float32)
+        if class_names is None:
+            class_names = [f"class {c}" for c in range(len(embeddings))]
         classes = _whole(labels, f"data set {name}: labels")
         if classes.size and not 0 <= classes.min() <= classes.max() < len(embeddings):
             raise DataError(
                 f"data set {name}: labels run from {classes.min()} to {classes.max()}; "
                 f"{len(embeddings)} class embeddings need 0 to {len(embeddings) - 1}"
             )
-        names = tuple(class_names) if class_names is not None else tuple(f"class {c}" for c in range(len(embeddings)))
         return cls(
             name=name,
             features_name=features_name,
             features=np.asarray(features, dtype=np.float32),
             labels=classes,
             semantics=embeddings,
-            class_names=names,
+            class_names=tuple(class_names),
             train=_whole(train, f"data set {name}: train"),
             test_seen=_whole(test_seen, f"data set {name}: test_seen"),
             test_unseen=_whole(test_unseen, f"data set {name}: test_unseen"),
@@ -183,56 +182,46 @@ class ZSLData:
         return f"ZSLData({self.name}: {features}, {classes}, {len(self.split.unseen)} unseen; {sizes})"
 
     def __post_init__(self) -> None:
-        self._check_sizes()
-        self._check_roles()
+        for problem in chain(self._wrong_sizes(), self._wrong_roles()):
+            raise DataError(f"data set {self.name}: {problem}")
+        check_finite(self.semantics, f"data set {self.name}: class embeddings")
         if self.features is not None and self.features_fingerprint is None:
             check_finite(self.features, f"data set {self.name}: features {self.features_name}")
 
-    def _check_sizes(self) -> None:
+    def _wrong_sizes(self) -> Iterator[str]:
         images, classes = len(self.labels), len(self.semantics)
         if self.semantics.ndim != 2 or self.labels.ndim != 1:
-            raise DataError(f"data set {self.name}: class embeddings must be (classes, size) and labels (images,)")
+            yield "class embeddings must be (classes, size) and labels (images,)"
         dimensions = 2 if self.pixels is None else 3
         if self.features is not None and (self.features.ndim != dimensions or len(self.features) != images):
-            raise DataError(
-                f"data set {self.name}: features {self.features_name} have shape {self.features.shape} "
-                f"for {images} labels; (images, size) is needed"
-            )
+            shape = f"have shape {self.features.shape} for {images} labels; (images, size) is needed"
+            yield f"features {self.features_name} {shape}"
         if self.images is not None and len(self.images) != images:
-            raise DataError(f"data set {self.name}: it has {len(self.images)} images, but {images} labels")
+            yield f"it has {len(self.images)} images, but {images} labels"
         if len(self.class_names) != classes:
-            raise DataError(f"data set {self.name}: {len(self.class_names)} class names for {classes} class embeddings")
+            yield f"{len(self.class_names)} class names for {classes} class embeddings"
         if images and not (self.labels.min() >= 0 and self.labels.max() < classes):
-            raise DataError(
-                f"data set {self.name}: labels run from {self.labels.min() + 1} to {self.labels.max() + 1} "
-                f"(counted from 1), but there are {classes} classes"
-            )
-        check_finite(self.semantics, f"data set {self.name}: class embeddings")
+            first, last = self.labels.min() + 1, self.labels.max() + 1
+            yield f"labels run from {first} to {last} (counted from 1), but there are {classes} classes"
 
-    def _check_roles(self) -> None:
+    def _wrong_roles(self) -> Iterator[str]:
         parts = {"trainval": self.train, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
         for part, rows in parts.items():
             if len(rows) == 0:
-                raise DataError(f"data set {self.name}: the split part {part} is empty")
+                yield f"the split part {part} is empty"
             if rows.min() < 0 or rows.max() >= len(self.labels):
-                raise DataError(f"data set {self.name}: {part} points outside the {len(self.labels)} images")
+                yield f"{part} points outside the {len(self.labels)} images"
         rows = np.concatenate(list(parts.values()))
         if len(np.unique(rows)) != len(rows):
-            raise DataError(f"data set {self.name}: trainval, test_seen and test_unseen share images; see `data audit`")
+            yield "trainval, test_seen and test_unseen share images; see `data audit`"
         seen, unseen = self.split.seen, self.split.unseen
         if both := np.intersect1d(seen, unseen).tolist():
-            raise DataError(f"data set {self.name}: class {self.class_names[both[0]]!r} is both seen and unseen")
+            yield f"class {self.class_names[both[0]]!r} is both seen and unseen"
         for fold in self.validation_folds:
-            suggested = np.intersect1d(fold, seen)
-            if not 0 < len(suggested) < len(seen):
-                raise DataError(
-                    f"data set {self.name}: the validation classes must be some of the seen classes, not all"
-                )
+            if not 0 < len(np.intersect1d(fold, seen)) < len(seen):
+                yield "the validation classes must be some of the seen classes, not all"
         if strange := np.setdiff1d(self.labels[self.test_seen], seen).tolist():
-            raise DataError(
-                f"data set {self.name}: test_seen has class {self.class_names[strange[0]]!r}, "
-                "which has no training image"
-            )
+            yield f"test_seen has class {self.class_names[strange[0]]!r}, which has no training image"
 
     @cached_property
     def split(self) -> Split:
@@ -348,11 +337,7 @@ class Dataset(ABC):
         return self.load(root, splits=splits)
 
     def load_images(self, root: Path, splits: str = "att_splits") -> ZSLData:
-        """Loads everything but features, and the images.
-
-        Raises:
-            DataError: it has no images, or files are missing or wrong; one line that says which, and what to do.
-        """
+        """Loads everything but features, and the images; raises a `DataError` as `load`, or where it has none."""
         raise DataError(f"data set {self.card.title} has no images; name another data set, or a method on features")
 
     def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
@@ -363,9 +348,9 @@ class Dataset(ABC):
         if features not in (None, self.card.default_features):
             options = f"leave out --features, or take {self.card.default_features}"
             return f"data set {self.card.title} has no features {features!r}; {options}"
-        return (
-            "" if splits == "att_splits" else f"data set {self.card.title} has no split {splits!r}; leave out --splits"
-        )
+        if splits != "att_splits":
+            return f"data set {self.card.title} has no split {splits!r}; leave out --splits"
+        return ""
 
 
 def array_fingerprint(array: NDArray[np.generic]) -> str:

@@ -58,19 +58,16 @@ class ImageParams(GradientParams):
 
 @dataclass(frozen=True)
 class Part:
-    """A process's part of a batch that several processes compute together.
-
-    Attributes:
-        size: images in the whole batch.
-        first: position of this part's first image in it.
-        weight: of this part's losses, which are means over its images, in those of the whole batch.
-        generator: in the same state in every process.
-    """
+    """A process's part of a batch that several processes compute together."""
 
     size: int
+    """Images in the whole batch."""
     first: int
+    """Position of this part's first image in it."""
     weight: float
+    """Of this part's losses, which are means over its images, in those of the whole batch."""
     generator: torch.Generator
+    """In the same state in every process."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +130,12 @@ class Objective:
 class Stage:
     """A phase of training: its objectives take turns; an epoch has as many turns as the data has batches.
 
+    It lasts for `epochs`, the main stage unless another number was chosen on validation classes.
+
     A finishing stage completes a model whose training is over, as the softmax of a generative method does. Finishing
     stages come last. The stage before them is the main one: what is said of the number of epochs, of early stopping
     and of scores after each epoch is said of it, and wherever the model is scored, it is finished first. Keep them
     short: a search on validation classes runs them after each epoch of the main stage.
-
-    Attributes:
-        name: as shown in progress and in error messages.
-        objectives: the players.
-        epochs: how long it lasts, for the main stage unless another number was chosen on validation classes.
-        finishing: whether it only finishes the model.
     """
 
     name: str
@@ -221,13 +214,12 @@ class Embedder(nn.Module, Generic[P]):
 
     def stages(self) -> list[Stage]:
         """Returns the phases of training; by default one, of `params.epochs` epochs. Empty for a closed form."""
-        if _is_closed_form(self):
+        solves = _defines(self, "solve") or _defines(self, "factorize")
+        if solves and not _defines(self, "loss") and not _defines(self, "objectives"):
             return []
         if not isinstance(self.params, GradientParams):
-            raise TypeError(
-                f"{type(self).__name__} defines no solve(), so it trains by gradients, and its parameters must extend "
-                "GradientParams"
-            )
+            reason = f"{type(self).__name__} defines no solve(), so it trains by gradients"
+            raise TypeError(f"{reason}, and its parameters must extend GradientParams")
         return [Stage("train", self.objectives(), self.params.epochs)]
 
     def epoch_ended(self, view: TrainView, epoch: int) -> None:
@@ -262,8 +254,3 @@ class Embedder(nn.Module, Generic[P]):
 
 def _defines(embedder: Embedder[Any], method: str) -> bool:
     return getattr(type(embedder), method) is not getattr(Embedder, method)
-
-
-def _is_closed_form(embedder: Embedder[Any]) -> bool:
-    solves = _defines(embedder, "solve") or _defines(embedder, "factorize")
-    return solves and not _defines(embedder, "loss") and not _defines(embedder, "objectives")

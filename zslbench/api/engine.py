@@ -29,10 +29,8 @@ class Engine(ABC):
     """Executes runs somewhere, and tells the listener of each how it ended; `with engine:` closes it.
 
     An engine does nothing but call `zslbench.runs.execute.fulfil` for each run, in this process or in another one to
-    which it sends `run.sent()` and `setup`; the store sees to it that no run is executed twice.
-
-    Attributes:
-        workers: how many runs it may execute at a time.
+    which it sends `run.sent()` and `setup`; the store sees to it that no run is executed twice. It may execute as many
+    runs at a time as it has `workers`.
     """
 
     def __init__(self, workers: int = 1) -> None:

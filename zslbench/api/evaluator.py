@@ -111,8 +111,7 @@ class Scorer(ABC):
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Returns the centre crops of some test images, and what the model makes of them, `(n, 3, H, W)` in [0, 1].
 
-        Raises:
-            NotApplicable: the input is no images, or the method makes none.
+        Raises `NotApplicable` where the input is no images, or the method makes none.
         """
         raise NotApplicable("there is no model to make images")
 

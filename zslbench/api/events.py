@@ -17,17 +17,9 @@ if TYPE_CHECKING:
 class Event:
     """One thing that happened.
 
-    Attributes:
-        kind: `said`: `text` is a line for people. `began`: `total` runs are wanted, which may be trials. `started`,
-            `epoch`, `finished`, `failed`: of a `run`. `ended`: all that began is done.
-        text: the line.
-        total: how many runs.
-        trials: whether they are trials of a search.
-        run: the run.
-        progress: where its training stands.
-        record: what came of it.
-        stored: whether it was stored already.
-        error: why it failed.
+    `said`: `text` is a line for people. `began`: `total` runs are wanted, which may be `trials` of a search. Of a
+    `run`: `started`; `epoch`, with its `progress`; `finished`, with its `record`, which may have been `stored` already;
+    `failed`, with the `error`. `ended`: all that began is done.
     """
 
     kind: Literal["said", "began", "started", "epoch", "finished", "failed", "ended"]

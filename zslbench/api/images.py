@@ -82,14 +82,9 @@ class Pixels:
         return replace(self, rows=self.rows[rows])
 
     def read(self, rows: Sequence[int] | NDArray[np.int64], crops: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """Reads one crop of each of some images.
+        """Reads one crop of each of some images, `(n, 3, size, size)` uint8, RGB.
 
-        Args:
-            rows: positions among these images, `(n,)`.
-            crops: which crop of each, from 0, `(n,)`.
-
-        Returns:
-            `(n, 3, size, size)` uint8, RGB.
+        `rows` are positions among these images, `crops` says which crop of each, from 0; both `(n,)`.
         """
         import torch  # here, because commands that only list and describe do without it
 

@@ -28,11 +28,7 @@ class Space(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Space:
-        """Reads `LOW:HIGH`, `LOW:HIGH:log`, `LOW:HIGH:log:POINTS` or the choices `A,B,C`.
-
-        Raises:
-            ValueError: it is none of these.
-        """
+        """Reads `LOW:HIGH`, `LOW:HIGH:log`, `LOW:HIGH:log:POINTS` or the choices `A,B,C`, or raises a ValueError."""
         if ":" not in text:
             return cls(choices=tuple(text.split(",")))
         ends, rest = text.split(":")[:2], text.split(":")[2:]
@@ -98,11 +94,7 @@ def param(
 
 
 def read_pairs(pairs: list[str], noun: str = "parameter") -> dict[str, str]:
-    """Reads `key=value` pairs.
-
-    Raises:
-        UsageError: one has no `=`.
-    """
+    """Reads `key=value` pairs; raises a UsageError where one has no `=`."""
     values = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
@@ -119,12 +111,7 @@ class Params(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], owner: str, noun: str = "parameter") -> Self:
-        """Builds parameters from values or their text.
-
-        Args:
-            values: by name.
-            owner: whose they are, for messages.
-            noun: what they are called there.
+        """Builds parameters from values or their text; messages say whose they are and what they are called.
 
         Raises:
             UsageError: an unknown name (near misses are suggested) or a value out of range; one line.
@@ -138,9 +125,8 @@ class Params(BaseModel):
                 hint = near_misses(name, cls.model_fields) or "; it has none"
                 raise UsageError(f"{owner} has no {noun} {name!r}{hint}") from None
             message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            if not name:
-                raise UsageError(f"{owner}: {message}") from None
-            raise UsageError(f"{owner}: {noun} {name}={error['input']!r} {message}") from None
+            given = f"{noun} {name}={error['input']!r} " if name else ""
+            raise UsageError(f"{owner}: {given}{message}") from None
 
     def changed(self) -> dict[str, Any]:
         """Returns the parameters that differ from their defaults, as JSON values."""
@@ -157,18 +143,12 @@ class Params(BaseModel):
 
     @classmethod
     def parse_space(cls, text: str, owner: str) -> tuple[str, Space]:
-        """Reads `NAME=SPACE`, checks that the parameter exists and that its values are valid.
-
-        Raises:
-            UsageError: they are not; one line.
-        """
+        """Reads `NAME=SPACE`; raises a UsageError unless the parameter exists and all values of its grid are valid."""
         name, separator, given = text.partition("=")
         if not separator or not given:
             raise UsageError(f"--search {text}: give NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=A,B,C")
         if name not in cls.model_fields:
-            raise UsageError(
-                f"--search {text}: {owner} has no parameter {name!r}{near_misses(name, cls.model_fields) or ''}"
-            )
+            raise UsageError(f"--search {text}: {owner} has no parameter {name!r}{near_misses(name, cls.model_fields)}")
         try:
             space = Space.parse(given)
             space = space.model_copy(update={"integer": cls.model_fields[name].annotation is int})

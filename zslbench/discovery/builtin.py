@@ -16,20 +16,19 @@ CHAO = "Chao et al., An Empirical Study and Analysis of Generalized Zero-Shot Le
 
 def zslbench_register(registry: Registry) -> None:
     """Registers evaluators, engines and the backbone without weights."""
-    home = "zslbench.evaluation.evaluators"
-    registry.evaluator("zsl", f"{home}:ConventionalZSL", EvaluatorCard("U->U per-class top-1", GBU))
-    registry.evaluator("gzsl", f"{home}:GeneralizedZSL", EvaluatorCard("U->T, S->T, H without calibration", GBU))
-    registry.evaluator("ausuc", f"{home}:AUSUC", EvaluatorCard("exact area under the seen-unseen curve", CHAO))
-    registry.evaluator(
-        "calibrated",
-        f"{home}:Calibrated",
-        EvaluatorCard("U->T, S->T, H at the gamma chosen on validation classes", CHAO),
-    )
-    registry.evaluator(
-        "reconstruction",
-        "zslbench.evaluation.reconstruction:Reconstruction",
-        EvaluatorCard("pixel MSE and 1 - SSIM of reconstructed test images", CHEN),
-    )
+    for name, target, summary, paper in (
+        ("zsl", "evaluators:ConventionalZSL", "U->U per-class top-1", GBU),
+        ("gzsl", "evaluators:GeneralizedZSL", "U->T, S->T, H without calibration", GBU),
+        ("ausuc", "evaluators:AUSUC", "exact area under the seen-unseen curve", CHAO),
+        ("calibrated", "evaluators:Calibrated", "U->T, S->T, H at the gamma chosen on validation classes", CHAO),
+        (
+            "reconstruction",
+            "reconstruction:Reconstruction",
+            "pixel MSE and 1 - SSIM of reconstructed test images",
+            CHEN,
+        ),
+    ):
+        registry.evaluator(name, f"zslbench.evaluation.{target}", EvaluatorCard(summary, paper))
     for name, summary in {
         "inline": "one run after another in this process",
         "processes": "--jobs runs at a time, in processes of their own; GPUs are shared out",

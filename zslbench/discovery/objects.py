@@ -31,10 +31,14 @@ def class_name(method: type[Embedder[Any]]) -> str:
     own = [entry.name for entry in known.entries("method") if entry.plugin == OWNER]
     while name in known.names("method") and name not in own:
         name = f"own-{name}"
-    summary = (inspect.getdoc(method) or "").partition("\n")[0]
-    card = MethodCard(title=method.__name__, paper="unpublished", summary=summary, input=method.input)
-    known.give("method", name, method, card, OWNER, code_of(method))
+    known.give("method", name, method, made_card(method), OWNER, code_of(method))
     return name
+
+
+def made_card(method: type[Embedder[Any]]) -> MethodCard:
+    """Returns a card made of a class's name and docstring."""
+    summary = (method.__doc__ or "").strip().partition("\n")[0]
+    return MethodCard(title=method.__name__, paper="unpublished", summary=summary, input=method.input)
 
 
 def code_of(method: type[Embedder[Any]]) -> str:
@@ -69,9 +73,8 @@ def _add_function(function: FunctionType, where: str, parts: dict[str, str]) -> 
         return
     parts[where] = f"{_code(function.__code__)} {function.__defaults__} {function.__kwdefaults__}"
     with suppress(ValueError):  # a cell that is empty so far
-        parts[where] += repr(
-            [c.cell_contents for c in function.__closure__ or () if isinstance(c.cell_contents, _PLAIN)]
-        )
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        parts[where] += repr([value for value in cells if isinstance(value, _PLAIN)])
     for name in _names(function.__code__):
         value = function.__globals__.get(name)
         if isinstance(value, FunctionType) and value.__module__ == function.__module__:

@@ -7,7 +7,7 @@ without a word, and lets a mistyped hook pass; hence this loop.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -50,14 +50,12 @@ class _Manager(pluggy.PluginManager):
 class Plugins:
     """The plugins of this installation, each registered whole or not at all."""
 
-    def __init__(self, points: Iterator[EntryPoint] | list[EntryPoint] | None = None) -> None:
+    def __init__(self, points: Iterable[EntryPoint] | None = None) -> None:
         self.registry = Registry()
-        self.loaded: list[Plugin] = []
         self._manager = _Manager(GROUP)
         self._manager.add_hookspecs(hookspecs)
         found = entry_points(group=GROUP) if points is None else points
-        for point in sorted(found, key=_load_order):
-            self.loaded.append(self._load(point))
+        self.loaded = [self._load(point) for point in sorted(found, key=_load_order)]
 
     @property
     def problems(self) -> list[Plugin]:
@@ -74,7 +72,7 @@ class Plugins:
                 _check_interface(point.dist.requires or [])
             self._register(name, point.load())
         except (Exception, SystemExit) as error:
-            problem = _one_line(error)
+            problem = flat(error)
             self.registry.broken.append(f"plugin {name} does not work ({problem})")
         return Plugin(point.name, distribution, version, point.value, problem)
 
@@ -110,7 +108,7 @@ class Plugins:
             try:
                 implementation.function(*(arguments[argument] for argument in implementation.argnames))
             except Exception as error:
-                name, reason = implementation.plugin_name, _one_line(error)
+                name, reason = implementation.plugin_name, flat(error)
                 warnings.warn(f"plugin {name!r}: {hook} failed ({reason})", stacklevel=2)
 
 
@@ -127,7 +125,8 @@ def _check_interface(requirements: list[str]) -> None:
                 raise ValueError(f"it was written for {needed}; update that plugin, or install the zslbench it needs")
 
 
-def _one_line(error: BaseException) -> str:
+def flat(error: BaseException) -> str:
+    """Returns the type and the whole message of an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

@@ -9,27 +9,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zslbench.api.cards import (
-    BackboneCard,
-    DatasetCard,
-    EngineCard,
-    EvaluatorCard,
-    Input,
-    MethodCard,
-    TextEncoderCard,
-    is_name,
-)
+from zslbench.api import cards
 from zslbench.errors import Hint, PluginError, UsageError, near_misses, one_line
 
-Card = MethodCard | DatasetCard | EvaluatorCard | BackboneCard | TextEncoderCard | EngineCard
-
 KINDS = {
-    "method": MethodCard,
-    "dataset": DatasetCard,
-    "evaluator": EvaluatorCard,
-    "backbone": BackboneCard,
-    "text-encoder": TextEncoderCard,
-    "engine": EngineCard,
+    "method": cards.MethodCard,
+    "dataset": cards.DatasetCard,
+    "evaluator": cards.EvaluatorCard,
+    "backbone": cards.BackboneCard,
+    "text-encoder": cards.TextEncoderCard,
+    "engine": cards.EngineCard,
 }
 NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder": "text encoder"}
 
@@ -56,6 +45,9 @@ class Entry:
         """The title on its card; its name where the card has none."""
         return getattr(self.card, "title", self.name)
 
+    def __str__(self) -> str:
+        return f"{NOUNS[self.kind]} {self.name!r} of plugin {self.plugin!r}"
+
     def goes_by(self, text: str) -> bool:
         """Whether a text is its name or its title, in any case."""
         return text.casefold() in (self.name.casefold(), self.title.casefold())
@@ -70,27 +62,27 @@ class Registry:
         self.broken: list[str] = []
         """What does not work, plugin by plugin; an unknown name may be one of theirs."""
 
-    def method(self, name: str, target: str, card: MethodCard) -> None:
+    def method(self, name: str, target: str, card: cards.MethodCard) -> None:
         """Registers a method; `target` is "module:attribute" of an `Embedder`."""
         self._add("method", name, target, card)
 
-    def dataset(self, name: str, target: str, card: DatasetCard) -> None:
+    def dataset(self, name: str, target: str, card: cards.DatasetCard) -> None:
         """Registers a data set; `target` is "module:attribute" of a `Dataset` instance."""
         self._add("dataset", name, target, card)
 
-    def evaluator(self, name: str, target: str, card: EvaluatorCard) -> None:
+    def evaluator(self, name: str, target: str, card: cards.EvaluatorCard) -> None:
         """Registers an evaluator; `target` is "module:attribute" of an `Evaluator` class."""
         self._add("evaluator", name, target, card)
 
-    def backbone(self, name: str, target: str, card: BackboneCard) -> None:
+    def backbone(self, name: str, target: str, card: cards.BackboneCard) -> None:
         """Registers a backbone; `target` is "module:attribute" of a `Backbone` class."""
         self._add("backbone", name, target, card)
 
-    def text_encoder(self, name: str, target: str, card: TextEncoderCard) -> None:
+    def text_encoder(self, name: str, target: str, card: cards.TextEncoderCard) -> None:
         """Registers a text encoder; `target` is "module:attribute" of a `TextEncoder` class."""
         self._add("text-encoder", name, target, card)
 
-    def engine(self, name: str, target: str, card: EngineCard) -> None:
+    def engine(self, name: str, target: str, card: cards.EngineCard) -> None:
         """Registers an engine; `target` is "module:attribute" of an `Engine` class."""
         self._add("engine", name, target, card)
 
@@ -100,10 +92,9 @@ class Registry:
             raise PluginError(f"the file of published numbers {path} does not exist")
         self.published_files.append(path)
 
-    def _add(self, kind: str, name: str, target: str, card: Card) -> None:
+    def _add(self, kind: str, name: str, target: str, card: cards.Card) -> None:
         noun = NOUNS[kind]
-        if not is_name(name):
-            raise PluginError(f"{noun} name {name!r} is not lower-case letters, digits and single hyphens")
+        cards.check_name(name, noun)
         if target.count(":") != 1 or not all(target.split(":")):
             raise PluginError(f"{noun} {name!r}: target {target!r} is not 'module:attribute'")
         if not isinstance(card, KINDS[kind]):
@@ -113,11 +104,7 @@ class Registry:
         self._entries[kind, name] = Entry(kind, name, target, card, "")
 
     def adopt(self, staged: Registry, plugin: str, file: Path | None = None, code: str = "") -> None:
-        """Takes over everything that one plugin, or a single file, registered, or nothing of it.
-
-        Raises:
-            PluginError: another plugin owns one of the names already; both owners are named.
-        """
+        """Takes over all that one plugin or file registered, or nothing: a PluginError names whoever owns a name."""
         for key, entry in staged._entries.items():
             if key in self._entries:
                 owner = self._entries[key].plugin
@@ -126,7 +113,7 @@ class Registry:
             self._entries[key] = replace(entry, plugin=plugin, file=file, code=code)
         self.published_files += staged.published_files
 
-    def give(self, kind: str, name: str, thing: Any, card: Card, owner: str, code: str) -> None:
+    def give(self, kind: str, name: str, thing: Any, card: cards.Card, owner: str, code: str) -> None:
         """Registers an object of this process, in place of what the same owner registered under this name."""
         self._entries[kind, name] = Entry(kind, name, "", card, owner, code=code, given=thing)
 
@@ -172,45 +159,27 @@ class Registry:
             warnings.warn(f"{text}: taken as {NOUNS[entry.kind]} {entry.name}", Hint, stacklevel=2)
         return found
 
-    def method_for(self, name: str, input: Input | None) -> str:
-        """Returns the name of a method, or that of its counterpart on images where these are wanted.
-
-        Raises:
-            UsageError: no such name.
-            PluginError: its card names a counterpart that is not registered.
-        """
+    def method_for(self, name: str, input: cards.Input | None) -> str:
+        """Returns the name of a method, or that of its counterpart on images where these are wanted."""
         entry = self.entry("method", name)
         other = entry.card.for_images if input == "images" and entry.card.input != "images" else ""
         if other and ("method", other) not in self._entries:
-            raise PluginError(
-                f"method {name!r} of plugin {entry.plugin!r}: its card says for_images = {other!r}, and no method has "
-                f"this name{near_misses(other, self.names('method'))}; install what registers it, or correct the card"
-            )
+            problem = f"no method has this name{near_misses(other, self.names('method'))}"
+            advice = "install what registers it, or correct the card"
+            raise PluginError(f"{entry}: its card says for_images = {other!r}, and {problem}; {advice}")
         return other or name
 
     def resolve(self, kind: str, name: str, base: type) -> Any:
-        """Imports what a name stands for, and checks that it is of the kind `base`.
-
-        Raises:
-            UsageError: no such name or title, or several of this title.
-            PluginError: it cannot be imported, or is something else; the plugin is named.
-        """
-        entry = self.entry(kind, name)
-        name = entry.name
+        """Imports what a name stands for; a PluginError names the plugin where that fails or gives no `base`."""
+        entry, advice = self.entry(kind, name), "update or uninstall that plugin"
         if entry.given is not None:
             return entry.given
         module, attribute = entry.target.split(":")
         try:
             target = getattr(import_module(module), attribute)
         except Exception as error:
-            raise PluginError(
-                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r} cannot be loaded "
-                f"from {entry.target} ({one_line(error)}); update or uninstall that plugin"
-            ) from error
-        good = issubclass(target, base) if isinstance(target, type) else isinstance(target, base)
-        if not good:
-            raise PluginError(
-                f"{NOUNS[kind]} {name!r} of plugin {entry.plugin!r}: {entry.target} is no {base.__name__}; "
-                "update or uninstall that plugin"
-            )
+            reason = f"from {entry.target} ({one_line(error)})"
+            raise PluginError(f"{entry} cannot be loaded {reason}; {advice}") from error
+        if not (issubclass(target, base) if isinstance(target, type) else isinstance(target, base)):
+            raise PluginError(f"{entry}: {entry.target} is no {base.__name__}; {advice}")
         return target

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zslbench.api.cards import MethodCard, is_name
+from zslbench.api.cards import is_name
 from zslbench.api.embedder import Embedder
-from zslbench.discovery.plugins import registry
+from zslbench.discovery.objects import made_card
+from zslbench.discovery.plugins import flat, registry
 from zslbench.discovery.registry import Registry
 from zslbench.errors import PluginError, UsageError, one_line
 
@@ -24,12 +25,7 @@ SUFFIX = ".py"
 
 
 def method_name(text: str) -> str:
-    """Returns the registered name of a method given by its name, its title or its file.
-
-    Raises:
-        UsageError: there is no such method or file, or the file cannot be told apart from a module that is installed.
-        PluginError: the file cannot be imported, or defines no method or more than one.
-    """
+    """Returns the registered name of a method given by its name, its title or its file."""
     return registry().name("method", adopted(text))
 
 
@@ -37,7 +33,8 @@ def adopted(text: str) -> str:
     """Returns the name of the method in a file, which is registered; any other text as it is.
 
     Raises:
-        UsageError, PluginError: as `method_name`, about a file.
+        UsageError: there is no such file, or it cannot be told apart from a module that is installed.
+        PluginError: the file cannot be imported, or defines no method or more than one.
     """
     return _adopt(Path(text).expanduser().resolve()) if text.endswith(SUFFIX) else text
 
@@ -59,12 +56,10 @@ def _adopt(path: Path) -> str:
             register(staged)
         else:
             method = _only_embedder(module, path)
-            lines = (method.__doc__ or "").strip().splitlines() or [""]
-            card = MethodCard(title=method.__name__, paper="unpublished", summary=lines[0], input=method.input)
             name = path.stem.replace("_", "-").lower()
             if not is_name(name):
                 raise UsageError("rename the file: lower-case letters, digits and single underscores, then .py")
-            staged.method(name, f"{module.__name__}:{method.__name__}", card)
+            staged.method(name, f"{module.__name__}:{method.__name__}", made_card(method))
         names = staged.names("method")
         if len(names) != 1:
             raise PluginError(f"it registers {len(names)} methods; one is needed")
@@ -90,7 +85,7 @@ def _import(path: Path, source: bytes) -> ModuleType:
         del sys.modules[path.stem]
         inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}: line {inside[-1]}" if inside else str(path)
-        raise PluginError(f"{where}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
+        raise PluginError(f"{where}: {flat(error)}") from error
     return module
 
 

@@ -10,17 +10,13 @@ from zslbench.records.spec import SCHEMA, RunSpec
 
 
 def upgraded(values: dict[str, Any]) -> RunRecord:
-    """Returns the record that schema 1 wrote, under the id that its training has now.
-
-    A method that had a second form for images was one name; the form is a method of its own now.
-
-    Raises:
-        ValueError: it is no such record.
-    """
+    """Returns the record that schema 1 wrote, under the id that its training has now, or raises a ValueError."""
     old = dict(values["spec"])
     evaluators = old.pop("evaluators")
-    if old.get("input") == "images":
-        old["method"] = _on_images(old["method"])
+    if old.get("input") == "images":  # a method that had a second form for images is two methods now
+        cards = {entry.name: entry.card for entry in registry().entries("method")}
+        card = cards.get(old["method"])
+        old["method"] = (card and card.for_images) or old["method"]
     spec = RunSpec.model_validate({**old, "schema_version": SCHEMA})
     return RunRecord.model_validate(
         {
@@ -32,9 +28,3 @@ def upgraded(values: dict[str, Any]) -> RunRecord:
             "no_conventional": values.get("not_applicable", {}).get("zsl", ""),
         }
     )
-
-
-def _on_images(method: str) -> str:
-    entries = {entry.name: entry.card for entry in registry().entries("method")}
-    counterpart: str = entries[method].for_images if method in entries else ""
-    return counterpart or method

@@ -15,11 +15,7 @@ def seal(values: dict[str, Any]) -> str:
 
 
 def unseal(content: bytes) -> dict[str, Any]:
-    """Returns what `seal` was given; text of older versions, without a checksum, is taken as it is.
-
-    Raises:
-        ValueError: it is no JSON object, or its content does not fit its checksum.
-    """
+    """Returns what `seal` was given, or raises a ValueError; text of older versions has no checksum."""
     values = json.loads(content)
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 (of what was read, not of an argument)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -140,13 +141,8 @@ class Search(BaseModel):
             {
                 **{f"param_{name}": trial.params.get(name) for name in names},
                 self.metric: trial.value if trial.state == "complete" else float("nan"),
-                **{
-                    f"fold_{fold}": trial.values[fold] if fold < len(trial.values) else None
-                    for fold in range(self.folds)
-                },
-                "state": trial.state,
-                "seconds": trial.seconds,
-                "reason": trial.reason,
+                **{f"fold_{fold}": value for fold, value in zip_longest(range(self.folds), trial.values)},
+                **trial.model_dump(include={"state", "seconds", "reason"}),
             }
             for trial in self.trials
         ]

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from zslbench.errors import DataError, UsageError, near_misses
-from zslbench.files import write_whole
+from zslbench.files import reading, write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import upgraded
 from zslbench.records.sealed import seal, unseal
@@ -47,11 +47,7 @@ class Store:
     """Finished runs by id."""
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
-        """Opens a store.
-
-        Raises:
-            UsageError: the folder cannot be created or written, or `create` is false and there is none.
-        """
+        """Opens a store; raises a UsageError where it cannot be written, or `create` is false and there is none."""
         self.root = root
         if not create:
             if not (root / "runs").is_dir():
@@ -110,7 +106,9 @@ class Store:
         path = folder / RECORD
         try:
             content = path.read_bytes()
-            record = _record(content)
+            values = unseal(content)
+            current = values["spec"]["schema_version"] == SCHEMA
+            record = RunRecord.model_validate(values) if current else upgraded(values)
             if not run == record.id == record.spec.id:
                 raise ValueError("it belongs to another run")
             if record.arrays and not (folder / record.arrays).is_file():
@@ -156,17 +154,11 @@ class Store:
         return record
 
     def arrays(self, record: RunRecord) -> dict[str, NDArray[Any]]:
-        """Returns the decisions of a run.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """Returns the decisions of a run; raises a DataError where their file is missing or damaged."""
         path = self._folder_of(record.id) / record.arrays
         advice = "run it again with --existing rerun"
-        try:
+        with reading(path, advice=advice):
             content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
         if hashlib.sha256(content).hexdigest()[:16] not in record.arrays:
             raise DataError(f"{path}: damaged, its content does not match its name; {advice}")
         return dict(safetensors.numpy.load(content))
@@ -183,16 +175,11 @@ class Store:
     def records(self) -> Iterator[RunRecord]:
         """Yields every readable record."""
         for run in self.ids():
-            record = self.find(run)
-            if record is not None:
+            if record := self.find(run):
                 yield record
 
     def lookup(self, prefix: str) -> RunRecord:
-        """Returns the one run whose id, present or older, starts with `prefix`.
-
-        Raises:
-            UsageError: there is none, or more than one.
-        """
+        """Returns the one run whose id, present or older, starts with `prefix`, or raises a UsageError."""
         ids = self.ids()
         older = {old: new for new, own in self._older.items() for old in own}
         matches = sorted({older.get(run, run) for run in [*ids, *older] if run.startswith(prefix)})
@@ -223,24 +210,12 @@ class Store:
     def claim(self, run: str, *, wait: bool) -> Iterator[None]:
         """Holds the only right to execute a run; whoever gets it must look again whether the record exists.
 
-        The lock belongs to the open file, so a killed process leaves no claim behind.
-
-        Raises:
-            Busy: another process holds it, and `wait` is false.
+        The lock belongs to the open file, so a killed process leaves no claim behind. Raises `Busy` where another
+        process holds it and `wait` is false.
         """
-        lock = FileLock(self.root / "claims" / f"{run}.lock", timeout=-1 if wait else 0)
         try:
-            lock.acquire()
+            held = FileLock(self.root / "claims" / f"{run}.lock", timeout=-1 if wait else 0).acquire()
         except Timeout:
             raise Busy(run) from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
-
-
-def _record(content: bytes) -> RunRecord:
-    values = unseal(content)
-    if values["spec"]["schema_version"] != SCHEMA:
-        return upgraded(values)
-    return RunRecord.model_validate(values)
