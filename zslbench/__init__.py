@@ -10,9 +10,6 @@ Everything a plugin needs is a name of this module too, imported on first use:
 
 from __future__ import annotations
 
-import ast
-import inspect
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +72,41 @@ if TYPE_CHECKING:
     from zslbench.report.results import Result as Result
     from zslbench.report.results import Results as Results
 
-_MODULE = {  # the names above and their modules, read off this file
-    name.name: statement.module
-    for block in ast.parse(inspect.getsource(sys.modules[__name__])).body
-    if isinstance(block, ast.If)
-    for statement in block.body
-    if isinstance(statement, ast.ImportFrom)
-    for name in statement.names
+_HOME = {
+    "api.backbone": ["Backbone", "load_weights"],
+    "api.dataset": ["Dataset", "Split", "ZSLData"],
+    "api.embedder": ["Batch", "Embedder", "GradientParams", "ImageParams", "Objective", "Stage"],
+    "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.engine": ["Engine", "Listener"],
+    "api.events": ["Event"],
+    "api.images": ["Images", "Pixels", "UnreadableImage"],
+    "api.losses": ["gradient_penalty"],
+    "api.text_encoder": ["TextEncoder"],
+    "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
+    "api.cards": [
+        "BackboneCard",
+        "DatasetCard",
+        "DatasetSizes",
+        "EngineCard",
+        "EvaluatorCard",
+        "Exhibit",
+        "MethodCard",
+        "Preset",
+        "TextEncoderCard",
+    ],
+    "bench": ["Bench", "compare", "evaluate", "load", "run", "tune"],
+    "data.imagefiles": ["FileImages"],
+    "data.xlsa17": ["XLSA17Dataset"],
+    "errors": ["DataError", "NotApplicable"],
+    "api.params": ["Params", "param"],
+    "api.progress": ["Progress"],
+    "records.record": ["RunRecord"],
+    "records.search": ["Search"],
+    "discovery.registry": ["Registry"],
+    "report.results": ["Result", "Results"],
+    "records.spec": ["RunSpec"],
 }
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = ["__version__", *_MODULE]
 
@@ -90,7 +114,7 @@ __all__ = ["__version__", *_MODULE]
 def __getattr__(name: str) -> Any:
     if name not in _MODULE:
         raise AttributeError(f"module 'zslbench' has no attribute {name!r}")
-    return getattr(import_module(str(_MODULE[name])), name)
+    return getattr(import_module(f"zslbench.{_MODULE[name]}"), name)
 
 
 def __dir__() -> list[str]:
