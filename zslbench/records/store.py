@@ -174,9 +174,7 @@ class Store:
 
     def records(self) -> Iterator[RunRecord]:
         """Yields every readable record."""
-        for run in self.ids():
-            if record := self.find(run):
-                yield record
+        yield from filter(None, map(self.find, self.ids()))
 
     def lookup(self, prefix: str) -> RunRecord:
         """Returns the one run whose id, present or older, starts with `prefix`, or raises a UsageError."""
