@@ -147,7 +147,8 @@ class ZSLData:
             test_seen: further images of seen classes, likewise.
             test_unseen: images of unseen classes, likewise.
             class_names: C names.
-            name, features_name: as in tables.
+            name: name of the data set in tables.
+            features_name: name of the features in tables.
             attributes: whether class embeddings are strengths of attributes; by default, if none is negative.
 
         Raises:

@@ -15,7 +15,8 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 
     Args:
         critic: maps `(B, D)` to `(B, 1)`, each row for itself; what it is conditioned on is bound beforehand.
-        real, fake: `(B, D)`, without gradient.
+        real: real rows, `(B, D)`, without gradient.
+        fake: generated rows, likewise.
         between: where the point of each row is, from 0 at the fake to 1 at the real one, `(B, 1)`: `batch.rand(1)`.
     """
     point = (between * real + (1 - between) * fake).requires_grad_()
