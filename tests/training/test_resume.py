@@ -166,7 +166,8 @@ def test_a_damaged_checkpoint_is_ignored_and_training_starts_afresh(damage: str,
         train(method, params, VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(2))
     content = path.read_bytes()
     path.write_bytes({"cut": content[:-100], "emptied": b"", "overwritten": b"no checkpoint" * 99}[damage])
-    model, fitted, trained = resumed(case, path)
+    with pytest.warns(UserWarning, match="damaged checkpoint; training starts afresh"):
+        model, fitted, trained = resumed(case, path)
     assert agree((model, fitted), train(method, params, VIEW))
     assert trained == params.epochs
 
