@@ -165,25 +165,20 @@ class Bench:
         external = [method for method in every if isinstance(method, str) and method.startswith(PREFIX)]
         wanted = [method for method in every if method not in external]
         request = self._request(seeds, options, wanted, "seeds", "metrics")
+        if external and request.on == "validation":
+            raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
         named_metrics(metrics)  # a mistyped name is found before anything runs
         sources, lines = self._datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
         self._say(*lines)
+        rows = [Row.of(entrant) for entrant in entrants]
+        if external:  # a name without stored scores is found before anything runs
+            labels = {name_of(source): labels_of(source, self.root, request.splits) for source in sources}
+            rows = with_scores(rows, external, labels, Store(self._folder, create=False))
         errors: dict[str, Exception] = {}
-        searches = {}
         if request.tuned:
             searches = self._tuned(entrants, request, errors, as_found=not request.search and not request.grid)
-        rows = []
-        for entrant in entrants:
-            row = Row.of(entrant, searches.get(id(entrant)))
-            if request.tuned and row.search is None and not row.refusal:
-                row.runs, row.refusal = [], "its tuning failed"
-            rows.append(row)
-        if external:
-            if request.on == "validation":
-                raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
-            labels = {name_of(source): labels_of(source, self.root, request.splits) for source in sources}
-            rows = with_scores(rows, external, labels, self.store)
+            rows = [row.tuned(searches.get(id(row.entrant))) for row in rows]
         runs = [run for row in rows for run in row.runs]
         outcomes = self._dispatcher.execute(runs, self.store, request.existing, errors)
         for row in rows:

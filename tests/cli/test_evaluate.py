@@ -237,6 +237,9 @@ def test_saved_scores_can_be_compared_alone_but_not_on_other_data(inside: Inside
     answer = inside("compare", "external:theirs", "-d", "digits", "--on", "validation")
     assert answer.status == 2
     assert answer.error().startswith("--on validation: scores made elsewhere are of test images")
+    searches = inside("compare", "eszsl", "external:thers", "-d", "digits", "--tuned", "--folds", "1")
+    assert "no stored scores 'external:thers'" in searches.error()
+    assert "tuning eszsl" not in searches.err
     near = inside("compare", "external:thers", "-d", "digits")
     assert near.status == 2
     assert "did you mean 'external:theirs'?" in near.error()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zslbench.discovery.plugins import registry
@@ -84,6 +84,12 @@ class Row:
             published_as=card.published_as,
             entrant=entrant,
         )
+
+    def tuned(self, search: Search | None) -> Row:
+        """Returns the row with what its search chose, or without runs if that failed; others as they are."""
+        if self.entrant is None or self.refusal:
+            return self
+        return replace(self, runs=[], refusal="its tuning failed") if search is None else Row.of(self.entrant, search)
 
     @classmethod
     def of_scores(cls, name: str, source: str, dataset: str, title: str, record: RunRecord) -> Row:
