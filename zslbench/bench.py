@@ -174,7 +174,7 @@ class Bench:
         rows = [Row.of(entrant) for entrant in entrants]
         if external:  # a name without stored scores is found before anything runs
             labels = {name_of(source): labels_of(source, self.root, request.splits) for source in sources}
-            rows = with_scores(rows, external, labels, Store(self._folder, create=False))
+            rows = with_scores(rows, external, labels, self.store)
         errors: dict[str, Exception] = {}
         if request.tuned:
             searches = self._tuned(entrants, request, errors, as_found=not request.search and not request.grid)
