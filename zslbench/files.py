@@ -10,6 +10,10 @@ from pathlib import Path
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
 
+EXPANSION, SMALL = 100, 2**26
+"""How many times its own size a file's content may be, and how many bytes it may be whatever the file's size."""
+
+
 class NotWritten(DataError):
     """A file or folder cannot be written."""
 
@@ -72,6 +76,23 @@ def reading(path: Path, kind: str = "", advice: str = "") -> Iterator[None]:
         reason = getattr(error, "strerror", None)
         what = "" if reason or not kind else f" as {kind}"
         raise DataError(f"{path}: cannot be read{what} ({reason or one_line(error)}){end}") from error
+
+
+def check_expansion(path: Path, size: int, what: str = "it") -> None:
+    """Checks what a file says of itself before memory or disk is given to it.
+
+    Args:
+        path: the file.
+        size: how many bytes its content comes to, as its own head declares.
+        what: what of the file declares that size.
+
+    Raises:
+        DataError: that is more than `EXPANSION` times the file's size, and more than `SMALL` bytes. Real features
+            compress by less than ten; a damaged or malicious head asks for gigabytes.
+    """
+    if size > max(SMALL, EXPANSION * path.stat().st_size):
+        sizes = f"{size / 1e6:,.0f} MB of content in a file of {path.stat().st_size / 1e6:,.2f} MB"
+        raise DataError(f"{path}: {what} declares {sizes}; the file is damaged, or made to fill memory")
 
 
 def existing(option: str, path: Path, folder: bool = False) -> Path:
