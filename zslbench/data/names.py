@@ -149,6 +149,30 @@ def match_all(
     return matching.found
 
 
+def class_positions(given: Sequence[str], class_names: Sequence[str], where: Path | str) -> list[int]:
+    """Returns for each class its position in a list that names all classes, or gives their numbers from 0 or 1.
+
+    Numbers, and names that are matched, are said.
+
+    Raises:
+        DataError: a class is missing, unknown or there twice, or the list may hold names as well as numbers.
+    """
+    numbers = [int(name) for name in given if re.fullmatch(r"[0-9]{1,9}", name)]
+    base = min(numbers, default=0)
+    by_number = base in (0, 1) and sorted(numbers) == list(range(base, base + len(class_names)))
+    matching = match(class_names, given)
+    if by_number and len(given) == len(numbers):
+        positions = [numbers.index(base + c) for c in range(len(class_names))]
+        pairs = zip(class_names, positions, strict=True)
+        if any(matching.found.get(name, given[position]) != given[position] for name, position in pairs):
+            raise DataError(f"{where}: its classes may be names or numbers from {base}, which differ; give the names")
+        if matching.missing:
+            warnings.warn(f"{where}: its classes are taken for their numbers, from {base}", Hint, stacklevel=2)
+        return positions
+    found = match_all(class_names, given, where)
+    return [given.index(found[name]) for name in class_names]
+
+
 def _chain(ways: Sequence[Way]) -> Way:
     def key(name: str) -> str:
         for way in ways:
