@@ -161,6 +161,8 @@ def _read_archive(path: Path) -> dict[str, Array]:
                 raise DataError(f"{path}: {member.filename} is compressed by an unusual method; save it by numpy.savez")
         check_expansion(path, sum(member.file_size for member in members))
         if any(name.endswith("data.pkl") for name in names):
+            if (bad := archive.testzip()) is not None:  # PyTorch does not compare checksums
+                raise DataError(f"{path}: {bad} in it is damaged: its checksum is another; save it again")
             return _read_torch(path)
         if strange := [name for name in names if not name.endswith(".npy")]:
             raise DataError(f"{path}: {strange[0]} in it is no array; numpy.savez writes only .npy files")
