@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_word2vecs_line_of_sizes_and_a_space_at_the_end_of_lines_do_not_matter(t
     plain = from_word_vectors(glove, names).rows
     with_sizes = written(tmp_path, "11 2\n" + GLOVE.replace("\n", " \n"))
     np.testing.assert_array_equal(from_word_vectors(with_sizes, names).rows, plain)
+
+
+def test_accents_are_composed_before_words_are_divided(tmp_path: Path) -> None:
+    path = written(tmp_path, "cafe 9 9\ncafé 1 2\nnoir 3 4\n")
+    decomposed = unicodedata.normalize("NFD", "café_noir")
+    assert decomposed != "café_noir"
+    np.testing.assert_allclose(from_word_vectors(path, [decomposed]).rows, [[2, 3]])
 
 
 def test_a_mark_of_utf_8_and_gzip_do_not_matter(tmp_path: Path) -> None:

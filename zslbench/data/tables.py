@@ -158,22 +158,26 @@ def read_rows(path: Path, blanks: bool = False) -> Table:
     return Table(path, rows, assumed)
 
 
-def decoded(path: Path) -> tuple[str, list[str]]:
+def decoded(path: Path, advice: str = ADVICE) -> tuple[str, list[str]]:
     """Returns the text of a file, and how it was read where that is not UTF-8; a gzipped one is unpacked.
+
+    Args:
+        path: the file.
+        advice: what to do where it cannot be read.
 
     Raises:
         DataError: the file is missing or no text.
     """
-    with reading(path, "text", ADVICE):
+    with reading(path, "text", advice):
         content = path.read_bytes()
         if content.startswith(b"\x1f\x8b"):
             content = _unpacked(path, content)
         for start, kind in _FOREIGN.items():
             if content.startswith(start):
-                raise DataError(f"{path}: it is {kind}, no text; {ADVICE}")
+                raise DataError(f"{path}: it is {kind}, no text; {advice}")
         text, assumed = _decoded(content)
     if strange := re.search(r"[\x00-\x08\x0b\x0e-\x1f]", text):
-        raise DataError(f"{path}: it is no text (it holds the character {strange[0]!r}); {ADVICE}")
+        raise DataError(f"{path}: it is no text (it holds the character {strange[0]!r}); {advice}")
     return text.replace("\r\n", "\n").replace("\r", "\n"), assumed
 
 
@@ -212,6 +216,17 @@ def to_numbers(
 def is_number(cell: str) -> bool:
     """Returns whether a cell holds a number, with a decimal point or comma."""
     return _NUMBER.fullmatch(cell) is not None
+
+
+def read_lines(path: Path, advice: str = ADVICE) -> list[str]:
+    """Returns the lines of a text, blanks around them left out; says how it was read where that is not UTF-8.
+
+    Raises:
+        DataError: as `decoded`.
+    """
+    text, assumed = decoded(path, advice)
+    Table(path, {}, assumed).say()
+    return [line.strip() for line in text.split("\n")]
 
 
 def first_twice(names: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ import difflib
 import gzip
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -58,7 +59,8 @@ class WordVectors:
 
 def words_of(name: str) -> list[str]:
     """Returns the words of a class name: `001.Black_footed_Albatross` is Black, footed, Albatross."""
-    return _WORD.findall(re.sub(r"['’]s\b", "", re.sub(r"^\d+\.", "", name)))
+    composed = unicodedata.normalize("NFC", name)  # else an accent would end a word
+    return _WORD.findall(re.sub(r"['’]s\b", "", re.sub(r"^\d+\.", "", composed)))
 
 
 def from_word_vectors(path: Path, names: Sequence[str], instead: Mapping[str, str] | None = None) -> WordVectors:
@@ -83,7 +85,7 @@ def from_word_vectors(path: Path, names: Sequence[str], instead: Mapping[str, st
             raise UsageError(f"--words {name}=...: the data has no such class{near_misses(name, names)}")
     if all(name == f"class {number}" for number, name in enumerate(names, 1)):
         raise DataError(f"{path}: the data set has no class names to look up; describe its classes in a CSV of texts")
-    phrases = {name: instead.get(name, name) for name in names}
+    phrases = {name: unicodedata.normalize("NFC", instead.get(name, name)) for name in names}
     found = _look_up(path, {form for phrase in phrases.values() for form in _all_forms(phrase)})
     rows, whole, unknown = [], [], {}
     for name, phrase in phrases.items():
