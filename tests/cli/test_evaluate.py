@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from synthetic import make_xlsa17
 
 from zslbench import XLSA17Dataset
 from zslbench.data.scorefile import ScoreFile, read_scores
-from zslbench.errors import Hint
+from zslbench.errors import DataError, Hint
 
 GOLDEN = {  # percent, computed independently in float64; they came with the score files
     "cub_fclswgan": (56.110, 45.079, 55.512, 49.754, 34.476),
@@ -248,6 +249,18 @@ def test_numbers_of_classes_are_understood_and_said(make_xlsa17: Any, tmp_path: 
     with pytest.warns(Hint, match="names are matched without regard to"):
         matched = ScoreFile(Path("mine"), plain[:, order], images, tuple(names)).matrix_for(view, data.class_names)
     np.testing.assert_array_equal(matched, expected)
+
+
+def test_classes_called_by_numbers_in_another_order_are_no_contradiction(make_xlsa17: Any, tmp_path: Path) -> None:
+    data = XLSA17Dataset.at(make_xlsa17()).load(tmp_path)
+    names = tuple(map(str, reversed(range(len(data.class_names)))))
+    view = replace(data, class_names=names).test_view()
+    scores = np.random.default_rng(0).normal(size=(len(view), len(names)))
+    file = ScoreFile.of(scores, view.images + 1, "mine")
+    expected = scores[:, [names.index(name) for name in view.classes.names]]
+    np.testing.assert_array_equal(file.matrix_for(view, names), expected)
+    with pytest.raises(DataError, match="may be names or numbers from 0, which differ"):
+        replace(file, classes=names).matrix_for(view, names)
 
 
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {

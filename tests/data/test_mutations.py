@@ -186,7 +186,7 @@ def outcomes(kind: Kind, count: int, seed: int, folder: Path) -> Counter[str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_refused_in_one_line_or_read_as_what_it_says(tmp_path: Path, kind: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    counts = outcomes(KINDS[kind], 60, 1, tmp_path)
+    counts = outcomes(KINDS[kind], 40, 1, tmp_path)
     assert counts["refused"]
     assert not (KINDS[kind].checksum and counts["other"])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB

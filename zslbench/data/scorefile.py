@@ -71,9 +71,10 @@ class ScoreFile:
         Raises:
             DataError: images or classes are missing, doubled or foreign, labels are others, or a score is not finite.
         """
-        classes = class_names if self.classes is None else self.classes
-        column = dict(zip(class_names, class_positions(classes, class_names, self.path), strict=True))
-        needed = (len(self.images), len(class_names))
+        own, count = self.classes, len(class_names)
+        positions = range(count) if own is None else class_positions(own, class_names, self.path)
+        column = dict(zip(class_names, positions, strict=True))
+        needed = (len(self.images), count)
         if self.scores.shape != needed:
             advice = "; transpose them" if self.scores.shape == needed[::-1] else ""
             raise DataError(
@@ -93,16 +94,12 @@ class ScoreFile:
         row = {image: i for i, image in enumerate((self.images - 1).tolist())}
         missing = [image for image in view.images.tolist() if image not in row]
         if len(row) != len(self.images) or len(self.images) != len(view) or missing:
-            counted = (
-                " (they seem to count from 0; add 1)"
-                if missing and {i - 1 for i in view.images.tolist()} == set(row)
-                else ""
-            )
+            from_zero = set(row) == {image - 1 for image in view.images.tolist()}
             raise DataError(
                 f"{self.path}: it scores {len(self.images)} images ({len(row)} different); "
                 f"the test part has {len(view)}, of which {len(missing)} are missing"
                 + (f", the first number {missing[0] + 1}" if missing else "")
-                + counted
+                + (" (they seem to count from 0; add 1)" if from_zero else "")
             )
         return [row[image] for image in view.images.tolist()]
 
@@ -111,14 +108,16 @@ class ScoreFile:
         names = np.array(view.classes.names)[view.y].tolist()
         found = match(sorted(set(names)), sorted(set(labels))).found
         numbers = [class_names.index(name) for name in names]
-        readings = [[found.get(name) for name in names], *([str(n + base) for n in numbers] for base in (0, 1))]
+        by_number = [[str(number + base) for number in numbers] for base in (0, 1)]
+        readings = [[found.get(name, "") for name in names], *by_number]
         if list(labels) not in readings:
-            wrong = [[a != b for a, b in zip(labels, reading, strict=True)] for reading in readings]
+            wrong = [[label != own[i] for i, label in enumerate(labels)] for own in readings]
             best = min(wrong, key=sum)
             first = best.index(True)
             raise DataError(
                 f"{self.path}: its labels are not those of the data set for {sum(best)} of {len(labels)} images: "
-                f"image {view.images[first] + 1} has {labels[first]!r}, and is {names[first]!r}"
+                f"image {view.images[first] + 1} has {labels[first]!r}, and is {names[first]!r}; "
+                "give the image numbers and labels of the data set, or leave the labels out"
             )
 
 

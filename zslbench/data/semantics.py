@@ -118,20 +118,27 @@ def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
         hint = near_misses(matching.missing[0], matching.others, listed=False) if len(table.rows) <= LISTED else ""
         more = f", nor for {len(matching.missing) - 1} more" if len(matching.missing) > 1 else ""
         raise DataError(f"{path}: it has no line for class {matching.missing[0]!r}{more}{hint}")
-    wanted, lines = set(matching.found.values()), {}
-    for number, (name, *values) in table.rows.items():
-        if name in wanted and lines.setdefault(name, (number, values))[0] != number:
-            raise DataError(f"{path}: line {number}: class {name!r} comes a second time")
-    numbers, rows = zip(*(lines[matching.found[name]] for name in names), strict=True)
-    for name, row in zip(names, rows, strict=True):
-        if len(row) != len(rows[0]) or not row:
-            raise DataError(f"{path}: class {name!r} has {len(row)} values, others have {len(rows[0])}")
-    values, commas = to_numbers(path, rows, lambda i, j: f"line {numbers[i]} ({names[i]!r}), value {j + 1}")
+    lines = _wanted(table, set(matching.found.values()))
+    numbers = [lines[matching.found[name]] for name in names]
+    cells = [table.rows[number][1:] for number in numbers]
+    for name, row in zip(names, cells, strict=True):
+        if len(row) != len(cells[0]) or not row:
+            raise DataError(f"{path}: class {name!r} has {len(row)} values, others have {len(cells[0])}")
+    values, commas = to_numbers(path, cells, lambda i, j: f"line {numbers[i]} ({names[i]!r}), value {j + 1}")
     if commas:
         table.assumed.append("decimal commas")
     table.say()
     say_matched(path, matching)
     return values
+
+
+def _wanted(table: Table, names: set[str]) -> dict[str, int]:
+    """Returns the number of the line of each name; raises a DataError where one comes a second time."""
+    lines: dict[str, int] = {}
+    for number, (name, *_) in table.rows.items():
+        if name in names and lines.setdefault(name, number) != number:
+            raise DataError(f"{table.path}: line {number}: class {name!r} comes a second time")
+    return lines
 
 
 def _lines_of(path: Path, wanted: set[str]) -> Table:
