@@ -227,7 +227,7 @@ class Bench:
         """Measures class scores of every test image that any other code made.
 
         Args:
-            scores: `.npz`, `.npy`, `.csv` or `.safetensors`, or an array `(images, classes)`.
+            scores: a table or a file of arrays, as `read_scores` reads it, or an array `(images, classes)`.
             dataset: which data set they are of.
             images: numbers of the images from 1, where the file does not say; a file or an array.
             name: in tables; by default the file's.

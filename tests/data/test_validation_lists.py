@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zslbench import XLSA17Dataset, ZSLData
-from zslbench.errors import DataError
+from zslbench.errors import DataError, Hint
 
 
 @pytest.fixture
@@ -128,6 +128,16 @@ def test_a_missing_training_list_is_named_with_what_to_do(folder: Path) -> None:
 def test_a_list_that_is_no_text_is_named(folder: Path) -> None:
     known = seen(folder)
     write(folder, 1, known[:2], known[2:])
-    (folder / "valclasses1.txt").write_bytes(b"\xff\xfe")
+    (folder / "valclasses1.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"valclasses1\.txt: cannot be read as text \(UnicodeDecodeError"):
         load(folder)
+
+
+def test_lists_saved_by_other_programs_name_the_same_classes(folder: Path) -> None:
+    known = seen(folder)
+    write(folder, 1, known[:2], known[2:])
+    expected = load(folder).validation_folds
+    (folder / "valclasses1.txt").write_bytes("".join(f" {name.upper()} \r\n" for name in known[:2]).encode("utf-8-sig"))
+    with pytest.warns(Hint, match=r"valclasses1\.txt: names are matched without regard to case"):
+        found = load(folder).validation_folds
+    assert [fold.tolist() for fold in found] == [fold.tolist() for fold in expected]

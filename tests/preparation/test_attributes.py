@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pictures import write_table
 
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError, Hint, UsageError
 from zslbench.preparation.attributes import read_attributes
 
 CLASSES = ("cat", "dog", "007")
@@ -31,17 +31,22 @@ def test_a_spreadsheets_byte_order_mark_quotes_and_blanks_are_no_part_of_names(t
     [
         ({"cat": None}, "class 'cat' is missing"),
         ({"cat": None, "kat": [1, 1]}, "class 'cat' is missing; did you mean 'kat'?"),
-        ({"cat": None, "dog": None}, "2 classes, 'cat' the first, are missing"),
-        ({"cow": [1, 1]}, "class 'cow' is in the table, but there are no images of it"),
-        ({"cat": ["furry", 1]}, "class 'cat' has 'furry' in column 'x'; a finite number is needed"),
-        ({"cat": ["", 1]}, "class 'cat' has '' in column 'x'"),
-        ({"cat": ["nan", 1]}, "class 'cat' has 'nan' in column 'x'"),
-        ({"cat": [1, "inf"]}, "class 'cat' has 'inf' in column 'y'"),
+        ({"cat": None, "dog": None}, "2 classes ('cat', 'dog') are missing"),
+        ({"cow": [1, 1]}, "class 'cow' is not in the data"),
+        ({"cat": ["furry", 1]}, "('cat'), column 'x': 'furry' is no number; a finite number is needed"),
+        ({"cat": ["", 1]}, "('cat'), column 'x': the cell is empty"),
+        ({"cat": ["nan", 1]}, "('cat'), column 'x': 'nan' is no number"),
+        ({"cat": [1, "inf"]}, "('cat'), column 'y': 'inf' is no number"),
         ({"cat": [1, 2], "dog": [1, 3], "007": [1, 4]}, "column 'x' is constant"),
         ({"cat": [0, 0]}, "class 'cat' has no attribute but zeros"),
-        ({"cat": [1]}, "class 'cat' has '' in column 'y'"),
-        ({"cat": [1, 2, 3]}, "cannot be read as CSV"),
-        ({" cat ": [1, 2]}, "two classes are called 'cat'"),
+        ({"cat": [1]}, "('cat'), column 'y': the cell is empty"),
+        ({"cat": [1, 2, 3]}, "has 4 cells, the head 3; a cell with separators in it must be in double quotes"),
+        ({"cat": ["=1+1", 1]}, "column 'x': '=1+1' is a formula; save its value"),
+        ({"cat": ["#N/A", 1]}, "column 'x': '#N/A' is an error of the spreadsheet"),
+        ({"cat": ["1e999", 1]}, "column 'x': '1e999' is no number"),
+        ({"cat": ["1_0", 1]}, "column 'x': '1_0' is no number"),
+        ({"Cat": [1, 2]}, "class 'Cat' is not in the data; 'Cat' differs from 'cat' only in case"),
+        ({" cat ": [1, 2]}, "class 'cat' is there twice"),
     ],
 )
 def test_each_fault_of_a_table_is_one_line_that_names_it(
@@ -62,9 +67,9 @@ def test_each_fault_of_a_table_is_one_line_that_names_it(
         (b"", "cannot be read as CSV"),
         (b"class,x\n", "a head of at least two columns"),
         (b"class\ncat\ndog\n", "a head of at least two columns"),
-        (b"class;x\ncat;1\n", "divided by commas"),
+        (b"class|x\ncat|1\n", "divided by commas"),
         (b"class,x,x\ncat,1,2\ndog,2,1\n", "two columns are called 'x'"),
-        (b"\xff\xfe\x00,\x00\n", "cannot be read as CSV"),
+        (b"\xff\xfe\x00,\x00", "cannot be read as text"),
     ],
 )
 def test_what_is_no_table_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -72,6 +77,25 @@ def test_what_is_no_table_is_one_line(tmp_path: Path, content: bytes, message: s
     with pytest.raises(DataError, match=message) as error:
         read_attributes(tmp_path / "a.csv", ("cat", "dog"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("class;x;y\ndog;1;0,5\n007;0;2,25\ncat;-1;3\n", "';' between cells and decimal commas"),
+        ("dog;1;0,5\n007;0;2,25\ncat;-1;3\n", "';' between cells and no head line and decimal commas"),
+        ("class,dog,007,cat\nx,1,0,-1\ny,.5,2.25,3\n", "rows and columns exchanged"),
+        ("sep=;\nclass;x;y\ndog;1;.5\n007;0;2.25\ncat;-1;3\n", "';' between cells"),
+        ("class,x,y\nDog,1,.5\n007,0,2.25\nCAT,-1,3\n", "without regard to case"),
+    ],
+)
+def test_a_table_as_a_spreadsheet_saves_it_is_read_and_said(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.warns(Hint) as hints:
+        rows = read_attributes(tmp_path / "a.csv", CLASSES)
+    np.testing.assert_array_equal(rows, [[-1, 3], [1, 0.5], [0, 2.25]])
+    [hint] = hints
+    assert said in str(hint.message)
 
 
 def test_an_absent_table_is_a_wrong_command(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from outside import inside, store
 from synthetic import toy_files
 
 from zslbench import Registry, TextEncoder, TextEncoderCard, XLSA17Dataset
+from zslbench.data.matfile import read_strings
 from zslbench.data.semantics import with_semantics
-from zslbench.errors import DataError, PluginError, UsageError
+from zslbench.errors import DataError, Hint, PluginError, UsageError
 from zslbench.preparation.semantics import embed, read_texts, write
 
 __all__ = ["inside", "store"]
@@ -57,21 +60,24 @@ def test_a_mark_of_utf_8_and_further_columns_do_not_matter(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "cannot be read as CSV in UTF-8"),
+        ("", "cannot be read as CSV (it is empty)"),
         ("polar bear,white\nb,c\n", "must name the columns class and text"),
         ("class,text\n", "rows below it are needed"),
-        ("class,text\nbrown bear,black\n", "row 2: 'brown bear' is no class of the data"),
-        ("class,text\npolar bear,white\n", "it has no text for class 'grizzly+bear'; every class needs one"),
-        ("class,text\npolar baer,white\n", "row 2: 'polar baer' is no class of the data; did you mean 'polar bear'?"),
+        (
+            "class,text\nbrown bear,black\n",
+            "2 classes ('polar bear', 'grizzly+bear') are missing",
+        ),
+        ("class,text\npolar bear,white\n", "class 'grizzly+bear' is missing"),
+        ("class,text\npolar baer,white\n", "are missing; did you mean 'polar baer'?"),
         ("class,text\npolar bear,\n", "row 2: its class or its text is empty"),
         ("class,text\npolar bear\n", "row 2: its class or its text is empty"),
         (
             "class,text\npolar bear,white, large\n",
-            "Expected 2 fields in line 2, saw 3); a cell with commas in it must be in double quotes",
+            "row 2 has 3 cells, the head 2; a cell with separators in it must be in double quotes",
         ),
-        ('class,text\npolar bear,"white\n', "cannot be read as CSV in UTF-8"),
-        ("class,text\npolar bear,blanc comme l'été\n".encode("latin-1"), "cannot be read as CSV in UTF-8"),
-        (TEXTS.encode("utf-16"), "cannot be read as CSV in UTF-8"),
+        ('class,text\npolar bear,"white\n', "the double quote in row 2 is not closed"),
+        ("class,text\npolar bear,é\n".encode() + b"\xe9", "cannot be read as text"),
+        ("class,text\npolar bear,white\ngrizzly+bear,brown\nseal,grey\n", "class 'seal' is not in the data"),
     ],
 )
 def test_a_bad_file_of_texts_is_one_line_that_says_where(tmp_path: Path, content: str | bytes, said: str) -> None:
@@ -81,6 +87,76 @@ def test_a_bad_file_of_texts_is_one_line_that_says_where(tmp_path: Path, content
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+WAYS: dict[str, tuple[str, bytes, str]] = {
+    "Latin-1": ("a.csv", "class,text\npolar bear,été\ngrizzly+bear,x\n".encode("latin-1"), "Windows-1252"),
+    "UTF-16": ("a.csv", "class,text\npolar bear,été\ngrizzly+bear,x\n".encode("utf-16"), "UTF-16"),
+    "semicolons": ("a.csv", "Class;Text\npolar bear;été\ngrizzly+bear;x\n".encode(), "';' between cells"),
+    "JSON": ("a.json", '{"grizzly bear": "x", "polar bear": [" été "]}'.encode(), "blanks, '_', '+' and '-'"),
+    "JSON with a mark": ("a.json", '{"grizzly+bear": "x", "polar bear": "été"}'.encode("utf-8-sig"), ""),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_texts_are_read_as_people_have_them(tmp_path: Path, way: str) -> None:
+    name, content, said = WAYS[way]
+    (tmp_path / name).write_bytes(content)
+    with warnings.catch_warnings(record=True, action="always") as hints:
+        assert read_texts(tmp_path / name, NAMES) == {"polar bear": ["été"], "grizzly+bear": ["x"]}
+    assert len(hints) == bool(said) and said in "".join(str(hint.message) for hint in hints)
+
+
+def test_a_folder_has_a_file_for_each_class_and_a_text_a_line(tmp_path: Path) -> None:
+    for name, content in {
+        "polar bear.txt": "white\n\n ice \n",
+        "grizzly+bear.TXT": "brown",
+        "._polar bear.txt": "?",
+    }.items():
+        (tmp_path / name).write_text(content)
+    assert read_texts(tmp_path, NAMES) == {"polar bear": ["white", "ice"], "grizzly+bear": ["brown"]}
+    (tmp_path / "grizzly+bear.TXT").write_text("\n")
+    with pytest.raises(DataError, match="TXT: its class or its text is empty"):
+        read_texts(tmp_path, NAMES)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"it has no file CLASS\.txt"):
+        read_texts(tmp_path / "empty", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "cannot be read as JSON"),
+        ("{", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON (RecursionError"),
+        ("[1]", "it must map each class to a text"),
+        ('{"polar bear": {"a": "b"}}', "'polar bear' has no text or list of texts"),
+        ('{"polar bear": []}', "'polar bear' has no text or list of texts"),
+        ('{"polar bear": "a", "polar bear": "b"}', "'polar bear' is there twice"),
+        ('{"polar bear": ""}', "'polar bear': its class or its text is empty"),
+        ('{"polar bear": "a"}', "class 'grizzly+bear' is missing"),
+    ],
+)
+def test_bad_json_is_one_line(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "texts.json"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read_texts(path, NAMES)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cub_sentences", "cub_short_phrases"])
+def test_descriptions_of_the_field_match_cubs_class_names(real_data: Path, name: str) -> None:
+    path = real_data.parents[1] / "cases" / "descriptions" / f"{name}.json"
+    if not path.is_file():
+        pytest.skip(f"no descriptions {path}")
+    names = read_strings(real_data / "CUB" / "att_splits.mat", "allclasses_names")
+    assert names
+    with pytest.warns(Hint, match="without regard to .* and numbers before names"):
+        texts = read_texts(path, names)
+    content = json.loads(path.read_text())
+    assert texts["001.Black_footed_Albatross"] == [text.strip() for text in content["Black-footed Albatross"]]
+    assert len(texts) == 200
 
 
 @pytest.mark.parametrize(
@@ -171,7 +247,7 @@ def test_words_say_what_to_look_up_instead(here: Path, make_xlsa17: Any, inside:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--from", "glove.txt", "--encoder", "mine"], "glove.txt is no .csv of texts"),
+        (["--from", "glove.txt", "--encoder", "mine"], "glove.txt holds no texts"),
         (["--from", "texts.csv", "--words", "a=b"], "--words says what to look up among word vectors"),
         (["--from", "glove.txt", "--words", "a"], "--words 'a' is not CLASS=WORDS"),
         (["--from", "digits.txt", "--out", "x.npy"], "--out x.npy: it is written as text; name it .csv"),

@@ -120,8 +120,8 @@ def test_a_file_of_parts_says_which_images_are_what(tmp_path: Path) -> None:
         (["name,role", "a,seen"], "its columns are name,role; class,role or image,part is needed"),
         (["class,role", "a,seeen"], "class 'a' has the role 'seeen'; seen, validation, unseen are known"),
         (["class,role", *(f"{c},seen" for c in "abcdef")], "class 'g' is missing"),
-        (["class,role", *(f"{c},seen" for c in "abcdefgh")], "class 'h' is in the table"),
-        (["class,role", *(f"{c},seen" for c in "abcdefgg")], "two classes are called 'g'"),
+        (["class,role", *(f"{c},seen" for c in "abcdefgh")], "class 'h' is not in the data"),
+        (["class,role", *(f"{c},seen" for c in "abcdefgg")], "class 'g' is there twice"),
         (["class,role", *(f"{c},seen" for c in CLASSES)], "7 seen and 0 unseen classes"),
         (
             ["class,role", *(f"{c},validation" for c in "abcd"), *(f"{c},unseen" for c in "efg")],

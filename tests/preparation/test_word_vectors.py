@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import tracemalloc
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,19 @@ def test_word2vecs_line_of_sizes_and_a_space_at_the_end_of_lines_do_not_matter(t
     np.testing.assert_array_equal(from_word_vectors(with_sizes, names).rows, plain)
 
 
+def test_accents_are_composed_before_words_are_divided(tmp_path: Path) -> None:
+    path = written(tmp_path, "cafe 9 9\ncafé 1 2\nnoir 3 4\n")
+    decomposed = unicodedata.normalize("NFD", "café_noir")
+    assert decomposed != "café_noir"
+    np.testing.assert_allclose(from_word_vectors(path, [decomposed]).rows, [[2, 3]])
+
+
+def test_a_mark_of_utf_8_and_gzip_do_not_matter(tmp_path: Path) -> None:
+    for content in (b"\xef\xbb\xbf" + GLOVE[8:].encode(), gzip.compress(GLOVE.encode())):
+        found = from_word_vectors(written(tmp_path, content), ["black", "polar bear"])
+        np.testing.assert_allclose(found.rows, [[1, 0], [1, 2.75]])
+
+
 def test_the_first_of_two_entries_counts_and_words_with_blanks_are_not_mistaken(tmp_path: Path) -> None:
     path = written(tmp_path, "the 0 0\nbear 1 2\nbear 5 6\nbear name@x.org 7 7\nseal 3 4\n")
     np.testing.assert_allclose(from_word_vectors(path, ["bear", "seal"]).rows, [[1, 2], [3, 4]])
@@ -151,8 +166,20 @@ def test_classes_that_only_have_numbers_are_refused(glove: Path) -> None:
         ("3 2\n", "it has no word"),
         ("bear\n", "line 1 is no word with its values"),
         ("bear one two\n", "line 1 is no word with its values"),
-        ("2 2\nbear 1 \x00\x01\n", "line 2 is no word with its values"),
-        ("bear 1 2\n".encode("utf-16"), "line 1 is no word with its values"),
+        ("2 2\nbear 1 \x00\x01\n", "it is word2vec's binary format"),
+        (
+            b"2 300\n" + b"bear " + b"\x00" * 2**21,
+            "line 2 is longer than 1048576 bytes, as in word2vec's binary format",
+        ),
+        ("bear 1 2\n".encode("utf-16"), "it is text in UTF-16; save it in UTF-8; a text file is needed"),
+        (b"PK\x03\x04...", "it is a zip archive, as GloVe comes or torch.save writes; unpack it"),
+        (b"\x80\x04\x95...", "it is a pickle, which is never read"),
+        (b"\x93NUMPY...", "it is a NumPy array, which has no words"),
+        (b"\xba\x16\x4f\x2f...", "it is fastText's binary model; take the file .vec beside it"),
+        (b"2 3\nbear " + np.array([1, -2, 0.1], "<f4").tobytes() + b"\n", "it is word2vec's binary format; gensim"),
+        (b"\x00" * 2**21, "line 1 is longer than 1048576 bytes"),
+        (b"\x1f\x8b\x08 cut", "cannot be read"),
+        (gzip.compress(GLOVE.encode())[:-12], "cannot be read"),
         ("the 1 2\nbear 1\n", "line 2: 'bear' has 1 values, the first word has 2"),
         ("the 1 2\nbear 1 2 3\n", "line 2: 'bear' has 3 values, the first word has 2"),
         ("the 1 2\nbear 1 x\n", "line 2: a value of 'bear' is no finite number"),

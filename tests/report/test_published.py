@@ -13,7 +13,7 @@ import pytest
 
 import zslbench_methods
 from zslbench.discovery.plugins import registry
-from zslbench.errors import PluginError
+from zslbench.errors import Hint, PluginError
 from zslbench.report.published import Number, Published, published_for, published_table, usable_numbers
 
 HEAD = "method,dataset,split,setting,metric,value,source"
@@ -45,7 +45,8 @@ def lines(*rows: str) -> str:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", ["the column 'method' is missing", f"the first line must be {HEAD}"]),
+        ("", ["it is empty", "write the file anew"]),
+        ("a,b\n", ["the column 'method' is missing", f"the first line must be {HEAD}"]),
         (lines().replace(",source", ""), ["the column 'source' is missing"]),
         (lines().replace("source", "value"), ["the column 'value' is there twice"]),
         (lines(GOOD, "Mine,SUN,PS,GZSL,H,30.3"), ["line 3", "it has 6 fields and the first line 7"]),
@@ -73,8 +74,9 @@ def lines(*rows: str) -> str:
             lines(GOOD, GOOD.replace("30.3", "30.4")),
             ["line 3", "H of 'Mine' on 'SUN' is 30.4 here and 30.3 at", "line 2", "'Table 1'", "keep the one"],
         ),
-        (lines('"Mine'), ["cannot be read as CSV in UTF-8", "write the file anew"]),
-        (lines(GOOD).encode("utf-16"), ["cannot be read as CSV in UTF-8"]),
+        (lines('"Mine'), ["the double quote in row 2 is not closed", "write the file anew"]),
+        (lines(GOOD).encode("utf-16")[:-1], ["cannot be read as text", "write the file anew"]),
+        (lines(GOOD.replace("30.3", "30,3")).replace(",", ";").replace("30;3", "30,3"), ["the value '30,3' is not"]),
     ],
 )
 def test_a_malformed_file_is_one_line_that_names_file_line_problem_and_remedy(
@@ -93,7 +95,7 @@ def test_a_malformed_file_is_one_line_that_names_file_line_problem_and_remedy(
 def test_a_file_that_went_away_is_one_line(register: Register) -> None:
     [path] = register(lines(GOOD))
     path.unlink()
-    with pytest.raises(PluginError, match=r"numbers0\.csv: cannot be read"):
+    with pytest.raises(PluginError, match=r"numbers0\.csv: there is no such file"):
         published_table()
 
 
@@ -112,6 +114,13 @@ def test_what_spreadsheets_do_to_a_file_does_no_harm(register: Register, content
     [path] = register(content)
     expected = Number("Mine", "SUN", "PS", "GZSL", "H", Decimal("30.3"), "Table 1", f"{path}: line 2")
     assert published_table() == [expected]
+
+
+@pytest.mark.parametrize("content", [lines(GOOD).replace(",", ";").encode(), lines(GOOD).encode("utf-16")])
+def test_other_ways_of_spreadsheets_are_read_and_said(register: Register, content: bytes) -> None:
+    register(content)
+    with pytest.warns(Hint, match=r"numbers0\.csv: read with"):
+        assert [number.value for number in published_table()] == [Decimal("30.3")]
 
 
 @pytest.mark.parametrize(

@@ -164,11 +164,12 @@ def semantics(
         Option(
             "--from",
             metavar="FILE",
-            help="Word vectors (GloVe or word2vec text format), or a .csv with the columns class and text.",
+            help="Word vectors (GloVe or word2vec text format), or texts: a .csv with the columns class and text, "
+            "a .json, or a folder of CLASS.txt.",
         ),
     ],
     encoder: Annotated[
-        str | None, Option(help="Text encoder for a .csv of texts.", show_default="the only one installed")
+        str | None, Option(help="Text encoder for texts.", show_default="the only one installed")
     ] = None,
     words: Annotated[
         list[str] | None,
@@ -180,16 +181,23 @@ def semantics(
 ) -> None:
     """Make class embeddings from word vectors or texts, in a file that --semantics reads."""
     from zslbench.data.catalogue import find_dataset
-    from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, read_texts, write
+    from zslbench.preparation.semantics import (
+        choose_text_encoder,
+        embed,
+        is_texts,
+        load_text_encoder,
+        read_texts,
+        write,
+    )
     from zslbench.preparation.word_vectors import from_word_vectors
 
-    texts = source.suffix.lower() == ".csv"
+    texts = is_texts(source)
     if encoder and not texts:
-        raise UsageError(f"--encoder {encoder}: {source} is no .csv of texts, and word vectors need no encoder")
+        raise UsageError(f"--encoder {encoder}: {source} holds no texts, and word vectors need no encoder")
     if words and texts:
         raise UsageError("--words says what to look up among word vectors; change the texts themselves")
     pairs = _pairs(words or [])
-    source = existing("--from", source)
+    source = existing("--from", source, folder=source.is_dir())
     data = find_dataset(name).load_labels(folder(data_root), splits)
     names, parts = data.class_names, [data.name.lower().replace(" ", "-"), source.stem]
     if texts:

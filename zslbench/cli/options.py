@@ -58,7 +58,9 @@ class Options:
     splits: Splits = DEFAULT_SPLITS
     semantics: Annotated[
         str,
-        Option(help="Class embeddings: att, original (before normalisation), or a .npy or text file, L2-normalised."),
+        Option(
+            help="Class embeddings: att, original (before normalisation), or a file of arrays or text, L2-normalised."
+        ),
     ] = "att"
     preset: Annotated[str | None, Option(help="Named parameters; `describe METHOD` shows them.")] = None
     param: Annotated[

@@ -71,9 +71,13 @@ def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> Non
 
 
 def evaluate(
-    scores: Annotated[Path, Argument(help="Class scores of every test image: .npz, .npy, .csv or .safetensors.")],
+    scores: Annotated[
+        Path, Argument(help="Class scores of every test image: .csv, .npy, .npz, .safetensors, .pt or .mat.")
+    ],
     dataset: Annotated[str, Option("--dataset", "-d", help="Name or folder of the data set.")],
-    images: Annotated[Path | None, Option(help="Image numbers of a .npy, from 1, one a line or as .npy.")] = None,
+    images: Annotated[
+        Path | None, Option(help="Image numbers, from 1, where SCORES has none: one a line, or an array.")
+    ] = None,
     name: Annotated[str | None, Option(help="Name in tables.", show_default="the file's name")] = None,
     setting: Annotated[
         Literal["inductive", "semantic-transductive", "transductive", "unknown"],

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from zslbench.data.tables import read_lines
 from zslbench.errors import DataError
-from zslbench.files import reading
 
 ANNOTATIONS = ("apascal_train.txt", "apascal_test.txt", "ayahoo_test.txt")
 FOLDER = "attribute_data"
@@ -53,9 +53,9 @@ def read_boxes(names: Sequence[str], classes: Sequence[str], where: Path, folder
     """
     boxes: list[list[int]] = []
     for path in _annotations(where, folders):
-        with reading(path, "text"):
-            lines = path.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(read_lines(path, "take it as released"), start=1):
+            if not line:
+                continue
             row, parts = len(boxes), line.split()
             try:
                 image, label, box = parts[0], parts[1], [int(float(part)) for part in parts[2:6]]

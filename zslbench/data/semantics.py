@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import ZSLData
-from zslbench.errors import DataError, UsageError, near_misses, one_line
-from zslbench.files import reading
+from zslbench.data.arrays import called, is_arrays, read_arrays, take_classes
+from zslbench.data.names import class_positions, match
+from zslbench.data.names import hint as say_matched
+from zslbench.data.tables import Table, read_rows, to_numbers
+from zslbench.errors import DataError, Hint, UsageError, near_misses
+from zslbench.files import SMALL, reading
 
 OWN, ORIGINAL = "att", "original"
 NOT_ATTRIBUTES = "# vectors of words or sentences"
@@ -25,8 +32,10 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
     Args:
         data: as loaded.
         semantics: `att`, the data set's own, L2-normalised as released; `original`, the same before normalisation; or
-            a file: `.npy` with a row for each class in the data set's order, or text with a class name and its values
-            on each line, divided by commas or spaces (a word vector file, for instance; further lines are ignored).
+            a file. One of arrays (.npy, .npz, .pt, .safetensors, .mat) has a matrix with a row for each class in the
+            data set's order, or in that of an array `classes` beside it; columns are classes where only their number
+            fits. One of text has a class name and its values on each line, divided by commas or blanks (a word vector
+            file, for instance; further lines are ignored); spreadsheets' other ways are understood.
             Rows of a file are L2-normalised. They count as attributes where no value is negative, unless the file
             says that they are none.
 
@@ -45,8 +54,8 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
         return replace(data, semantics=data.original_semantics)
     path = Path(semantics).expanduser()
     if not path.is_file():
-        raise UsageError(f"--semantics {semantics}: that is no file; give att, original, or a .npy or text file")
-    rows = _from_array(path, data) if path.suffix == ".npy" else _from_text(path, data)
+        raise UsageError(f"--semantics {semantics}: that is no file; give att, original, or a file of arrays or text")
+    rows = _from_arrays(path, data) if is_arrays(path) else _from_text(path, data)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or (norms == 0).any():
         bad = int(np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))[0])
@@ -60,42 +69,84 @@ def _says_none(path: Path) -> bool:
         return file.readline().startswith(NOT_ATTRIBUTES.encode())
 
 
-def _from_array(path: Path, data: ZSLData) -> NDArray[np.float64]:
-    with reading(path, ".npy"):
-        rows = np.load(path, allow_pickle=False)
+def _from_arrays(path: Path, data: ZSLData) -> NDArray[np.float64]:
     classes = len(data.class_names)
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
-        raise DataError(f"{path}: it holds no real numbers; a row of them for each of the {classes} classes is needed")
-    if rows.ndim != 2 or len(rows) != classes:
-        raise DataError(f"{path}: it has shape {rows.shape}; a row for each of the {classes} classes is needed")
+    found = read_arrays(path)
+    names = take_classes(path, found)
+    matrices = {n: a for n, a in found.items() if a.dtype.kind in "fiu" and a.ndim == 2 and classes in a.shape}
+    if len(matrices) > 1:  # a list of images or the like
+        matrices = {n: a for n, a in matrices.items() if min(a.shape) > 1} or matrices
+    if len(matrices) > 1:
+        raise DataError(
+            f"{path}: {', '.join(matrices)} all fit the {classes} classes; save the one that is meant alone"
+        )
+    if not matrices:
+        raise DataError(f"{path}: {_misfit(found)}; a row for each of the {classes} classes is needed")
+    [(name, rows)] = matrices.items()
+    if len(rows) != classes:
+        rows = rows.T
+        _say(path, f"{called(name)} has classes in its columns, by their number")
+    elif len(rows[0]) == classes:
+        _say(path, f"{called(name)} is square; its rows are taken for the classes")
+    if names is not None:
+        rows = rows[class_positions(names, data.class_names, path)]
+    if ignored := sorted(set(found) - {name}):
+        _say(path, f"{called(name)} is taken; ignored: {', '.join(ignored)}")
     return np.asarray(rows, dtype=np.float64)
 
 
+def _misfit(found: Mapping[str, NDArray[Any]]) -> str:
+    """Says why none of the arrays of a file will do."""
+    if len(found) == 1:
+        [array] = found.values()
+        return f"it has shape {array.shape}" if array.dtype.kind in "fiu" else "it holds no real numbers"
+    return f"none of its arrays ({', '.join(f'{n} {a.shape}' for n, a in found.items()) or 'none'}) fits"
+
+
+def _say(path: Path, what: str) -> None:
+    warnings.warn(f"{path}: {what}", Hint, stacklevel=2)
+
+
 def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
-    wanted = set(data.class_names)
-    found: dict[str, list[float]] = {}
-    others: list[str] = []
-    with reading(path, "text"), path.open(encoding="utf-8") as lines:
+    names, large = data.class_names, path.stat().st_size > SMALL
+    table = _lines_of(path, set(names)) if large else read_rows(path, blanks=True)
+    matching = match(names, [row[0] for row in table.rows.values()])
+    if matching.missing and not match(names, table.head[1:]).missing:
+        table = table.transposed()
+        matching = match(names, [row[0] for row in table.rows.values()])
+    if matching.missing:
+        hint = near_misses(matching.missing[0], matching.others, listed=False) if len(table.rows) <= LISTED else ""
+        more = f", nor for {len(matching.missing) - 1} more" if len(matching.missing) > 1 else ""
+        raise DataError(f"{path}: it has no line for class {matching.missing[0]!r}{more}{hint}")
+    lines = _wanted(table, set(matching.found.values()))
+    numbers = [lines[matching.found[name]] for name in names]
+    cells = [table.rows[number][1:] for number in numbers]
+    for name, row in zip(names, cells, strict=True):
+        if len(row) != len(cells[0]) or not row:
+            raise DataError(f"{path}: class {name!r} has {len(row)} values, others have {len(cells[0])}")
+    values, commas = to_numbers(path, cells, lambda i, j: f"line {numbers[i]} ({names[i]!r}), value {j + 1}")
+    if commas:
+        table.assumed.append("decimal commas")
+    table.say()
+    say_matched(path, matching)
+    return values
+
+
+def _wanted(table: Table, names: set[str]) -> dict[str, int]:
+    """Returns the number of the line of each name; raises a DataError where one comes a second time."""
+    lines: dict[str, int] = {}
+    for number, (name, *_) in table.rows.items():
+        if name in names and lines.setdefault(name, number) != number:
+            raise DataError(f"{table.path}: line {number}: class {name!r} comes a second time")
+    return lines
+
+
+def _lines_of(path: Path, wanted: set[str]) -> Table:
+    """Reads a large file, of which only lines of wanted names are kept; names are not matched in it."""
+    rows: dict[int, list[str]] = {}
+    with reading(path, "text"), path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
-            name, _, rest = line.partition(",")  # before a comma, a name may have blanks in it
-            name, values = name.strip(), rest.replace(",", " ").split()
-            if name not in wanted:
-                name, *values = line.replace(",", " ").split() or [""]
-            if name not in wanted:
-                others.append(name)
-                continue
-            if name in found:
-                raise DataError(f"{path}: line {number}: class {name!r} comes a second time")
-            try:
-                found[name] = [float(value) for value in values]
-            except ValueError as error:
-                raise DataError(f"{path}: line {number}: {one_line(error)}; numbers must follow the name") from None
-    for name in data.class_names:
-        if name not in found:
-            hint = near_misses(name, others, listed=False) if len(others) <= LISTED else ""
-            raise DataError(f"{path}: it has no line for class {name!r}{hint}")
-    sizes = {name: len(found[name]) for name in data.class_names}
-    size = sizes[data.class_names[0]]
-    if strange := [name for name, own in sizes.items() if own != size or own == 0]:
-        raise DataError(f"{path}: class {strange[0]!r} has {sizes[strange[0]]} values, others have {size}")
-    return np.array([found[name] for name in data.class_names])
+            cells = [cell.strip() for cell in line.split(",")] if "," in line else line.split()
+            if cells and cells[0] in wanted:
+                rows[number] = cells
+    return Table(path, rows or {0: [""]})

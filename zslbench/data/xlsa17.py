@@ -18,8 +18,9 @@ from zslbench.data.foldercard import images_folder, read_card
 from zslbench.data.imagefiles import FileImages, find_images
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
+from zslbench.data.names import hint, match
+from zslbench.data.tables import read_lines
 from zslbench.errors import DataError, near_misses
-from zslbench.files import reading
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 SPLITS = "att_splits"
@@ -274,12 +275,12 @@ def validation_lists(folder: Path, split: SplitFile, labels: IntArray) -> tuple[
 
 
 def _class_list(path: Path, known: tuple[str, ...]) -> set[str]:
-    with reading(path, "text", "add it, or remove the lists of its fold"):
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for name in names:
-        if name not in known:
-            raise DataError(f"{path}: {name!r} is no class of the data{near_misses(name, known)}")
-    return set(names)
+    names = list(filter(None, read_lines(path, "add it, or remove the lists of its fold")))
+    matching = match(names, known)
+    for name in matching.missing:
+        raise DataError(f"{path}: {name!r} is no class of the data{near_misses(name, known)}")
+    hint(path, matching)
+    return set(matching.found.values())
 
 
 def _rows(columns: NDArray[Any]) -> NDArray[np.float32]:

@@ -154,7 +154,7 @@ def build(planned: Plan, extractor: Extractor) -> tuple[bool, dict[str, str]]:
     folder, images, skipped = planned.folder, planned.images, planned.folder / SKIPPED
     if planned.made:
         new = add_features(XLSA17Dataset.at(folder), Path(), extractor, images.folder)
-        return new, {row[0]: row[1] for row in read_table(skipped)[1].values()} if skipped.exists() else {}
+        return new, {row[0]: row[1] for row in read_table(skipped).body.values()} if skipped.exists() else {}
     if not extractor.unfinished(folder).exists() and (other := sorted(folder.glob("*.mat"))):
         raise UsageError(f"{other[0]}: it is there already, and `data build` did not finish it; name another folder")
     files = images.images

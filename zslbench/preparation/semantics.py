@@ -2,43 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.text_encoder import TextEncoder
+from zslbench.data.arrays import is_arrays
+from zslbench.data.names import match_all
 from zslbench.data.semantics import NOT_ATTRIBUTES
-from zslbench.data.tables import read_table
+from zslbench.data.tables import decoded, first_twice, read_table
 from zslbench.discovery.plugins import registry
-from zslbench.errors import DataError, PluginError, UsageError, near_misses, one_line
+from zslbench.errors import DataError, PluginError, UsageError, one_line
 from zslbench.files import reading, write_whole
 
 COLUMNS = ("class", "text")
 
 
+def is_texts(path: Path) -> bool:
+    """Returns whether a path is said to hold texts: a folder, a table or JSON."""
+    return path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".json")
+
+
 def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
-    """Reads the texts of each class from a CSV with the columns `class` and `text`; a class may have several lines.
+    """Reads the texts of each class, of which it may have several; the names of classes are matched as `match` does.
+
+    Args:
+        path: a table with the columns `class` and `text`; JSON that maps each class to a text or a list of them; or a
+            folder with a file `CLASS.txt` for each class, a text a line.
+        names: the classes.
 
     Raises:
-        DataError: the file is no such CSV, names no class of these, or lacks one; near misses are named.
+        DataError: it is none of these, names a class of no data, or lacks one; near misses are named.
     """
-    head, rows = read_table(path)
+    read = _folder_of_texts if path.is_dir() else _json_of_texts if path.suffix.lower() == ".json" else _table_of_texts
+    texts: dict[str, list[str]] = {}
+    for where, name, text in read(path):
+        if not name or not text:
+            raise DataError(f"{path}: {where}: its class or its text is empty")
+        texts.setdefault(name, []).append(text)
+    found = match_all(names, list(texts), path)
+    return {name: texts[found[name]] for name in names}
+
+
+def _table_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yields where each text is, its class and the text."""
+    table = read_table(path)
+    head = [cell.lower() for cell in table.head]
     if not set(COLUMNS) <= set(head):
         raise DataError(f"{path}: its first line must name the columns class and text")
-    texts: dict[str, list[str]] = {name: [] for name in names}
-    for number, row in rows.items():
-        name, text = (row[head.index(column)] for column in COLUMNS)
-        if not name or not text:
-            raise DataError(f"{path}: row {number}: its class or its text is empty")
-        if name not in texts:
-            raise DataError(f"{path}: row {number}: {name!r} is no class of the data{near_misses(name, names)}")
-        texts[name].append(text)
-    if missing := [name for name, own in texts.items() if not own]:
-        more = f", nor for {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"{path}: it has no text for class {missing[0]!r}{more}; every class needs one")
-    return texts
+    table.say()
+    for number, row in table.body.items():
+        yield f"row {number}", row[head.index("class")], row[head.index("text")]
+
+
+def _json_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
+    text, _ = decoded(path)
+    with reading(path, "JSON"):
+        content = json.loads(text, object_pairs_hook=list)  # a dictionary would keep the last of two equal names
+    if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
+        raise DataError(f"{path}: it must map each class to a text or a list of texts")
+    if (twice := first_twice([name for name, _ in content])) is not None:
+        raise DataError(f"{path}: {twice!r} is there twice")
+    for name, value in content:
+        own = [value] if isinstance(value, str) else value
+        if not isinstance(own, list) or not own or not all(isinstance(text, str) for text in own):
+            raise DataError(f"{path}: {name!r} has no text or list of texts")
+        for text in own:
+            yield repr(name), name.strip(), text.strip()
+
+
+def _folder_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".txt" and file.name[0] != "."]
+    if not files:
+        raise DataError(f"{path}: it has no file CLASS.txt")
+    for file in files:
+        lines = [line.strip() for line in decoded(file)[0].splitlines() if line.strip()]
+        for line in lines or [""]:
+            yield file.name, file.stem, line
 
 
 def choose_text_encoder(name: str | None) -> str:
@@ -88,7 +131,7 @@ def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: s
         UsageError: the file exists and differs, or its name says that it is no text.
         DataError: a class name or an embedding does not suit such a file, or the file cannot be written.
     """
-    if path.suffix == ".npy":
+    if is_arrays(path):
         raise UsageError(f"--out {path}: it is written as text; name it .csv")
     if strange := [name for name in names if "," in name or name != name.strip() or not name.isprintable()]:
         raise DataError(f"class {strange[0]!r}: a name with commas or outer blanks cannot be written to {path}")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import HELD_OUT, IntArray, Split
+from zslbench.data.names import PATH_WAYS, hint, match, match_all
 from zslbench.data.tables import first_twice, read_table
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.files import existing
-from zslbench.preparation.attributes import check_classes
 
 CLASS_ROLES = ("seen", "validation", "unseen")
 IMAGE_PARTS = ("trainval", "test_seen", "test_unseen")
@@ -78,28 +78,33 @@ def read_roles(path: Path, class_names: Sequence[str], image_names: Sequence[str
         UsageError: there is no such file.
         DataError: a name is unknown, missing or there twice, a role or part is none of these, or they do not fit.
     """
-    head, numbered = read_table(existing("--splits", path))
+    table = read_table(existing("--splits", path))
+    head, rows = [cell.lower() for cell in table.head], list(table.body.values())
     if head not in (["class", "role"], ["image", "part"]):
         raise DataError(f"{path}: its columns are {','.join(head)}; class,role or image,part is needed")
     known = CLASS_ROLES if head[0] == "class" else IMAGE_PARTS
-    rows = list(numbered.values())
     for name, role in rows:
         if role not in known:
             raise DataError(f"{path}: {head[0]} {name!r} has the {head[1]} {role!r}; {', '.join(known)} are known")
     names, of = [row[0] for row in rows], dict(rows)
     if head[0] == "class":
-        check_classes(path, names, class_names)
-        unseen, validation = (tuple(c for c in class_names if of[c] == role) for role in ("unseen", "validation"))
+        found = match_all(class_names, names, path)
+        unseen, validation = (
+            tuple(c for c in class_names if of[found[c]] == role) for role in ("unseen", "validation")
+        )
         _check_counts(len(class_names) - len(unseen), len(unseen), str(path))
         if len(class_names) - len(unseen) - len(validation) < MIN_UNSEEN:
             raise DataError(f"{path}: at least {MIN_UNSEEN} seen classes that are not for validation are needed")
+        table.say()
         return Roles(unseen, validation)
     if len(of) < len(names):
         raise DataError(f"{path}: the image {first_twice(names)!r} is there twice")
-    images = set(image_names)
-    if strange := [name for name in names if name not in images]:
+    matching = match(names, image_names, PATH_WAYS)
+    if strange := matching.missing:
         raise DataError(f"{path}: {len(strange)} of its images are not there, for instance {strange[0]!r}")
-    return Roles(parts=of)
+    hint(path, matching)
+    table.say()
+    return Roles(parts={matching.found[name]: part for name, part in rows})
 
 
 def make_split(

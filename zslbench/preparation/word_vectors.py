@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import gzip
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +23,22 @@ from zslbench.files import reading
 SHOWN = 5
 """Unknown words that an error names; it counts the others."""
 FORMAT = "a text file is needed with a word and its values on each line, as GloVe and word2vec write it"
+LONGEST = 2**20
+"""From so many bytes on a line is no line of text."""
+FOREIGN = {
+    b"PK\x03\x04": "a zip archive, as GloVe comes or torch.save writes; unpack it, or save its vectors as text",
+    b"\x80": "a pickle, which is never read; save its vectors as text",
+    b"\x93NUMPY": "a NumPy array, which has no words",
+    codecs.BOM_UTF16_LE: "text in UTF-16; save it in UTF-8",
+    codecs.BOM_UTF16_BE: "text in UTF-16; save it in UTF-8",
+    b"\xba\x16\x4f\x2f": "fastText's binary model; take the file .vec beside it",
+    b"\x89HDF": "an HDF5 file; save its vectors as text",
+}
+"""What people take for word vectors, by how it starts."""
+BINARY = (
+    "word2vec's binary format; gensim rewrites it: KeyedVectors.load_word2vec_format(FILE, binary=True)"
+    ".save_word2vec_format(NEW)"
+)
 
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 Found = Mapping[str, list[float]]
@@ -38,7 +59,8 @@ class WordVectors:
 
 def words_of(name: str) -> list[str]:
     """Returns the words of a class name: `001.Black_footed_Albatross` is Black, footed, Albatross."""
-    return _WORD.findall(re.sub(r"['’]s\b", "", re.sub(r"^\d+\.", "", name)))
+    composed = unicodedata.normalize("NFC", name)  # else an accent would end a word
+    return _WORD.findall(re.sub(r"['’]s\b", "", re.sub(r"^\d+\.", "", composed)))
 
 
 def from_word_vectors(path: Path, names: Sequence[str], instead: Mapping[str, str] | None = None) -> WordVectors:
@@ -49,7 +71,7 @@ def from_word_vectors(path: Path, names: Sequence[str], instead: Mapping[str, st
     Of several entries of a word the first counts.
 
     Args:
-        path: in GloVe's text format, or in word2vec's, which begins with a line of sizes.
+        path: in GloVe's text format, or in word2vec's, which begins with a line of sizes; also gzipped.
         names: class names.
         instead: what to look up in place of certain names.
 
@@ -63,7 +85,7 @@ def from_word_vectors(path: Path, names: Sequence[str], instead: Mapping[str, st
             raise UsageError(f"--words {name}=...: the data has no such class{near_misses(name, names)}")
     if all(name == f"class {number}" for number, name in enumerate(names, 1)):
         raise DataError(f"{path}: the data set has no class names to look up; describe its classes in a CSV of texts")
-    phrases = {name: instead.get(name, name) for name in names}
+    phrases = {name: unicodedata.normalize("NFC", instead.get(name, name)) for name in names}
     found = _look_up(path, {form for phrase in phrases.values() for form in _all_forms(phrase)})
     rows, whole, unknown = [], [], {}
     for name, phrase in phrases.items():
@@ -120,15 +142,18 @@ def _look_up(path: Path, wanted: set[str]) -> dict[str, list[float]]:
     """Returns the vectors of wanted words; lines are compared as bytes, and parsed only where they may be wanted."""
     starts = {form.encode().split()[0] for form in wanted if form.strip()}
     found: dict[str, list[float]] = {}
-    size = 0
+    size, sized = 0, False
     for number, first, line in _lines(path):
         if size and first not in starts:
             continue
         fields = line.split()
         if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+            sized = True
             continue  # word2vec's line of sizes
         if not size:
             size = len(fields) - 1
+            if sized and any(byte < 32 or byte > 126 for byte in line[len(first) :]):
+                raise DataError(f"{path}: it is {BINARY}; {FORMAT}")
             if not _numbers(fields[1:]):
                 raise DataError(f"{path}: line {number} is no word with its values; {FORMAT}")
         end = max(1, len(fields) - size)  # a word may have blanks in it
@@ -147,10 +172,24 @@ def _look_up(path: Path, wanted: set[str]) -> dict[str, list[float]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, bytes]]:
     """Yields the number of each line that is not empty, what it begins with up to the first blank, and the line."""
-    with reading(path), path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if stripped := line.strip():
-                yield number, re.split(rb"\s", stripped, maxsplit=1)[0], stripped
+    with reading(path, "text", FORMAT), path.open("rb") as raw:
+        packed = raw.peek(2).startswith(b"\x1f\x8b")
+        with cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw as file:
+            for number, line in enumerate(iter(partial(file.readline, LONGEST), b""), 1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                    _check_format(path, line)
+                if len(line) == LONGEST:
+                    raise DataError(f"{path}: line {number} is longer than {LONGEST} bytes, as in {BINARY}; {FORMAT}")
+                if stripped := line.strip():
+                    yield number, re.split(rb"\s", stripped, maxsplit=1)[0], stripped
+
+
+def _check_format(path: Path, start: bytes) -> None:
+    """Raises a DataError that says what a file is, by how it starts, where that is no text in UTF-8."""
+    for magic, kind in FOREIGN.items():
+        if start.startswith(magic):
+            raise DataError(f"{path}: it is {kind}; {FORMAT}")
 
 
 def _numbers(fields: Sequence[bytes]) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -14,9 +13,10 @@ from math import ceil, floor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zslbench.data.tables import read_rows
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
-from zslbench.errors import PluginError, near_misses
+from zslbench.errors import DataError, PluginError, near_misses
 from zslbench.report.table import Table, table_of
 
 COLUMNS = ("method", "dataset", "split", "setting", "metric", "value", "source")
@@ -127,28 +127,27 @@ def _usable(paths: tuple[Path, ...]) -> list[Number]:
 
 def _read(path: Path, others: Mapping[Key, Number]) -> dict[Key, Number]:
     """Returns one file's numbers; `others` are those of the files before it, which it may repeat but not contradict."""
-    table: dict[Key, Number] = {}
+    numbers: dict[Key, Number] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            head = _head(path, next(reader, []))
-            for fields in filter(None, reader):
-                number = _number(f"{path}: line {reader.line_num}", head, fields)
-                known = table.get(number.key) or others.get(number.key)
-                if known is not None and known.value != number.value:
-                    raise PluginError(
-                        f"{number.where}: {number.metric} of {number.method!r} on {number.dataset!r} is "
-                        f"{number.value:f} here and {known.value:f} at {known.where}, both from {number.source!r}; "
-                        "keep the one that is printed there"
-                    )
-                table.setdefault(number.key, number)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PluginError(f"{path}: cannot be read as CSV in UTF-8 ({error}); write the file anew") from error
-    return table
+        table = read_rows(path)
+    except DataError as error:
+        raise PluginError(f"{error}; write the file anew") from error
+    head = _head(path, table.head)
+    for line, fields in table.body.items():
+        number = _number(f"{path}: line {line}", head, fields)
+        known = numbers.get(number.key) or others.get(number.key)
+        if known is not None and known.value != number.value:
+            raise PluginError(
+                f"{number.where}: {number.metric} of {number.method!r} on {number.dataset!r} is "
+                f"{number.value:f} here and {known.value:f} at {known.where}, both from {number.source!r}; "
+                "keep the one that is printed there"
+            )
+        numbers.setdefault(number.key, number)
+    table.say()
+    return numbers
 
 
-def _head(path: Path, fields: list[str]) -> list[str]:
-    head = [field.strip() for field in fields]
+def _head(path: Path, head: list[str]) -> list[str]:
     for column in COLUMNS:
         if head.count(column) != 1:
             problem = "is there twice" if column in head else "is missing"
@@ -161,7 +160,7 @@ def _number(where: str, head: list[str], fields: list[str]) -> Number:
         raise PluginError(
             f"{where}: it has {len(fields)} fields and the first line {len(head)}; quote a field that holds a comma"
         )
-    row = {column: field.strip() for column, field in zip(head, fields, strict=True)}
+    row = dict(zip(head, fields, strict=True))
     for column in COLUMNS:
         if not row[column]:
             raise PluginError(f"{where}: the {column} is empty; write what the source prints, or leave out the line")

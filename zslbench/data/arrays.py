@@ -1,0 +1,257 @@
+"""The one reader of arrays from files: NumPy's, safetensors, PyTorch's and MATLAB's; nothing is unpickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zslbench.data import matfile
+from zslbench.errors import DataError, UsageError
+from zslbench.files import check_expansion, reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+
+LONE = ""
+"""The name of an array whose file gives it none."""
+PICKLE = b"\x80"
+"""What a pickle of today begins with."""
+CLASSES = ("classes", "class_names", "allclasses_names")
+"""What an array may be called that gives names or numbers of classes, in the order of another's rows or columns."""
+FORMATS = ".npy, .npz, .safetensors, .pt or .mat"
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Reads all arrays of a file, of numbers (at most 64 bits, real) or text.
+
+    Args:
+        path: .npy, whose array is called `LONE`; .npz; .safetensors, with its metadata as texts; .pt or .pth, a tensor
+            (`LONE`) or a dictionary of tensors and lists; .mat, in MATLAB's orientation, cells of text flat.
+
+    Returns:
+        Arrays by name. Floats that NumPy lacks, bfloat16 for one, become float32.
+
+    Raises:
+        UsageError: the suffix is none of these.
+        DataError: the file is missing or damaged, an array is of another type, or it declares more than a file of its
+            size can hold.
+    """
+    read = READERS.get(path.suffix.lower())
+    if read is None:
+        raise UsageError(f"{path}: arrays are read from {FORMATS}, not from {path.suffix or 'a file without ending'}")
+    with reading(path, path.suffix.lower()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of readers, on damaged files; what matters they raise
+        return {name: _checked(path, name, array) for name, array in read(path).items()}
+
+
+def is_arrays(path: Path) -> bool:
+    """Returns whether a file's name says that it holds arrays."""
+    return path.suffix.lower() in READERS
+
+
+def called(name: str) -> str:
+    """Returns how a message calls an array."""
+    return "the array" if name == LONE else f"array {name!r}"
+
+
+def real_numbers(path: Path, name: str, array: Array) -> Array:
+    """Returns an array; raises a DataError if it is not of real numbers."""
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{path}: {called(name)} is of type {array.dtype}, not real numbers")
+    return array
+
+
+def whole_numbers(path: Path, what: str, array: Array) -> NDArray[np.int64]:
+    """Returns a list of whole numbers as int64, `(N,)`, from whatever type and shape.
+
+    Raises:
+        DataError: it is no list, or a value is no whole number of at most 2^53.
+    """
+    values = real_numbers(path, what, array)
+    if max(values.shape, default=1) != values.size:
+        raise DataError(f"{path}: {what} has shape {values.shape}; a list of numbers is needed")
+    flat = values.ravel()
+    with np.errstate(invalid="ignore"):
+        bad = ~np.isfinite(flat) | (np.floor(flat) != flat) | (flat > 2**53) | (flat < -(2.0**53))
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(f"{path}: {what} holds {flat[row].item()!r} at place {row + 1}; whole numbers are needed")
+    return flat.astype(np.int64)
+
+
+def take_classes(path: Path, found: dict[str, Array]) -> tuple[str, ...] | None:
+    """Takes what names the classes of rows or columns out of the arrays of a file, None if nothing does.
+
+    Raises:
+        DataError: several arrays do and differ, or one is no list of names or whole numbers.
+    """
+    given = {name: names_in(path, name, found.pop(name)) for name in CLASSES if name in found}
+    if len(set(given.values())) > 1:
+        raise DataError(f"{path}: its arrays {' and '.join(given)} differ; keep one of them")
+    return next(iter(given.values()), None)
+
+
+def names_in(path: Path, what: str, array: Array) -> tuple[str, ...]:
+    """Returns names, or whole numbers as text; a single text, as safetensors' metadata are, must be a list in JSON."""
+    if array.dtype.kind not in "US":
+        return tuple(map(str, whole_numbers(path, what, array).tolist()))
+    if array.ndim == 0:
+        try:
+            listed = json.loads(texts(array)[0])
+        except ValueError:
+            listed = None
+        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+            raise DataError(f"{path}: {what} is a single text; a list of names is needed, or one in JSON")
+        return tuple(listed)
+    if max(array.shape) != array.size:
+        raise DataError(f"{path}: {what} has shape {array.shape}; a list of names is needed")
+    return tuple(name.strip() for name in texts(array))
+
+
+def parse_npy(path: Path, name: str, content: bytes) -> Array:
+    """Returns the array of an .npy file in memory: it must hold just what its head declares.
+
+    Raises:
+        DataError: it holds more or less, or no numbers and no text.
+    """
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise DataError(f"{path}: {called(name)} has version {version} of the format; save plain numbers or text")
+    shape, fortran, dtype = readers[version](stream)
+    _check_type(path, name, dtype)
+    declared, there = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if min(shape, default=0) < 0 or declared != there or not dtype.itemsize:
+        raise DataError(f"{path}: {called(name)} declares {declared} bytes of values and has {there}; it is damaged")
+    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
+
+
+def _read_numpy(path: Path) -> dict[str, Array]:
+    content = path.read_bytes()
+    if content.startswith(b"PK"):
+        return _read_archive(path)
+    if content.startswith(PICKLE):
+        raise DataError(f"{path}: it is a pickle, which is never read; save arrays by numpy.save or numpy.savez")
+    return {LONE: parse_npy(path, LONE, content)}
+
+
+def _read_archive(path: Path) -> dict[str, Array]:
+    """Reads a zip file: NumPy's or PyTorch's."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        names = [member.filename for member in members]
+        if len(set(names)) < len(names):
+            raise DataError(f"{path}: two members of the archive have one name; save it again")
+        for member in members:
+            if member.flag_bits & 1:
+                raise DataError(f"{path}: {member.filename} is encrypted; save it without a password")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(f"{path}: {member.filename} is compressed by an unusual method; save it by numpy.savez")
+        check_expansion(path, sum(member.file_size for member in members))
+        if any(name.endswith("data.pkl") for name in names):
+            if (bad := archive.testzip()) is not None:  # PyTorch does not compare checksums
+                raise DataError(f"{path}: {bad} in it is damaged: its checksum is another; save it again")
+            return _read_torch(path)
+        if strange := [name for name in names if not name.endswith(".npy")]:
+            raise DataError(f"{path}: {strange[0]} in it is no array; numpy.savez writes only .npy files")
+        return {name[:-4]: parse_npy(path, name[:-4], archive.read(name)) for name in names}
+
+
+def _read_torch(path: Path) -> dict[str, Array]:
+    import torch
+
+    # from memory, where a length that is damaged cannot ask for more than there is
+    content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        content = {LONE: content}
+    return {str(name): _from_torch(path, str(name), value) for name, value in content.items()}
+
+
+def _read_pt(path: Path) -> dict[str, Array]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"PK"
+    return _read_archive(path) if zipped else _read_torch(path)
+
+
+def _from_torch(path: Path, name: str, value: object) -> Array:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return _from_tensor(path, name, value)
+    flat = list(value) if isinstance(value, list | tuple) else [value]
+    if flat and (all(isinstance(x, str) for x in flat) or all(isinstance(x, int | float) for x in flat)):
+        return np.array(flat if isinstance(value, list | tuple) else flat[0])
+    raise DataError(f"{path}: {called(name)} is {type(value).__name__}, neither a tensor nor a list of numbers or text")
+
+
+def _from_tensor(path: Path, name: str, tensor: Tensor) -> Array:
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        raise DataError(f"{path}: {called(name)} is a sparse or quantized tensor; save it by .to_dense().float()")
+    check_expansion(path, tensor.numel() * tensor.element_size(), called(name))
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+        tensor = tensor.float()
+    array: Array = tensor.detach().numpy()
+    return array
+
+
+def _read_safetensors(path: Path) -> dict[str, Array]:
+    import safetensors
+
+    with safetensors.safe_open(path, framework="pt") as file:  # NumPy has no bfloat16
+        arrays = {name: _from_tensor(path, name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        texts = {name: np.array(text) for name, text in (file.metadata() or {}).items() if name != "format"}
+    return texts | arrays
+
+
+def _read_mat(path: Path) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    for name in matfile.variables(path):
+        try:
+            arrays |= matfile.read_arrays(path, [name])
+        except DataError:  # text, or a file that says so once more
+            strings = matfile.read_strings(path, name)
+            arrays[name] = np.array(strings or (), dtype=np.str_)
+    return arrays
+
+
+def _checked(path: Path, name: str, array: Array) -> Array:
+    _check_type(path, name, array.dtype)
+    return array
+
+
+def _check_type(path: Path, name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "O":
+        raise DataError(f"{path}: {called(name)} holds Python objects, which only unpickling could read; save numbers")
+    if dtype.kind not in "biufUS" or (dtype.kind == "f" and dtype.itemsize > 8):
+        raise DataError(f"{path}: {called(name)} is of type {dtype}; save it as float32 or float64")
+
+
+Reader = Callable[[Path], dict[str, Array]]
+READERS: dict[str, Reader] = {
+    ".npy": _read_numpy,
+    ".npz": _read_numpy,
+    ".safetensors": _read_safetensors,
+    ".pt": _read_pt,
+    ".pth": _read_pt,
+    ".mat": _read_mat,
+}
+
+
+def texts(array: Array) -> list[str]:
+    """Returns the texts of an array, flat; bytes are read as UTF-8, and what cannot be is replaced."""
+    values: Iterable[Any] = array.ravel().tolist()
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]
