@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zslbench import XLSA17Dataset, ZSLData
-from zslbench.errors import DataError
+from zslbench.errors import DataError, Hint
 
 
 @pytest.fixture
@@ -131,3 +131,12 @@ def test_a_list_that_is_no_text_is_named(folder: Path) -> None:
     (folder / "valclasses1.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match=r"valclasses1\.txt: cannot be read as text \(UnicodeDecodeError"):
         load(folder)
+
+
+def test_lists_from_elsewhere_are_matched_and_said(folder: Path) -> None:
+    known = seen(folder)
+    write(folder, 1, known[:3], known[3:])
+    plain = load(folder)
+    write(folder, 1, ["\ufeff" + known[0].upper(), *known[1:3]], known[3:])
+    with pytest.warns(Hint, match=r"valclasses1\.txt: names are matched without regard to case"):
+        assert load(folder).fingerprint == plain.fingerprint
