@@ -118,16 +118,24 @@ def equal_rows(rows: NDArray[np.floating]) -> list[list[int]]:
     return [own for own in numbers.values() if len(own) > 1]
 
 
-def missing_code(semantics: NDArray[np.floating]) -> tuple[float, int] | None:
-    """Returns the whole number below 0 that codes missing values, such as the -1 of AWA's attributes, and how many.
+def rare_negatives(semantics: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Returns the negative values of attributes if there are few of them, as there are of codes for missing values.
 
-    It is the only negative value, and rare: where -1 says that a class lacks an attribute, it is not.
+    Where -1 says that a class lacks an attribute, and in word vectors, they are many.
     """
     negative = semantics[semantics < 0]
-    if not 0 < negative.size <= RARE * semantics.size:
+    return negative[: negative.size if negative.size <= RARE * semantics.size else 0]
+
+
+def missing_code(semantics: NDArray[np.floating]) -> tuple[float, int] | None:
+    """Returns the whole number that codes missing values, such as the -1 of AWA's attributes, and how many there are.
+
+    It is the only negative value, and a rare one.
+    """
+    negative = rare_negatives(semantics)
+    if not negative.size or negative.min() != negative.max() or not float(negative[0]).is_integer():
         return None
-    code = float(negative.min())
-    return (code, negative.size) if code == negative.max() and code.is_integer() else None
+    return float(negative[0]), negative.size
 
 
 def listed(items: Sequence[str], one: str, several: str = "") -> str:
