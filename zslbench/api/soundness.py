@@ -62,7 +62,7 @@ def check_embeddings(semantics: NDArray[np.floating], names: Sequence[str], what
     """
     check_finite(semantics, what)
     check_not_constant(semantics, what)
-    if zero := [repr(names[c]) for c in np.flatnonzero(~semantics.any(axis=1))]:
+    if zero := [repr(names[c]) for c in np.flatnonzero(~semantics.any(axis=1)).tolist()]:
         raise DataError(
             f"{what}: zero for {listed(zero, 'class', 'classes')}, which say nothing of it; add their values"
         )

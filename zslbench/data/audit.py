@@ -15,6 +15,7 @@ from zslbench.api.cards import DatasetCard, DatasetSizes
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.api.soundness import LARGE, NAMED, equal_rows, listed, rare_negatives, same_names
 from zslbench.data.cache import cache_state
+from zslbench.data.foldercard import images_folder
 from zslbench.data.matfile import column_blocks, indices, read_arrays, variables
 from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
 from zslbench.errors import DataError
@@ -130,6 +131,7 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
     """
     split, labels = _without_features(dataset, root, splits)
     findings = audit(split, labels, dataset.card.sizes)
+    findings += _images(dataset, root, splits, split.parts, len(labels))
     if absent := dataset.missing(root, features, splits):
         if features is not None:
             raise DataError(absent)
@@ -203,6 +205,36 @@ def _roles(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]:
         _none("images in several parts", int((times > 1).sum()), "fail", "trainval, test_seen, test_unseen overlap"),
         _none("images twice in one part", twice, "fail", "each would count twice"),
         _none("images in no part", int((times == 0).sum()), "warn", "they are used for nothing"),
+    ]
+
+
+def _images(dataset: Dataset, root: Path, splits: str, parts: dict[str, IntArray], images: int) -> list[Finding]:
+    """Checks the list of images, and compares them by the content of their files, where these are there."""
+    if not isinstance(dataset, XLSA17Dataset):
+        return []
+    try:
+        names = dataset.image_files(root)
+    except DataError:  # no file has a list
+        return []
+    count = _equal("names in image_files", len(names), images, "the labels have")
+    if not images_folder(dataset.folder(root)).is_dir():
+        return [count]
+    try:
+        files = dataset.file_images(root, splits)
+    except DataError as error:
+        return [count, Finding("image files", "unusable", "warn", str(error))]
+    gone = _none("image files that are missing", len(files.missing), "warn", f"of {images}")
+    find = getattr(files, "copies", None)
+    if find is None:
+        return [count, gone]
+    groups = find({name: parts[name] for name in PARTS})
+    pairs = [" = ".join(files.name(row) for row in group.rows[:2]) for group in groups]
+    shared = [pair for pair, group in zip(pairs, groups, strict=True) if {PARTS[0]} < set(group.parts)]
+    return [
+        count,
+        gone,
+        _listed("image files of one content", pairs, "warn", "the same image several times"),
+        _listed("image files of one content in trainval and a test part", shared, "fail", "tests on training images"),
     ]
 
 

@@ -147,8 +147,8 @@ def _find(
     for name in dict.fromkeys(wanted):
         own = keys[name]
         candidates = there.get(PurePosixPath(own).name, []) if count[own] == 1 else []
-        if path := _best(own, folder, candidates, enough[own], key):
-            found[name] = path
+        if best := _best(own, folder, candidates, enough[own], key):
+            found[name] = best
     return found
 
 
