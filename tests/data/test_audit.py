@@ -7,7 +7,6 @@ import pytest
 
 from zslbench import DatasetSizes, XLSA17Dataset
 from zslbench.data.audit import Finding, attribute_variance_cosine, audit, audit_dataset, audit_features, verify_dataset
-from zslbench.data.imagefiles import FileImages
 from zslbench.data.matfile import column_blocks
 from zslbench.errors import DataError
 from zslbench_datasets import gbu
@@ -223,28 +222,6 @@ def test_labels_of_the_features_that_are_not_those_of_labels_mat_fail(make_xlsa1
     found = by_check(audit_dataset(XLSA17Dataset.at(make_xlsa17(edit=edit)), tmp_path))
     check = found["labels that differ between res101.mat and labels.mat"]
     assert (check.value, check.verdict) == ("11", "fail")
-
-
-@pytest.mark.skipif(not hasattr(FileImages, "copies"), reason="images are not known by their content yet")
-def test_images_of_one_content_in_trainval_and_a_test_part_are_found_where_images_are_there(make_xlsa17, tmp_path):
-    folder = make_xlsa17()
-    dataset = XLSA17Dataset.at(folder)
-    names, parts = dataset.image_files(tmp_path), dataset.read_split(tmp_path).parts
-    assert "image files of one content" not in by_check(audit_dataset(dataset, tmp_path))
-    for number, name in enumerate(names):
-        path = folder / "images" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"image %d" % number)
-    check = "image files of one content in trainval and a test part"
-    assert by_check(audit_dataset(dataset, tmp_path))[check].verdict == "ok"
-    paths = dataset.file_images(tmp_path).paths
-    train, seen, unseen = (parts[part] for part in ("trainval_loc", "test_seen_loc", "test_unseen_loc"))
-    for source, copy in ((train[0], unseen[0]), (train[1], seen[1]), (train[2], train[3]), (seen[2], unseen[2])):
-        paths[copy].write_bytes(paths[source].read_bytes())
-    found = by_check(audit_dataset(dataset, tmp_path))
-    assert found["image files of one content"].value.startswith("4: ")
-    assert (found[check].value.split(":")[0], found[check].verdict) == ("2", "fail")
-    assert all(str(paths[row]) in found[check].value for row in (train[0], unseen[0], train[1], seen[1]))
 
 
 def test_verify_names_each_file_that_is_not_whole(make_xlsa17, tmp_path):

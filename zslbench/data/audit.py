@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ from zslbench.api.cards import DatasetCard, DatasetSizes
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.api.soundness import LARGE, NAMED, equal_rows, listed, rare_negatives, same_names
 from zslbench.data.cache import cache_state
-from zslbench.data.foldercard import images_folder
 from zslbench.data.matfile import column_blocks, indices, read_arrays, variables
 from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
 from zslbench.errors import DataError
@@ -131,7 +131,6 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
     """
     split, labels = _without_features(dataset, root, splits)
     findings = audit(split, labels, dataset.card.sizes)
-    findings += _images(dataset, root, splits, split.parts, len(labels))
     if absent := dataset.missing(root, features, splits):
         if features is not None:
             raise DataError(absent)
@@ -142,7 +141,7 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
     else:
         whole = dataset.load(root, features, splits).features
         blocks = [] if whole is None else [whole]
-    findings += _other_labels(dataset, root, features)
+    findings += _other_lists(dataset, root, features)
     return findings + audit_features(blocks, len(labels), split.parts)
 
 
@@ -208,48 +207,21 @@ def _roles(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]:
     ]
 
 
-def _images(dataset: Dataset, root: Path, splits: str, parts: dict[str, IntArray], images: int) -> list[Finding]:
-    """Checks the list of images, and compares them by the content of their files, where these are there."""
+def _other_lists(dataset: Dataset, root: Path, features: str | None) -> list[Finding]:
+    """Compares the labels that lie beside features with those that serve where there are none, and counts names."""
     if not isinstance(dataset, XLSA17Dataset):
         return []
-    try:
-        names = dataset.image_files(root)
-    except DataError:  # no file has a list
-        return []
-    count = _equal("names in image_files", len(names), images, "the labels have")
-    if not images_folder(dataset.folder(root)).is_dir():
-        return [count]
-    try:
-        files = dataset.file_images(root, splits)
-    except DataError as error:
-        return [count, Finding("image files", "unusable", "warn", str(error))]
-    gone = _none("image files that are missing", len(files.missing), "warn", f"of {images}")
-    find = getattr(files, "copies", None)
-    if find is None:
-        return [count, gone]
-    groups = find({name: parts[name] for name in PARTS})
-    pairs = [" = ".join(files.name(row) for row in group.rows[:2]) for group in groups]
-    shared = [pair for pair, group in zip(pairs, groups, strict=True) if {PARTS[0]} < set(group.parts)]
-    return [
-        count,
-        gone,
-        _listed("image files of one content", pairs, "warn", "the same image several times"),
-        _listed("image files of one content in trainval and a test part", shared, "fail", "tests on training images"),
-    ]
-
-
-def _other_labels(dataset: Dataset, root: Path, features: str | None) -> list[Finding]:
-    """Compares the labels that lie beside features with those that serve where there are no features."""
-    if not isinstance(dataset, XLSA17Dataset):
-        return []
-    path, (labels, where) = dataset.features_path(root, features), dataset.read_labels(root)
+    path, (labels, where), findings = dataset.features_path(root, features), dataset.read_labels(root), []
     own = read_arrays(path, [], ["labels"]).get("labels")
-    if own is None or path == where:
-        return []
-    both = indices(own, f"{path}: labels"), labels
-    shorter = min(map(len, both))
-    count = int((both[0][:shorter] != both[1][:shorter]).sum()) + abs(len(both[0]) - len(both[1]))
-    return [_none(f"labels that differ between {path.name} and {where.name}", count, "fail", "one of them is wrong")]
+    if own is not None and path != where:
+        both = indices(own, f"{path}: labels"), labels
+        shorter = min(map(len, both))
+        count = int((both[0][:shorter] != both[1][:shorter]).sum()) + abs(len(both[0]) - len(both[1]))
+        check = f"labels that differ between {path.name} and {where.name}"
+        findings.append(_none(check, count, "fail", "one of them is wrong"))
+    with suppress(DataError):  # no file names images
+        findings.append(_equal("names in image_files", len(dataset.image_files(root)), len(labels), "the labels have"))
+    return findings
 
 
 def _tested_classes(parts: dict[str, IntArray], labels: IntArray, split: SplitFile) -> list[Finding]:
