@@ -355,3 +355,20 @@ def test_windows_paths_find_their_images_and_are_said(make_xlsa17, tmp_path: Pat
         found = dataset.file_images(tmp_path, images=tmp_path / "photos")
     assert found.paths == plain.file_images(tmp_path, images=tmp_path / "photos").paths
     assert found.missing == []
+
+
+@pytest.mark.parametrize(
+    ("there", "cause"),
+    [
+        (["001/00000.png"], r"what lies there has other suffixes, as 001/00000\.png has"),
+        (["x/y.jpg", "x/z.jpg"], r"there are 2 images of other names, x/y\.jpg for one"),
+        (["notes.txt"], "there are no images below it"),
+    ],
+)
+def test_where_no_image_is_there_the_likely_cause_is_named(
+    make_xlsa17, tmp_path: Path, there: list[str], cause: str
+) -> None:  # type: ignore[no-untyped-def]
+    folder = make_xlsa17()
+    photographs(folder / "images", there)
+    with pytest.raises(DataError, match=f"none of the 110 images of TOY is there.*; {cause}"):
+        XLSA17Dataset.at(folder).load_images(tmp_path)

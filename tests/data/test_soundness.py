@@ -39,7 +39,14 @@ REFUSED = {
     "blanks around a name": ({"class_names": ("a", "a ", *NAMES[2:])}, "several classes have one name"),
     "no name": ({"class_names": ("", *NAMES[1:])}, "class 1, counted from 1, without a name"),
     "features of zeros": ({"features": 0 * X}, "features vectors: all values are zero"),
-    "constant features": ({"features": np.tile(X[:1], (len(X), 1))}, "features vectors: all 100 rows are equal"),
+    "constant features": (
+        {"features": np.tile(X[:1], (len(X), 1))},
+        "features vectors of trainval: all 56 rows are equal",
+    ),
+    "training features of zeros": (
+        {"features": edited(X, toy_data().train, 0)},
+        "features vectors of trainval: all 56 rows are equal",
+    ),
     "a column that overflows": (
         {"features": edited(X, (slice(None), 3), 1e30)},
         r"features vectors: column 4 of 8 has values as large as 1e\+30.*overflow float32",

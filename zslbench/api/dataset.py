@@ -195,7 +195,7 @@ class ZSLData:
         if self.features is not None:
             if self.features_fingerprint is None:
                 check_finite(self.features, f"{own}: features {self.features_name}")
-            check_not_constant(self.features, f"{own}: features {self.features_name}")
+            check_not_constant(self.features, f"{own}: features {self.features_name} of trainval", self.train)
         check_embeddings(self.semantics, self.class_names, f"{own}: class embeddings")
         for doubt in doubtful(self):
             warnings.warn(f"{own}: {doubt}", stacklevel=2)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BLOCK = 2**22
 """How many values are looked at at a time, so that a large file need not fit in memory."""
+ROWS = 256
+"""How many rows are compared at a time."""
 LARGE, SMALL = 1e16, 1e-16
 """Sums of squares of larger values overflow float32, those of smaller ones vanish in it."""
 NAMED = 3
@@ -48,9 +50,11 @@ def check_finite(array: NDArray[np.floating], what: str) -> None:
         raise DataError(f"{what}: {found or 'all values are zero'}; nothing can be learned from them")
 
 
-def check_not_constant(rows: NDArray[np.floating], what: str) -> None:
-    """Raises a DataError if all rows are equal; looks no further than the first that differs needs."""
-    if len(rows) > 1 and not any((block != rows[:1]).any() for _, block in _blocks(rows)):
+def check_not_constant(array: NDArray[np.floating], what: str, rows: NDArray[np.int64] | None = None) -> None:
+    """Raises a DataError if all rows, or the given ones, are equal; looks no further than the first that differs."""
+    rows = np.arange(len(array)) if rows is None else rows
+    parts = (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
+    if len(rows) > 1 and not any((array[part] != array[rows[:1]]).any() for part in parts):
         raise DataError(f"{what}: all {len(rows)} rows are equal; nothing can be learned from them")
 
 

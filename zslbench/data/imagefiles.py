@@ -130,6 +130,17 @@ def images_below(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def what_is_there(folder: Path, name: str) -> str:
+    """Returns what a folder has in place of an image that is missing, and so the likely cause."""
+    files = [path.relative_to(folder) for path in images_below(folder)]
+    wanted = PurePosixPath(name)
+    if other := next((path for path in files if path.stem == wanted.stem and path.suffix != wanted.suffix), None):
+        return f"what lies there has other suffixes, as {other.as_posix()} has"
+    if files:
+        return f"there are {len(files)} images of other names, {files[0].as_posix()} for one"
+    return "there are no images below it"
+
+
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 

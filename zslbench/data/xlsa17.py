@@ -16,7 +16,7 @@ from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.data.cache import Features, load_features
 from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
 from zslbench.data.foldercard import images_folder, read_card
-from zslbench.data.imagefiles import FileImages, find_images
+from zslbench.data.imagefiles import FileImages, find_images, what_is_there
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
 from zslbench.data.names import hint, match
@@ -90,7 +90,8 @@ class XLSA17Dataset(Dataset):
         images = self.file_images(root, splits)
         if len(images.missing) == len(images):
             folder, first = images_folder(self.folder(root)), images.name(0)
-            raise DataError(f"{folder}: none of the {len(images)} images of {data.name} is there, {first} for one")
+            absent = f"none of the {len(images)} images of {data.name} is there, {first} for one"
+            raise DataError(f"{folder}: {absent}; {what_is_there(folder, first)}")
         return replace(data, features_name="images", images=images)
 
     def file_images(self, root: Path, splits: str = SPLITS, images: Path | None = None) -> FileImages:

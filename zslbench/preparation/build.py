@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import array_fingerprint
+from zslbench.api.soundness import wrong_names
 from zslbench.data.foldercard import read_card, write_card
 from zslbench.data.imagefiles import FileImages, images_below
 from zslbench.data.matfile import Variables, made_from, write_mat
@@ -61,6 +62,8 @@ class ImageFolder:
                 if name in classes:
                     raise DataError(f"{folder}: two classes are called {name!r}: {classes[name].name!r}, {path.name!r}")
                 classes[name] = path
+        for problem in wrong_names(list(classes)):
+            raise DataError(f"{folder}: {problem}")
         found = {name: images_below(classes[name]) for name in sorted(classes)}
         if not any(found.values()):
             raise DataError(f"{folder}: no images; each class is a sub-folder that holds its images")
