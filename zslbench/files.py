@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
-
 EXPANSION, SMALL = 100, 2**26
 """How many times its own size a file's content may be, and how many bytes it may be whatever the file's size."""
+CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+"""Names, in lower case, of files and folders that programs leave behind and nobody means, hidden ones aside."""
 
 
 class NotWritten(DataError):
@@ -93,6 +94,16 @@ def check_expansion(path: Path, size: int, what: str = "it") -> None:
     if size > max(SMALL, EXPANSION * path.stat().st_size):
         sizes = f"{size / 1e6:,.0f} MB of content in a file of {path.stat().st_size / 1e6:,.2f} MB"
         raise DataError(f"{path}: {what} declares {sizes}; the file is damaged, or made to fill memory")
+
+
+def is_clutter(path: PurePath | str) -> bool:
+    """Whether a file, or a folder that it lies in, is hidden or left there by a desktop, an archiver or a file server.
+
+    So are `.DS_Store`, `._photo.jpg`, `__MACOSX/photo.jpg` and `Thumbs.db`. Give the path below the folder or in the
+    archive that is walked: what lies further up does not make it clutter.
+    """
+    parts = PurePath(path).parts
+    return any(part.casefold() in CLUTTER or (part[0] == "." and part not in (".", "..")) for part in parts)
 
 
 def existing(option: str, path: Path, folder: bool = False) -> Path:

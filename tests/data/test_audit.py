@@ -31,19 +31,38 @@ def audited(dataset: XLSA17Dataset, root, splits="att_splits") -> dict[str, Find
     return by_check(audit(dataset.read_split(root, splits), dataset.read_labels(root)[0], dataset.card.sizes))
 
 
+def known(name: str) -> set[str]:
+    """What is doubtful in the release itself: four attributes of AWA are missing, which is said by -1."""
+    return {"codes for missing values"} if name in ("AWA1", "AWA2") else set()
+
+
+@pytest.mark.parametrize("name", ["AWA1", "AWA2"])
+def test_the_missing_attributes_of_awa_are_counted(real_data, name):
+    found = audited(getattr(gbu, name), real_data)["codes for missing values"]
+    assert found.value.startswith("4 in original_att, from -1; 4 in att, from -0.00375")
+    assert "class " in found.detail
+
+
+def test_constant_features_and_embeddings_fail(make_xlsa17, tmp_path):
+    found = audit_of(make_xlsa17, tmp_path, lambda files: files["res101"].update(features=np.ones((12, 110))))
+    assert (found["constant feature dimensions"].value, found["constant feature dimensions"].verdict) == ("12", "fail")
+    found = audit_of(make_xlsa17, tmp_path, lambda files: files["att_splits"].update(att=np.ones((6, 11))))
+    assert (found["duplicate class embeddings"].value, found["duplicate class embeddings"].verdict) == ("10", "fail")
+
+
 @pytest.mark.parametrize("name", V2)
 def test_the_second_version_of_the_real_split_is_clean(real_data, name):
     found = audited(getattr(gbu, name), real_data)
     assert found[TUNING].value == V2[name][0]
     assert found[LEAKED].value == "0 + 0"
-    assert {check for check, finding in found.items() if finding.verdict != "ok"} == set()
+    assert {check for check, finding in found.items() if finding.verdict != "ok"} == known(name)
 
 
 @pytest.mark.parametrize("name", V2)
 def test_the_first_version_of_the_real_split_warns_of_test_images_to_tune_on(real_data, name):
     found = audited(getattr(gbu, name), real_data, "att_splits_v1")
     assert found[LEAKED].value == V2[name][1]
-    assert {check for check, finding in found.items() if finding.verdict != "ok"} == {LEAKED}
+    assert {check for check, finding in found.items() if finding.verdict != "ok"} == {LEAKED} | known(name)
     assert found[LEAKED].verdict == "warn"
 
 
@@ -79,6 +98,37 @@ def move(splits, count: int, source: str, target: str) -> None:
 DAMAGE = {
     "labels out of range": (lambda s, x: x["labels"].__setitem__((slice(0, 3), 0), 99), "3", "fail"),
     "split indices out of range": (lambda s, x: s["test_seen_loc"].__setitem__((0, 0), 999), "1", "fail"),
+    "names of several classes": (
+        lambda s, x: s["allclasses_names"].__setitem__(4, s["allclasses_names"][2]),
+        "1: '009.class' (classes 3 and 5)", "fail",
+    ),
+    "images twice in one part": (
+        lambda s, x: s.update(test_seen_loc=np.vstack([s["test_seen_loc"], s["test_seen_loc"][:2]])), "2", "fail",
+    ),
+    "unseen classes without test images": (
+        lambda s, x: s.update(test_unseen_loc=s["test_unseen_loc"][10:]), "1: '010.class'", "warn",
+    ),
+    "seen classes without test images": (
+        lambda s, x: s.update(test_seen_loc=s["test_seen_loc"][4:]), "2: '011.class', '009.class'", "warn",
+    ),
+    "images of train_loc + val_loc in no part": (
+        lambda s, x: s.update(test_seen_loc=s["test_seen_loc"][1:], val_loc=np.vstack([s["val_loc"], [[5]]])),
+        "1", "warn",
+    ),
+    "class embeddings of zeros": (
+        lambda s, x: s["att"].__setitem__((slice(None), 3), 0.0), "1: '008.class'", "fail",
+    ),
+    "values of class embeddings that overflow": (lambda s, x: s["att"].__setitem__((2, 3), 1e20), "1", "fail"),
+    "codes for missing values": (
+        lambda s, x: (s["original_att"].__setitem__((2, [3, 4]), -1), s["att"].__setitem__((2, 3), -0.01)),
+        "2 in original_att, from -1; 1 in att, from -0.01", "warn",
+    ),
+    "feature dimensions that overflow": (
+        lambda s, x: x["features"].__setitem__(([1, 7], slice(None)), -1e30 + x["features"][[1, 7]]), "2: 2, 8", "fail",
+    ),
+    "images whose features are all zero": (
+        lambda s, x: x["features"].__setitem__((slice(None), 7), 0.0), "1", "warn",
+    ),
     "class names": (lambda s, x: s["allclasses_names"].pop(), "10", "fail"),
     "images": (lambda s, x: x.update(labels=x["labels"][:-1]), "109", "fail"),
     "trainval": (lambda s, x: s.update(trainval_loc=s["trainval_loc"][1:]), "63", "fail"),
@@ -157,6 +207,21 @@ def test_absent_features_are_said_to_be_absent_unless_they_were_asked_for(make_x
     assert "--features vit" in found["features"].detail
     with pytest.raises(DataError, match=r"bow512\.mat is missing"):
         audit_dataset(dataset, tmp_path, "bow512")
+
+
+def test_a_list_of_images_that_is_too_short_fails(make_xlsa17, tmp_path):
+    folder = make_xlsa17(edit=lambda files: files["res101"]["image_files"].pop())
+    found = by_check(audit_dataset(XLSA17Dataset.at(folder), tmp_path))["names in image_files"]
+    assert (found.value, found.verdict) == ("109", "fail")
+
+
+def test_labels_of_the_features_that_are_not_those_of_labels_mat_fail(make_xlsa17, tmp_path):
+    def edit(files):
+        files["labels"] = {"labels": np.roll(files["res101"]["labels"], 1)}
+
+    found = by_check(audit_dataset(XLSA17Dataset.at(make_xlsa17(edit=edit)), tmp_path))
+    check = found["labels that differ between res101.mat and labels.mat"]
+    assert (check.value, check.verdict) == ("11", "fail")
 
 
 def test_verify_names_each_file_that_is_not_whole(make_xlsa17, tmp_path):

@@ -44,6 +44,16 @@ def test_audit_prints_json_and_nothing_else(make_xlsa17, tmp_path):
     assert report["splits"] == "att_splits"
 
 
+def test_verify_prints_json_too_and_both_can_be_plain(make_xlsa17, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    folder = make_xlsa17(seed=2)
+    report = json.loads(invoke("verify", folder, "--json").stdout)
+    assert [found["check"] for found in report["findings"]] == ["att_splits", "res101"]
+    for command in ("audit", "verify"):
+        assert "\x1b" in invoke(command, folder).stdout
+        assert "\x1b" not in invoke(command, folder, "--plain").stdout
+
+
 def test_audit_fails_where_a_check_fails(make_xlsa17):
     folder = make_xlsa17(edit=lambda files: files["att_splits"]["att"].__setitem__((0, 0), float("nan")))
     result = invoke("audit", folder)

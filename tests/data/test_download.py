@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.server
 import threading
+import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,10 @@ class Server(http.server.ThreadingHTTPServer):
     ranges = True
     break_after = 0
     breaks = 0
+    length: str | None = None
+    """What it says of its length in place of the truth; empty for nothing at all."""
+    range_start: int | None = None
+    """Where it says that a part begins, in place of nothing."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -52,12 +58,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if server.length != "":
+            self.send_header("Content-Length", server.length or str(len(body)))
+        if server.range_start is not None and start:
+            self.send_header("Content-Range", f"bytes {server.range_start}-{len(server.content)}/*")
         self.end_headers()
         if server.breaks:
             server.breaks -= 1
             body = body[: server.break_after]
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # whoever asked had enough
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None: ...
 
@@ -188,7 +198,7 @@ def test_an_archive_put_there_by_hand_is_used_and_named_if_damaged(server, archi
     by_hand = tmp_path / "cache/downloads/xlsa17.zip"
     by_hand.parent.mkdir(parents=True)
     by_hand.write_bytes(archive[:200_000] + b"?" * 1000 + archive[201_000:])
-    with pytest.raises(DataError, match=r"downloads/xlsa17\.zip: the archive is damaged .* delete it"):
+    with pytest.raises(DataError, match=r"downloads/xlsa17\.zip: cannot be read as a whole zip .* delete it"):
         get("SUN", tmp_path / "data")
     assert "SUN/res101.mat" not in names_below(tmp_path / "data")
     assert not list(tmp_path.rglob("*.mat.part"))
@@ -225,3 +235,129 @@ def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path):
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
         get("SUN", tmp_path / "data")
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "", "9" * 30])
+def test_a_length_that_is_none_is_no_matter_if_the_archive_is_whole(server, archive, tmp_path, length):
+    server.length = length
+    get("SUN", tmp_path / "data")
+    assert (tmp_path / "cache/downloads/xlsa17.zip").read_bytes() == archive
+
+
+@pytest.mark.parametrize("length", ["3000000000", ""], ids=["declared", "without end"])
+def test_a_download_that_is_larger_than_the_archive_can_be_is_stopped(server, tmp_path, monkeypatch, length):
+    server.length = length
+    if not length:
+        monkeypatch.setattr(download, "MOST", 300_000)
+    with pytest.raises(DataError, match=r"sends more than .* GB, and the archive has less"):
+        get("SUN", tmp_path / "data")
+    assert names_below(tmp_path / "cache") <= {"downloads/xlsa17.lock"}
+    assert len(server.asked) == 1
+
+
+def test_a_disk_without_room_is_said_before_it_is_full(server, archive, tmp_path, monkeypatch):
+    usage = download.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage._replace(free=len(archive) - 1))
+    with pytest.raises(DataError, match=r"downloads: 1 MB are needed and 1 MB are free; make room"):
+        get("SUN", tmp_path / "data")
+    assert names_below(tmp_path / "cache") <= {"downloads/xlsa17.lock"}
+    monkeypatch.setattr(
+        download.shutil,
+        "disk_usage",
+        lambda path: usage._replace(free=9 if "data" in str(path) or path == tmp_path else usage.free),
+    )
+    with pytest.raises(DataError, match=r"SUN: 0 MB are needed"):
+        get("SUN", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_part_from_elsewhere_is_not_joined_to_what_is_there(server, archive, tmp_path):
+    part = tmp_path / "cache/downloads/xlsa17.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive[:50_000])
+    server.range_start = 0  # whatever is asked for
+    get("SUN", tmp_path / "data")
+    assert (tmp_path / "cache/downloads/xlsa17.zip").read_bytes() == archive
+    assert server.asked == ["bytes=50000-", None]
+
+
+def linked(file: zipfile.ZipFile, name: str) -> None:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o120777 << 16
+    file.writestr(info, "/etc/passwd")
+
+
+def declared(content: bytes, size: int) -> bytes:
+    """Returns an archive whose directory says that its first member is so large."""
+    at = content.index(b"PK\x01\x02")
+    return content[: at + 24] + size.to_bytes(4, "little") + content[at + 28 :]
+
+
+def flagged(content: bytes, flag: int) -> bytes:
+    at = content.index(b"PK\x01\x02")
+    content = content[: at + 8] + bytes([content[at + 8] | flag]) + content[at + 9 :]
+    return content[:6] + bytes([content[6] | flag]) + content[7:]
+
+
+def made(tmp_path: Path, write: Callable[[zipfile.ZipFile, str], None]) -> bytes:
+    path = tmp_path / "another.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        write(file, "xlsa17/data/SUN/res101.mat")
+        file.writestr("xlsa17/data/SUN/att_splits.mat", b"splits of SUN")
+    return path.read_bytes()
+
+
+def plain(file: zipfile.ZipFile, name: str) -> None:
+    file.writestr(name, np.random.default_rng(0).bytes(5000))
+
+
+def packed(method: int) -> Callable[[zipfile.ZipFile, str], None]:
+    return lambda file, name: file.writestr(name, bytes(5000), method)
+
+
+STRANGE: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "no zip": (lambda at: b"<html>moved</html>", "cannot be read"),
+    "nothing": (lambda at: b"", "cannot be read"),
+    "cut": (lambda at: made(at, plain)[:-40], "cannot be read"),
+    "LZMA": (lambda at: made(at, packed(zipfile.ZIP_LZMA)), "is compressed by lzma"),
+    "bzip2": (lambda at: made(at, packed(zipfile.ZIP_BZIP2)), "is compressed by bzip2"),
+    "encrypted": (lambda at: flagged(made(at, plain), 1), "res101.mat is encrypted"),
+    "a link": (lambda at: made(at, linked), "res101.mat is no ordinary file"),
+    "a bomb": (lambda at: declared(made(at, plain), 1_900_000_000), "res101.mat declares 1,900 MB of content"),
+    "too large": (lambda at: declared(made(at, plain), 4_000_000_000), "res101.mat declares 4.0 GB"),
+    "a size that is none": (lambda at: declared(made(at, plain), 5001), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["put there", "downloaded"])
+@pytest.mark.parametrize("case", STRANGE)
+def test_whatever_else_lies_in_the_archives_place_is_one_line_and_nothing_is_unpacked(server, tmp_path, case, by_hand):
+    content, reason = STRANGE[case]
+    server.content = content(tmp_path)
+    place = tmp_path / "cache/downloads/xlsa17.zip"
+    if by_hand:
+        place.parent.mkdir(parents=True)
+        place.write_bytes(server.content)
+    with pytest.raises(DataError, match=r"xlsa17\.zip") as caught:
+        get("SUN", tmp_path / "data")
+    message = str(caught.value)
+    assert (reason in message or not server.content) and len(message.splitlines()) == 1
+    assert place.exists() == by_hand
+    assert not place.with_suffix(".zip.part").exists()
+    assert not [name for name in names_below(tmp_path / "data") if "res101" in name]
+
+
+def test_where_an_archive_would_have_its_files_written_is_of_no_interest(server, tmp_path):
+    path = tmp_path / "another.zip"
+    with zipfile.ZipFile(path, "w") as file, warnings.catch_warnings():
+        for name in ("../../escaped.mat", "/absolute.mat", "xlsa17/data/SUN/../../../../escaped.mat"):
+            file.writestr(name, b"no")
+        file.writestr("__MACOSX/xlsa17/data/SUN/._res101.mat", b"no")
+        plain(file, "xlsa17/data/SUN/res101.mat")
+        file.writestr("xlsa17/data/SUN/att_splits.mat", b"splits of SUN")
+    server.content = path.read_bytes()
+    get("SUN", tmp_path / "data")
+    assert names_below(tmp_path) == {
+        "another.zip", "data/SUN/res101.mat", "data/SUN/att_splits.mat", "cache/downloads/xlsa17.zip",
+        "cache/downloads/xlsa17.zip.sha256", "cache/downloads/xlsa17.lock",
+    }  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from synthetic import Files
 
 from zslbench.data.catalogue import find_dataset
 from zslbench.data.foldercard import images_folder, remember_images
-from zslbench.data.imagefiles import FileImages, find_images
+from zslbench.data.imagefiles import FileImages, find_images, images_below
 from zslbench.data.imagelists import ANNOTATIONS, check_folders, read_boxes
 from zslbench.data.xlsa17 import XLSA17Dataset
-from zslbench.errors import DataError
+from zslbench.errors import DataError, Hint
+from zslbench.files import is_clutter
 
 __all__ = ["inside", "store"]
 
@@ -37,6 +40,13 @@ def listed(folder: Path) -> tuple[list[str], list[str]]:
     classes = [str(cell[0][0]) for cell in cells] or ["?"] * 200
     labels = found["labels"].ravel().astype(int)
     return [str(cell[0][0]) for cell in found["image_files"]], [classes[label - 1] for label in labels]
+
+
+def photographs(folder: Path, names: Iterable[str]) -> None:
+    """Makes files by their names alone, which is all that is looked at."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
 
 
 def test_names_match_the_longest_end_of_a_path(tmp_path: Path) -> None:
@@ -283,3 +293,82 @@ def test_all_birds_are_found(real_data: Path) -> None:
         name = data.class_names[data.labels[row]]
         assert name in data.images.name(row)
         assert min(data.images.read(row).size) == 256
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [
+        ("/disk/a/0.jpg", "a/0.JPG"),
+        ("/disk/A/0.JPG", "a/0.jpg"),
+        ("caf\u00e9/0.jpg", "cafe\u0301/0.jpg"),
+        ("cafe\u0301/0.jpg", "caf\u00e9/0.JPG"),
+    ],
+)
+def test_case_and_forms_of_accents_do_not_count_where_nothing_else_fits(
+    tmp_path: Path, listed: str, there: str
+) -> None:
+    photographs(tmp_path, [there, "b/0.jpg"])
+    with pytest.warns(Hint, match="1 images are matched without regard to case and Unicode forms: .* is taken for"):
+        assert find_images([listed, "b/0.jpg"], tmp_path) == [tmp_path / there, tmp_path / "b/0.jpg"]
+
+
+def test_a_name_that_is_equal_wins_and_is_taken_once(tmp_path: Path) -> None:
+    photographs(tmp_path, ["a/0.jpg", "a/0.JPG", "A/1.jpg"])
+    names = ["a/0.JPG", "a/0.jpg"]
+    assert find_images(names, tmp_path) == [tmp_path / name for name in names]
+    assert find_images(["a/0.JPG"], tmp_path) == [tmp_path / "a/0.JPG"]
+    assert find_images(["A/1.JPG", "a/1.JPG"], tmp_path) == [None, None]  # which of the two is it?
+    with pytest.raises(DataError, match="both fit the image"):
+        find_images(["/disk/A/0.Jpg"], tmp_path)
+
+
+def test_a_file_that_another_name_has_does_not_stand_in(tmp_path: Path) -> None:
+    photographs(tmp_path, ["a/0.jpg"])
+    assert find_images(["a/0.jpg", "a/0.JPG"], tmp_path) == [tmp_path / "a/0.jpg", None]
+
+
+def test_what_archivers_and_desktops_leave_is_no_image(tmp_path: Path) -> None:
+    names = ["a/0.jpg", "a/._0.jpg", "__MACOSX/a/0.jpg", "a/.thumbnails/0.jpg", "@eaDir/a/0.jpg"]
+    photographs(tmp_path, names)
+    assert images_below(tmp_path) == [tmp_path / "a/0.jpg"]
+    assert find_images(["/disk/a/0.jpg"], tmp_path) == [tmp_path / "a/0.jpg"]
+
+
+def test_clutter_is_what_lies_below_and_not_above() -> None:
+    assert [
+        name
+        for name in ("a/.DS_Store", "__macosx/a.jpg", "a/Thumbs.db", "._a", "a/desktop.ini")
+        if not is_clutter(name)
+    ] == []
+    assert not any(map(is_clutter, ("a.jpg", "./a/b.jpg", "../a.jpg", "MACOSX/a.jpg", "a.b/c", "Thumbs/a.jpg")))
+
+
+def test_windows_paths_find_their_images_and_are_said(make_xlsa17, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def windows(files: Any) -> None:
+        images = files["res101"]
+        images["image_files"] = ["D:\\Data\\" + name.replace("/", "\\") for name in images["image_files"]]
+
+    plain = XLSA17Dataset.at(make_xlsa17(name="PLAIN"))
+    dataset = XLSA17Dataset.at(make_xlsa17(name="WINDOWS", edit=windows))
+    photographs(tmp_path / "photos", plain.image_files(tmp_path))
+    with pytest.warns(Hint, match=r"res101\.mat: image_files has Windows paths"):
+        found = dataset.file_images(tmp_path, images=tmp_path / "photos")
+    assert found.paths == plain.file_images(tmp_path, images=tmp_path / "photos").paths
+    assert found.missing == []
+
+
+@pytest.mark.parametrize(
+    ("there", "cause"),
+    [
+        (["001/00000.png"], r"what lies there has other suffixes, as 001/00000\.png has"),
+        (["x/y.jpg", "x/z.jpg"], r"there are 2 images of other names, x/y\.jpg for one"),
+        (["notes.txt"], "there are no images below it"),
+    ],
+)
+def test_where_no_image_is_there_the_likely_cause_is_named(
+    make_xlsa17, tmp_path: Path, there: list[str], cause: str
+) -> None:  # type: ignore[no-untyped-def]
+    folder = make_xlsa17()
+    photographs(folder / "images", there)
+    with pytest.raises(DataError, match=f"none of the 110 images of TOY is there.*; {cause}"):
+        XLSA17Dataset.at(folder).load_images(tmp_path)

@@ -159,7 +159,7 @@ def test_a_view_shares_no_memory_with_the_data():
     """A tensor made from a slice of an array hides the whole array from the walk above; this finds it."""
     labels = np.repeat(np.arange(5), 4)
     rows = {"train": np.arange(7), "test_seen": np.array([7]), "test_unseen": np.arange(8, 20)}
-    data = small(labels=labels, features=np.ones((20, 2), dtype=np.float32), **rows)
+    data = small(labels=labels, features=np.eye(20, 2, dtype=np.float32), **rows)
     arrays = [data.features, data.labels, data.semantics, data.train]
     for setting in SETTINGS:
         view = data.train_view(setting)
@@ -220,7 +220,7 @@ def test_inconsistent_data_is_refused_in_one_line(changes, message):
 
 
 def test_too_few_seen_classes_to_cut_from_are_said_to_be_too_few():
-    data = small(train=np.array([0, 1, 3, 4]), test_seen=np.array([2, 5]), test_unseen=np.array([12, 13]))
+    data = small(train=np.array([0, 1, 3, 4]), test_seen=np.array([2, 5]), test_unseen=np.array([6, 9, 12]))
     with pytest.raises(DataError, match="2 seen classes are too few"):
         data.split_for(1)
 

@@ -233,3 +233,93 @@ def test_the_data_root_is_the_option_then_the_environment_then_the_cache(tmp_pat
     assert data_root() == tmp_path / "environment"
     monkeypatch.delenv("ZSLBENCH_DATA")
     assert data_root().parent == cache_folder()
+
+
+def renamed(folder, name):
+    """Gives the split file another name, as splits of one's own have."""
+    (folder / "att_splits.mat").rename(folder / f"{name}.mat")
+    return folder
+
+
+def test_splits_of_other_names_are_offered_where_none_has_the_releases(make_xlsa17, tmp_path):
+    wanted = XLSA17Dataset.at(make_xlsa17(name="PLAIN")).load(tmp_path)
+    folder = renamed(make_xlsa17(), "my_split")
+    (folder / "._my_split.mat").write_bytes(b"what a Mac leaves")
+    dataset = find_dataset(folder)
+    with pytest.raises(DataError, match=r"att_splits\.mat is missing; take what is there with --splits my_split$"):
+        dataset.load(tmp_path)
+    assert dataset.split_files(tmp_path) == ["my_split"]
+    assert dataset.load(tmp_path, splits="my_split").fingerprint == wanted.fingerprint
+    make_xlsa17()
+    assert dataset.split_files(tmp_path) == ["att_splits"]
+
+
+@pytest.mark.usefixtures("built_in")
+def test_a_folder_of_features_alone_is_no_data_set(make_xlsa17, tmp_path):
+    folder = make_xlsa17()
+    (folder / "att_splits.mat").unlink()
+    with pytest.raises(UsageError, match=r"that is a folder without att_splits\*\.mat"):
+        find_dataset(folder)
+
+
+def test_labels_that_come_twice_must_agree(make_xlsa17, tmp_path):
+    def both(change):
+        def edit(files):
+            labels = files["res101"]["labels"].copy()
+            files["labels"] = {"labels": change(labels)}
+
+        return XLSA17Dataset.at(make_xlsa17(name=change.__name__, edit=edit))
+
+    def same(labels):
+        return labels
+
+    def moved(labels):
+        return np.roll(labels, 1)
+
+    def short(labels):
+        return labels[:-1]
+
+    both(same).load(tmp_path)
+    with pytest.raises(DataError, match=r"res101\.mat and .*labels\.mat have other labels for 11 of 110 images"):
+        both(moved).load(tmp_path)
+    with pytest.raises(DataError, match=r"res101\.mat and .*labels\.mat have 110 and 109 labels"):
+        both(short).load(tmp_path)
+
+
+def test_what_a_mac_leaves_beside_the_files_is_passed_over(make_xlsa17, tmp_path):
+    folder = make_xlsa17()
+    for name in ("._att_splits.mat", "._res101.mat", ".DS_Store"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07" + bytes(78))
+    dataset = XLSA17Dataset.at(folder)
+    assert [path.name for path in dataset.mat_files(tmp_path)] == ["res101.mat"]
+    assert len(dataset.load_labels(tmp_path).labels) == 110
+    assert dataset.feature_files(tmp_path) == ["res101"]
+
+
+BROKEN = {
+    "two columns of one name": (
+        lambda s: s["allclasses_names"].__setitem__(4, s["allclasses_names"][2]),
+        r"several classes have one name: name '009\.class' \(classes 3 and 5\).*att_splits\.mat",
+    ),
+    "an image twice": (
+        lambda s: s.update(trainval_loc=np.vstack([s["trainval_loc"], s["trainval_loc"][:1]])),
+        r"trainval names image \d+, counted from 1, more than once.*att_splits\.mat",
+    ),
+    "a column of zeros": (
+        lambda s: s["att"].__setitem__((slice(None), 2), 0), r"zero for class '009\.class'.*att_splits\.mat",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_split_file_that_contradicts_itself_is_refused(make_xlsa17, tmp_path, case):
+    change, message = BROKEN[case]
+    with pytest.raises(DataError, match=message):
+        XLSA17Dataset.at(make_xlsa17(edit=lambda files: change(files["att_splits"]))).load_labels(tmp_path)
+
+
+def test_features_whose_squares_overflow_are_refused_with_and_without_the_cache(make_xlsa17, tmp_path):
+    folder = make_xlsa17(edit=lambda files: files["res101"]["features"].__setitem__((3, slice(None)), 1e30))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"res101\.mat: features: column 4 of 12 has values as large as 1e\+30"):
+            XLSA17Dataset.at(folder).load(tmp_path)

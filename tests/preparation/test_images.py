@@ -44,3 +44,11 @@ def test_a_class_with_fewer_than_two_images_is_one_line(tmp_path: Path, count: i
     write_folder(tmp_path, {"cat": count, "dog": 2})
     with pytest.raises(DataError, match=f"class 'cat' has {count} images; each class needs two"):
         ImageFolder.read(tmp_path)
+
+
+def test_two_forms_of_an_accent_are_one_class_and_what_a_mac_leaves_is_none(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"caf\u00e9": 2, "dog": 2, "__MACOSX": 1, ".hidden": 1})
+    assert ImageFolder.read(folder).class_names == ("caf\u00e9", "dog")
+    write_folder(tmp_path, {"cafe\u0301": 2})
+    with pytest.raises(DataError, match="several classes have one name: name 'caf\u00e9'"):
+        ImageFolder.read(folder)

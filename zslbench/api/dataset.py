@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from zslbench.api.cards import DatasetCard, Setting
 from zslbench.api.images import Images, Pixels
 from zslbench.api.params import Params
+from zslbench.api.soundness import check_embeddings, check_not_constant, doubtful, wrong
+from zslbench.api.soundness import check_finite as check_finite
 from zslbench.api.views import ClassSet, TestView, TrainView
 from zslbench.errors import DataError
 
@@ -38,7 +40,9 @@ class Split:
         test_seen: further images of seen classes.
         test_unseen: images of unseen classes.
         seen: classes with training images, ascending.
-        unseen: classes without, ascending.
+        unseen: classes without, ascending, those without test images last. They too stay among the classes to choose
+            from: the protocol (Xian et al., TPAMI 2018) defines a split by its classes, and per-class accuracy is a
+            mean over those that have images.
     """
 
     train: IntArray
@@ -102,7 +106,9 @@ class ZSLData:
         pixels: crops of them, once they are prepared.
 
     Raises:
-        DataError: sizes do not fit, a label is out of range, a split is empty or not disjoint, a value is not finite.
+        DataError: sizes do not fit, two classes have one name, a label is out of range, a split is empty or not
+            disjoint, a value or its square is not finite in float32, features or class embeddings are constant, or a
+            class embedding is zero.
     """
 
     name: str
@@ -183,52 +189,28 @@ class ZSLData:
         return f"ZSLData({self.name}: {features}, {classes}, {len(self.split.unseen)} unseen; {sizes})"
 
     def __post_init__(self) -> None:
-        for problem in chain(self._wrong_sizes(), self._wrong_roles()):
-            raise DataError(f"data set {self.name}: {problem}")
-        check_finite(self.semantics, f"data set {self.name}: class embeddings")
-        if self.features is not None and self.features_fingerprint is None:
-            check_finite(self.features, f"data set {self.name}: features {self.features_name}")
-
-    def _wrong_sizes(self) -> Iterator[str]:
-        images, classes = len(self.labels), len(self.semantics)
-        if self.semantics.ndim != 2 or self.labels.ndim != 1:
-            yield "class embeddings must be (classes, size) and labels (images,)"
-        dimensions = 2 if self.pixels is None else 3
-        if self.features is not None and (self.features.ndim != dimensions or len(self.features) != images):
-            shape = f"have shape {self.features.shape} for {images} labels; (images, size) is needed"
-            yield f"features {self.features_name} {shape}"
-        if self.images is not None and len(self.images) != images:
-            yield f"it has {len(self.images)} images, but {images} labels"
-        if len(self.class_names) != classes:
-            yield f"{len(self.class_names)} class names for {classes} class embeddings"
-        if images and not (self.labels.min() >= 0 and self.labels.max() < classes):
-            first, last = self.labels.min() + 1, self.labels.max() + 1
-            yield f"labels run from {first} to {last} (counted from 1), but there are {classes} classes"
-
-    def _wrong_roles(self) -> Iterator[str]:
-        parts = {"trainval": self.train, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
-        for part, rows in parts.items():
-            if len(rows) == 0:
-                yield f"the split part {part} is empty"
-            if rows.min() < 0 or rows.max() >= len(self.labels):
-                yield f"{part} points outside the {len(self.labels)} images"
-        rows = np.concatenate(list(parts.values()))
-        if len(np.unique(rows)) != len(rows):
-            yield "trainval, test_seen and test_unseen share images; see `data audit`"
-        seen, unseen = self.split.seen, self.split.unseen
-        if both := np.intersect1d(seen, unseen).tolist():
-            yield f"class {self.class_names[both[0]]!r} is both seen and unseen"
-        for fold in self.validation_folds:
-            if not 0 < len(np.intersect1d(fold, seen)) < len(seen):
-                yield "the validation classes must be some of the seen classes, not all"
-        if strange := np.setdiff1d(self.labels[self.test_seen], seen).tolist():
-            yield f"test_seen has class {self.class_names[strange[0]]!r}, which has no training image"
+        own = f"data set {self.name}"
+        for problem in wrong(self):
+            raise DataError(f"{own}: {problem}")
+        if self.features is not None:
+            if self.features_fingerprint is None:
+                check_finite(self.features, f"{own}: features {self.features_name}")
+            check_not_constant(self.features, f"{own}: features {self.features_name} of trainval", self.train)
+        check_embeddings(self.semantics, self.class_names, f"{own}: class embeddings")
+        for doubt in doubtful(self):
+            warnings.warn(f"{own}: {doubt}", stacklevel=2)
 
     @cached_property
     def split(self) -> Split:
-        """The proposed split: trainval, test_seen, test_unseen."""
-        seen, unseen = np.unique(self.labels[self.train]), np.unique(self.labels[self.test_unseen])
+        """The proposed split: trainval, test_seen, test_unseen; every class that is not seen is unseen."""
+        seen, tested = np.unique(self.labels[self.train]), np.unique(self.labels[self.test_unseen])
+        unseen = np.concatenate([tested, self.untested])
         return Split(self.train, self.test_seen, self.test_unseen, seen, unseen)
+
+    @cached_property
+    def untested(self) -> IntArray:
+        """The unseen classes without test images, ascending."""
+        return np.setdiff1d(np.arange(len(self.semantics)), self.labels[np.concatenate([self.train, self.test_unseen])])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -240,6 +222,8 @@ class ZSLData:
             parts.append(self.features_fingerprint or array_fingerprint(self.features))
         if self.images is not None:
             parts.append(self.images.fingerprint)
+        if len(self.untested):
+            parts.append("untested classes are candidates")  # they were not, and such records must not be found again
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def split_for(self, fold: Fold) -> Split:
@@ -361,19 +345,6 @@ def array_fingerprint(array: NDArray[np.generic]) -> str:
     for start in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     return digest.hexdigest()
-
-
-def check_finite(array: NDArray[np.floating], what: str) -> None:
-    """Raises a DataError that counts NaN and infinite values and names the first row that has one."""
-    rows = max(1, 2**22 // max(1, array[:1].size))
-    bad, first = 0, -1
-    for start in range(0, len(array), rows):
-        wrong = ~np.isfinite(array[start : start + rows])
-        if wrong.any():
-            first = start + int(np.flatnonzero(wrong.any(axis=1))[0]) if first < 0 else first
-            bad += int(wrong.sum())
-    if bad:
-        raise DataError(f"{what}: {bad} values are NaN or infinite, the first in row {first + 1}; repair the file")
 
 
 def _copy(features: NDArray[np.float32], rows: IntArray) -> torch.Tensor:

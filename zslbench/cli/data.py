@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Splits
+from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Plain, Splits
 from zslbench.data.folders import data_root as folder
 from zslbench.errors import PluginError, UsageError
 from zslbench.files import existing
@@ -86,14 +86,13 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
 
 
 @app.command("verify")
-def verify(name: Name, data_root: DataRoot = None) -> None:
+def verify(name: Name, data_root: DataRoot = None, json: Json = False, plain: Plain = False) -> None:
     """Read every file to its end, compare sizes with the published ones, and show the state of the cache."""
     from zslbench.data.audit import verify_dataset
     from zslbench.data.catalogue import find_dataset
 
     findings = verify_dataset(find_dataset(name), folder(data_root))
-    print_findings(findings, f"{name} below {folder(data_root)}")
-    exit_if_failed(findings)
+    _report(findings, {"dataset": name}, f"{name} below {folder(data_root)}", json, plain)
 
 
 @app.command("audit")
@@ -103,18 +102,14 @@ def audit(
     features: Features = None,
     data_root: DataRoot = None,
     json: Json = False,
+    plain: Plain = False,
 ) -> None:
     """Check what a careful researcher would check; exit status 1 if something is wrong."""
     from zslbench.data.audit import audit_dataset
     from zslbench.data.catalogue import find_dataset
 
     findings = audit_dataset(find_dataset(name), folder(data_root), features, splits)
-    if json:
-        report = {"dataset": name, "splits": splits, "findings": [asdict(finding) for finding in findings]}
-        typer.echo(jsonlib.dumps(report, indent=1))
-    else:
-        print_findings(findings, f"{name}, {splits}")
-    exit_if_failed(findings)
+    _report(findings, {"dataset": name, "splits": splits}, f"{name}, {splits}", json, plain)
 
 
 @app.command("describe")
@@ -131,21 +126,31 @@ def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = 
     _print_lines([("", f"{field:{width}}  {value}", "") for field, value in fields.items()])
 
 
-def print_findings(findings: Sequence[Finding], title: str) -> None:
-    """Prints a line for each finding, below a title."""
+def _report(findings: Sequence[Finding], about: dict[str, str], title: str, json: bool, plain: bool) -> None:
+    """Prints findings as JSON or for people, and ends the command with status 1 if a check failed."""
+    if json:
+        typer.echo(jsonlib.dumps({**about, "findings": [asdict(finding) for finding in findings]}, indent=1))
+    else:
+        print_findings(findings, title, plain)
+    exit_if_failed(findings)
+
+
+def print_findings(findings: Sequence[Finding], title: str, plain: bool = False) -> None:
+    """Prints a line for each finding, below a title; `plain` without colours."""
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
-    _print_lines([("", title, "")])
+    lines = [("", title, "")]
     for found in findings:
         head = f"[{colours[found.verdict]}]{found.verdict:4}[/]  "
-        _print_lines([(head, f"{found.check}: {found.value}", f"  ({found.detail})" if found.detail else "")])
+        lines.append((head, f"{found.check}: {found.value}", f"  ({found.detail})" if found.detail else ""))
+    _print_lines(lines, plain)
 
 
-def _print_lines(lines: Sequence[tuple[str, str, str]]) -> None:
+def _print_lines(lines: Sequence[tuple[str, str, str]], plain: bool = False) -> None:
     """Prints each line unbroken, so that it can be searched: a marked-up head, then plain text, then dim text."""
     from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    console = Console(color_system=None if plain else "auto")
     for head, text, aside in lines:
         console.print(Text.from_markup(head) + Text(text) + Text(aside, style="dim"), soft_wrap=True)
 

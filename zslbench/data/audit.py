@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from zslbench.api.cards import DatasetCard, DatasetSizes
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
+from zslbench.api.soundness import LARGE, NAMED, equal_rows, listed, rare_negatives, same_names
 from zslbench.data.cache import cache_state
-from zslbench.data.matfile import column_blocks, read_arrays, variables
+from zslbench.data.matfile import column_blocks, indices, read_arrays, variables
 from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
 from zslbench.errors import DataError
 
@@ -45,26 +47,30 @@ def audit(split: SplitFile, labels: IntArray, sizes: DatasetSizes | None = None)
         _none("labels out of range", int((labels >= classes).sum()), "fail", f"there are {classes} classes"),
         _none("split indices out of range", sum(outside.values()), "fail", there_are),
         _equal("class names", len(split.class_names), classes, "class embeddings:"),
+        _listed("names of several classes", same_names(split.class_names), "fail", "none can be told apart by it"),
     ]
     parts = {name: rows[rows < len(labels)] for name, rows in split.parts.items()}
     findings += _sizes(parts, labels, split.semantics, sizes)
     findings += _roles(parts, labels)
+    findings += _tested_classes(parts, labels, split)
     findings += _tuning_lists(parts, labels)
     findings += _embeddings(split.semantics, split.class_names)
+    findings += [_missing_codes(split)]
     return findings
 
 
 def audit_features(
     blocks: Iterable[NDArray[Any]], images: int, parts: dict[str, IntArray] | None = None
 ) -> list[Finding]:
-    """Checks features for their number, NaN, constant dimensions, duplicates, and test images that are in trainval too.
+    """Checks features for their number, NaN, overflow, constants, duplicates, and test images that are in trainval too.
 
     They are given as blocks of rows `(n, D)`, in order, so that a large file need not fit in memory.
     """
-    bad, digests = 0, []
+    bad, zero, digests = 0, 0, []
     low = high = np.empty(0)
     for block in blocks:
         bad += int((~np.isfinite(block)).sum())
+        zero += int((~block.any(axis=1)).sum())
         digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(block)]
         smallest, largest = np.nanmin(block, axis=0, initial=np.inf), np.nanmax(block, axis=0, initial=-np.inf)
         low = np.fmin(low, smallest) if low.size else smallest
@@ -72,10 +78,15 @@ def audit_features(
     _, first, image = np.unique(np.array(digests, dtype="S16"), return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[image] != np.arange(len(image)))
     leaked = _test_images_in_trainval(image, parts) if parts else 0
+    constant, size = int((low == high).sum()), low.size
+    huge = [str(c + 1) for c in np.flatnonzero(np.fmax(np.abs(low), np.abs(high)) > LARGE)]
+    useless = "all of them: nothing can be learned from them" if constant == size else "they tell no two images apart"
     return [
         _equal("images with features", len(digests), images, "the labels have"),
         _none("NaN or infinite values in features", bad, "fail", "the harness refuses to load them"),
-        _none("constant feature dimensions", int((low == high).sum()), "warn", "they tell no two images apart"),
+        _listed("feature dimensions that overflow", huge, "fail", "squares of their values are not finite in float32"),
+        _none("constant feature dimensions", constant, "fail" if constant == size else "warn", useless),
+        _none("images whose features are all zero", zero, "warn", "they show nothing; were they computed?"),
         _none("duplicate images", len(copies), "warn", "rows of features equal to an earlier row"),
         _none("test images that are also in trainval", leaked, "warn", "equal rows of features"),
     ]
@@ -130,6 +141,7 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
     else:
         whole = dataset.load(root, features, splits).features
         blocks = [] if whole is None else [whole]
+    findings += _other_lists(dataset, root, features)
     return findings + audit_features(blocks, len(labels), split.parts)
 
 
@@ -175,7 +187,9 @@ def _sizes(
 def _roles(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]:
     trainval, test_seen, test_unseen = (parts[name] for name in PARTS)
     seen, unseen = np.unique(labels[trainval]), np.unique(labels[test_unseen])
-    times = np.bincount(np.concatenate([trainval, test_seen, test_unseen]), minlength=len(labels))
+    each = [np.unique(rows) for rows in (trainval, test_seen, test_unseen)]
+    times = np.bincount(np.concatenate(each), minlength=len(labels))
+    twice = len(trainval) + len(test_seen) + len(test_unseen) - sum(map(len, each))
     astray = np.isin(labels, unseen)
     astray[test_unseen] = False
     elsewhere = np.zeros(len(labels), dtype=bool)
@@ -188,7 +202,42 @@ def _roles(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]:
         _none("images of unseen classes left out of test_unseen", left_out, "warn", "unseen classes are not whole"),
         _none("classes of test_seen without training images", len(strange), "fail", "they are not seen"),
         _none("images in several parts", int((times > 1).sum()), "fail", "trainval, test_seen, test_unseen overlap"),
+        _none("images twice in one part", twice, "fail", "each would count twice"),
         _none("images in no part", int((times == 0).sum()), "warn", "they are used for nothing"),
+    ]
+
+
+def _other_lists(dataset: Dataset, root: Path, features: str | None) -> list[Finding]:
+    """Compares the labels that lie beside features with those that serve where there are none, and counts names."""
+    if not isinstance(dataset, XLSA17Dataset):
+        return []
+    path, (labels, where), findings = dataset.features_path(root, features), dataset.read_labels(root), []
+    own = read_arrays(path, [], ["labels"]).get("labels")
+    if own is not None and path != where:
+        both = indices(own, f"{path}: labels"), labels
+        shorter = min(map(len, both))
+        count = int((both[0][:shorter] != both[1][:shorter]).sum()) + abs(len(both[0]) - len(both[1]))
+        check = f"labels that differ between {path.name} and {where.name}"
+        findings.append(_none(check, count, "fail", "one of them is wrong"))
+    with suppress(DataError):  # no file names images
+        findings.append(_equal("names in image_files", len(dataset.image_files(root)), len(labels), "the labels have"))
+    return findings
+
+
+def _tested_classes(parts: dict[str, IntArray], labels: IntArray, split: SplitFile) -> list[Finding]:
+    """Looks for classes without test images: per-class accuracy is a mean over the others."""
+    trainval, test_seen, test_unseen = (np.unique(labels[parts[name]]) for name in PARTS)
+    every, title = np.arange(len(split.semantics)), dict(enumerate(split.class_names))
+
+    def without(check: str, classes: IntArray, detail: str) -> Finding:
+        return _listed(check, [repr(title.get(int(c), int(c) + 1)) for c in classes], "warn", detail)
+
+    untested = np.setdiff1d(every, [*trainval, *test_unseen])
+    seen = np.setdiff1d(trainval, test_seen)
+    stay = "they stay among the classes to choose from; U->U and U->T are means over the others"
+    return [
+        without("unseen classes without test images", untested, stay),
+        without("seen classes without test images", seen, "S->T is a mean over the others"),
     ]
 
 
@@ -198,6 +247,8 @@ def _tuning_lists(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]
         return [Finding("train_loc and val_loc", "absent", "ok", "folds are cut from trainval anyway")]
     train, validation = parts["train_loc"], parts["val_loc"]
     shared = np.intersect1d(labels[train], labels[validation])
+    every = np.concatenate([parts[name] for name in PARTS])
+    strange = np.setdiff1d(np.concatenate([train, validation]), every)
 
     def within(part: str, otherwise: Verdict) -> Finding:
         counts = [int(np.isin(rows, parts[part]).sum()) for rows in (train, validation)]
@@ -209,6 +260,7 @@ def _tuning_lists(parts: dict[str, IntArray], labels: IntArray) -> list[Finding]
         Finding("images in train_loc + val_loc", f"{len(train)} + {len(validation)}"),
         within("test_seen_loc", "warn"),
         within("test_unseen_loc", "fail"),
+        _none("images of train_loc + val_loc in no part", len(strange), "warn", "the split does not know them"),
         _none("classes both in train_loc and val_loc", len(shared), "warn", "they cannot validate zero-shot learning"),
     ]
 
@@ -219,22 +271,40 @@ def _embeddings(semantics: NDArray[np.float32], names: tuple[str, ...]) -> list[
         return [Finding("NaN or infinite values in class embeddings", str(bad), "fail")]
     norms = np.linalg.norm(semantics.astype(np.float64), axis=1)
     normalised = bool(np.abs(norms - 1).max() < NORM_TOLERANCE)
-    _, first, row = np.unique(semantics, axis=0, return_index=True, return_inverse=True)
-    twins = np.flatnonzero(first[row] != np.arange(len(row)))
     title = dict(enumerate(names))
-    pairs = ", ".join(f"{title.get(int(c), c + 1)} = {title.get(int(first[row[c]]), '')}" for c in twins[:3])
+    twins = [[repr(title.get(c, c + 1)) for c in group] for group in equal_rows(semantics)]
+    copies = sum(len(group) - 1 for group in twins)
+    pairs = f"no method can tell them apart: {', '.join(' = '.join(group) for group in twins[:3])}"
+    zero = [repr(title.get(int(c), int(c) + 1)) for c in np.flatnonzero(norms == 0)]
     constant = int((np.ptp(semantics, axis=0) == 0).sum())
+    huge = int((np.abs(semantics) > LARGE).sum())
     return [
         _none("NaN or infinite values in class embeddings", 0, "fail", ""),
+        _none("values of class embeddings that overflow", huge, "fail", "their squares are not finite in float32"),
+        _listed("class embeddings of zeros", zero, "fail", "they say nothing of these classes"),
         Finding(
             "norms of class embeddings",
             f"{norms.min():.4f} to {norms.max():.4f}",
             "ok" if normalised else "warn",
             "L2-normalised" if normalised else "not L2-normalised as the release's are",
         ),
-        _none("duplicate class embeddings", len(twins), "warn", f"no method can tell them apart: {pairs}"),
+        _none("duplicate class embeddings", copies, "fail" if copies == len(norms) - 1 else "warn", pairs),
         _none("constant embedding dimensions", constant, "warn", "they tell no two classes apart"),
     ]
+
+
+def _missing_codes(split: SplitFile) -> Finding:
+    """Looks for codes of missing values, and for what is left of them where embeddings were normalised."""
+    found, classes = [], set[int]()
+    for name, rows in (("original_att", split.original_semantics), ("att", split.semantics)):
+        if rows is not None and rows.ndim == 2 and len(negative := rare_negatives(rows)):
+            found.append(f"{len(negative)} in {name}, from {negative.min():.3g}")
+            classes |= set(np.flatnonzero((rows < 0).any(axis=1)).tolist())
+    if not found:
+        return Finding("codes for missing values", "0")
+    names = listed([repr(name) for c, name in enumerate(split.class_names) if c in classes], "class", "classes")
+    detail = f"no other values are negative, as -1 often is for a missing one; they are taken as numbers: {names}"
+    return Finding("codes for missing values", "; ".join(found), "warn", detail)
 
 
 def _test_images_in_trainval(image: NDArray[np.intp], parts: dict[str, IntArray]) -> int:
@@ -245,6 +315,11 @@ def _test_images_in_trainval(image: NDArray[np.intp], parts: dict[str, IntArray]
 def _none(check: str, count: int, otherwise: Verdict, detail: str, value: str = "") -> Finding:
     value = value or str(count)
     return Finding(check, value, otherwise, detail) if count else Finding(check, value)
+
+
+def _listed(check: str, found: list[str], otherwise: Verdict, detail: str) -> Finding:
+    more = ", ..." if len(found) > NAMED else ""
+    return _none(check, len(found), otherwise, detail, f"{len(found)}: {', '.join(found[:NAMED])}{more}" * bool(found))
 
 
 def _equal(check: str, found: int, expected: int, whose: str) -> Finding:

@@ -11,7 +11,7 @@ from zslbench.api.cards import Input
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.params import read_pairs
 from zslbench.data.semantics import OWN, with_semantics
-from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
+from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset, has_splits
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, UsageError
 
@@ -34,7 +34,8 @@ def _is_path(text: str) -> bool:
 
 def _has_splits(text: str) -> bool:
     """Whether a text that is no data set's name is a folder in the xlsa17 layout."""
-    return text not in ("", *registry().names("dataset")) and any(Path(text).expanduser().glob(f"{SPLITS}*.mat"))
+    path = Path(text).expanduser()
+    return text not in ("", *registry().names("dataset")) and path.is_dir() and has_splits(path)
 
 
 def find_dataset(name: str | Path) -> Dataset:

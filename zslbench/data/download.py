@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import shutil
+import stat
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
 from zslbench.data.folders import cache_folder
 from zslbench.data.made import Progress
-from zslbench.errors import DataError
-from zslbench.files import publish, whole, write_whole, writing
+from zslbench.errors import DataError, one_line
+from zslbench.files import NotWritten, check_expansion, publish, reading, whole, write_whole, writing
 
 URL = "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip"
 ARCHIVE_PREFIX = "xlsa17/data"
@@ -27,8 +30,11 @@ TIMEOUT_S = 30
 BREAKS = 5
 """How often in a row a transfer may break off without a single byte gained."""
 CHUNK = 2**18
-DAMAGE = (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError)
-"""What zipfile raises for archives that it cannot read."""
+MOST = 2 * 10**9
+"""More bytes than the archive has, about 0.9 GB, or any file in it: whatever is larger is something else."""
+ARCHIVE, ADVICE = "a whole zip archive", "delete it and run the command again"
+ENCRYPTED = 1
+"""The flag of an archive's member that needs a password."""
 
 
 def get(folder: str, root: Path, progress: Progress | None = None) -> list[Path]:
@@ -66,7 +72,8 @@ def download(url: str, target: Path, by_hand: str, progress: Progress | None = N
     `.part`. If the source stays unreachable, `by_hand` says what to put where instead.
 
     Raises:
-        DataError: the source is unreachable, or what it sent is no whole zip archive.
+        DataError: the source is unreachable, what it sent is no whole zip archive or larger than `MOST`, or there is no
+            room for it; only after a source that breaks off a part stays, to go on from.
     """
     part = target.with_name(f"{target.name}.part")
     breaks = 0
@@ -78,14 +85,22 @@ def download(url: str, target: Path, by_hand: str, progress: Progress | None = N
             reason = "the connection broke off"
         except urllib.error.HTTPError as error:
             raise _unreachable(url, target, by_hand, f"HTTP status {error.code}") from error
-        except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+        except DataError:  # too large, or the disk is full
+            part.unlink(missing_ok=True)
+            raise
         breaks = 0 if _size(part) > before else breaks + 1
         if breaks >= (BREAKS if _size(part) else 1):
             raise _unreachable(url, target, by_hand, reason)
-    if problem := _damage(part):
+    try:
+        _check(part)
+    except Exception as error:
         part.unlink()
-        raise DataError(f"what {url} sent is no whole archive ({problem}); it was deleted, so run the command again")
+        reason = one_line(error).removeprefix(f"{part}: ")
+        raise DataError(
+            f"what {url} sent is no whole archive ({reason}); it was deleted, so run the command again"
+        ) from error
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_whole(target.with_name(f"{target.name}.sha256"), f"{digest}  {target.name}\n")
@@ -95,22 +110,21 @@ def download(url: str, target: Path, by_hand: str, progress: Progress | None = N
 def unpack(archive: Path, folder: str, names: list[str], root: Path) -> list[Path]:
     """Unpacks files of one data set, each visible below `root` only once it is whole; zipfile checks their CRC.
 
+    Nothing in the archive says where a file is written: its place follows from the name that is asked for.
+
     Raises:
-        DataError: the archive is damaged or does not hold them.
+        DataError: the archive is damaged, does not hold them, or holds something else by their names; or there is no
+            room for them.
     """
     added = []
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            for name in names:
-                target = root / folder / name
-                source = opened.open(f"{ARCHIVE_PREFIX}/{folder}/{name}")
-                with source, whole(target) as part, part.open("wb") as file:
-                    shutil.copyfileobj(source, file, CHUNK)
-                added.append(target)
-    except KeyError as error:
-        raise DataError(f"{archive}: it holds no {ARCHIVE_PREFIX}/{folder}/{name}") from error
-    except DAMAGE as error:
-        raise DataError(f"{archive}: the archive is damaged ({error}); delete it and run the command again") from error
+    with reading(archive, ARCHIVE, ADVICE), zipfile.ZipFile(archive) as opened:
+        members = [_member(archive, opened, f"{ARCHIVE_PREFIX}/{folder}/{name}") for name in names]
+        _check_room(root / folder, sum(member.file_size for member in members))
+        for name, member in zip(names, members, strict=True):
+            target = root / folder / name
+            with whole(target) as part, part.open("wb") as file:
+                file.writelines(_content(archive, opened, member))
+            added.append(target)
     return added
 
 
@@ -127,28 +141,103 @@ def _transfer(url: str, part: Path, progress: Progress | None) -> bool:
             part.unlink()  # longer than the archive, so it is part of something else
             return _transfer(url, part, progress)
         raise
-    with response, part.open("ab" if response.status == http.client.PARTIAL_CONTENT else "wb") as file:
-        start = file.tell()
-        length = int(response.headers.get("Content-Length", 0))
-        total = start + length if length else 0
-        while chunk := response.read(CHUNK):
-            file.write(chunk)
-            if progress is not None:
-                progress(file.tell(), total)
-        return total in (0, file.tell())
+    with response:
+        goes_on = response.status == http.client.PARTIAL_CONTENT
+        if goes_on and not re.match(rf"bytes {have}-", response.headers.get("Content-Range", f"bytes {have}-")):
+            part.unlink()  # what came is not what was asked for
+            return _transfer(url, part, progress)
+        start = have if goes_on else 0
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if re.fullmatch("[0-9]{1,18}", length) else 0  # the end is looked at anyway
+        _check_size(url, total)
+        _check_room(part.parent, total - have)
+        with writing(part), part.open("ab" if goes_on else "wb") as file:
+            done = start
+            while chunk := _read(response):
+                done += len(chunk)
+                _check_size(url, done)
+                file.write(chunk)
+                if progress is not None:
+                    progress(done, total)
+        return total in (0, done)
 
 
-def _damage(path: Path) -> str:
-    """Returns what is wrong with a downloaded archive, or an empty string; reads it through."""
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """Reads a piece; an error of the connection is not one of the file that is being written."""
     try:
-        with zipfile.ZipFile(path) as opened:
-            known = {f"{ARCHIVE_PREFIX}/{folder}/{name}" for folder in ARCHIVE_FOLDERS for name in ARCHIVE_FILES}
-            if not known & set(opened.namelist()):
-                return f"nothing of {ARCHIVE_PREFIX} is in it"
-            broken = opened.testzip()
-            return f"{broken} is damaged" if broken else ""
-    except DAMAGE as error:
-        return str(error)
+        return response.read(CHUNK)
+    except OSError as error:
+        raise http.client.HTTPException(str(error) or type(error).__name__) from error
+
+
+def _check_size(url: str, size: int) -> None:
+    if size > MOST:
+        raise DataError(f"{url} sends more than {MOST / 1e9:g} GB, and the archive has less; it is not the right one")
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Raises a DataError if a folder, or where it is to be made, has no room for so many bytes."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise NotWritten(
+            f"{folder}: {size / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free; make room, or name another "
+            "folder by ZSLBENCH_CACHE or --data-root"
+        )
+
+
+def _check(path: Path) -> None:
+    """Reads what is wanted of a downloaded archive to its end; raises whatever error its damage leads to."""
+    known = {f"{ARCHIVE_PREFIX}/{folder}/{name}" for folder in ARCHIVE_FOLDERS for name in ARCHIVE_FILES}
+    with reading(path), zipfile.ZipFile(path) as opened:
+        found = sorted(known & set(opened.namelist()))
+        if not found:
+            raise DataError(f"nothing of {ARCHIVE_PREFIX} is in it")
+        for name in found:
+            deque(_content(path, opened, _member(path, opened, name)), maxlen=0)
+
+
+def _member(archive: Path, opened: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Returns a member of an archive that is an ordinary file of a believable size.
+
+    Raises:
+        DataError: there is none, or it is encrypted, a link, a folder, or far larger than its place in the archive.
+    """
+    try:
+        member = opened.getinfo(name)
+    except KeyError:
+        raise DataError(f"{archive}: it holds no {name}") from None
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if member.is_dir() or kind not in (0, stat.S_IFREG):
+        raise DataError(f"{archive}: {name} is no ordinary file; get the archive of the release")
+    if member.flag_bits & ENCRYPTED:
+        raise DataError(f"{archive}: {name} is encrypted; get the archive of the release, which is not")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for gigabytes of memory
+        how = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}.get(member.compress_type, "another method")
+        raise DataError(f"{archive}: {name} is compressed by {how}, not deflate; get the archive of the release")
+    if member.file_size > MOST:
+        raise DataError(
+            f"{archive}: {name} declares {member.file_size / 1e9:,.1f} GB; no file of the release is so large"
+        )
+    check_expansion(archive, member.file_size, name)
+    return member
+
+
+def _content(archive: Path, opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yields a member in pieces; an error of the archive is not one of the file that they are written to."""
+    done = 0
+    with reading(archive, ARCHIVE, ADVICE):
+        source = opened.open(member)
+    with source:
+        while True:
+            with reading(archive, ARCHIVE, ADVICE):
+                chunk = source.read(CHUNK)
+                if not chunk and done < member.file_size:
+                    raise EOFError(f"{member.filename} has {done} bytes and declares {member.file_size}")
+            if not chunk:
+                return
+            done += len(chunk)
+            yield chunk
 
 
 def _unreachable(url: str, target: Path, by_hand: str, reason: str) -> DataError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Sequence
+import unicodedata
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +17,8 @@ from PIL import Image
 
 from zslbench.api.images import Images, UnreadableImage
 from zslbench.data.decoding import FORMATS, load_image
-from zslbench.errors import DataError
+from zslbench.errors import DataError, Hint
+from zslbench.files import is_clutter
 
 NAMED = 3
 """How many files a message names."""
@@ -88,16 +91,27 @@ def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:
     """Finds the file below a folder that each name means: the one that shares most of the end of its path.
 
     Names may be absolute paths on another disk, as in the GBU release. A file must share as much as tells a name
-    apart from all others: `b/1.jpg` is missing if only `a/1.jpg` is there, where the list has both.
+    apart from all others: `b/1.jpg` is missing if only `a/1.jpg` is there, where the list has both. For names without
+    a file, one is taken that differs in case or in the form of an accent alone; a `Hint` says so.
 
     Raises:
         DataError: two files fit a name equally well.
     """
-    there: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in images_below(folder):
-        there[path.name].append(path)
-    enough = _distinctive(names)
-    return [_best(name, folder, there.get(PurePosixPath(name).name, []), enough[name]) for name in names]
+    files = images_below(folder)
+    found = _find(names, names, folder, files, str)
+    if len(found) < len(set(names)):
+        left = set(files) - set(found.values())
+        lost = [name for name in dict.fromkeys(names) if name not in found]
+        if others := _find(lost, names, folder, [path for path in files if path in left], _folded):
+            name, path = next(iter(others.items()))
+            warnings.warn(
+                f"{folder}: {len(others)} images are matched without regard to case and Unicode forms: "
+                f"{path.relative_to(folder).as_posix()!r} is taken for {name!r}",
+                Hint,
+                stacklevel=2,
+            )
+            found |= others
+    return [found.get(name) for name in names]
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -109,9 +123,44 @@ def images_below(folder: Path) -> list[Path]:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in files if name[0] != "." and Path(name).suffix.lower() in suffixes]
+        folders[:] = sorted(name for name in folders if not is_clutter(name))
+        found += [
+            Path(parent, name) for name in files if not is_clutter(name) and Path(name).suffix.lower() in suffixes
+        ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def what_is_there(folder: Path, name: str) -> str:
+    """Returns what a folder has in place of an image that is missing, and so the likely cause."""
+    files = [path.relative_to(folder) for path in images_below(folder)]
+    wanted = PurePosixPath(name)
+    if other := next((path for path in files if path.stem == wanted.stem and path.suffix != wanted.suffix), None):
+        return f"what lies there has other suffixes, as {other.as_posix()} has"
+    if files:
+        return f"there are {len(files)} images of other names, {files[0].as_posix()} for one"
+    return "there are no images below it"
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _find(
+    wanted: Sequence[str], names: Sequence[str], folder: Path, files: Sequence[Path], key: Callable[[str], str]
+) -> dict[str, Path]:
+    """Finds the files of wanted names, all names being `names`, where `key` makes no two of these equal."""
+    there: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        there[key(path.name)].append(path)
+    keys = {name: key(name) for name in dict.fromkeys(names)}
+    enough, count = _distinctive(list(keys.values())), Counter(keys.values())
+    found = {}
+    for name in dict.fromkeys(wanted):
+        own = keys[name]
+        candidates = there.get(PurePosixPath(own).name, []) if count[own] == 1 else []
+        if best := _best(own, folder, candidates, enough[own], key):
+            found[name] = best
+    return found
 
 
 def _distinctive(names: Sequence[str]) -> dict[str, int]:
@@ -125,18 +174,24 @@ def _distinctive(names: Sequence[str]) -> dict[str, int]:
     return enough
 
 
-def _best(name: str, folder: Path, candidates: list[Path], enough: int) -> Path | None:
-    if folder / name in candidates:
-        return folder / name
+def _best(name: str, folder: Path, candidates: list[Path], enough: int, key: Callable[[str], str]) -> Path | None:
+    if own := [path for path in candidates if key(path.relative_to(folder).as_posix()) == name]:
+        if len(own) > 1:
+            raise _both(name, own, folder)
+        return own[0]
     wanted = PurePosixPath(name).parts[::-1]
-    shared = [_common(wanted, path.parts[::-1]) for path in candidates]
+    shared = [_common(wanted, [key(part) for part in path.parts[::-1]]) for path in candidates]
     most = max(shared, default=0)
     if most < enough:
         return None
     best = [path for path, length in zip(candidates, shared, strict=True) if length == most]
     if len(best) > 1:
-        raise DataError(f"{best[0]} and {best[1]} both fit the image {name}; keep one of them below {folder}")
+        raise _both(name, best, folder)
     return best[0]
+
+
+def _both(name: str, files: list[Path], folder: Path) -> DataError:
+    return DataError(f"{files[0]} and {files[1]} both fit the image {name}; keep one of them below {folder}")
 
 
 def _common(a: Sequence[str], b: Sequence[str]) -> int:

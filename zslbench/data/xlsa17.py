@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +16,16 @@ from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.data.cache import Features, load_features
 from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
 from zslbench.data.foldercard import images_folder, read_card
-from zslbench.data.imagefiles import FileImages, find_images
+from zslbench.data.imagefiles import FileImages, find_images, what_is_there
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, read_arrays, read_strings, variables
 from zslbench.data.names import hint, match
 from zslbench.data.tables import read_lines
-from zslbench.errors import DataError, near_misses
+from zslbench.errors import DataError, Hint, near_misses
+from zslbench.files import is_clutter
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
-SPLITS = "att_splits"
+SPLITS, LABELS = "att_splits", "labels.mat"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class XLSA17Dataset(Dataset):
         images = self.file_images(root, splits)
         if len(images.missing) == len(images):
             folder, first = images_folder(self.folder(root)), images.name(0)
-            raise DataError(f"{folder}: none of the {len(images)} images of {data.name} is there, {first} for one")
+            absent = f"none of the {len(images)} images of {data.name} is there, {first} for one"
+            raise DataError(f"{folder}: {absent}; {what_is_there(folder, first)}")
         return replace(data, features_name="images", images=images)
 
     def file_images(self, root: Path, splits: str = SPLITS, images: Path | None = None) -> FileImages:
@@ -157,10 +160,18 @@ class XLSA17Dataset(Dataset):
     def image_files(self, root: Path) -> tuple[str, ...]:
         """Reads the images' file names as the release gives them; many are absolute paths on its authors' disks.
 
+        Of Windows paths backslashes become slashes, which is said.
+
         Raises:
             DataError: no file has them.
         """
-        return read_strings(self._first(root, "image_files"), "image_files") or ()
+        path = self._first(root, "image_files")
+        names = read_strings(path, "image_files") or ()
+        if any("\\" in name for name in names):
+            warnings.warn(
+                f"{path}: image_files has Windows paths; backslashes are taken for slashes", Hint, stacklevel=2
+            )
+        return tuple(name.replace("\\", "/") for name in names)
 
     def feature_files(self, root: Path) -> list[str]:
         """Returns the names for `--features` that are present."""
@@ -171,8 +182,10 @@ class XLSA17Dataset(Dataset):
         return names
 
     def split_files(self, root: Path) -> list[str]:
-        """Returns the names for `--splits` that are present."""
-        return sorted(path.stem for path in self.folder(root).glob(f"{SPLITS}*.mat"))
+        """Returns the names for `--splits` that are present; where none is called as the release's, any other split."""
+        files = self._mat(root)
+        found = [path for path in files if path.name.startswith(SPLITS)] or list(filter(_is_split, files))
+        return sorted(path.stem for path in found)
 
     def features_path(self, root: Path, features: str | None = None) -> Path:
         """Returns where a file of features is, or would be."""
@@ -184,6 +197,7 @@ class XLSA17Dataset(Dataset):
             labels, labels_path = self.read_labels(root)
         else:
             labels, labels_path = loaded.labels, self.features_path(root, features)
+            self._check_labels(root, labels, labels_path)
         train, test_seen, test_unseen = (split.parts[part] for part in PARTS)
         lists = validation_lists(self.folder(root), split, labels)
         try:  # what is checked on arrays does not know the files that they come from
@@ -206,6 +220,18 @@ class XLSA17Dataset(Dataset):
         except DataError as error:
             raise DataError(f"{error} (read from {self._split_path(root, splits)} and {labels_path})") from error
 
+    def _check_labels(self, root: Path, labels: IntArray, path: Path) -> None:
+        """Raises a DataError if labels that come with features differ from `labels.mat`, on which audits rely."""
+        where = self.folder(root) / LABELS
+        if not where.is_file():
+            return
+        other = indices(read_arrays(where, ["labels"])["labels"], f"{where}: labels")
+        if not np.array_equal(labels, other):
+            apart = f"{len(labels)} and {len(other)} labels"
+            if len(labels) == len(other):
+                apart = f"other labels for {int((labels != other).sum())} of {len(labels)} images"
+            raise DataError(f"{path} and {where} have {apart}; remove the labels that are wrong")
+
     def _split_path(self, root: Path, splits: str) -> Path:
         return self.folder(root) / f"{splits}.mat"
 
@@ -226,8 +252,11 @@ class XLSA17Dataset(Dataset):
 
     def mat_files(self, root: Path) -> list[Path]:
         """Returns all files but splits, `labels.mat` first because it is the quickest to read."""
-        files = [path for path in self.folder(root).glob("*.mat") if not path.name.startswith(SPLITS)]
-        return sorted(files, key=lambda path: (path.name != "labels.mat", path))
+        files = [path for path in self._mat(root) if not path.name.startswith(SPLITS)]
+        return sorted(files, key=lambda path: (path.name != LABELS, path))
+
+    def _mat(self, root: Path) -> list[Path]:
+        return [path for path in self.folder(root).glob("*.mat") if not is_clutter(path.name)]
 
     def _first(self, root: Path, variable: str, advice: str = "") -> Path:
         """Returns the first file that has a variable."""
@@ -235,6 +264,17 @@ class XLSA17Dataset(Dataset):
             if variable in variables(path):
                 return path
         raise DataError(f"data set {self.card.title}: no file in {self.folder(root)} has {variable}{advice}")
+
+
+def has_splits(folder: Path) -> bool:
+    """Whether a folder has a split file, by its name or, where none is called as the release's, by its variables."""
+    return any(folder.glob(f"{SPLITS}*.mat")) or bool(XLSA17Dataset.at(folder).split_files(folder))
+
+
+def _is_split(path: Path) -> bool:
+    with suppress(DataError):  # a damaged file is none
+        return set(PARTS) <= variables(path).keys()
+    return False
 
 
 def validation_classes(split: SplitFile, labels: IntArray) -> IntArray | None:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import array_fingerprint
+from zslbench.api.soundness import wrong_names
 from zslbench.data.foldercard import read_card, write_card
 from zslbench.data.imagefiles import FileImages, images_below
 from zslbench.data.matfile import Variables, made_from, write_mat
 from zslbench.data.tables import read_table
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
-from zslbench.files import existing, write_whole
+from zslbench.files import existing, is_clutter, write_whole
 from zslbench.preparation.attributes import read_attributes
 from zslbench.preparation.features import Extractor, add_features, labels_and_names
 from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
@@ -56,11 +57,13 @@ class ImageFolder:
         folder = existing("--images", folder, folder=True)
         classes: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.name.startswith("."):
+            if path.is_dir() and not is_clutter(path.name):
                 name = path.name.strip()
                 if name in classes:
                     raise DataError(f"{folder}: two classes are called {name!r}: {classes[name].name!r}, {path.name!r}")
                 classes[name] = path
+        for problem in wrong_names(list(classes)):
+            raise DataError(f"{folder}: {problem}")
         found = {name: images_below(classes[name]) for name in sorted(classes)}
         if not any(found.values()):
             raise DataError(f"{folder}: no images; each class is a sub-folder that holds its images")
