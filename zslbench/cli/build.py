@@ -20,6 +20,7 @@ from zslbench.files import existing
 
 if TYPE_CHECKING:
     from zslbench.api.images import Images
+    from zslbench.data.imagefiles import Copies, FileImages
     from zslbench.preparation.features import Extractor
 
 SHOWN = 20
@@ -56,6 +57,7 @@ def images(
         name_some([f"missing: {files.name(row)}" for row in missing])
         if folder is not None and len(missing) < len(files):
             remember_images(dataset.folder(root), folder)
+        name_copies(name, files, files.copies(dataset.read_split(root).parts))
         found = files
     else:
         if folder is not None:
@@ -80,6 +82,19 @@ def name_some(images: Sequence[str]) -> None:
         typer.echo(f"  {image}")
     if len(images) > SHOWN:
         typer.echo(f"  and {len(images) - SHOWN} more")
+
+
+def name_copies(name: str, images: FileImages, copies: Sequence[Copies]) -> None:
+    """Prints which images have the content of another, those in several parts of the split first."""
+    if not copies:
+        return
+    several = [same for same in copies if same.in_several_parts]
+    count = sum(len(same.rows) for same in copies)
+    typer.echo(
+        f"{name}: {count} images are only {len(copies)}, byte by byte, and {len(several)} of these are in several parts"
+    )
+    ordered = sorted(copies, key=lambda same: not same.in_several_parts)
+    name_some([f"{' = '.join(map(images.name, same.rows))} ({', '.join(same.parts) or 'no part'})" for same in ordered])
 
 
 SECONDS_OF_SILENCE = 10.0

@@ -20,6 +20,8 @@ from zslbench.data.decoding import FORMATS, load_image
 from zslbench.data.digests import Digest, digests
 from zslbench.errors import DataError
 
+IMAGE_PARTS = ("trainval", "test_seen", "test_unseen")
+"""Of a split; `_loc` is put behind them in its file."""
 NAMED = 3
 """How many files a message names."""
 
@@ -30,7 +32,12 @@ class Copies(NamedTuple):
     rows: tuple[int, ...]
     """Which they are, ascending, two at least."""
     parts: tuple[str, ...]
-    """The parts of the split that have any of them; with more than one, what is tested on was trained on."""
+    """The parts of the split that have any of them: trainval, test_seen, test_unseen."""
+
+    @property
+    def in_several_parts(self) -> bool:
+        """Whether what is tested on was trained on, or is tested on as an image of seen and of unseen classes."""
+        return len(self.parts) > 1
 
 
 class FileImages(Images):
@@ -97,18 +104,15 @@ class FileImages(Images):
     def copies(self, parts: Mapping[str, NDArray[np.int64]]) -> list[Copies]:
         """Finds images that are the same, byte by byte: of files of the same content, and the same box of them.
 
-        `parts` are rows by the name of a part of the split.
+        `parts` are the rows of each variable of a split file.
         """
         rows_of: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
         for row, content in enumerate(self._contents()):
             if content[0]:
                 rows_of[content].append(row)
-        part_of: defaultdict[int, list[str]] = defaultdict(list)
-        for part, rows in parts.items():
-            for row in rows.tolist():
-                part_of[row].append(part)
+        members = {part: set(parts[f"{part}_loc"].tolist()) for part in IMAGE_PARTS}
         return [
-            Copies(tuple(rows), tuple(dict.fromkeys(part for row in rows for part in part_of[row])))
+            Copies(tuple(rows), tuple(part for part in IMAGE_PARTS if not members[part].isdisjoint(rows)))
             for rows in rows_of.values()
             if len(rows) > 1
         ]
