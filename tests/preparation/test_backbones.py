@@ -14,6 +14,7 @@ from pictures import Corners, backbones
 from PIL import Image
 from safetensors.torch import save_file
 
+from zslbench import BackboneCard
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation import backbones as module
 from zslbench.preparation.backbones import load_backbone
@@ -134,6 +135,35 @@ def test_weights_of_another_architecture_are_one_line(tmp_path: Path, file: str,
     torch.save(torchvision.models.get_model(file).state_dict(), tmp_path / "w.pth")
     with pytest.raises(DataError, match=r"w\.pth: it holds the weights of another architecture: \d+ tensors"):
         load_backbone(wanted, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_of_another_kind_of_number_are_one_line(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = torchvision.models.get_model(SMALL).state_dict()
+    state["features.0.weight"] = (100 * state["features.0.weight"]).to(dtype)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"1 have another shape or kind of number \(features\.0\.weight for one\)"):
+        load_backbone(SMALL, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("name", ["corners", "deaf"])
+def test_a_file_of_weights_that_a_backbone_does_not_use_is_a_wrong_command(tmp_path: Path, name: str) -> None:
+    module.registry().backbone("deaf", "pictures:Deaf", BackboneCard("Deaf", "none"))
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=rf"--weights .*w\.pth: backbone {name} uses no file of weights; leave it out"):
+        load_backbone(name, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="there is no such file"):
+        load_backbone(name, tmp_path / "absent.pth")
+
+
+def test_a_backbone_may_read_its_file_in_its_own_way(tmp_path: Path) -> None:
+    module.registry().backbone("attentive", "pictures:Attentive", BackboneCard("Attentive", "none"))
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "w.pth")
+    assert load_backbone("attentive", tmp_path / "w.pth").features == "attentive-w"
+
+
+def test_a_backbone_without_weights_has_one_name(tmp_path: Path) -> None:
+    assert load_backbone("corners", pretrained=False).features == load_backbone("corners").features == "corners"
 
 
 class Trap:

@@ -132,6 +132,8 @@ class Computing:
         from zslbench.report.progress import image_progress
         from zslbench.training.device import choose_device
 
+        if self.weights and not self.pretrained:
+            raise UsageError("--weights and --no-pretrained contradict each other; give one of them")
         device = choose_device(self.device)
         waiting = Timer(SECONDS_OF_SILENCE, lambda: typer.echo(f"waiting for the weights of {backbone}", err=True))
         waiting.daemon = True
@@ -140,6 +142,8 @@ class Computing:
             loaded = load_backbone(backbone, self.weights, self.pretrained, self.seed)
         finally:
             waiting.cancel()
+        if not self.pretrained and not loaded.backbone.state_dict():
+            raise UsageError(f"--no-pretrained: backbone {backbone} has no weights; leave it out")
         with image_progress(self.plain) as progress:
             yield Extractor(loaded, device, self.batch_size, progress)
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from zslbench.api.images import square_side
 from zslbench.data.decoding import central_square
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
+from zslbench.files import existing
 
 TORCHVISION, TIMM = "torchvision", "timm"
 SIZE, GRID = 64, 16
@@ -60,15 +61,35 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
         seed: what random weights are drawn by.
 
     Raises:
-        UsageError: there is no such backbone, near misses are suggested; or no such file of weights.
+        UsageError: there is no such backbone, near misses are suggested; or no such file of weights, or one that the
+            backbone does not use.
         DataError: the weights are of another architecture, or cannot be downloaded.
     """
     full, make = find_backbone(name)
     pretrained = pretrained and weights is None
+    if weights is not None:
+        existing("--weights", weights)
+    backbone = _made(name, make, weights, pretrained, seed)
+    fingerprint, origin = _fingerprint(backbone), "" if pretrained or not backbone.state_dict() else "-random"
+    if weights is not None:
+        if _ignores(name, make, fingerprint, seed):
+            raise UsageError(f"--weights {weights}: backbone {name} uses no file of weights; leave it out")
+        origin = f"-{weights.stem}"
+    features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
+    return Loaded(full, features, backbone.eval().requires_grad_(False), fingerprint)
+
+
+@cache
+def check_weights(name: str, weights: Path, digest: str) -> None:
+    """Raises what `load_backbone` raises of a file of weights; once for each content, of which `digest` is the hash."""
+    load_backbone(name, weights)
+
+
+def _made(name: str, make: Callable[..., Backbone], weights: Path | None, pretrained: bool, seed: int) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            backbone = make(weights=weights, pretrained=pretrained)
+            return make(weights=weights, pretrained=pretrained)
         except ZSLBenchError:
             raise
         except Exception as error:  # a download fails in as many ways as there are libraries below it
@@ -78,9 +99,14 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
                 f"backbone {name}: its pretrained weights cannot be had ({one_line(error)}); give a local file by "
                 "--weights, or take random ones by --no-pretrained"
             ) from error
-    origin = f"-{weights.stem}" if weights else "" if pretrained else "-random"
-    features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
-    return Loaded(full, features, backbone.eval().requires_grad_(False), _fingerprint(backbone))
+
+
+def _ignores(name: str, make: Callable[..., Backbone], fingerprint: str, seed: int) -> bool:
+    """Whether a backbone that was given a file of weights is the one that it is without."""
+    try:
+        return _fingerprint(_made(name, make, None, False, seed)) == fingerprint
+    except ZSLBenchError:  # it cannot do without
+        return False
 
 
 def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
