@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,42 @@ def test_a_backbone_may_read_its_file_in_its_own_way(tmp_path: Path) -> None:
 
 def test_a_backbone_without_weights_has_one_name(tmp_path: Path) -> None:
     assert load_backbone("corners", pretrained=False).features == load_backbone("corners").features == "corners"
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_downloaded_weights_are_checked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bool
+) -> None:
+    """Torchvision looks at the digest in a file's name when it downloads it, and never again."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(torchvision.models.get_model(SMALL).state_dict(), tmp_path / "w.pth")
+    content = bytearray((tmp_path / "w.pth").read_bytes())
+    digest = hashlib.sha256(content).hexdigest()
+    weights = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
+    monkeypatch.setattr(weights.value, "url", f"https://example.org/{SMALL}-{digest[:8]}.pth")
+    content[len(content) // 2] ^= damage << 4  # a bit of a weight
+    (tmp_path / "checkpoints" / f"{SMALL}-{digest[:8]}.pth").write_bytes(content)
+    if damage:
+        with pytest.raises(DataError, match=rf"{SMALL}-{digest[:8]}\.pth: damaged, .*; remove it"):
+            load_backbone(SMALL)
+    else:
+        assert load_backbone(SMALL).features == f"torchvision-{SMALL}"
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_weights_that_the_hub_keeps_are_checked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bool
+) -> None:
+    content = b"weights"
+    blob = tmp_path / "blobs" / hashlib.sha256(content).hexdigest()
+    blob.parent.mkdir()
+    blob.write_bytes(b"Weights" if damage else content)
+    (tmp_path / "model.safetensors").symlink_to(blob)
+    kept = {("timm/x", "model.safetensors"): str(tmp_path / "model.safetensors")}
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *named: kept.get(named))
+    with pytest.raises(DataError, match="damaged") if damage else nullcontext():
+        module._check_hub({"hf_hub_id": "timm/x"})
 
 
 class Trap:

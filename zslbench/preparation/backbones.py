@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from zslbench.api.backbone import Backbone, load_weights
 from zslbench.api.images import square_side
 from zslbench.data.decoding import central_square
+from zslbench.data.digests import digests
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
 from zslbench.files import existing
@@ -167,6 +168,9 @@ class TorchvisionBackbone(_Transformed):
 
         super().__init__()
         known = next(iter(torchvision.models.get_model_weights(name)))
+        if pretrained:
+            file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(known.url).name)
+            _check_download(file, "".join(re.findall(r"-([0-9a-f]{8,})\.", file.name)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # GoogLeNet and Inception warn that their initial weights take a while
             self.network = torchvision.models.get_model(name, weights=known if pretrained else None)
@@ -191,6 +195,8 @@ class TimmBackbone(_Transformed):
             raise UsageError(f"--backbone {TIMM}:{name}: it has no weights {tag!r}{near_misses(name, tagged)}")
         with _impatient() if pretrained else nullcontext():
             network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        if pretrained:
+            _check_hub(network.pretrained_cfg)
         preprocessing: Any = timm.data
         configuration = preprocessing.resolve_model_data_config(network)
         self.transform = preprocessing.create_transform(**configuration, is_training=False)
@@ -219,6 +225,24 @@ class AveragePixels(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         """Averages over the grid, `(B, 768)`."""
         return torch.nn.functional.avg_pool2d(images, SIZE // GRID).flatten(1)
+
+
+def _check_download(file: Path, digest: str) -> None:
+    """Checks what was downloaded before against the beginning of its SHA-256: libraries look at it once, on the way."""
+    found = digests([file])[0]
+    if found is not None and not found.sha256.startswith(digest):
+        raise DataError(f"{file}: damaged, its content is not what was downloaded; remove it, and it is fetched again")
+
+
+def _check_hub(configuration: dict[str, Any]) -> None:
+    """Checks the files that huggingface_hub keeps of a model, whose names are their SHA-256 behind a link."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        kept = try_to_load_from_cache(configuration.get("hf_hub_id") or "none", name)
+        file = Path(kept).resolve() if isinstance(kept, str) else None
+        if file is not None and re.fullmatch("[0-9a-f]{64}", file.name):
+            _check_download(file, file.name)
 
 
 @contextmanager
