@@ -1,21 +1,15 @@
-"""Files: visible only once they are whole, on the disk once they are visible, and named where they cannot be read.
-
-JSON that is stored carries a checksum of its content, so that a flipped bit never becomes a number in a table.
-"""
+"""Files: visible only once they are whole, on the disk once they are visible, and named where they cannot be read."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
-CHECKSUM = "checksum"
+
 EXPANSION, SMALL = 100, 2**26
 """How many times its own size a file's content may be, and how many bytes it may be whatever the file's size."""
 
@@ -101,22 +95,6 @@ def check_expansion(path: Path, size: int, what: str = "it") -> None:
         raise DataError(f"{path}: {what} declares {sizes}; the file is damaged, or made to fill memory")
 
 
-def seal(values: dict[str, Any]) -> str:
-    """Returns JSON values as text, their checksum first."""
-    return json.dumps({CHECKSUM: _checksum(values), **values}, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def unseal(content: bytes) -> dict[str, Any]:
-    """Returns what `seal` was given, or raises a ValueError; text of older versions has no checksum."""
-    values = json.loads(content)
-    if not isinstance(values, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 (of what was read, not of an argument)
-    checksum = values.pop(CHECKSUM, None)
-    if checksum is not None and checksum != _checksum(values):
-        raise ValueError("its content does not fit its checksum")
-    return values
-
-
 def existing(option: str, path: Path, folder: bool = False) -> Path:
     """Returns the path that a command names, the home folder put in for `~`; raises a UsageError if it is not there."""
     path = path.expanduser()
@@ -131,8 +109,3 @@ def _synchronise(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _checksum(values: dict[str, Any]) -> str:
-    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()

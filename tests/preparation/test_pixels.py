@@ -20,7 +20,7 @@ from pictures import Corners, backbones, write_folder
 from PIL import Image
 
 from zslbench import DataError, ImageParams, UnreadableImage, ZSLData
-from zslbench.data import decoding, digests, made
+from zslbench.data import contents, decoding, made
 from zslbench.data.decoding import central_square
 from zslbench.data.imagefiles import FileImages
 from zslbench.errors import RunError
@@ -315,7 +315,7 @@ def bitmaps(folder: Path) -> FileImages:
 def test_equally_large_files_that_change_places_are_other_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: bool, stamps: str
 ) -> None:
-    monkeypatch.setattr(digests, "RACY_NS", dict.fromkeys([True, False], 0 if settled else 10**12))
+    monkeypatch.setattr(contents, "RACY_NS", dict.fromkeys([True, False], 0 if settled else 10**12))
     images = bitmaps(tmp_path / "a")
     first, last = images.paths[0], images.paths[11]
     assert first is not None and last is not None

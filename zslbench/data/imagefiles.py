@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zslbench.api.images import Images, UnreadableImage
+from zslbench.data.contents import Digest, digests
 from zslbench.data.decoding import FORMATS, load_image
-from zslbench.data.digests import Digest, digests
 from zslbench.errors import DataError
 
 IMAGE_PARTS = ("trainval", "test_seen", "test_unseen")

@@ -21,10 +21,10 @@ from typing import TypeVar
 
 from filelock import FileLock
 
-from zslbench.data.digests import signature
+from zslbench.data.digests import sealed, signature, unsealed
 from zslbench.data.folders import cache_folder
 from zslbench.errors import DataError
-from zslbench.files import NotWritten, seal, unseal, write_whole, writing
+from zslbench.files import NotWritten, write_whole, writing
 
 FILE, STATE = "rows", "state.json"
 BLOCK = 2**22
@@ -118,7 +118,7 @@ class State:
         Rows are read once in a process as long as their file's signature stays what it was.
         """
         try:
-            kept = unseal((folder / STATE).read_bytes())
+            kept = unsealed((folder / STATE).read_bytes())
             kept["unreadable"] = {int(i): str(why) for i, why in kept["unreadable"].items()}
             state = cls(**kept)
         except FileNotFoundError:
@@ -131,7 +131,7 @@ class State:
     def write(self, folder: Path) -> None:
         """Writes the state beside the rows."""
         unreadable = {str(row): why for row, why in self.unreadable.items()}  # JSON has no other keys
-        write_whole(folder / STATE, seal({**vars(self), "unreadable": unreadable}))
+        write_whole(folder / STATE, sealed({**vars(self), "unreadable": unreadable}))
 
     def count(self, content: memoryview) -> None:
         """Counts content that is appended: its bytes, and the checksums of its blocks."""

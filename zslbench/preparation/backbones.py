@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from zslbench.api.backbone import Backbone, load_weights
 from zslbench.api.images import square_side
+from zslbench.data.contents import digests
 from zslbench.data.decoding import central_square
-from zslbench.data.digests import digests
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
 from zslbench.files import existing

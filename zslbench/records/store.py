@@ -29,9 +29,10 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from zslbench.errors import DataError, UsageError, near_misses
-from zslbench.files import reading, seal, unseal, write_whole
+from zslbench.files import reading, write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import upgraded
+from zslbench.records.sealed import seal, unseal
 from zslbench.records.search import Search
 from zslbench.records.spec import SCHEMA
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zslbench.data import digests as module
-from zslbench.data.digests import digests
+from zslbench.data import contents as module
+from zslbench.data.contents import digests
 
 
 @pytest.fixture(autouse=True)
