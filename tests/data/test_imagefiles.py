@@ -97,6 +97,16 @@ def test_files_of_the_same_size_are_told_apart(tmp_path: Path) -> None:
     assert len(set(prints)) == 2
 
 
+def test_chosen_images_are_known_by_the_contents_that_were_hashed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"a": 3}) / "a"
+    paths = [folder / f"{i}.png" for i in range(3)]
+    expected = FileImages(["c", "a"], [paths[2], paths[0]], np.array([[3] * 4, [1] * 4])).fingerprint
+    images = FileImages(["a", "b", "c"], paths, np.array([[1] * 4, [2] * 4, [3] * 4]))
+    assert images.fingerprint
+    Image.new("RGB", (2, 2)).save(paths[2])
+    assert images.select(np.array([2, 0])).fingerprint == expected
+
+
 def test_copies_are_those_of_the_same_content_and_box(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, {"a": 4}) / "a"
     paths = [folder / f"{i}.png" for i in range(4)]

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 import zlib
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +212,33 @@ def _meaning(state: bytes) -> object:
         return json.loads(state)
     except ValueError:
         return None
+
+
+@pytest.mark.parametrize("part", [False, True], ids=["whole", "unfinished"])
+def test_what_links_in_the_cache_lead_to_is_left_alone(tmp_path: Path, part: bool) -> None:
+    images = in_files(tmp_path)
+    file, _ = squares(images, SIDE)
+    whole, folder, outside = file.read_bytes(), file.parent, tmp_path / "outside"
+    folder.rename(outside)
+    flip(outside / "rows", 0)
+    before = (outside / "rows").read_bytes()
+    (folder.with_suffix(".part") if part else folder).symlink_to(outside)
+    with nullcontext() if part else pytest.warns(UserWarning, match="it is made again"):
+        assert squares(images, SIDE)[0].read_bytes() == whole
+    assert (outside / "rows").read_bytes() == before
+
+
+def test_rows_are_not_written_through_a_link(tmp_path: Path, cache: Path) -> None:
+    images = in_files(tmp_path)
+    file, _ = squares(images, SIDE)
+    file.parent.rename(folder := file.parent.with_suffix(".part"))
+    (tmp_path / "mine").write_text("a text")
+    (folder / "state.json").unlink()
+    (folder / "rows").unlink()
+    (folder / "rows").symlink_to(tmp_path / "mine")
+    with pytest.raises(DataError, match="cannot be written"):
+        squares(images, SIDE)
+    assert (tmp_path / "mine").read_text() == "a text"
 
 
 def test_squares_of_several_blocks_are_checked_to_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

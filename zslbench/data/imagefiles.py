@@ -84,6 +84,13 @@ class FileImages(Images):
             if self._digests and not _same(path, self._digests[row]):
                 raise DataError(f"{path}: it changed since the data set was read; issue the command again")
 
+    def select(self, rows: NDArray[np.int64]) -> FileImages:
+        """Returns some of the images; what is known of their contents is kept, whatever the files hold by now."""
+        boxes = None if self._boxes is None else self._boxes[rows]
+        chosen = FileImages([self._names[row] for row in rows], [self.paths[row] for row in rows], boxes)
+        chosen._digests = [self._digests[row] for row in rows] if self._digests else []
+        return chosen
+
     @property
     def missing(self) -> list[int]:
         """The images without a file."""

@@ -29,6 +29,8 @@ from zslbench.files import NotWritten, write_whole, writing
 FILE, STATE = "rows", "state.json"
 BLOCK = 2**22
 """Bytes of rows that share a checksum, their CRC-32: it goes on from batch to batch, and takes 0.5 s for a gigabyte."""
+APPENDING = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+"""How rows are opened: a link would have the file that it leads to cut short."""
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -66,6 +68,8 @@ def made_once(folder: Path, read: Callable[[Path], T | None], make: Callable[[Pa
             if (found := _read(folder, read, told=True)) is not None:
                 return found
             part = folder.with_suffix(".part")
+            if part.is_symlink() or not part.is_dir():
+                part.unlink(missing_ok=True)
             part.mkdir(exist_ok=True)
             try:
                 make(part)
@@ -73,7 +77,10 @@ def made_once(folder: Path, read: Callable[[Path], T | None], make: Callable[[Pa
                 if not isinstance(error, NotWritten):
                     shutil.rmtree(part, ignore_errors=True)
                 raise
-            shutil.rmtree(folder, ignore_errors=True)  # only a damaged one can be here
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)  # only a damaged one can be here
+            else:
+                folder.unlink(missing_ok=True)  # of a link, what it leads to stays
             part.rename(folder)
         if (found := _read(folder, read)) is None:
             raise OSError("what was written does not read back")
@@ -232,7 +239,7 @@ def rows_of(
         if progress is not None:
             progress(done, images)
 
-    with (folder / FILE).open("ab") as file:
+    with os.fdopen(os.open(folder / FILE, APPENDING, 0o666), "ab") as file:
         file.truncate(state.bytes)  # what came after the last state is made again
         told(state.done)
         yield Rows(folder, state, file.fileno(), told)
