@@ -43,6 +43,23 @@ class Greedy(Corners):
         return super().forward(images)
 
 
+class Deaf(Corners):
+    """Has parameters, and no use for a file of weights."""
+
+    def __init__(self, weights: Path | None = None, pretrained: bool = True) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 3)
+
+
+class Attentive(Deaf):
+    """Reads a file in its own way, and cannot do without one."""
+
+    def __init__(self, weights: Path | None = None, pretrained: bool = True) -> None:
+        super().__init__()
+        assert weights is not None
+        self.layer.load_state_dict(torch.load(weights, weights_only=True))
+
+
 def backbones() -> Registry:
     """A registry that knows the backbone `corners`."""
     registry = Registry()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from outside import Answer, Inside, command
+from outside import CHEAP, Answer, Inside, command
 from planned import plan
 from safetensors.torch import save_file
 from torch import nn
@@ -92,6 +92,31 @@ def test_weights_that_nothing_would_use_are_refused(inside: Inside, store: Path,
     answer = inside("run", f"{TINY},backbone=pixels", *ARGUMENTS, "--weights", f"phi={files / 'other.safetensors'}")
     assert answer.status == RUN
     assert failure(answer).startswith("phi: with phi=none there is no network to give weights to")
+    assert left_in(store) == []
+
+
+@pytest.mark.parametrize("backbone", ["pixels", "timm:resnet18"])
+def test_a_file_that_a_backbone_does_not_use_is_a_wrong_command(
+    inside: Inside, store: Path, files: Path, backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backbone != "pixels":  # as if it were a stranger's, with weights of its own and no ear for a file
+        monkeypatch.setattr("zslbench.preparation.backbones.load_weights", lambda *_: None)
+    weights = f"backbone={files / 'other.safetensors'}"
+    answer = inside("run", f"{TINY},backbone={backbone},phi=none", *ARGUMENTS, "--weights", weights)
+    assert answer.status == COMMAND
+    said = f"--weights {files / 'other.safetensors'}: backbone {backbone} uses no file of weights; leave it out"
+    assert answer.error() == said
+    assert left_in(store) == []
+
+
+@pytest.mark.parametrize("option", [["--weights", "F=other.safetensors"], ["--no-pretrained"]])
+def test_methods_on_features_have_no_use_for_weights(
+    inside: Inside, store: Path, files: Path, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    monkeypatch.chdir(files)
+    answer = inside("compare", "eszsl", "sae", *CHEAP, *option)
+    assert answer.status == COMMAND
+    assert answer.error() == f"{option[0]}: no network here has weights of its own; it is for methods on images"
     assert left_in(store) == []
 
 

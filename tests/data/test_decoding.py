@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
+import threading
+import time
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from zslbench.api.images import UnreadableImage
-from zslbench.data.decoding import load_image
+from zslbench.data import decoding
+from zslbench.data.decoding import load_image, undecodable
+from zslbench.data.imagefiles import FileImages
 
 
 def sixteen_bit_png(path: Path, pixels: np.ndarray, colour_type: int) -> Path:
-    """Writes a PNG of 16 bits a channel as its specification describes, without Pillow."""
+    """Writes a PNG of 16 bits a channel."""
+    height, width = pixels.shape[:2]
+    return png(path, (width, height, 16, colour_type), (row.astype(">u2").tobytes() for row in pixels))
+
+
+def png(path: Path, head: tuple[int, int, int, int], rows: Iterable[bytes], *chunks: tuple[bytes, bytes]) -> Path:
+    """Writes a PNG as its specification describes, without Pillow: width, height, bits, colour type, then its rows."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    height, width = pixels.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    packer = zlib.compressobj(1)
+    packed = b"".join([packer.compress(b"\0" + row) for row in rows]) + packer.flush()
+    content = [(b"IHDR", struct.pack(">IIBBBBB", *head, 0, 0, 0)), *chunks, (b"IDAT", packed), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in content))
     return path
 
 
@@ -129,3 +142,156 @@ def test_an_empty_box_says_why(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20)).save(tmp_path / "x.png")
     with pytest.raises(UnreadableImage, match=r"its box \(40, 1, 50, 9\) holds none of its 30 x 20 pixels"):
         load_image(tmp_path / "x.png", (40, 1, 50, 9))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "loop"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    with pytest.raises(
+        UnreadableImage, match="levels of symbolic links" if kind == "loop" else "no file, but a folder"
+    ):
+        load_image(path)
+
+
+def test_a_truncated_file_is_no_image_whatever_another_library_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(UnreadableImage, match="truncated"):
+        load_image(damaged(tmp_path, "truncated"))
+
+
+def test_of_several_frames_it_is_the_first(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    for name in ("x.gif", "x.png", "x.tiff", "x.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+        assert set(colours(tmp_path / name)) == {(255, 0, 0)}
+
+
+def too_large(folder: Path, kind: str) -> Path:
+    """Writes a file of at most 40 kB that declares gigabytes."""
+    path = folder / "x"
+    if kind == "png":
+        return png(path, (13_300, 13_300, 16, 0), [bytes(99)])
+    if kind == "bomb":
+        return png(path, (2**30, 2**30, 8, 2), [bytes(99)])
+    if kind == "tile":
+        tags = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 60_000, 323: 60_000, 324: 200, 325: 99}
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(300))
+    elif kind == "text":
+        path = png(path, (1, 1, 8, 0), [b"\0"], (b"zTXt", b"x\0\0" + zlib.compress(bytes(2**25))))
+    else:
+        Image.new("L", (8, 8)).save(path, format="GIF" if kind == "gif" else "JPEG")
+        content = bytearray(path.read_bytes())
+        at = 6 if kind == "gif" else content.index(b"\xff\xc0") + 5  # where the size stands
+        content[at : at + 4] = b"\xff\xff\xff\xff"
+        path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("png", r"its 13300 x 13300 pixels take 1.8 GB to decode, and more than 1.1 GB are not given to an image"),
+        ("bomb", "decompression bomb"),
+        ("tile", "take 50.4 GB to decode"),
+        ("text", "too large"),
+        ("gif", "decompression bomb"),
+        ("jpeg", "decompression bomb"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_declares_too_much_is_unreadable_and_says_why(tmp_path: Path, kind: str, reason: str) -> None:
+    with pytest.raises(UnreadableImage, match=reason):
+        load_image(too_large(tmp_path, kind))
+
+
+def test_a_jpeg_that_is_too_large_is_decoded_at_a_smaller_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 x 48 blocks of 8 x 8 pixels, each of one colour, whose means any scale keeps."""
+    random = np.random.default_rng(0)
+    small = np.kron(random.integers(40, 215, (6, 8, 1)), np.ones((8, 8, 3))).astype(np.uint8)
+    Image.fromarray(np.kron(small, np.ones((8, 8, 1), np.uint8))).save(tmp_path / "x.jpg", quality=95)
+    assert load_image(tmp_path / "x.jpg").size == (512, 384)
+    for memory, scale in [(2_000_000, 1), (1_900_000, 2), (490_000, 4), (122_000, 8)]:
+        monkeypatch.setattr(decoding, "MEMORY", memory)
+        found = load_image(tmp_path / "x.jpg")
+        assert found.size == (512 // scale, 384 // scale)
+        expected = np.kron(small, np.ones((8 // scale, 8 // scale, 1)))
+        assert np.abs(np.asarray(found, dtype=float) - expected).max() <= 4
+    monkeypatch.setattr(decoding, "MEMORY", 30_000)
+    with pytest.raises(UnreadableImage, match="make it smaller"):
+        load_image(tmp_path / "x.jpg")
+    monkeypatch.setattr(decoding, "MEMORY", 1_900_000)
+    with pytest.raises(UnreadableImage, match="make it smaller"):
+        load_image(tmp_path / "x.jpg", (1, 1, 9, 9))  # a box counts pixels of the whole
+
+
+def test_threads_wait_where_their_images_would_not_fit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "MEMORY", 2_500)  # two images of 10 x 10 pixels
+    monkeypatch.setattr(decoding, "THREADS", 8)
+    at_once, most, lock = 0, 0, threading.Lock()
+    images = FileImages([str(i) for i in range(24)], [tmp_path / f"{i}.png" for i in range(24)])
+    for path in images.paths:
+        assert path is not None
+        Image.new("RGB", (10, 10)).save(path)
+
+    def use(image: Image.Image) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.005)
+        with lock:
+            at_once -= 1
+
+    with decoding.walk(images, range(24), use) as made:
+        assert list(made) == [None] * 24
+    assert most == 2
+    assert undecodable(images, range(24), lambda *_: None) == {}
+
+
+MEASURED = """
+import sys
+from pathlib import Path
+from PIL import Image
+Image.MAX_IMAGE_PIXELS = None
+from zslbench.data import decoding
+from zslbench.data.imagefiles import FileImages
+
+def peak():
+    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+
+decoding.MEMORY, decoding.THREADS = 2 * 10**8, 4
+paths = sorted(Path(sys.argv[1]).iterdir())
+before = peak()
+print(decoding.undecodable(FileImages([path.name for path in paths], paths), range(len(paths)), lambda *_: None))
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
+@pytest.mark.parametrize("kind", ["png16", "progressive", "transparent"])
+def test_four_threads_take_no_more_memory_than_is_given(tmp_path: Path, kind: str) -> None:
+    """Six images of 9 million pixels, each of which would take 36 MB at least at four bytes a pixel."""
+    image, path = Image.new("RGB", (3000, 3000), "teal"), tmp_path / "x"
+    if kind == "png16":
+        sixteen_bit_png(path, np.full((3000, 3000), 777), colour_type=0)
+    elif kind == "transparent":
+        image.convert("RGBA").save(path, "PNG", compress_level=1)
+    else:
+        image.save(path, "JPEG", progressive=True, subsampling=0)
+    for i in range(5):
+        (tmp_path / f"x{i}").hardlink_to(path)
+    ran = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path)], capture_output=True, text=True, check=True)
+    unreadable, taken = ran.stdout.splitlines()
+    assert unreadable == "{}"
+    assert int(taken) < 1.8 * 2 * 10**8  # what is free again stays with the C library for a while

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from pictures import write_folder
 from PIL import Image
 from synthetic import Files
 
+from zslbench.data.audit import audit_dataset
 from zslbench.data.catalogue import find_dataset
 from zslbench.data.foldercard import images_folder, remember_images
-from zslbench.data.imagefiles import FileImages, find_images, images_below
+from zslbench.data.imagefiles import IMAGE_PARTS, FileImages, find_images, images_below
 from zslbench.data.imagelists import ANNOTATIONS, check_folders, read_boxes
 from zslbench.data.xlsa17 import XLSA17Dataset
 from zslbench.errors import DataError, Hint
@@ -96,6 +98,41 @@ def test_the_fingerprint_changes_with_names_sizes_boxes_and_what_is_missing(tmp_
     with path.open("ab") as file:
         file.write(b"more")
     assert len({*prints, FileImages(["x"], [path]).fingerprint}) == 5
+
+
+def test_files_of_the_same_size_are_told_apart(tmp_path: Path) -> None:
+    for name, colour in [("a", "red"), ("b", "blue")]:
+        Image.new("RGB", (4, 4), colour).save(tmp_path / f"{name}.bmp")
+    prints = [FileImages(["x"], [tmp_path / f"{name}.bmp"]).fingerprint for name in "ab"]
+    assert len(set(prints)) == 2
+
+
+def test_chosen_images_are_known_by_the_contents_that_were_hashed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"a": 3}) / "a"
+    paths = [folder / f"{i}.png" for i in range(3)]
+    expected = FileImages(["c", "a"], [paths[2], paths[0]], np.array([[3] * 4, [1] * 4])).fingerprint
+    images = FileImages(["a", "b", "c"], paths, np.array([[1] * 4, [2] * 4, [3] * 4]))
+    assert images.fingerprint
+    Image.new("RGB", (2, 2)).save(paths[2])
+    assert images.select(np.array([2, 0])).fingerprint == expected
+
+
+def test_copies_are_those_of_the_same_content_and_box(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"a": 4}) / "a"
+    paths = [folder / f"{i}.png" for i in range(4)]
+    shutil.copy(paths[0], paths[2])
+    everywhere = {f"{part}_loc": np.array(rows) for part, rows in zip(IMAGE_PARTS, ([0, 1], [3], [2]), strict=True)}
+    tuning = {"train_loc": np.array([0]), "val_loc": np.array([1])}
+    [same] = FileImages(list("abcd"), paths).copies(everywhere | tuning)
+    assert same == ((0, 2), ("trainval", "test_unseen"))
+    assert same.in_several_parts
+    nowhere = dict.fromkeys(everywhere, np.empty(0, np.int64))
+    assert FileImages(list("abcd"), [*paths[:2], None, None]).copies(nowhere) == []
+    [same] = FileImages(list("abcd"), paths).copies(nowhere | {"trainval_loc": np.array([0, 2])})
+    assert not same.in_several_parts
+    boxes = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 3, 3]])
+    [same] = FileImages(list("abcd"), [*paths[:3], paths[0]], boxes).copies(nowhere)
+    assert same.rows == (0, 2)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -245,6 +282,26 @@ def test_the_folder_is_remembered(look, folder: Path, tmp_path: Path) -> None:  
     assert answer.status == 0
     assert f"110 of 110 images found below {tmp_path / 'disk'}" in answer.out
     assert look("--decode", "--plain").out.splitlines()[1:] == [f"{folder}: 110 of 110 can be decoded"]
+
+
+def test_images_of_one_content_are_named_those_in_several_parts_first(look, folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = XLSA17Dataset.at(folder)
+    names, split = data.image_files(Path()), data.read_split(Path()).parts
+    rows = [*split["trainval_loc"][:3], split["test_unseen_loc"][0], split["trainval_loc"][5]]
+    paths = [tmp_path / "disk" / names[row] for row in rows]
+    shutil.copy(paths[0], paths[1])
+    shutil.copy(paths[2], paths[3])
+    twice, shared = sorted(paths[:2]), sorted(paths[2:4])
+    answer = look("--from", tmp_path / "disk")
+    assert answer.status == 0
+    assert answer.out.splitlines()[1:] == [
+        f"{folder}: 4 images are only 2, byte by byte, and 1 of these are in several parts",
+        f"  {shared[0]} = {shared[1]} (trainval, test_unseen)",
+        f"  {twice[0]} = {twice[1]} (trainval)",
+    ]
+    found = {finding.check: finding for finding in audit_dataset(data, Path())}
+    for check, count in [("copies of image files", "2"), ("image files in several parts", "1")]:
+        assert (found[check].value, found[check].verdict) == (count, "warn")
 
 
 def test_missing_and_damaged_images_are_counted_and_named(look, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

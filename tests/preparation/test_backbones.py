@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from pictures import Corners, backbones
 from PIL import Image
 from safetensors.torch import save_file
 
+from zslbench import BackboneCard
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation import backbones as module
 from zslbench.preparation.backbones import load_backbone
@@ -134,6 +137,71 @@ def test_weights_of_another_architecture_are_one_line(tmp_path: Path, file: str,
     torch.save(torchvision.models.get_model(file).state_dict(), tmp_path / "w.pth")
     with pytest.raises(DataError, match=r"w\.pth: it holds the weights of another architecture: \d+ tensors"):
         load_backbone(wanted, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_of_another_kind_of_number_are_one_line(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = torchvision.models.get_model(SMALL).state_dict()
+    state["features.0.weight"] = (100 * state["features.0.weight"]).to(dtype)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"1 have another shape or kind of number \(features\.0\.weight for one\)"):
+        load_backbone(SMALL, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("name", ["corners", "deaf"])
+def test_a_file_of_weights_that_a_backbone_does_not_use_is_a_wrong_command(tmp_path: Path, name: str) -> None:
+    module.registry().backbone("deaf", "pictures:Deaf", BackboneCard("Deaf", "none"))
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=rf"--weights .*w\.pth: backbone {name} uses no file of weights; leave it out"):
+        load_backbone(name, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="there is no such file"):
+        load_backbone(name, tmp_path / "absent.pth")
+
+
+def test_a_backbone_may_read_its_file_in_its_own_way(tmp_path: Path) -> None:
+    module.registry().backbone("attentive", "pictures:Attentive", BackboneCard("Attentive", "none"))
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "w.pth")
+    assert load_backbone("attentive", tmp_path / "w.pth").features == "attentive-w"
+
+
+def test_a_backbone_without_weights_has_one_name(tmp_path: Path) -> None:
+    assert load_backbone("corners", pretrained=False).features == load_backbone("corners").features == "corners"
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_downloaded_weights_are_checked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bool
+) -> None:
+    """Torchvision looks at the digest in a file's name when it downloads it, and never again."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(torchvision.models.get_model(SMALL).state_dict(), tmp_path / "w.pth")
+    content = bytearray((tmp_path / "w.pth").read_bytes())
+    digest = hashlib.sha256(content).hexdigest()
+    weights = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
+    monkeypatch.setattr(weights.value, "url", f"https://example.org/{SMALL}-{digest[:8]}.pth")
+    content[len(content) // 2] ^= damage << 4  # a bit of a weight
+    (tmp_path / "checkpoints" / f"{SMALL}-{digest[:8]}.pth").write_bytes(content)
+    if damage:
+        with pytest.raises(DataError, match=rf"{SMALL}-{digest[:8]}\.pth: damaged, .*; remove it"):
+            load_backbone(SMALL)
+    else:
+        assert load_backbone(SMALL).features == f"torchvision-{SMALL}"
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_weights_that_the_hub_keeps_are_checked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bool
+) -> None:
+    content = b"weights"
+    blob = tmp_path / "blobs" / hashlib.sha256(content).hexdigest()
+    blob.parent.mkdir()
+    blob.write_bytes(b"Weights" if damage else content)
+    (tmp_path / "model.safetensors").symlink_to(blob)
+    kept = {("timm/x", "model.safetensors"): str(tmp_path / "model.safetensors")}
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *named: kept.get(named))
+    with pytest.raises(DataError, match="damaged") if damage else nullcontext():
+        module._check_hub({"hf_hub_id": "timm/x"})
 
 
 class Trap:

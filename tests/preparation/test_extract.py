@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -113,17 +114,29 @@ def test_it_goes_on_where_it_was_interrupted(paths: list[Path], tmp_path: Path) 
     assert backbone.batches == [2, 2, 2, 1]  # the batch size it began with: another would change the last bits
 
 
-@pytest.mark.parametrize("damage", ["source", "state", "rows"])
-def test_work_that_cannot_be_gone_on_with_begins_anew(paths: list[Path], tmp_path: Path, damage: str) -> None:
+def damage(folder: Path, kind: str) -> None:
+    state, rows = folder / "state.json", folder / "rows"
+    if kind == "state":
+        state.write_text('{"source"')
+    if kind == "done":
+        state.write_text(state.read_text().replace('"done": 4', '"done": 3'))
+    if kind == "rows":
+        rows.write_bytes(b"")
+    if kind == "bit":
+        content = bytearray(rows.read_bytes())
+        content[77] ^= 4
+        rows.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["source", "state", "done", "rows", "bit"])
+def test_work_that_cannot_be_gone_on_with_begins_anew(paths: list[Path], tmp_path: Path, kind: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         extract(files(paths), Interrupted(), tmp_path / "w", SOURCE, CPU, 2)
-    source = {"images": "others"} if damage == "source" else SOURCE
-    if damage == "state":
-        (tmp_path / "w" / "state.json").write_text('{"source"')
-    if damage == "rows":
-        (tmp_path / "w" / "rows").write_bytes(b"")
+    source = {"images": "others"} if kind == "source" else SOURCE
+    damage(tmp_path / "w", kind)
     backbone = Greedy()
-    features, _ = extract(files(paths), backbone, tmp_path / "w", source, CPU, 3)
+    with nullcontext() if kind == "source" else pytest.warns(UserWarning, match=r"w: damaged .*; it is begun anew"):
+        features, _ = extract(files(paths), backbone, tmp_path / "w", source, CPU, 3)
     np.testing.assert_array_equal(features.reshape(-1, 3, 2, 2), corner_rows(paths))
     assert sum(backbone.batches) == 11
 

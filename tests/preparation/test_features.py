@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+import torch
 from outside import Answer, Inside
 from PIL import Image
 from synthetic import Files
@@ -136,3 +137,22 @@ def test_a_data_set_without_files_is_a_wrong_command(inside: Inside, corners: No
     answer = inside("data", "extract", "digits", "--backbone", "corners")
     assert answer.status == COMMAND
     assert "has no files" in answer.error()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--weights", "w.pth"], "--weights w.pth: backbone corners uses no file of weights; leave it out"),
+        (["--no-pretrained"], "--no-pretrained: backbone corners has no weights; leave it out"),
+        (["--weights", "w.pth", "--no-pretrained"], "--weights and --no-pretrained contradict each other"),
+    ],
+)
+def test_options_that_would_change_nothing_are_wrong_commands(  # type: ignore[no-untyped-def]
+    extract, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(torch.nn.Linear(2, 3).state_dict(), "w.pth")
+    answer = extract(*options)
+    assert answer.status == COMMAND
+    assert said in answer.error()
+    assert not list(folder.glob("corners*"))

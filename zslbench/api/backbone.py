@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Backbone(nn.Module):
     """Images to visual features. It is used as it is made: in evaluation mode and without gradients.
 
-    A subclass is made with these two arguments alone. It raises a `DataError` where pretrained weights cannot be had.
+    A subclass is made with these two arguments alone. It raises a `DataError` where pretrained weights cannot be had. A
+    file that changes none of its parameters and buffers is refused for it.
 
     Args:
         weights: a file of weights to use instead of the pretrained ones; see `load_weights`.
@@ -63,14 +64,19 @@ def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> No
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # absent from old files, and unused
     missing = [name for name in wanted if name not in found and name not in counters]
     strange = [name for name in found if name not in wanted]
-    reshaped = [name for name in found if name in wanted and found[name].shape != wanted[name].shape]
+    reshaped = [name for name in found if name in wanted and _kind(found[name]) != _kind(wanted[name])]
     if missing or strange or reshaped:
         examples = (missing or reshaped or strange)[0]
         raise DataError(
             f"{path}: it holds the weights of another architecture: {len(missing)} tensors are missing, "
-            f"{len(strange)} are unknown, {len(reshaped)} have another shape ({examples} for one)"
+            f"{len(strange)} are unknown, {len(reshaped)} have another shape or kind of number ({examples} for one)"
         )
     network.load_state_dict(found, strict=False)
+
+
+def _kind(value: Tensor) -> tuple[torch.Size, bool, bool]:
+    """Returns shape and kind of number: whole numbers for fractions would be quantised weights without their scale."""
+    return value.shape, value.is_floating_point(), value.is_complex()
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
+from zslbench.errors import DataError
+from zslbench.files import reading
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -34,7 +37,7 @@ class Images(ABC):
     """The images of a data set in the order of its labels."""
 
     fingerprint: str
-    """A hash that changes whenever an image may have changed: of names and sizes of files, or of a recipe."""
+    """A hash that changes whenever an image has changed: of names and contents of files, or of a recipe."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -85,14 +88,19 @@ class Pixels:
         """Reads one crop of each of some images, `(n, 3, size, size)` uint8, RGB.
 
         `rows` are positions among these images, `crops` says which crop of each, from 0; both `(n,)`.
+
+        Raises:
+            DataError: the file has gone or was cut short since it was prepared.
         """
         import torch  # here, because commands that only list and describe do without it
 
         crop, side = self.size, self.side
         result = np.empty((len(rows), 3, crop, crop), dtype=np.uint8)
-        with self.file.open("rb") as file:
+        with reading(self.file), self.file.open("rb") as file:
             for i, (row, which) in enumerate(zip(rows, crops, strict=True)):
                 content = os.pread(file.fileno(), 3 * side * side, int(self.rows[row]) * 3 * side * side)
+                if len(content) < 3 * side * side:
+                    raise DataError(f"{self.file}: it was cut short since it was read; issue the command again")
                 square = np.frombuffer(content, dtype=np.uint8).reshape(3, side, side)
                 position, mirrored = which_crop(int(which), self.crops)
                 left, top = corner(side, crop, position)

@@ -20,6 +20,7 @@ from zslbench.files import existing
 
 if TYPE_CHECKING:
     from zslbench.api.images import Images
+    from zslbench.data.imagefiles import Copies, FileImages
     from zslbench.preparation.features import Extractor
 
 SHOWN = 20
@@ -56,6 +57,7 @@ def images(
         name_some([f"missing: {files.name(row)}" for row in missing])
         if folder is not None and len(missing) < len(files):
             remember_images(dataset.folder(root), folder)
+        name_copies(name, files, files.copies(dataset.read_split(root).parts))
         found = files
     else:
         if folder is not None:
@@ -80,6 +82,19 @@ def name_some(images: Sequence[str]) -> None:
         typer.echo(f"  {image}")
     if len(images) > SHOWN:
         typer.echo(f"  and {len(images) - SHOWN} more")
+
+
+def name_copies(name: str, images: FileImages, copies: Sequence[Copies]) -> None:
+    """Prints which images have the content of another, those in several parts of the split first."""
+    if not copies:
+        return
+    several = [same for same in copies if same.in_several_parts]
+    count = sum(len(same.rows) for same in copies)
+    typer.echo(
+        f"{name}: {count} images are only {len(copies)}, byte by byte, and {len(several)} of these are in several parts"
+    )
+    ordered = sorted(copies, key=lambda same: not same.in_several_parts)
+    name_some([f"{' = '.join(map(images.name, same.rows))} ({', '.join(same.parts) or 'no part'})" for same in ordered])
 
 
 SECONDS_OF_SILENCE = 10.0
@@ -117,6 +132,8 @@ class Computing:
         from zslbench.report.progress import image_progress
         from zslbench.training.device import choose_device
 
+        if self.weights and not self.pretrained:
+            raise UsageError("--weights and --no-pretrained contradict each other; give one of them")
         device = choose_device(self.device)
         waiting = Timer(SECONDS_OF_SILENCE, lambda: typer.echo(f"waiting for the weights of {backbone}", err=True))
         waiting.daemon = True
@@ -125,6 +142,8 @@ class Computing:
             loaded = load_backbone(backbone, self.weights, self.pretrained, self.seed)
         finally:
             waiting.cancel()
+        if not self.pretrained and not loaded.backbone.state_dict():
+            raise UsageError(f"--no-pretrained: backbone {backbone} has no weights; leave it out")
         with image_progress(self.plain) as progress:
             yield Extractor(loaded, device, self.batch_size, progress)
 

@@ -130,7 +130,7 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
         DataError: split file, labels, or the features asked for cannot be read at all.
     """
     split, labels = _without_features(dataset, root, splits)
-    findings = audit(split, labels, dataset.card.sizes)
+    findings = audit(split, labels, dataset.card.sizes) + _audit_images(dataset, root, splits, split.parts)
     if absent := dataset.missing(root, features, splits):
         if features is not None:
             raise DataError(absent)
@@ -143,6 +143,19 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
         blocks = [] if whole is None else [whole]
     findings += _other_lists(dataset, root, features)
     return findings + audit_features(blocks, len(labels), split.parts)
+
+
+def _audit_images(dataset: Dataset, root: Path, splits: str, parts: dict[str, IntArray]) -> list[Finding]:
+    """Looks for images of the same content, where image files are there."""
+    try:
+        copies = dataset.file_images(root, splits).copies(parts) if isinstance(dataset, XLSA17Dataset) else []
+    except DataError:  # there are no images, or other checks say what is wrong with their list
+        return []
+    shared = sum(same.in_several_parts for same in copies)
+    return [
+        _none("copies of image files", sum(len(same.rows) - 1 for same in copies), "warn", "see `data images`"),
+        _none("image files in several parts", shared, "warn", "what is tested on was trained on; see `data images`"),
+    ]
 
 
 def verify_dataset(dataset: Dataset, root: Path) -> list[Finding]:

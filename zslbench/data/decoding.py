@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
+from threading import Condition, local
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from zslbench.api.images import Images, UnreadableImage
 from zslbench.errors import RunError, ZSLBenchError, one_line
@@ -30,8 +32,57 @@ THREADS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity
 """How many images are decoded at a time; Pillow lets other threads work while it decodes and scales."""
 
 
+MEMORY = 2**30
+"""Bytes that images may take while they are decoded, in all threads together."""
+OPAQUE, TRANSPARENT = 10, 16
+"""Bytes that a pixel takes while it becomes RGB; transparency is laid on white."""
+BYTES_TO_DECODE = {"AVIF": 8, "JPEG2000": 20, "TIFF": 4, "WEBP": 12}
+"""What the decoder of a format takes besides for each pixel."""
+TILE_WIDTH, TILE_HEIGHT = 322, 323
+"""Of a TIFF, whose tiles may be larger than it is."""
+ROWS = 16
+JPEG_SCALES = (1, 2, 4, 8)
+"""How much smaller than it is a JPEG can be decoded."""
+
+
+class _Room:
+    """Memory that threads share: who finds too little left waits until others give back what they took."""
+
+    def __init__(self) -> None:
+        self._taken, self._changed, self._mine = 0, Condition(), local()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Gives back in the end what this thread takes inside; where it is nested, the outermost does."""
+        if hasattr(self._mine, "taken"):
+            yield
+            return
+        self._mine.taken = 0
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= self._mine.taken
+                self._changed.notify_all()
+            del self._mine.taken
+
+    def take(self, size: int) -> None:
+        """Waits for room, unless this thread has some already: it would wait for itself."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._mine.taken or self._taken + size <= MEMORY)
+            self._taken += size
+            self._mine.taken += size
+
+
+_room = _Room()
+
+
 def load_image(path: Path, box: Sequence[int] | None = None) -> Image.Image:
     """Decodes an image to RGB: upright as its EXIF says, 16 bits scaled to 8, transparency laid on white.
+
+    Of several frames it is the first. What a file declares is checked before it is decoded: threads wait for each other
+    where images would take more than `MEMORY` together, and one that would alone is unreadable. A JPEG is decoded at
+    half its size, a quarter or an eighth instead, unless a box is wanted; none of less than 67 million pixels is.
 
     Args:
         path: the file.
@@ -39,10 +90,14 @@ def load_image(path: Path, box: Sequence[int] | None = None) -> Image.Image:
             VOC's annotations have them.
 
     Raises:
-        UnreadableImage: it is no image or a damaged one, or the box is empty or outside it.
+        UnreadableImage: it is no image or a damaged one, or too large, or the box is empty or outside it.
     """
     try:
-        with Image.open(path, formats=FORMATS) as opened:
+        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise ValueError("no file, but a folder, a pipe or a device")
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it: what is missing would be gray
+        with _room.kept(), Image.open(path, formats=FORMATS) as opened:
+            _make_room(opened, shrink=box is None)
             opened.load()
             image = _rgb(_upright(opened))
     except UnidentifiedImageError as error:
@@ -71,6 +126,10 @@ def walk(
     """
 
     def used(row: int) -> T | str:
+        with _room.kept():
+            return decoded_and_used(row)  # the image is gone before its room is
+
+    def decoded_and_used(row: int) -> T | str:
         failed = "reading it failed"
         try:
             image = images.read(row)
@@ -111,9 +170,30 @@ def undecodable(images: Images, rows: Sequence[int], progress: Callable[[int, in
     return reasons
 
 
+def _make_room(image: ImageFile.ImageFile, shrink: bool) -> None:
+    """Waits for the memory that an opened image needs, or raises a ValueError; a large JPEG shrinks if it may."""
+    size, tags = image.size, getattr(image, "tag_v2", {})
+    pixels = max(size[0] * size[1], tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0))
+    scales = JPEG_SCALES if shrink and image.format == "JPEG" else JPEG_SCALES[:1]
+    before, each = BYTES_TO_DECODE.get(image.format or "", 0), TRANSPARENT if image.has_transparency_data else OPAQUE
+    if image.info.get("progressive"):  # its coefficients are kept until the last scan, whatever the scale
+        before += 6
+    for scale in scales:
+        need = pixels * before + pixels * each // scale**2
+        if need <= MEMORY:
+            if scale > 1:
+                image.draft(None, (size[0] // scale, size[1] // scale))
+            _room.take(need)
+            return
+    raise ValueError(
+        f"its {size[0]} x {size[1]} pixels take {need / 1e9:.1f} GB to decode, and more than {MEMORY / 1e9:.1f} GB are "
+        "not given to an image; make it smaller"
+    )
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) != 1 else image
     except Exception:  # its EXIF is damaged, which says nothing of its pixels
         return image
 
@@ -121,9 +201,14 @@ def _upright(image: Image.Image) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels, whose range is unknown")
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
     if image.mode.startswith("I"):
-        eighth = np.clip(np.asarray(image).astype(np.int64), 0, 65535) / 257
-        return Image.fromarray(np.round(eighth).astype(np.uint8)).convert("RGB")
+        gray = np.empty((image.height, image.width), np.uint8)
+        for top in range(0, image.height, ROWS):  # as many as fit a processor's cache
+            rows = np.asarray(image.crop((0, top, image.width, min(top + ROWS, image.height))))
+            gray[top : top + ROWS] = np.round(np.clip(rows.astype(np.int64), 0, 65535) / 257)
+        return Image.fromarray(gray).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -7,21 +7,40 @@ import os
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise, takewhile
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from zslbench.api.images import Images, UnreadableImage
+from zslbench.data.contents import Digest, digests
 from zslbench.data.decoding import FORMATS, load_image
 from zslbench.errors import DataError, Hint
 from zslbench.files import is_clutter
 
+IMAGE_PARTS = ("trainval", "test_seen", "test_unseen")
+"""Of a split; `_loc` is put behind them in its file."""
 NAMED = 3
 """How many files a message names."""
+
+
+class Copies(NamedTuple):
+    """Images of one content."""
+
+    rows: tuple[int, ...]
+    """Which they are, ascending, two at least."""
+    parts: tuple[str, ...]
+    """The parts of the split that have any of them: trainval, test_seen, test_unseen."""
+
+    @property
+    def in_several_parts(self) -> bool:
+        """Whether what is tested on was trained on, or is tested on as an image of seen and of unseen classes."""
+        return len(self.parts) > 1
 
 
 class FileImages(Images):
@@ -36,9 +55,6 @@ class FileImages(Images):
         names: what the images are called.
         paths: the file of each.
         boxes: what of each file is the image, `(N, 4)` as `load_image` takes them.
-
-    Raises:
-        DataError: a name is no text.
     """
 
     def __init__(
@@ -46,7 +62,7 @@ class FileImages(Images):
     ) -> None:
         self.paths = list(paths)
         self._names, self._boxes = list(names), boxes
-        self.fingerprint = self._digest()
+        self._digests: list[Digest | None] = []
 
     def __len__(self) -> int:
         return len(self._names)
@@ -60,31 +76,66 @@ class FileImages(Images):
 
         Raises:
             UnreadableImage: there is no such file, or it is no image or a damaged one.
+            DataError: it has another content than when the fingerprint was taken.
         """
         path = self.paths[row]
         if path is None:
             raise UnreadableImage("missing")
-        return load_image(path, None if self._boxes is None else self._boxes[row].tolist())
+        try:
+            return load_image(path, None if self._boxes is None else self._boxes[row].tolist())
+        finally:
+            if self._digests and not _same(path, self._digests[row]):
+                raise DataError(f"{path}: it changed since the data set was read; issue the command again")
+
+    def select(self, rows: NDArray[np.int64]) -> FileImages:
+        """Returns some of the images; what is known of their contents is kept, whatever the files hold by now."""
+        boxes = None if self._boxes is None else self._boxes[rows]
+        chosen = FileImages([self._names[row] for row in rows], [self.paths[row] for row in rows], boxes)
+        chosen._digests = [self._digests[row] for row in rows] if self._digests else []
+        return chosen
 
     @property
     def missing(self) -> list[int]:
         """The images without a file."""
         return [row for row, path in enumerate(self.paths) if path is None]
 
-    def _digest(self) -> str:
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]  # computed when it is first asked for
+        """Hashes names, contents and boxes; raises a DataError if a name is no text."""
         digest = hashlib.sha256()
-        for name, path in zip(self._names, self.paths, strict=True):
+        for name, (content, *box) in zip(self._names, self._contents(), strict=True):
             try:
-                size = "missing" if path is None else str(path.stat().st_size)
-            except OSError:  # gone since it was listed, or a link that leads nowhere: reading it will say so
-                size = "missing"
-            try:
-                digest.update(f"{name}\0{size}\0".encode())
+                digest.update(f"{name}\0{content or 'missing'}\0".encode())
             except UnicodeEncodeError:
-                raise DataError(f"{path!r}: the name is not UTF-8; rename the file") from None
-        if self._boxes is not None:
-            digest.update(np.ascontiguousarray(self._boxes, dtype="<i8").data)
+                raise DataError(f"{name!r}: the name is not UTF-8; rename the file") from None
+            digest.update(np.array(box, dtype="<i8").data)
         return digest.hexdigest()
+
+    def copies(self, parts: Mapping[str, NDArray[np.int64]]) -> list[Copies]:
+        """Finds images that are the same, byte by byte: of files of the same content, and the same box of them.
+
+        `parts` are the rows of each variable of a split file.
+        """
+        rows_of: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+        for row, content in enumerate(self._contents()):
+            if content[0]:
+                rows_of[content].append(row)
+        members = {part: set(parts[f"{part}_loc"].tolist()) for part in IMAGE_PARTS}
+        return [
+            Copies(tuple(rows), tuple(part for part in IMAGE_PARTS if not members[part].isdisjoint(rows)))
+            for rows in rows_of.values()
+            if len(rows) > 1
+        ]
+
+    def _contents(self) -> list[tuple[object, ...]]:
+        """Returns of each image the SHA-256 of its file, None where there is none to read, and its box."""
+        self._digests = self._digests or digests(self.paths)
+        boxes = [[]] * len(self) if self._boxes is None else self._boxes.tolist()
+        return [(known and known.sha256, *box) for known, box in zip(self._digests, boxes, strict=True)]
+
+
+def _same(path: Path, known: Digest | None) -> bool:
+    return digests([path]) == [None] if known is None else known.still_of(path)
 
 
 def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:

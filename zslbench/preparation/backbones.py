@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import numpy as np
@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from zslbench.api.backbone import Backbone, load_weights
 from zslbench.api.images import square_side
+from zslbench.data.contents import digests
 from zslbench.data.decoding import central_square
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
+from zslbench.files import existing
 
 TORCHVISION, TIMM = "torchvision", "timm"
 SIZE, GRID = 64, 16
@@ -60,15 +62,35 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
         seed: what random weights are drawn by.
 
     Raises:
-        UsageError: there is no such backbone, near misses are suggested; or no such file of weights.
+        UsageError: there is no such backbone, near misses are suggested; or no such file of weights, or one that the
+            backbone does not use.
         DataError: the weights are of another architecture, or cannot be downloaded.
     """
     full, make = find_backbone(name)
     pretrained = pretrained and weights is None
+    if weights is not None:
+        existing("--weights", weights)
+    backbone = _made(name, make, weights, pretrained, seed)
+    fingerprint, origin = _fingerprint(backbone), "" if pretrained or not backbone.state_dict() else "-random"
+    if weights is not None:
+        if _ignores(name, make, fingerprint, seed):
+            raise UsageError(f"--weights {weights}: backbone {name} uses no file of weights; leave it out")
+        origin = f"-{weights.stem}"
+    features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
+    return Loaded(full, features, backbone.eval().requires_grad_(False), fingerprint)
+
+
+@cache
+def check_weights(name: str, weights: Path, digest: str) -> None:
+    """Raises what `load_backbone` raises of a file of weights; once for each content, of which `digest` is the hash."""
+    load_backbone(name, weights)
+
+
+def _made(name: str, make: Callable[..., Backbone], weights: Path | None, pretrained: bool, seed: int) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            backbone = make(weights=weights, pretrained=pretrained)
+            return make(weights=weights, pretrained=pretrained)
         except ZSLBenchError:
             raise
         except Exception as error:  # a download fails in as many ways as there are libraries below it
@@ -78,9 +100,14 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
                 f"backbone {name}: its pretrained weights cannot be had ({one_line(error)}); give a local file by "
                 "--weights, or take random ones by --no-pretrained"
             ) from error
-    origin = f"-{weights.stem}" if weights else "" if pretrained else "-random"
-    features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
-    return Loaded(full, features, backbone.eval().requires_grad_(False), _fingerprint(backbone))
+
+
+def _ignores(name: str, make: Callable[..., Backbone], fingerprint: str, seed: int) -> bool:
+    """Whether a backbone that was given a file of weights is the one that it is without."""
+    try:
+        return _fingerprint(_made(name, make, None, False, seed)) == fingerprint
+    except ZSLBenchError:  # it cannot do without
+        return False
 
 
 def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
@@ -141,6 +168,9 @@ class TorchvisionBackbone(_Transformed):
 
         super().__init__()
         known = next(iter(torchvision.models.get_model_weights(name)))
+        if pretrained:
+            file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(known.url).name)
+            _check_download(file, "".join(re.findall(r"-([0-9a-f]{8,})\.", file.name)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # GoogLeNet and Inception warn that their initial weights take a while
             self.network = torchvision.models.get_model(name, weights=known if pretrained else None)
@@ -165,6 +195,8 @@ class TimmBackbone(_Transformed):
             raise UsageError(f"--backbone {TIMM}:{name}: it has no weights {tag!r}{near_misses(name, tagged)}")
         with _impatient() if pretrained else nullcontext():
             network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        if pretrained:
+            _check_hub(network.pretrained_cfg)
         preprocessing: Any = timm.data
         configuration = preprocessing.resolve_model_data_config(network)
         self.transform = preprocessing.create_transform(**configuration, is_training=False)
@@ -193,6 +225,24 @@ class AveragePixels(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         """Averages over the grid, `(B, 768)`."""
         return torch.nn.functional.avg_pool2d(images, SIZE // GRID).flatten(1)
+
+
+def _check_download(file: Path, digest: str) -> None:
+    """Checks what was downloaded before against the beginning of its SHA-256: libraries look at it once, on the way."""
+    found = digests([file])[0]
+    if found is not None and not found.sha256.startswith(digest):
+        raise DataError(f"{file}: damaged, its content is not what was downloaded; remove it, and it is fetched again")
+
+
+def _check_hub(configuration: dict[str, Any]) -> None:
+    """Checks the files that huggingface_hub keeps of a model, whose names are their SHA-256 behind a link."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        kept = try_to_load_from_cache(configuration.get("hf_hub_id") or "none", name)
+        file = Path(kept).resolve() if isinstance(kept, str) else None
+        if file is not None and re.fullmatch("[0-9a-f]{64}", file.name):
+            _check_download(file, file.name)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,9 @@ class ImageFolder:
         labels = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
         return cls(folder, tuple(found), names, labels.astype(np.int64))
 
-    @property
+    @cached_property
     def images(self) -> FileImages:
-        """The images, in the order of `names`."""
+        """The images, in the order of `names`; hashed once, so that one that changes under way is noticed."""
         return FileImages(self.names, [self.folder / name for name in self.names])
 
 
@@ -167,7 +168,7 @@ def build(planned: Plan, extractor: Extractor) -> tuple[bool, dict[str, str]]:
         counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
         _check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
         split = make_split(labels, images.class_names, names, planned.roles, planned.seed, planned.roles_from)
-        extractor.write(folder, features, labels, names, FileImages(names, [files.paths[i] for i in good]))
+        extractor.write(folder, features, labels, names, files.select(good))
         write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed
         reasons = {images.names[i]: reason for i, reason in unreadable.items()}
         _write_skipped(skipped, reasons)

@@ -19,7 +19,7 @@ from zslbench.api.embedder import ImageParams
 from zslbench.api.images import CROPS, Images, Pixels, corner, square_side, which_crop
 from zslbench.data.decoding import central_square, walk
 from zslbench.data.imagefiles import NAMED
-from zslbench.data.made import FILE, Progress, State, kept_folder, made_once, rows_of
+from zslbench.data.made import FILE, Progress, finished, kept_folder, made_once, rows_of
 from zslbench.errors import DataError
 from zslbench.preparation.backbones import Loaded, load_backbone
 from zslbench.preparation.extract import extract
@@ -87,8 +87,8 @@ def squares(images: Images, side: int, progress: Progress | None = None) -> tupl
         return b"".join(band.tobytes() for band in central_square(image, side).convert("RGB").split())
 
     def read(folder: Path) -> tuple[Path, dict[int, str]] | None:
-        state = State.read(folder)
-        if state is None or state.bytes != len(images) * 3 * side * side:
+        state = finished(folder, source, len(images))
+        if state is None:
             return None
         with walk(images, state.unreadable, square) as made:
             return (folder / FILE, state.unreadable) if all(isinstance(why, str) for why in made) else None
@@ -143,8 +143,7 @@ def crop_features(
             raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({found[row]})")
 
     def read(folder: Path) -> NDArray[np.float32] | None:
-        state = State.read(folder)
-        if state is None or state.done != len(images):
+        if finished(folder, source, len(images)) is None:
             return None
         return np.memmap(folder / FILE, np.float32, "r").reshape(len(images), crops, -1)
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import HELD_OUT, IntArray, Split
+from zslbench.data.imagefiles import IMAGE_PARTS
 from zslbench.data.names import PATH_WAYS, hint, match, match_all
 from zslbench.data.tables import first_twice, read_table
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.files import existing
 
 CLASS_ROLES = ("seen", "validation", "unseen")
-IMAGE_PARTS = ("trainval", "test_seen", "test_unseen")
 MIN_SEEN, MIN_UNSEEN = 4, 2
 """Validation classes are cut from the seen ones, and on either side there must be two classes to choose from."""
 

@@ -20,7 +20,7 @@ from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
 from zslbench.errors import DataError, NotApplicable, PluginError, RunError, UsageError, near_misses
 from zslbench.evaluation.measuring import owner_of
-from zslbench.preparation.backbones import find_backbone
+from zslbench.preparation.backbones import check_weights, find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
@@ -239,6 +239,9 @@ def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLik
     asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
     for method in asked:  # mistyped names are found before data is read
         _check_names(method, request)
+    option = "--weights" if request.weights else "" if request.pretrained else "--no-pretrained"
+    if option and all(method_class(method.method).input == "features" for method in asked):
+        raise UsageError(f"{option}: no network here has weights of its own; it is for methods on images")
     sources = {source if isinstance(source, str) else id(source): source for source in datasets}.values()
     names = [source.name for source in sources if isinstance(source, ZSLData)]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -280,8 +283,11 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
     preset, given = asked.preset or request.preset or "", {**request.params, **asked.given}
     values, scale = _preset(entry, method, preset, data)
     params = method.params_type.parse({**values, **given}, owner)
-    if isinstance(params, ImageParams):
-        find_backbone(params.backbone)  # a mistyped name is found before anything runs
+    weights = _digests(method, owner, request.weights)
+    if isinstance(params, ImageParams):  # what is wrong with a name or a file is found before anything runs
+        find_backbone(params.backbone)
+        if BACKBONE in weights:
+            check_weights(params.backbone, request.weights[BACKBONE], weights[BACKBONE])
     parsed = params.model_dump(mode="json")
     return Entrant(
         asked=asked,
@@ -295,7 +301,7 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
         fixed={parameter: parsed[parameter] for parameter in {**values, **given}},
         params=params,
         scale=cast(Scale, request.scale or scale or method.scale),
-        weights=_digests(method, owner, request.weights),
+        weights=weights,
         named=entry.given is None and not isinstance(source, Dataset | ZSLData),
     )
 
