@@ -9,8 +9,7 @@ import pytest
 import scipy.sparse
 from synthetic import truncate, write_v5, write_v73
 
-from zslbench.data import matfile
-from zslbench.data.matfile import column_blocks, indices, read_arrays, read_strings, variables
+from zslbench.data.matfile import indices, read_arrays, read_strings, variables
 from zslbench.errors import DataError
 
 WRITERS = pytest.mark.parametrize("write", [write_v5, write_v73], ids=["v5", "v7.3"])
@@ -36,13 +35,6 @@ def test_cells_of_strings_come_in_order_with_accents_and_empty_ones(file):
 def test_an_absent_cell_array_is_none_and_an_absent_optional_array_is_left_out(file):
     assert read_strings(file, "image_files") is None
     assert read_arrays(file, ["labels"], optional=["train_loc"]).keys() == {"labels"}
-
-
-def test_blocks_of_columns_put_together_are_the_transposed_matrix(file, monkeypatch):
-    monkeypatch.setattr(matfile, "BLOCK_BYTES", 2 * 2 * 8)  # two columns of two doubles
-    blocks = list(column_blocks(file, "features"))
-    assert [len(block) for block in blocks] == [2, 1]
-    np.testing.assert_array_equal(np.concatenate(blocks), [[1, 4], [2, 5], [3, 6]])
 
 
 def test_a_missing_variable_names_file_variable_and_what_is_there(file):
