@@ -163,10 +163,10 @@ def test_verify_names_each_file_that_is_not_whole(make_xlsa17, tmp_path):
     dataset = XLSA17Dataset.at(make_xlsa17())
     assert [(found.check, found.value) for found in verify_dataset(dataset, tmp_path)] == [
         ("att_splits", "whole"),
-        ("res101", "whole, not cached"),
+        ("res101", "whole"),
     ]
     dataset.load(tmp_path)
-    assert by_check(verify_dataset(dataset, tmp_path))["res101"].value == "whole, cached"
+    assert by_check(verify_dataset(dataset, tmp_path))["res101"].value == "whole"
     (tmp_path / "TOY" / "vit.mat").write_bytes((tmp_path / "TOY" / "res101.mat").read_bytes()[:3000])
     found = by_check(verify_dataset(dataset, tmp_path))
     assert found["vit"].verdict == "fail"

@@ -173,7 +173,7 @@ def test_a_damaged_entry_is_made_again_and_said(source, folder, damage):
     expected, fingerprint = np.array(before.features), before.fingerprint
     del before
     damage(entry_of(folder))
-    assert cache_state(source) == "damaged, to be made again"
+    assert cache_state(source) == "damaged"
     with pytest.warns(Hint, match=r"res101\.mat: what the cache has of it is damaged, and is made again"):
         found = load_features(source)
     np.testing.assert_array_equal(found.features, expected)
@@ -318,7 +318,7 @@ def test_several_processes_that_fill_the_cache_at_once_all_get_the_features(sour
 def test_images_in_rows_are_told_by_the_labels_and_said(source, save):
     rows = np.arange(12.0).reshape(4, 3)
     save(source, {"features": rows, "labels": np.array([[1], [2], [2], [3]])})
-    with pytest.warns(Hint, match=r"res101\.mat: features have shape \(4, 3\) for 4 labels, so an image is .* a row"):
+    with pytest.warns(Hint, match=r"res101\.mat: features have shape \(4, 3\) for 4 labels: each image is .* a row"):
         found = load_features(source)
     np.testing.assert_array_equal(found.features, rows)
     assert found.features.flags.c_contiguous
@@ -340,6 +340,6 @@ def test_images_in_rows_of_a_file_without_labels_are_told_by_their_number(source
 
 def test_as_many_images_as_dimensions_are_columns_and_said(source):
     write_v5(source, {"features": np.arange(9.0).reshape(3, 3), "labels": np.array([[1], [2], [3]])})
-    with pytest.warns(Hint, match=r"shape \(3, 3\) for 3 labels; an image is taken to be a column"):
+    with pytest.warns(Hint, match=r"shape \(3, 3\) for 3 labels: each image is taken to be a column"):
         found = load_features(source)
     np.testing.assert_array_equal(found.features, np.arange(9.0).reshape(3, 3).T)

@@ -15,7 +15,7 @@ from zslbench.api.cards import DatasetCard, DatasetSizes
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.data.cache import cache_state, feature_rows
 from zslbench.data.digests import rehashed
-from zslbench.data.matentry import entry_of
+from zslbench.data.matentry import DAMAGED, entry_of
 from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
 from zslbench.errors import DataError
 
@@ -135,7 +135,7 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
 
 
 def verify_dataset(dataset: Dataset, root: Path) -> list[Finding]:
-    """Reads every .mat file of a data set to its end, compares sizes with the card's, and looks into the cache."""
+    """Reads every .mat file of a data set to its end, and what the cache has of it; compares sizes with the card's."""
     if not isinstance(dataset, XLSA17Dataset):
         return [_verify_split(dataset, root, "embedded")]
     if problem := dataset.missing_split(root):
@@ -265,11 +265,11 @@ def _verify_split(dataset: Dataset, root: Path, splits: str) -> Finding:
 def _verify_file(path: Path) -> Finding:
     try:
         rehashed(path)
-        state = cache_state(path)
+        state = "whole" if cache_state(path) != DAMAGED else "whole; in the cache it was damaged, and is made again"
         if "features" not in entry_of(path).variables:
-            return Finding(path.stem, f"whole, {state}")
+            return Finding(path.stem, state)
         rows = feature_rows(path)
-        return _summary(path.stem, audit_features(_blocks(rows), len(rows)), f"whole, {state}")
+        return _summary(path.stem, audit_features(_blocks(rows), len(rows)), state)
     except DataError as error:
         return Finding(path.stem, "unusable", "fail", str(error))
 

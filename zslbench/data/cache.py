@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from zslbench.data.digests import file_digest as file_digest
 from zslbench.data.matchild import FEATURES, LABELS
 from zslbench.data.matentry import Entry, entry_of
 from zslbench.data.matentry import cache_state as cache_state
-from zslbench.data.matfile import indices
+from zslbench.data.matfile import indices, read_arrays
 from zslbench.errors import DataError, Hint
 
 
@@ -47,46 +48,52 @@ def load_features(path: Path, images: int | None = None) -> Features:
         DataError: the file is missing, damaged, of the wrong shape, or holds NaN.
     """
     entry = _features_entry(path, images)
-    labels = indices(entry.values[LABELS], f"{path}: labels") if LABELS in entry.values else None
-    features = entry.values[FEATURES]
+    features, labels = entry.values[FEATURES], None
+    if LABELS in entry.variables:
+        labels = indices(read_arrays(path, [LABELS])[LABELS], f"{path}: labels")
+        images = len(labels)
+    if images is not None and images != len(features):
+        shape = tuple(entry.variables[FEATURES]["shape"])
+        raise DataError(f"{path}: features have shape {shape} for {images} labels; (size, images) is needed")
     if not entry.finite:
         check_finite(features, f"{path}: features")
     return Features(features, labels, entry.fingerprint)
 
 
 def feature_rows(path: Path, images: int | None = None) -> NDArray[np.float32]:
-    """Returns features as `load_features` does, `(N, D)`, whatever their values are, for those who check these.
+    """Returns features as `load_features` does, `(N, D)`, whatever their values and number, for those who check these.
 
     Raises:
-        DataError: the file is missing or damaged, or its features are not of so many images.
+        DataError: the file is missing or damaged, or its features are no matrix.
     """
     rows: NDArray[np.float32] = _features_entry(path, images).values[FEATURES]
     return rows
 
 
 def _features_entry(path: Path, images: int | None) -> Entry:
-    entry = entry_of(path, [FEATURES, LABELS])
+    entry = entry_of(path, [FEATURES])
     shape = _shape(path, entry)
     if LABELS in entry.variables:
-        if why := entry.variables[LABELS]["why"]:
-            raise DataError(f"{path}: variable 'labels' {why}")
-        images = int(np.prod(entry.variables[LABELS]["shape"]))
-    elif images not in (None, shape[1]) and images == shape[0]:  # rows, which the file alone does not tell
+        images = prod(entry.variables[LABELS]["shape"])
+    elif images == shape[0] != shape[1]:  # images in rows, which the file alone does not tell
         entry = entry_of(path, [FEATURES], images)
-    of_images = f"{path}: features have shape {shape} for {images} labels"
-    if images is not None and images not in shape:
-        raise DataError(f"{of_images}; (size, images) is needed")
-    if entry.rows:
-        warnings.warn(f"{of_images}, so an image is taken to be a row", Hint, stacklevel=3)
-    elif images is not None and shape[0] == shape[1]:
-        warnings.warn(f"{of_images}; an image is taken to be a column, as in the release", Hint, stacklevel=3)
+    if entry.rows or images == shape[0] == shape[1]:
+        taken = "row" if entry.rows else "column, as in the release"
+        warnings.warn(
+            f"{path}: features have shape {shape} for {images} labels: each image is taken to be a {taken}",
+            Hint,
+            stacklevel=3,
+        )
     return entry
 
 
 def _shape(path: Path, entry: Entry) -> tuple[int, int]:
-    kept = entry.variables.get(FEATURES, {"shape": (), "why": "is missing"})
-    shape = tuple(kept["shape"])
-    why = kept["why"] or ("" if len(shape) == 2 and 0 not in shape else f"has shape {shape}")
-    if why or not isinstance(entry.values.get(FEATURES), np.ndarray):
-        raise DataError(f"{path}: variable 'features' {why or 'is text'}; a matrix (size, images) is needed")
+    if FEATURES not in entry.variables:
+        raise DataError(f"{path}: variable 'features' is missing; a matrix (size, images) is needed")
+    kept = entry.variables[FEATURES]
+    shape, values = tuple(kept["shape"]), entry.values.get(FEATURES)
+    if why := kept["why"] or ("" if isinstance(values, np.ndarray) else "is text"):
+        raise DataError(f"{path}: variable 'features' {why}")
+    if len(shape) != 2 or 0 in shape:
+        raise DataError(f"{path}: variable 'features' has shape {shape}; a matrix (size, images) is needed")
     return shape

@@ -226,7 +226,7 @@ def _open_v5(path: Path) -> tuple[dict[str, Variable], Values]:
 
 
 def _why_not(shape: tuple[int, ...], why: str) -> str:
-    return why or ("" if len(shape) <= 2 else f"has shape {tuple(map(int, shape))}; only matrices are read")
+    return why or ("" if len(shape) in (1, 2) else f"has shape {tuple(map(int, shape))}; only matrices are read")
 
 
 def _v5_value(value: NDArray[Any]) -> Any:

@@ -35,10 +35,11 @@ from zslbench.data.matchild import FEATURES
 from zslbench.errors import DataError, Hint
 from zslbench.files import NotWritten, reading, write_whole
 
-State = Literal["cached", "not cached", "damaged, to be made again"]
+State = Literal["cached", "not cached", "damaged"]
 Declared = dict[str, dict[str, Any]]
 """Name of a variable -> `shape` in MATLAB's orientation, and `why` it is not read, empty if it is."""
 
+DAMAGED: State = "damaged"
 FORMAT = "2"
 """Raised whenever the meaning of an entry changes; older entries are then left alone."""
 ENTRY = "entry.json"
@@ -100,7 +101,7 @@ def cache_state(path: Path) -> State:
         entry = cache_folder() / "mat" / f"{file_digest(path)}-{FORMAT}"
     if not entry.exists():
         return "not cached"
-    return "damaged, to be made again" if _read_entry(entry, None) is None else "cached"
+    return DAMAGED if _read_entry(entry, None) is None else "cached"
 
 
 def heads_of(path: Path) -> Declared:

@@ -154,7 +154,7 @@ class XLSA17Dataset(Dataset):
         Raises:
             DataError: no file has labels, or the one that should is damaged.
         """
-        path = self._first(root, "labels", "; add labels.mat or res101.mat")
+        path = self._first(root, "labels", ", the class of each image; add labels.mat, or the release's res101.mat")
         return indices(read_arrays(path, ["labels"])["labels"], f"{path}: labels"), path
 
     def image_files(self, root: Path) -> tuple[str, ...]:
