@@ -165,6 +165,13 @@ def test_a_reading_process_that_is_ended_or_fails_is_not_called_damage(file, mon
         monkeypatch.setenv("ZSLBENCH_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold the limit")
+def test_the_memory_of_the_reading_process_is_limited():
+    code = "import numpy; from zslbench.data.matchild import limit_memory; limit_memory(2**28); numpy.ones(2**26)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MemoryError" in ended.stderr
+
+
 def test_the_reading_process_imports_no_more_than_it_needs():
     code = "import sys, zslbench.data.matchild as _; print({name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -338,7 +345,7 @@ def damages(count: int, *kinds: str) -> list[tuple[str, str, str, int]]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks for each file")
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
 def test_damaged_files_give_the_same_one_line_or_another_valid_file(count):
-    """What has no checksum of its own may be another valid file: other numbers, another name, an end between variables."""
+    """What has no checksum of its own may be another valid file: other numbers, another name, an early end."""
     found = damages(count)
     assert {kind for kind, *_ in found} == set(KINDS)
     assert sum(times for *_, times in found) == count * len(KINDS)

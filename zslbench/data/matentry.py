@@ -45,7 +45,9 @@ FORMAT = "2"
 ENTRY = "entry.json"
 SECONDS, BYTES_A_SECOND = 60, 2**20
 """How long a first reading may take: so long, and longer the larger the file is."""
-CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
+CRASHES = [getattr(signal, f"SIG{name}", 0) for name in ("SEGV", "BUS", "ABRT", "FPE", "ILL", "SYS", "TRAP")]
+WINDOWS_CRASH = 2**31
+"""From here on an exit status is an exception of Windows, an access violation for instance."""
 ROWS = 4096
 
 
@@ -87,7 +89,7 @@ def entry_of(path: Path, names: Collection[str] = (), images: int | None = None)
     try:
         return made_once(cache_folder() / "mat" / name, found, make)
     except NotWritten as error:
-        _say_once(f"the cache {error}; until then each process reads .mat files anew")
+        _say_once(f"the cache {cache_folder()}: {str(error).partition(': ')[2]}; until then .mat files are read anew")
         return made_once(_temporary() / name, found, make)
 
 
@@ -189,8 +191,9 @@ def _child(path: Path, folder: str = "-", images: int = 0) -> dict[str, Any]:
 
 
 def _why_it_ended(status: int, said: bytes) -> str:
-    if status < 0 and signal.Signals(-status).name in CRASHES:
-        return f"damaged; the reading library crashed (signal {-status}); fetch or save it again"
+    if (status < 0 and -status in CRASHES) or status >= WINDOWS_CRASH:
+        how = f"signal {-status}" if status < 0 else f"exit status {status:#x}"
+        return f"damaged; the reading library crashed ({how}); fetch or save it again"
     if status < 0:
         return f"cannot be read, because the process that read it was ended (signal {-status}); is memory short?"
     last = (said.decode(errors="replace").split("\n")[:-1] or ["no message"])[-1]
