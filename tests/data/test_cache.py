@@ -185,11 +185,10 @@ def test_a_damaged_entry_is_made_again_and_said(source, folder, damage):
 @pytest.mark.filterwarnings("ignore::zslbench.errors.Hint")
 def test_no_flipped_bit_of_an_entry_becomes_a_number(source, folder):
     expected = np.array(load_features(source).features)
-    chance = np.random.default_rng(0)
-    for _ in range(6):
-        files = sorted(path for path in entry_of(folder).iterdir())
-        file = files[chance.integers(len(files))]
-        flip(file, int(chance.integers(file.stat().st_size)), 1 << int(chance.integers(8)))
+    sizes = {path.name: path.stat().st_size for path in entry_of(folder).iterdir()}
+    assert len(sizes) == 3
+    for name, place in [(name, place) for name, size in sizes.items() for place in (size // 2, size - 1)]:
+        flip(entry_of(folder) / name, place)
         found = load_features(source)
         np.testing.assert_array_equal(found.features, expected)
         assert found.labels.tolist() == [0, 1, 1, 2]
