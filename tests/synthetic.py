@@ -80,9 +80,11 @@ def make_xlsa17(
     return folder
 
 
-def write_v5(path: Path, content: dict[str, Any]) -> None:
+def write_v5(path: Path, content: dict[str, Any], compress: bool = True) -> None:
     cells = {name: _cells(value) if isinstance(value, list) else value for name, value in content.items()}
-    scipy.io.savemat(path, cells, do_compression=True)
+    scipy.io.savemat(path, cells, do_compression=compress)
+    with path.open("r+b") as file:  # scipy puts the time there; files of equal content are read once
+        file.write(b"MATLAB 5.0 MAT-file".ljust(116))
 
 
 def write_v73(path: Path, content: dict[str, Any]) -> None:

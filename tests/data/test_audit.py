@@ -7,7 +7,7 @@ import pytest
 
 from zslbench import DatasetSizes, XLSA17Dataset
 from zslbench.data.audit import Finding, attribute_variance_cosine, audit, audit_dataset, audit_features, verify_dataset
-from zslbench.data.matfile import column_blocks
+from zslbench.data.cache import feature_rows
 from zslbench.errors import DataError
 from zslbench_datasets import gbu
 
@@ -83,7 +83,7 @@ def test_the_cosine_of_attribute_variances_by_hand():
 def test_awa1s_real_features_have_one_test_image_in_trainval(real_data):
     """Found independently with numpy.unique over the rows of the file."""
     path = real_data / "AWA1" / "bow512.mat"
-    found = by_check(audit_features(column_blocks(path, "features"), 30475, gbu.AWA1.read_split(real_data).parts))
+    found = by_check(audit_features([feature_rows(path)], 30475, gbu.AWA1.read_split(real_data).parts))
     assert found["duplicate images"].value == "1"
     assert found["test images that are also in trainval"].value == "1"
     assert found["NaN or infinite values in features"].verdict == "ok"
@@ -173,7 +173,7 @@ SIZES = DatasetSizes(images=110, seen=8, unseen=3, embedding=6, trainval=64, tes
 def audit_of(make_xlsa17, tmp_path, edit=None) -> dict[str, Finding]:
     dataset = XLSA17Dataset.at(make_xlsa17(edit=edit))
     split, (labels, _) = dataset.read_split(tmp_path), dataset.read_labels(tmp_path)
-    features = audit_features(column_blocks(dataset.features_path(tmp_path), "features"), len(labels), split.parts)
+    features = audit_features([feature_rows(dataset.features_path(tmp_path))], len(labels), split.parts)
     return by_check(audit(split, labels, SIZES) + features)
 
 
@@ -228,10 +228,10 @@ def test_verify_names_each_file_that_is_not_whole(make_xlsa17, tmp_path):
     dataset = XLSA17Dataset.at(make_xlsa17())
     assert [(found.check, found.value) for found in verify_dataset(dataset, tmp_path)] == [
         ("att_splits", "whole"),
-        ("res101", "whole, not cached"),
+        ("res101", "whole"),
     ]
     dataset.load(tmp_path)
-    assert by_check(verify_dataset(dataset, tmp_path))["res101"].value == "whole, cached"
+    assert by_check(verify_dataset(dataset, tmp_path))["res101"].value == "whole"
     (tmp_path / "TOY" / "vit.mat").write_bytes((tmp_path / "TOY" / "res101.mat").read_bytes()[:3000])
     found = by_check(verify_dataset(dataset, tmp_path))
     assert found["vit"].verdict == "fail"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from zslbench.cli.data import app
 from zslbench.data import catalogue, download
 from zslbench.discovery.registry import Registry
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError, Hint, UsageError
 from zslbench_datasets import zslbench_register
 
 
@@ -80,9 +81,18 @@ def test_list_shows_what_is_present(make_xlsa17, tmp_path):
     assert rows["digits"].split()[2:] == ["yes", "pixels"]
 
 
-def test_verify_tells_cached_from_not_cached_and_fails_on_a_cut_file(make_xlsa17):
-    folder = make_xlsa17(seed=1)  # the cache goes by content, and another test may have loaded that of seed 0
-    assert "res101: whole, not cached" in invoke("verify", folder).stdout
+def test_verify_names_a_damaged_entry_of_the_cache_and_fails_on_a_cut_file(make_xlsa17, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZSLBENCH_CACHE", str(tmp_path / "cache"))
+    folder = make_xlsa17()
+    assert "res101: whole\n" in invoke("verify", folder).stdout
+    rows = max((tmp_path / "cache" / "mat").glob("*/*.npy"), key=lambda path: path.stat().st_size)
+    stat, content = rows.stat(), bytearray(rows.read_bytes())
+    content[-2] ^= 1
+    rows.write_bytes(content)
+    os.utime(rows, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.warns(Hint, match="is damaged, and is made again"):
+        assert "res101: whole; in the cache it was damaged" in invoke("verify", folder).stdout
+    assert "res101: whole\n" in invoke("verify", folder).stdout
     (folder / "vit.mat").write_bytes(b"cut")
     result = invoke("verify", folder)
     assert result.exit_code == 1

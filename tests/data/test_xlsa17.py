@@ -11,7 +11,7 @@ from zslbench.data import catalogue
 from zslbench.data.catalogue import find_dataset
 from zslbench.data.folders import cache_folder, data_root
 from zslbench.discovery.registry import Registry
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError, Hint, UsageError
 from zslbench_datasets import gbu, zslbench_register
 
 FACTS = {  # from the README of the real data: images, seen, unseen, size, trainval, test_seen, test_unseen
@@ -84,6 +84,21 @@ def test_labels_mat_serves_features_that_have_no_labels(make_xlsa17, tmp_path):
     np.testing.assert_array_equal(dataset.load_labels(tmp_path).labels, dataset.load(tmp_path).labels)
 
 
+def test_features_alone_may_have_images_in_rows_if_other_labels_say_so(make_xlsa17, tmp_path):
+    def turn(files):
+        files["labels"] = {"labels": files["res101"].pop("labels")}
+        files["res101"]["features"] = files["res101"]["features"].T
+
+    expected = XLSA17Dataset.at(make_xlsa17(name="columns")).load(tmp_path)
+    dataset = XLSA17Dataset.at(make_xlsa17(edit=turn))
+    with pytest.warns(
+        Hint, match=r"res101\.mat: features have shape \(110, 12\) for 110 labels: .* is taken to be a row"
+    ):
+        data = dataset.load(tmp_path)
+    np.testing.assert_array_equal(data.features, expected.features)
+    assert data.features_fingerprint == expected.features_fingerprint
+
+
 def test_classes_without_names_are_numbered_and_original_att_is_not_needed(make_xlsa17, tmp_path):
     def strip(files):
         del files["att_splits"]["allclasses_names"], files["att_splits"]["original_att"]
@@ -133,6 +148,12 @@ BAD = {
     ),
     "empty unseen": (lambda s, x: s.update(test_unseen_loc=np.empty((0, 1))), r"test_unseen is empty.*att_splits\.mat"),
     "image beyond": (lambda s, x: s["test_seen_loc"].__setitem__((0, 0), 111), r"image 111, but there are 110 labels"),
+    "image that wraps": (
+        lambda s, x: s.update(test_seen_loc=np.array([[2**64 - 1], [1]], dtype=np.uint64)),
+        r"att_splits\.mat: test_seen_loc must be whole numbers from 1",
+    ),
+    "image before": (lambda s, x: s["test_seen_loc"].__setitem__((0, 0), -1), r"test_seen_loc must be whole numbers"),
+    "class beyond": (lambda s, x: x["labels"].__setitem__((0, 0), 12), r"labels run .* to 12 .* there are 11 classes"),
     "overlap": (lambda s, x: s.update(test_seen_loc=s["trainval_loc"][:3]), r"share images.*att_splits\.mat"),
     "no att": (lambda s, x: s.pop("att"), r"att_splits\.mat: variable 'att' is missing"),
     "flat att": (lambda s, x: s.update(att=np.empty((0, 0))), r"att_splits\.mat: att has shape \(0, 0\)"),

@@ -87,7 +87,7 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
 
 @app.command("verify")
 def verify(name: Name, data_root: DataRoot = None, json: Json = False, plain: Plain = False) -> None:
-    """Read every file to its end, compare sizes with the published ones, and show the state of the cache."""
+    """Read every file to its end, and what the cache has of it, and compare sizes with the published ones."""
     from zslbench.data.audit import verify_dataset
     from zslbench.data.catalogue import find_dataset
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from zslbench.api.cards import DatasetCard, DatasetSizes
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.api.soundness import LARGE, NAMED, equal_rows, listed, rare_negatives, same_names
-from zslbench.data.cache import cache_state
-from zslbench.data.matfile import column_blocks, indices, read_arrays, variables
+from zslbench.data.cache import cache_state, feature_rows
+from zslbench.data.digests import rehashed
+from zslbench.data.matentry import DAMAGED, entry_of
+from zslbench.data.matfile import indices, read_arrays
 from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
 from zslbench.errors import DataError
 
@@ -137,7 +139,7 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
         return [*findings, Finding("features", "absent", "ok", absent)]
     blocks: Iterable[NDArray[Any]]
     if isinstance(dataset, XLSA17Dataset):
-        blocks = column_blocks(dataset.features_path(root, features), "features")
+        blocks = _blocks(feature_rows(dataset.features_path(root, features), len(labels)))
     else:
         whole = dataset.load(root, features, splits).features
         blocks = [] if whole is None else [whole]
@@ -159,7 +161,7 @@ def _audit_images(dataset: Dataset, root: Path, splits: str, parts: dict[str, In
 
 
 def verify_dataset(dataset: Dataset, root: Path) -> list[Finding]:
-    """Reads every .mat file of a data set to its end, compares sizes with the card's, and looks into the cache."""
+    """Reads every .mat file of a data set to its end, and what the cache has of it; compares sizes with the card's."""
     if not isinstance(dataset, XLSA17Dataset):
         return [_verify_split(dataset, root, "embedded")]
     if problem := dataset.missing_split(root):
@@ -341,6 +343,8 @@ def _equal(check: str, found: int, expected: int, whose: str) -> Finding:
 
 def _verify_split(dataset: Dataset, root: Path, splits: str) -> Finding:
     try:
+        if isinstance(dataset, XLSA17Dataset):
+            rehashed(dataset.split_path(root, splits))
         split, labels = _without_features(dataset, root, splits)
         return _summary(splits, audit(split, labels, dataset.card.sizes), "whole")
     except DataError as error:
@@ -349,14 +353,18 @@ def _verify_split(dataset: Dataset, root: Path, splits: str) -> Finding:
 
 def _verify_file(path: Path) -> Finding:
     try:
-        shape = variables(path).get("features")
-        if shape is None:
-            read_arrays(path, [], ["labels"])
-            return Finding(path.stem, "whole")
-        found = audit_features(column_blocks(path, "features"), shape[-1])
-        return _summary(path.stem, found, f"whole, {cache_state(path)}")
+        rehashed(path)
+        state = "whole" if cache_state(path) != DAMAGED else "whole; in the cache it was damaged, and is made again"
+        if "features" not in entry_of(path).variables:
+            return Finding(path.stem, state)
+        rows = feature_rows(path)
+        return _summary(path.stem, audit_features(_blocks(rows), len(rows)), state)
     except DataError as error:
         return Finding(path.stem, "unusable", "fail", str(error))
+
+
+def _blocks(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    return (rows[start : start + 4096] for start in range(0, len(rows), 4096))
 
 
 def _summary(check: str, findings: list[Finding], good: str) -> Finding:

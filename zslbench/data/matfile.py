@@ -1,11 +1,10 @@
-"""Reads and writes MATLAB files, version 5 (scipy) and 7.3 (HDF5): in MATLAB's orientation, large ones in pieces."""
+"""Reads and writes MATLAB files, version 5 and 7.3: in MATLAB's orientation, large ones in pieces."""
 
 from __future__ import annotations
 
 import json
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -14,36 +13,36 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from zslbench.data.matchild import FEATURES
+from zslbench.data.matentry import entry_of, heads_of
 from zslbench.errors import DataError
-from zslbench.files import reading, whole
+from zslbench.files import SMALL, reading, whole
 
 Array = NDArray[Any]
 Variables = dict[str, NDArray[Any] | list[str] | str]
 
-BLOCK_BYTES = 2**25
-"""How much of a matrix is held in memory at a time where it can be read in pieces."""
 ROWS = 4096
 """How many columns of a matrix are held in memory at a time while it is written."""
 V5_BYTES = 2**31
 """From this size on a variable does not fit a version 5 file."""
 MI_SINGLE, MI_MATRIX, MX_SINGLE = 7, 14, 7
 HEADER_BYTES, DESCRIPTION_BYTES = 512, 116
+LARGEST_INDEX = 2**53
+"""From here on doubles are no longer exact; int64 would even wrap, later."""
 SOURCE = "source"
 """The variable that says what a file was made from, so that a command can tell its own work."""
 
 
 def variables(path: Path) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each variable of a file, in MATLAB's orientation, without reading any.
+    """Returns the shape of each variable of a file, in MATLAB's orientation; of a large file without reading any.
 
     Raises:
-        DataError: the file is missing or is no MATLAB file.
+        DataError: the file is missing, damaged or no MATLAB file.
     """
-    with _reading(path):
-        if _is_hdf5(path):
-            with h5py.File(path, "r") as file:
-                datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-                return {name: tuple(reversed(item.shape)) for name, item in datasets.items()}
-        return {name: tuple(shape) for name, shape, _ in scipy.io.whosmat(path, appendmat=False)}
+    with reading(path):
+        size = path.stat().st_size
+    found = entry_of(path).variables if size <= SMALL else heads_of(path)
+    return {name: tuple(variable["shape"]) for name, variable in found.items()}
 
 
 def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Array]:
@@ -52,8 +51,18 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
     Raises:
         DataError: the file is missing, damaged or no MATLAB file, or a variable is missing or not numeric.
     """
-    found = _read(path, names, optional)
-    return {name: _numeric(path, name, value) for name, value in found.items()}
+    entry = entry_of(path, [*names, *optional])
+    for name in names:
+        if name not in entry.variables:
+            there = ", ".join(sorted(entry.variables)) or "nothing"
+            raise DataError(f"{path}: variable {name!r} is missing; the file holds {there}")
+    for name in [*names, *optional]:
+        if why := entry.variables.get(name, {}).get("why"):
+            raise DataError(f"{path}: variable {name!r} {why}")
+        if isinstance(entry.values.get(name), tuple):
+            raise DataError(f"{path}: variable {name!r} is not a full matrix of real numbers")
+    turned = FEATURES if not entry.rows else ""  # they are kept as rows
+    return {name: value.T if name == turned else value for name, value in entry.values.items()}
 
 
 def read_strings(path: Path, name: str) -> tuple[str, ...] | None:
@@ -62,34 +71,13 @@ def read_strings(path: Path, name: str) -> tuple[str, ...] | None:
     Raises:
         DataError: the file is missing, damaged or no MATLAB file, or the variable holds something else.
     """
-    found = _read(path, (), (name,))
-    if name not in found:
+    entry = entry_of(path, [name])
+    if name not in entry.variables:
         return None
-    if not isinstance(found[name], tuple):
+    strings = entry.values.get(name)
+    if not isinstance(strings, tuple):
         raise DataError(f"{path}: variable {name!r} is not a cell array of strings")
-    strings: tuple[str, ...] = found[name]
     return strings
-
-
-def column_blocks(path: Path, name: str) -> Iterator[Array]:
-    """Yields the columns of a matrix `(D, N)` as the rows of blocks `(n, D)`, in order; HDF5 is read piece by piece.
-
-    Raises:
-        DataError: as `read_arrays`, or the variable is not a matrix.
-    """
-    shape = variables(path).get(name)
-    if shape is not None and len(shape) != 2:
-        raise DataError(f"{path}: variable {name!r} has shape {shape}; a matrix is needed")
-    matrix = None if shape is not None and _is_hdf5(path) else read_arrays(path, [name])[name].T
-    size, images = shape or (0, 0)
-    step = max(1, BLOCK_BYTES // (8 * max(1, size)))
-    for start in range(0, images, step):
-        if matrix is None:
-            with _reading(path), h5py.File(path, "r") as file:  # closed while the caller has the block
-                block = _numeric(path, name, file[name][start : start + step])  # HDF5 holds the transpose
-        else:
-            block = matrix[start : start + step]
-        yield block
 
 
 def indices(values: Array, what: str) -> NDArray[np.int64]:
@@ -99,7 +87,8 @@ def indices(values: Array, what: str) -> NDArray[np.int64]:
         DataError: a value is no whole number from 1; `what` names file and variable.
     """
     flat = values.ravel(order="F")
-    if flat.size and not (np.isfinite(flat).all() and (flat == np.floor(flat)).all() and flat.min() >= 1):
+    whole_numbers = flat.dtype.kind in "iuf" and np.isfinite(flat).all() and bool((flat == np.floor(flat)).all())
+    if flat.size and not (whole_numbers and flat.min() >= 1 and flat.max() < LARGEST_INDEX):
         raise DataError(f"{what} must be whole numbers from 1; the file holds something else")
     return flat.astype(np.int64) - 1
 
@@ -140,67 +129,6 @@ def write_mat(
     write = _write_v73 if any(rows.nbytes >= V5_BYTES for rows in columns.values()) else _write_v5
     with whole(path) as part:
         write(part, variables, columns)
-
-
-def _read(path: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:
-    wanted = [*names, *optional]
-    with _reading(path):
-        if _is_hdf5(path):
-            with h5py.File(path, "r") as file:
-                present = [name for name in wanted if isinstance(file.get(name), h5py.Dataset)]
-                found = {name: _from_hdf5(file, file[name]) for name in present}
-        else:
-            loaded = scipy.io.loadmat(path, variable_names=wanted, appendmat=False)
-            found = {name: _from_v5(loaded[name]) for name in wanted if name in loaded}
-    for name in names:
-        if name not in found:
-            there = ", ".join(sorted(variables(path))) or "nothing"
-            raise DataError(f"{path}: variable {name!r} is missing; the file holds {there}")
-    return found
-
-
-def _numeric(path: Path, name: str, value: Any) -> Array:
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-        raise DataError(f"{path}: variable {name!r} is not a full matrix of real numbers")
-    return value
-
-
-def _is_hdf5(path: Path) -> bool:
-    with _reading(path), path.open("rb"):  # a missing or forbidden file says so here; h5py would only say no
-        return bool(h5py.is_hdf5(path))
-
-
-def _from_v5(value: Any) -> Any:
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "OU":
-        return value
-    cells = value.ravel(order="F")
-    if value.dtype.kind == "U":  # a character matrix: one string a row
-        return tuple(str(row).rstrip() for row in cells)
-    if all(isinstance(cell, np.ndarray) and cell.dtype.kind == "U" and cell.size <= 1 for cell in cells):
-        return tuple("".join(cell) for cell in cells)
-    return value
-
-
-def _from_hdf5(file: h5py.File, dataset: h5py.Dataset) -> Any:
-    kind = dataset.attrs.get("MATLAB_class", b"")
-    if "MATLAB_empty" in dataset.attrs:  # holds the dimensions instead of values
-        return () if kind in (b"cell", b"char") else np.empty(tuple(int(size) for size in dataset[()]))
-    if kind == b"char":
-        return tuple(_decode(codes).rstrip() for codes in np.atleast_2d(dataset[()].T))
-    if h5py.check_ref_dtype(dataset.dtype) is h5py.Reference:
-        cells = [file[reference] for reference in dataset[()].flat]  # C order here is MATLAB's column order
-        return tuple("" if "MATLAB_empty" in cell.attrs else _decode(cell[()].ravel()) for cell in cells)
-    return dataset[()].T
-
-
-def _decode(codes: Array) -> str:
-    if codes.dtype.kind not in "ui":
-        raise ValueError("a cell holds no characters")
-    return codes.astype("<u2").tobytes().decode("utf-16-le")
-
-
-def _reading(path: Path) -> AbstractContextManager[None]:
-    return reading(path, "a whole MATLAB file", "fetch or save it again")
 
 
 def _write_v5(path: Path, variables: Variables, columns: dict[str, NDArray[np.float32]]) -> None:

@@ -71,7 +71,11 @@ class XLSA17Dataset(Dataset):
         features = features or self.card.default_features
         if problem := self.missing(root, features, splits):
             raise DataError(problem)
-        return self._data(root, splits, features, load_features(self.features_path(root, features)))
+        path = self.features_path(root, features)
+        loaded = load_features(path)
+        if loaded.labels is None:  # only now it is known whether images are in rows or in columns
+            loaded = load_features(path, len(self.read_labels(root)[0]))
+        return self._data(root, splits, features, loaded)
 
     def load_labels(self, root: Path, splits: str = SPLITS) -> ZSLData:
         """Loads everything but features; labels come from `labels.mat`, else from any file of features.
@@ -139,7 +143,7 @@ class XLSA17Dataset(Dataset):
         """
         if problem := self.missing_split(root, splits):
             raise DataError(problem)
-        path = self._split_path(root, splits)
+        path = self.split_path(root, splits)
         arrays = read_arrays(path, ["att", *PARTS], ["train_loc", "val_loc", "original_att"])
         att, original = arrays.pop("att"), arrays.pop("original_att", None)
         if att.ndim != 2 or 0 in att.shape:
@@ -154,7 +158,7 @@ class XLSA17Dataset(Dataset):
         Raises:
             DataError: no file has labels, or the one that should is damaged.
         """
-        path = self._first(root, "labels", "; add labels.mat or res101.mat")
+        path = self._first(root, "labels", ", the class of each image; add labels.mat, or the release's res101.mat")
         return indices(read_arrays(path, ["labels"])["labels"], f"{path}: labels"), path
 
     def image_files(self, root: Path) -> tuple[str, ...]:
@@ -218,7 +222,7 @@ class XLSA17Dataset(Dataset):
                 features_fingerprint=None if loaded is None else loaded.fingerprint,
             )
         except DataError as error:
-            raise DataError(f"{error} (read from {self._split_path(root, splits)} and {labels_path})") from error
+            raise DataError(f"{error} (read from {self.split_path(root, splits)} and {labels_path})") from error
 
     def _check_labels(self, root: Path, labels: IntArray, path: Path) -> None:
         """Raises a DataError if labels that come with features differ from `labels.mat`, on which audits rely."""
@@ -232,12 +236,13 @@ class XLSA17Dataset(Dataset):
                 apart = f"other labels for {int((labels != other).sum())} of {len(labels)} images"
             raise DataError(f"{path} and {where} have {apart}; remove the labels that are wrong")
 
-    def _split_path(self, root: Path, splits: str) -> Path:
+    def split_path(self, root: Path, splits: str = SPLITS) -> Path:
+        """Returns where a split file is, or would be."""
         return self.folder(root) / f"{splits}.mat"
 
     def missing_split(self, root: Path, splits: str = SPLITS) -> str:
         """Returns which split file is missing and how to get it, in one line, or an empty string."""
-        path = self._split_path(root, splits)
+        path = self.split_path(root, splits)
         return "" if path.is_file() else self._missing_line(path, "--splits", self.split_files(root))
 
     def _missing_line(self, path: Path, option: str, present: list[str]) -> str:
