@@ -46,7 +46,7 @@ class Dispatcher:
         outcomes: Outcomes = {}
         stored: list[RunRecord] = []
         trials, errors = errors is None, {} if errors is None else errors
-        setup = Setup(store=store.root, existing=existing, device=self._device)
+        setup = Setup(store=store.root.absolute(), existing=existing, device=self._device)
         distinct = list({run.id: run for run in runs}.values())
 
         def finished(run: Run, record: RunRecord, stored: bool = False) -> None:
