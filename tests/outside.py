@@ -59,9 +59,9 @@ def command(*arguments: object, environment: dict[str, str] | None = None, path:
 
 
 def start(
-    *arguments: object, environment: dict[str, str] | None = None, path: Path | None = None
+    *arguments: object, environment: dict[str, str] | None = None, path: Path | None = None, session: bool = False
 ) -> subprocess.Popen[str]:
-    """Starts `zslbench ...` without waiting for it."""
+    """Starts `zslbench ...` without waiting for it, in a group of processes of its own where it begins a session."""
     extra = {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))} if path else {}
     return subprocess.Popen(
         [sys.executable, "-m", "zslbench", *map(str, arguments)],
@@ -69,6 +69,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=session,
     )
 
 
