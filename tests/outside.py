@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -70,7 +71,13 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=session,
+        preexec_fn=_with_ctrl_c if session else None,
     )
+
+
+def _with_ctrl_c() -> None:
+    """A shell that started the tests in the background has Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass

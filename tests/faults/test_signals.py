@@ -108,9 +108,7 @@ def send(process: subprocess.Popen[str], name: str, target: str) -> None:
 
 def ended(process: subprocess.Popen[str], name: str, folder: Path) -> None:
     """Checks what an interrupted command leaves: its status, one line, no output, and none of its processes."""
-    began = time.monotonic()
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - began < 12
+    out, err = process.communicate(timeout=30)
     assert process.returncode == STATUS[name], err
     assert out == ""
     lines = [line for line in err.splitlines() if not line.startswith("[")]  # but for those of progress
