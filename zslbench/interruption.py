@@ -48,6 +48,7 @@ class _State:
         first: the signal that came; 0 before.
         raised: whether it was raised in the main thread.
         depth: how many deferred blocks the main thread is in.
+        leaving: whether the command is done.
         quiet: whether another process tells that it was interrupted.
         at_end: what ends other processes, should this one end at once.
     """
@@ -56,6 +57,7 @@ class _State:
     first: int = 0
     raised: bool = False
     depth: int = 0
+    leaving: bool = False
     quiet: bool = False
     at_end: list[Callable[[], None]] = field(default_factory=list)
 
@@ -74,9 +76,9 @@ def install(grace: float = GRACE, *, worker: bool = False) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    take()
     os.register_at_fork(after_in_child=_forget)
     threading.Thread(target=_watch, args=(reader, grace, worker), daemon=True).start()
+    take()
 
 
 def take() -> None:
@@ -85,6 +87,11 @@ def take() -> None:
         for number in STATUS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _received)
+
+
+def leave() -> None:
+    """Has a signal end the process at once, because what is left to do is to end."""
+    _state.leaving = True
 
 
 def installed() -> bool:
@@ -155,7 +162,7 @@ def _received(number: int, frame: FrameType | None) -> None:
     _state.first = _state.first or number
     if _state.raised or _state.depth:
         return
-    if _importing(frame):  # raised there, it would come out as another error
+    if _state.leaving or _importing(frame):  # raised there, it would come out as another error
         _end()
     obey()
 

@@ -52,7 +52,7 @@ def _options(
 def main() -> NoReturn:
     """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run.
 
-    An interruption is one line, too; its status is 130 after Ctrl-C, 143 after other signals.
+    Lets an interruption by a signal pass, which whoever handles signals tells.
     """
     warnings.showwarning = _show_warning
     plugins().notify("zslbench_commands", app=app)
@@ -65,7 +65,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (interruption.Interrupted, KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         interruption.tell()
         sys.exit(interruption.status())
     except Exception as error:

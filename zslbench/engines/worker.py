@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -43,11 +44,9 @@ def main() -> None:
         rest = memoryview((json.dumps({"event": event, **content}) + "\n").encode())
         if event in ("failed", "finished"):
             busy.clear()
-        try:
+        with suppress(BrokenPipeError):  # nobody listens, so the orders end, too
             while rest:
                 rest = rest[os.write(out, rest) :]
-        except BrokenPipeError:
-            raise interruption.Interrupted from None
 
     threading.Thread(target=read, daemon=True).start()
     while line := queue.get():
@@ -77,8 +76,8 @@ def _obey(line: str, send: Any) -> None:
 
 
 if __name__ == "__main__":
-    interruption.install(GRACE, worker=True)
     try:
+        interruption.install(GRACE, worker=True)
         main()
     except interruption.Interrupted:
         sys.stderr.flush()
