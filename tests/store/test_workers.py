@@ -86,3 +86,22 @@ def test_runs_share_a_worker_give_what_inline_gives_and_a_dead_worker_is_replace
     for seed, record in (finished | later).items():
         assert record.metrics == inline[seed].metrics
         assert record.arrays == inline[seed].arrays  # named by the hash of every decision
+
+
+def test_a_worker_is_in_the_folder_of_each_order(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative name means the same there, though the worker began elsewhere."""
+    Store(store)
+    source = (
+        "from zslbench import Embedder, Params\nimport torch\n"
+        "class Mine(Embedder[Params]):\n"
+        "    def build(self, shape): self.n = shape.attributes\n"
+        "    def embed(self, x): return torch.zeros(len(x), self.n)\n"
+    )
+    with Processes(1) as engine:
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            monkeypatch.chdir(tmp_path / name)
+            Path(f"mine_{name}.py").write_text(source)
+            [row] = plan([f"mine_{name}.py"], ["digits"], Request(root=Path()))
+            finished, failed = execute(engine, row.runs, store)
+            assert finished and not failed
