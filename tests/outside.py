@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -59,9 +60,9 @@ def command(*arguments: object, environment: dict[str, str] | None = None, path:
 
 
 def start(
-    *arguments: object, environment: dict[str, str] | None = None, path: Path | None = None
+    *arguments: object, environment: dict[str, str] | None = None, path: Path | None = None, session: bool = False
 ) -> subprocess.Popen[str]:
-    """Starts `zslbench ...` without waiting for it."""
+    """Starts `zslbench ...` without waiting for it, in a group of processes of its own where it begins a session."""
     extra = {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))} if path else {}
     return subprocess.Popen(
         [sys.executable, "-m", "zslbench", *map(str, arguments)],
@@ -69,7 +70,14 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=session,
+        preexec_fn=_with_ctrl_c if session else None,
     )
+
+
+def _with_ctrl_c() -> None:
+    """A shell that started the tests in the background has Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass

@@ -63,7 +63,7 @@ class Bench:
         store: str | Path | None = None,
         data_root: str | Path | None = None,
         device: str = "auto",
-        jobs: int = 1,
+        jobs: int | None = None,
         engine: str | None = None,
         on_event: OnEvent | Literal["progress"] | None = "progress",
     ) -> None:
@@ -73,21 +73,21 @@ class Bench:
             store: folder of the run records; by default `ZSLBENCH_STORE`, else `zslbench-runs`.
             data_root: folder of the data sets; by default `ZSLBENCH_DATA`, else the user's data folder.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            jobs: runs at a time, in processes of their own.
+            jobs: runs at a time, in processes of their own; by default one, or what an engine has room for.
             engine: name of an engine; by default `processes` with several jobs, else `inline`.
             on_event: is told what happens; by default a progress bar on standard error. None is silent.
 
         Raises:
             UsageError: a setting is out of range or names what does not exist.
         """
-        if not isinstance(jobs, int) or jobs < 1:
+        if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
             raise UsageError(f"jobs={jobs!r}: give a whole number from 1")
         if not (on_event is None or on_event == "progress" or callable(on_event)):
             raise UsageError(f"on_event={on_event!r}: give 'progress', None, or a function of one Event")
         self.device = device
         self.root = chosen_root(None if data_root is None else Path(data_root)).absolute()
         choose_device(device)
-        name = engine or ("processes" if jobs > 1 else "inline")
+        name = engine or ("processes" if (jobs or 1) > 1 else "inline")
         if together.launched_together() and name != "inline":
             raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
         self._folder = Path(store or os.environ.get("ZSLBENCH_STORE") or STORE).expanduser()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path, PurePath
+
+from filelock import FileLock, SoftFileLock, Timeout
 
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
@@ -13,6 +20,10 @@ EXPANSION, SMALL = 100, 2**26
 """How many times its own size a file's content may be, and how many bytes it may be whatever the file's size."""
 CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 """Names, in lower case, of files and folders that programs leave behind and nobody means, hidden ones aside."""
+
+
+class Locked(Exception):
+    """Another process holds a lock."""
 
 
 class NotWritten(DataError):
@@ -104,6 +115,50 @@ def is_clutter(path: PurePath | str) -> bool:
     """
     parts = PurePath(path).parts
     return any(part.casefold() in CLUTTER or (part[0] == "." and part not in (".", "..")) for part in parts)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds a lock that is named by a file; raises `Locked` where another process holds it and `wait` is false.
+
+    The lock belongs to the open file, so a killed process leaves none behind. A file system that has no such locks is
+    warned about once, and gets files instead that name host and process of who holds them, with the suffix `.held`.
+    """
+    timeout, real = -1 if wait else 0, _has_locks(path.parent)
+    lock = FileLock(path, timeout=timeout) if real else SoftFileLock(f"{path}.held", timeout=timeout)
+    try:
+        held = lock.acquire()
+    except Timeout:
+        raise Locked(path) from None
+    with held:
+        if not real and not Path(lock.lock_file).stat().st_size:  # the library may have said it already
+            Path(lock.lock_file).write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+        yield
+
+
+@cache
+def _has_locks(folder: Path) -> bool:
+    """Returns whether files in a folder can be locked; warns where they cannot."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    probe = folder / f".lock-probe-{os.getpid()}"
+    try:
+        with probe.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL):
+            return True  # whatever is wrong, the lock itself will tell
+        warnings.warn(
+            f"{folder}: its file system has no locks ({error.strerror}), so files stand for them; should a process be "
+            "killed, others wait for it until its file, NAME.held with process and host inside, is deleted by hand",
+            stacklevel=2,
+        )
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
 
 
 def existing(option: str, path: Path, folder: bool = False) -> Path:

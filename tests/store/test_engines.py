@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from outside import CHEAP, Answer, command, distribution
 from planned import plan
 
+import zslbench
 from zslbench.api.engine import Listener
 from zslbench.engines.processes import Processes
+from zslbench.engines.ray import Ray
+from zslbench.errors import Hint, RunError, UsageError
 from zslbench.records.store import Store
+from zslbench.runs.code import harness_code
+from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 from zslbench.runs.request import Request
 
@@ -105,3 +113,126 @@ def test_ray_gives_the_numbers_of_inline_and_a_killed_worker_costs_one_run(odd: 
     pytest.importorskip("ray")
     answer = command(*DEVISE, "doomed", "noisy", *CHEAP, "--engine", "ray", "--jobs", "2", "--json", path=odd)
     check_odd_methods(answer, reference, "its worker died")
+
+
+class Task:
+    """A stand-in for what `ray.remote` returns; it is executed when it is waited for."""
+
+    def __init__(self, cluster: FakeRay, function: Callable[..., Any]) -> None:
+        self.cluster, self.function = cluster, function
+
+    def options(self, **_: object) -> Task:
+        return self
+
+    def remote(self, *arguments: Any) -> Callable[[], Any]:
+        def reference() -> Any:
+            return self.function(*arguments)
+
+        self.cluster.running.append(reference)
+        self.cluster.most = max(self.cluster.most, len(self.cluster.running))
+        return reference
+
+
+class FakeRay(ModuleType):
+    """A cluster in this process."""
+
+    def __init__(self, **resources: float) -> None:
+        super().__init__("ray")
+        self.resources, self.running, self.cancelled, self.most = resources, [], [], 0
+        self.exceptions = SimpleNamespace(RayTaskError=ZeroDivisionError, RayError=ZeroDivisionError)
+        self.interrupt = False
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **_: object) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self.resources
+
+    def remote(self, function: Callable[..., Any]) -> Task:
+        return Task(self, function)
+
+    def wait(self, references: list[Any], num_returns: int = 1, timeout: float | None = None) -> tuple[Any, Any]:
+        if self.interrupt and timeout is None:
+            raise KeyboardInterrupt
+        self.running.remove(references[0])
+        return references[:1], references[1:]
+
+    def get(self, reference: Callable[[], Any]) -> Any:
+        return reference()
+
+    def cancel(self, reference: Callable[[], Any]) -> None:
+        self.cancelled.append(reference)
+
+
+def on_ray(
+    fake: FakeRay, monkeypatch: pytest.MonkeyPatch, store: Path, workers: tuple[int, ...] = (), device: str = "cpu"
+) -> list[str]:
+    """Executes four runs there; returns the ids of those that finished."""
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    [row] = plan(["eszsl"], ["digits"], Request(root=Path(), seeds=(0, 1, 2, 3)))
+    finished: list[str] = []
+    listener = Listener(finished=lambda run, record: finished.append(record.id))
+    with pytest.warns(Hint, match="nothing of their epochs"):
+        Ray(*workers).execute(row.runs, Setup(store=store, device=device), listener)
+    return finished
+
+
+def test_ray_has_as_many_runs_at_a_time_as_there_is_room_for(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = [FakeRay(CPU=3.0), FakeRay(CPU=8.0), FakeRay(CPU=8.0, GPU=1.0), FakeRay()]
+    for fake, workers, device, most in zip(
+        fakes, [(), (2,), (), ()], ["cpu", "cpu", "auto", "cpu"], [3, 2, 1, 1], strict=True
+    ):
+        assert len(on_ray(fake, monkeypatch, store, workers, device)) == 4
+        assert fake.most == most
+
+
+def test_interrupted_ray_cancels_its_runs(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(CPU=2.0)
+    fake.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        on_ray(fake, monkeypatch, store)
+    assert len(fake.cancelled) == 2
+
+
+def test_an_address_where_nothing_answers_is_one_line(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", FakeRay(CPU=1.0))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(UsageError, match=r"RAY_ADDRESS=ray://127\.0\.0\.1:[0-9]+: nothing answers there"):
+            Ray().execute([], Setup(store=store), Listener())
+
+
+@pytest.mark.parametrize("thing", ["zslbench", "method eszsl"])
+def test_a_process_with_other_code_refuses_the_run_and_names_both(thing: str) -> None:
+    [row] = plan(["eszsl"], ["digits"], Request(root=Path(), seeds=(0,)))
+    sent = json.loads(row.runs[0].sent())
+    assert Run.received(json.dumps(sent)).id == row.runs[0].id
+    own, sent["code"][thing] = sent["code"][thing], "7.0 (source f00d)"
+    with pytest.raises(RunError) as raised:
+        Run.received(json.dumps(sent))
+    assert f"{thing} is {own} in the process" in str(raised.value) and "7.0 (source f00d)" in str(raised.value)
+
+
+def test_a_process_with_other_data_refuses_the_run() -> None:
+    [row] = plan(["eszsl"], ["digits"], Request(root=Path(), seeds=(0,)))
+    sent = json.loads(row.runs[0].sent())
+    sent["spec"]["fingerprint"] = "other"
+    with pytest.raises(RunError, match="data set digits changed between planning and running"):
+        Run.received(json.dumps(sent))
+
+
+def test_the_code_of_the_harness_is_every_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "__init__.py").write_text("")
+    monkeypatch.setattr(zslbench, "__file__", str(tmp_path / "__init__.py"))
+    found = []
+    for text in ("a = 1\n", "a = 2\n"):
+        (tmp_path / "inner" / "module.py").write_text(text)
+        found.append(harness_code.__wrapped__())
+    assert found[0] != found[1]

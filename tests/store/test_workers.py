@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from outside import distribution
 from planned import plan
@@ -86,3 +87,16 @@ def test_runs_share_a_worker_give_what_inline_gives_and_a_dead_worker_is_replace
     for seed, record in (finished | later).items():
         assert record.metrics == inline[seed].metrics
         assert record.arrays == inline[seed].arrays  # named by the hash of every decision
+
+
+def test_a_worker_is_in_the_folder_of_each_order(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative name means the same there, though the worker began elsewhere."""
+    Store(store)
+    with Processes(1) as engine:
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            monkeypatch.chdir(tmp_path / name)
+            np.save("own.npy", np.random.default_rng(len(name)).random((10, 7)))
+            [row] = plan(["eszsl"], ["digits"], Request(root=Path(), semantics="own.npy"))
+            finished, failed = execute(engine, row.runs, store)
+            assert failed == {} and finished[0].id == row.runs[0].id

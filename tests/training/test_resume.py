@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from interruptions import Killed, Killer, agree
@@ -12,9 +16,10 @@ from players import Closed, Pair, PairParams, Plain
 from torch import Tensor
 from toy import toy_view, train
 
-from zslbench.api.embedder import Embedder, GradientParams
+from zslbench.api.embedder import Batch, Embedder, GradientParams
 from zslbench.api.params import Params
 from zslbench.api.progress import Progress
+from zslbench.testing.isolation import disturbed
 from zslbench.training import trainer
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
 from zslbench.training.trainer import Fitted
@@ -203,3 +208,88 @@ def test_the_generator_of_the_batches_is_part_of_the_state(tmp_path: Path) -> No
             train(Plain, GradientParams(epochs=4), VIEW, checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(done))
         states.append(load_checkpoint(path)["generator"])
     assert not torch.equal(*states)
+
+
+def interrupting(call: int) -> Callable[..., None]:
+    """Returns a function that sends Ctrl-C to this process when it is called for the given time."""
+    calls = iter(range(1, 10**6))
+
+    def count(*_: object) -> None:
+        if next(calls) == call:
+            signal.raise_signal(signal.SIGINT)
+
+    return count
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ctrl_c_waits_for_the_end_of_the_epoch_and_loses_none(case: str, tmp_path: Path) -> None:
+    method, params = CASES[case]
+    whole = train(method, params, VIEW)
+    for done in (1, 2, len(whole[1].losses)):
+        path = tmp_path / f"{done}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            train(method, params, VIEW, checkpoint=path, on_epoch=interrupting(done))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        model, fitted, trained = resumed(case, path)
+        assert agree((model, fitted), whole)
+        assert trained == len(whole[1].losses) - done
+
+
+def test_a_long_epoch_is_given_up_for_its_beginning_and_a_short_one_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = "joint players"
+    method, params = CASES[case]
+    whole = train(method, params, VIEW)
+    step = trainer.Player.step
+    saved = []
+    for long in (True, False):
+        path, interrupt = tmp_path / f"{long}.safetensors", interrupting(30)
+
+        def counted(*arguments: Any, interrupt: Callable[..., None] = interrupt) -> Any:
+            interrupt()
+            return step(*arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(trainer, "LONG_EPOCH", -1.0 if long else 1e9)
+            patch.setattr(trainer.Player, "step", counted)
+            train(method, params, VIEW, checkpoint=path)
+        saved.append(load_checkpoint(path)["epoch"])
+        model, fitted, trained = resumed(case, path)
+        assert agree((model, fitted), whole)
+        assert trained == len(whole[1].losses) - saved[-1]
+    assert 0 < saved[0] == saved[1] - 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_comes_after_training_can_keep_it(case: str, tmp_path: Path) -> None:
+    method, params = CASES[case]
+    path = tmp_path / "state.safetensors"
+    whole = train(method, params, VIEW, checkpoint=path)
+    assert not path.exists()
+    whole[1].keep()
+    model, fitted, trained = resumed(case, path)
+    assert agree((model, fitted), whole)
+    assert trained == 0
+
+
+class Global(Plain):
+    """Draws from the random states of NumPy and Python, which belong to a run, too."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"square": (self.net(batch.x) - batch.s).square().mean() * (1 + np.random.random() + random.random())}
+
+
+def test_random_states_of_numpy_and_python_are_part_of_the_state(tmp_path: Path) -> None:
+    path, params = tmp_path / "state.safetensors", GradientParams(epochs=4, batch_size=16)
+
+    def once(**how: Any) -> tuple[Embedder[Any], Fitted]:
+        with disturbed():
+            np.random.seed(3)
+            random.seed(3)
+            return train(Global, params, VIEW, **how)
+
+    whole = once()
+    with pytest.raises(Killed):
+        once(checkpoint=path, checkpoint_seconds=0, on_epoch=Killer(2))
+    assert agree(once(checkpoint=path), whole)

@@ -28,9 +28,10 @@ class Listener:
 class Engine(ABC):
     """Executes runs somewhere, and tells the listener of each how it ended; `with engine:` closes it.
 
-    An engine does nothing but call `zslbench.runs.execute.fulfil` for each run, in this process or in another one to
-    which it sends `run.sent()` and `setup`; the store sees to it that no run is executed twice. It may execute as many
-    runs at a time as it has `workers`.
+    An engine does nothing but call `zslbench.runs.execute.fulfil` for each run in this process, or `fulfil_sent` in
+    another one to which it sends `run.sent()` and `setup`; the store sees to it that no run is executed twice. It may
+    execute as many runs at a time as it has `workers`, whose default it chooses. Where KeyboardInterrupt or
+    `zslbench.interruption.Interrupted` is raised in it, it must end its processes, by SIGTERM for one, and let it pass.
     """
 
     def __init__(self, workers: int = 1) -> None:

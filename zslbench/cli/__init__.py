@@ -11,12 +11,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from zslbench import __version__
+from zslbench import __version__, interruption
 from zslbench.cli import build, check, data, listing, run, show, table
 from zslbench.discovery.plugins import plugins
 from zslbench.errors import Hint, ZSLBenchError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="zslbench",
@@ -52,7 +50,10 @@ def _options(
 
 
 def main() -> NoReturn:
-    """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run."""
+    """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run.
+
+    Lets an interruption by a signal pass, which whoever handles signals tells.
+    """
     warnings.showwarning = _show_warning
     plugins().notify("zslbench_commands", app=app)
     try:
@@ -65,14 +66,13 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
+        interruption.tell()
+        sys.exit(interruption.status())
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("click", "typer") or not hasattr(error, "exit_code"):
             raise
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _fail(message.replace("Value error, ", ""), error.exit_code)
-    if status == INTERRUPTED:  # typer returns it too, without a word, where it catches the interrupt itself
-        _fail("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     sys.exit(status or 0)
 
 

@@ -98,7 +98,16 @@ class Options:
         ),
     ] = None
     device: Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
-    jobs: Annotated[int, Option("--jobs", "-j", help="Runs at a time, in processes of their own.", min=1)] = 1
+    jobs: Annotated[
+        int | None,
+        Option(
+            "--jobs",
+            "-j",
+            help="Runs at a time, in processes of their own.",
+            min=1,
+            show_default="1, or what the engine has room for",
+        ),
+    ] = None
     engine: Annotated[str | None, Option(help="`list engines`.", show_default="processes if --jobs, else inline")] = (
         None
     )

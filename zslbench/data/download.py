@@ -14,12 +14,10 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
-
 from zslbench.data.folders import cache_folder
 from zslbench.data.made import Progress
 from zslbench.errors import DataError, one_line
-from zslbench.files import NotWritten, check_expansion, publish, reading, whole, write_whole, writing
+from zslbench.files import NotWritten, check_expansion, locked, publish, reading, whole, write_whole, writing
 
 URL = "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip"
 ARCHIVE_PREFIX = "xlsa17/data"
@@ -59,7 +57,7 @@ def get(folder: str, root: Path, progress: Progress | None = None) -> list[Path]
     archive = cache_folder() / "downloads" / Path(URL).name
     with writing(archive):
         archive.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(archive.with_suffix(".lock")):
+        with locked(archive.with_suffix(".lock")):
             if not archive.is_file():
                 download(URL, archive, f"{' and '.join(wanted)} into {root / folder}", progress)
             return unpack(archive, folder, wanted, root)

@@ -19,12 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 from zslbench.data.digests import sealed, signature, unsealed
 from zslbench.data.folders import cache_folder
 from zslbench.errors import DataError
-from zslbench.files import NotWritten, write_whole, writing
+from zslbench.files import NotWritten, locked, write_whole, writing
 
 FILE, STATE = "rows", "state.json"
 BLOCK = 2**22
@@ -64,7 +62,7 @@ def made_once(folder: Path, read: Callable[[Path], T | None], make: Callable[[Pa
         return found
     with writing(folder, "set ZSLBENCH_CACHE to a folder that can, with room for it"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock")):
             if (found := _read(folder, read, told=True)) is not None:
                 return found
             part = folder.with_suffix(".part")

@@ -25,9 +25,10 @@ Outcomes = dict[str, RunRecord | Exception]
 class Dispatcher:
     """Executes runs on one engine, and in this process what no other can find by its name."""
 
-    def __init__(self, engine: str, jobs: int, device: str, on_event: OnEvent | None) -> None:
+    def __init__(self, engine: str, jobs: int | None, device: str, on_event: OnEvent | None) -> None:
         """Starts no process yet."""
-        self._engine: Engine = registry().resolve("engine", engine, Engine)(jobs)
+        chosen = registry().resolve("engine", engine, Engine)
+        self._engine: Engine = chosen() if jobs is None else chosen(jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
         self._device, self._on_event = device, on_event
         self._out: TextIO | None = None
@@ -46,7 +47,7 @@ class Dispatcher:
         outcomes: Outcomes = {}
         stored: list[RunRecord] = []
         trials, errors = errors is None, {} if errors is None else errors
-        setup = Setup(store=store.root, existing=existing, device=self._device)
+        setup = Setup(store=store.root.absolute(), existing=existing, device=self._device)
         distinct = list({run.id: run for run in runs}.values())
 
         def finished(run: Run, record: RunRecord, stored: bool = False) -> None:

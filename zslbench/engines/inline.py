@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
 from zslbench.records.store import Busy
 from zslbench.runs.entrant import Run
@@ -20,6 +21,7 @@ class Inline(Engine):
             self._try(run, setup, listener, wait=True)
 
     def _try(self, run: Run, setup: Setup, listener: Listener, *, wait: bool) -> bool:
+        interruption.check()
         try:
             record = fulfil(run, setup, listener, wait=wait)
         except Busy:

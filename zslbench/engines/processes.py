@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock
 
+from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.progress import Progress
 from zslbench.errors import RunError
@@ -21,14 +24,21 @@ from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 
 Worker = subprocess.Popen[str]
+PATIENCE = 8.0
+"""Seconds that workers have to end."""
 
 
 class Processes(Engine):
-    """Keeps up to `workers` processes, each one run at a time; each sees one GPU, chosen before it imports torch."""
+    """Keeps up to `workers` processes, each one run at a time; each sees one GPU, chosen before it imports torch.
+
+    Each has a session of its own: a Ctrl-C in the terminal reaches this process alone, which then ends them.
+    """
 
     def __init__(self, workers: int = 1) -> None:
         super().__init__(workers)
         self._started: dict[int, Worker] = {}
+        self._stopping = False
+        interruption.at_end(self._kill)
 
     def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs; a worker that dies is one failed run."""
@@ -36,11 +46,13 @@ class Processes(Engine):
         for slot in range(self.workers):
             slots.put(slot)
         lock = Lock()
+        self._stopping = False
 
         def work(run: Run) -> None:
             slot = slots.get()
             try:
-                _execute(self._worker(slot, setup.device), run, setup, listener, lock)
+                if not self._stopping:
+                    self._execute(self._worker(slot, setup.device), run, setup, listener, lock)
             finally:
                 slots.put(slot)
 
@@ -48,8 +60,29 @@ class Processes(Engine):
         try:
             for done in [pool.submit(work, run) for run in runs]:
                 done.result()
-        finally:  # an interrupted grid starts no further run
-            pool.shutdown(cancel_futures=True)
+        except BaseException:  # an interrupted grid starts no further run
+            self._stopping = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._stop()
+            raise
+        finally:
+            pool.shutdown()
+
+    def _execute(self, worker: Worker, run: Run, setup: Setup, listener: Listener, lock: Lock) -> None:
+        assert worker.stdin is not None and worker.stdout is not None
+        with suppress(BrokenPipeError):  # broken if it died before it read its order
+            print(json.dumps([run.sent(), setup.model_dump(mode="json")]), file=worker.stdin, flush=True)
+        for line in worker.stdout:
+            if not line.endswith("\n"):  # it died in the middle of a message
+                break
+            with lock:
+                if _tell(json.loads(line), run, listener):
+                    return
+        status = worker.wait()
+        cause = f"signal {-status}" if status < 0 else f"status {status}"
+        with lock:
+            if not self._stopping:
+                listener.failed(run, RunError(f"its process died with {cause}; issue the command again to go on"))
 
     def _worker(self, slot: int, device: str) -> Worker:
         """Returns the process of a slot, a new one where there is none or it died."""
@@ -58,32 +91,49 @@ class Processes(Engine):
             command = [sys.executable, "-m", "zslbench.engines.worker"]
             environment = _environment(slot, device)
             pipe = subprocess.PIPE
-            worker = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+            worker = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, text=True, env=environment, start_new_session=True
+            )
             self._started[slot] = worker
+            if self._stopping:  # it began while the others were ended
+                worker.kill()
         return worker
 
     def close(self) -> None:
-        """Lets the workers end."""
+        """Lets the workers end; one that does not is killed."""
         for worker in self._started.values():
-            with suppress(BrokenPipeError), worker:  # leaving closes its pipes and waits
-                pass
+            assert worker.stdin is not None and worker.stdout is not None
+            with suppress(BrokenPipeError):
+                worker.stdin.close()
+        self._wait()
+        for worker in self._started.values():
+            assert worker.stdout is not None
+            worker.stdout.close()
         self._started.clear()
 
+    def _stop(self) -> None:
+        """Has the workers write their checkpoints and end; one that does not is killed."""
+        for worker in list(self._started.values()):
+            worker.terminate()
+        self._wait()
 
-def _execute(worker: Worker, run: Run, setup: Setup, listener: Listener, lock: Lock) -> None:
-    assert worker.stdin is not None and worker.stdout is not None
-    with suppress(BrokenPipeError):  # broken if it died before it read its order
-        print(json.dumps([run.sent(), setup.model_dump(mode="json")]), file=worker.stdin, flush=True)
-    for line in worker.stdout:
-        if not line.endswith("\n"):  # it died in the middle of a message
-            break
-        with lock:
-            if _tell(json.loads(line), run, listener):
-                return
-    status = worker.wait()
-    cause = f"signal {-status}" if status < 0 else f"status {status}"
-    with lock:
-        listener.failed(run, RunError(f"its process died with {cause}; issue the command again to go on"))
+    def _wait(self) -> None:
+        end = time.monotonic() + PATIENCE
+        try:
+            for worker in list(self._started.values()):
+                worker.wait(max(0.0, end - time.monotonic()))
+        except BaseException as error:
+            self._kill()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+
+    def _kill(self) -> None:
+        """Kills the workers that are left, and what they started."""
+        for worker in list(self._started.values()):
+            if worker.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
 
 
 def _tell(message: dict[str, object], run: Run, listener: Listener) -> bool:

@@ -1,47 +1,84 @@
 """Runs in a process of their own: orders as JSON lines on standard input, events as JSON lines on standard output.
 
 python -m zslbench.engines.worker < orders.jsonl
+
+A worker ends when its orders end. In the middle of a run that means that whoever gave them is gone: then it is
+interrupted like one that is told to end. What is heavy is imported once it obeys signals.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-import traceback
-import warnings
+import threading
 from contextlib import suppress
-from dataclasses import asdict
+from queue import SimpleQueue
 from typing import Any
 
-from zslbench.api.engine import Listener
-from zslbench.errors import one_line
-from zslbench.runs.entrant import Run
-from zslbench.runs.execute import Setup, fulfil
+from zslbench import interruption
+
+GRACE = 6.0
+"""Seconds to end in; less than the process that started it waits before it kills."""
 
 
 def main() -> None:
     """Executes orders, one after another, until there are no more."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a method, or C code in it, prints is no event
+    orders, out = os.fdopen(os.dup(0)), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # a method may read standard input, which must not be the orders
+    os.close(null)
+    os.dup2(2, 1)  # what a method, or C code in it, prints is no event
+    busy, queue = threading.Event(), SimpleQueue[str]()
+
+    def read() -> None:
+        for line in orders:
+            busy.set()
+            queue.put(line)
+        queue.put("")
+        if busy.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def send(event: str, **content: Any) -> None:
-        print(json.dumps({"event": event, **content}), file=out, flush=True)
+        rest = memoryview((json.dumps({"event": event, **content}) + "\n").encode())
+        if event in ("failed", "finished"):
+            busy.clear()
+        with suppress(BrokenPipeError):  # nobody listens, so the orders end, too
+            while rest:
+                rest = rest[os.write(out, rest) :]
+
+    threading.Thread(target=read, daemon=True).start()
+    while line := queue.get():
+        _obey(line, send)
+
+
+def _obey(line: str, send: Any) -> None:
+    import traceback
+    import warnings
+    from dataclasses import asdict
+
+    from zslbench.api.engine import Listener
+    from zslbench.errors import one_line
+    from zslbench.runs.execute import Setup, fulfil_sent
 
     warnings.showwarning = lambda message, *_, **__: send("warning", text=str(message))
     listener = Listener(
         started=lambda run: send("started"), epoch=lambda run, progress: send("epoch", progress=asdict(progress))
     )
-    for line in sys.stdin:
-        run, setup = json.loads(line)
-        try:
-            record = fulfil(Run.received(run), Setup.model_validate(setup), listener, wait=True)
-        except Exception as error:
-            send("failed", text=one_line(error), traceback=traceback.format_exc())
-        else:
-            send("finished", record=record.model_dump(mode="json") if record else None)
+    run, setup = json.loads(line)
+    try:
+        record = fulfil_sent(run, Setup.model_validate(setup), listener)
+    except Exception as error:
+        send("failed", text=one_line(error), traceback=traceback.format_exc())
+    else:
+        send("finished", record=record.model_dump(mode="json") if record else None)
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):  # the process that gave the orders says that it was interrupted
+    try:
+        interruption.install(GRACE, worker=True)
         main()
+    except interruption.Interrupted:
+        sys.stderr.flush()
+        os._exit(interruption.status())

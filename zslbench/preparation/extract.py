@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -18,7 +17,7 @@ from zslbench.api.images import Images
 from zslbench.data.decoding import walk
 from zslbench.data.made import FILE, Progress, Rows, State, rows_of
 from zslbench.errors import DataError, RunError, UsageError, one_line
-from zslbench.files import writing
+from zslbench.files import Locked, locked, writing
 
 BATCH = {"cpu": 8, "cuda": 256}
 """Inputs at a time to begin with; halved whenever memory does not suffice. On a CPU more are slower: memory for large
@@ -69,7 +68,7 @@ def extract(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(folder / "lock", timeout=0), rows_of(folder, source, len(images), progress, batch) as rows:
+            with locked(folder / "lock", wait=False), rows_of(folder, source, len(images), progress, batch) as rows:
                 _extract(
                     images,
                     backbone,
@@ -79,7 +78,7 @@ def extract(
                     each,
                     None if blank is None else inputs(blank),
                 )
-        except Timeout:
+        except Locked:
             raise UsageError(f"{folder}: another process is making these features; wait for it") from None
     state = rows.state
     if len(state.unreadable) == len(images):

@@ -18,18 +18,17 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from zslbench.errors import DataError, UsageError, near_misses
-from zslbench.files import reading, write_whole
+from zslbench.files import Locked, locked, reading, write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import upgraded
 from zslbench.records.sealed import seal, unseal
@@ -208,12 +207,12 @@ class Store:
     def claim(self, run: str, *, wait: bool) -> Iterator[None]:
         """Holds the only right to execute a run; whoever gets it must look again whether the record exists.
 
-        The lock belongs to the open file, so a killed process leaves no claim behind. Raises `Busy` where another
-        process holds it and `wait` is false.
+        A killed process leaves no claim behind, but see `locked`. Raises `Busy` where another process holds it and
+        `wait` is false.
         """
-        try:
-            held = FileLock(self.root / "claims" / f"{run}.lock", timeout=-1 if wait else 0).acquire()
-        except Timeout:
-            raise Busy(run) from None
-        with held:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.root / "claims" / f"{run}.lock", wait=wait))
+            except Locked:
+                raise Busy(run) from None
             yield

@@ -23,6 +23,7 @@ from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import check_weights, find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
+from zslbench.runs.code import check_code, code_of
 from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
 
 BACKBONE = "backbone"
@@ -211,16 +212,18 @@ class Run:
                 "origin": self.origin,
                 "calibrated": self.calibrated,
                 "watch": self.watch,
+                "code": code_of(entrant.entry, entrant.method),
             }
         )
 
     @classmethod
     def received(cls, text: str) -> Run:
-        """Returns the run that another process sent, if method, data and files of weights are what they were."""
+        """Returns the run that another process sent, if code, data and files of weights are what they were there."""
         values = json.loads(text)
         planned, request = RunSpec.model_validate(values["spec"]), Request.model_validate(values["request"])
         asked = Asked.of(values["method"])._replace(preset=values["preset"], given=values["given"])
         entrant = _entrant(asked, values["source"], request)
+        check_code(code_of(entrant.entry, entrant.method), values["code"])
         if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
             entrant = _entrant(asked, values["source"], request)

@@ -6,14 +6,17 @@ chooses what must be chosen (gamma, the number of epochs). The second, on all of
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from zslbench import interruption
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.engine import Listener
@@ -25,22 +28,29 @@ from zslbench.records.record import RunRecord, Training
 from zslbench.records.store import Store
 from zslbench.runs.entrant import BACKBONE, Run
 from zslbench.runs.fit import Model, Problem, Watch, train
+from zslbench.runs.isolation import contained, known_state
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
 from zslbench.training import together
 from zslbench.training.device import choose_device
-from zslbench.training.trainer import Fit
+from zslbench.training.trainer import Fit, Fitted
 
 
 class Setup(BaseModel):
-    """How runs are executed; nothing here is part of their identity."""
+    """How runs are executed; nothing here is part of their identity.
+
+    Attributes:
+        store: folder of the store; absolute, because a method may change the working folder.
+        folder: the working folder, which relative names are of.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     store: Path
     existing: Existing = "reuse"
     device: str = "auto"
+    folder: Path = Field(default_factory=Path.cwd)
 
 
 def find(run: Run, setup: Setup, *, claimed: bool = False) -> RunRecord | None:
@@ -78,14 +88,35 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
         if together.launched_together():
             together.order((run.sent(), setup.device, str(store.partial(run.id)), kept is not None))
         try:
-            execution = Execution(run, setup.device, store.partial(run.id), listener)
-            found = execution.complete(kept, store.arrays(kept)) if kept else execution.whole()
-            record = measured_again(run, store.save(*found), store, claimed=True)
+            with known_state(run.spec.seed), contained():
+                record = _execute(run, setup, store, listener, kept)
         except Exception as error:
             plugins().notify("zslbench_run_failed", spec=run.spec, error=error)
             raise
     plugins().notify("zslbench_run_finished", record=record)
     return record
+
+
+def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: RunRecord | None) -> RunRecord:
+    """Executes a claimed run and stores it; where it is interrupted, the checkpoints of its fits are written."""
+    execution = Execution(run, setup.device, store.partial(run.id), listener)
+    try:
+        found = execution.complete(kept, store.arrays(kept)) if kept else execution.whole()
+        with interruption.deferred():
+            record = store.save(*found)
+            execution.fitted.clear()
+    except (interruption.Interrupted, KeyboardInterrupt):
+        for fitted in execution.fitted:
+            fitted.keep()
+        raise
+    return measured_again(run, record, store, claimed=True)
+
+
+def fulfil_sent(run: str, setup: Setup, listener: Listener) -> RunRecord | None:
+    """Returns the record of a run that another process sent, as `fulfil` does; it waits where one is executing it."""
+    with suppress(OSError):  # another machine need not have that folder
+        os.chdir(setup.folder)
+    return fulfil(Run.received(run), setup, listener, wait=True)
 
 
 def follow() -> None:
@@ -94,10 +125,11 @@ def follow() -> None:
     def obey(order: tuple[str, str, str, bool]) -> None:
         text, device, checkpoints, only_validation = order
         execution = Execution(Run.received(text), device, Path(checkpoints), Listener())
-        if only_validation:
-            execution.validate()
-        else:
-            execution.whole()
+        with known_state(execution.run.spec.seed), contained():
+            if only_validation:
+                execution.validate()
+            else:
+                execution.whole()
 
     together.follow(obey)
 
@@ -109,6 +141,7 @@ class Execution:
         self.run, self.checkpoints, self.listener = run, checkpoints, listener
         self.device = choose_device(device)
         self.started = datetime.now(UTC)
+        self.fitted: list[Fitted] = []
         self.fold = (run.spec.fold,) if run.spec.on == "validation" else ()
         reset_peak_memory(self.device)
         run.entrant.check_files()
@@ -169,7 +202,9 @@ class Execution:
             checkpoint=self.checkpoints / f"{how.name}.safetensors" if self.checkpoints else None,
         )
         problem = Problem.of(self.data, spec.setting, spec.scale, fold)
-        return train(partial(run.entrant.make, run.params), problem, spec.seed, how, watch)
+        model = train(partial(run.entrant.make, run.params), problem, spec.seed, how, watch)
+        self.fitted.append(model.fitted)
+        return model
 
     def _prepared(self) -> ZSLData:
         """Returns the data; of images, with their crops and what the backbone makes of them."""

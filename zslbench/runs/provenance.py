@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 import os
 import platform
 import resource
@@ -22,19 +19,17 @@ from typing import Any
 import torch
 
 import zslbench
-from zslbench.discovery.plugins import plugins
 from zslbench.records.record import RunRecord
+from zslbench.runs.code import method_code, plugin_of
 from zslbench.runs.entrant import Run, method_class
 from zslbench.training.device import describe_device
 
 
 def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, Any]:
     """Returns what a reader needs to repeat a run that began at `started` (UTC) and ends now."""
-    owner = run.entrant.entry.plugin
-    by_owner = {f"{p.distribution}:{p.name}": f"{p.distribution} {p.version}" for p in plugins().loaded}
     return {
         **environment(),
-        "method_plugin": by_owner.get(owner, owner),  # a single file is its own owner
+        "method_plugin": plugin_of(run.entrant.entry),
         "device": str(device),
         "device_name": describe_device(device),
         "started": started.isoformat(timespec="seconds"),
@@ -75,26 +70,6 @@ def _git(home: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
-def method_code(method: type) -> str:
-    """Returns a hash of a method's source without comments and docstrings: its module, and what that imports beside it.
-
-    Stored runs whose hash differs may be results of another state of the method, whose author forgot its `version`.
-    """
-    sources: dict[str, str] = {}
-    pending = [method.__module__]
-    while pending:
-        name = pending.pop()
-        module = sys.modules.get(name)
-        if module is None or name in sources:
-            continue
-        sources[name] = ""
-        with suppress(OSError, TypeError, SyntaxError):  # no source: a method typed in somewhere
-            sources[name] = _without_docstrings(inspect.getsource(module))
-        homes = {value.__name__ if inspect.ismodule(value) else _home(value) for value in vars(module).values()}
-        pending += [home for home in homes if home.split(".")[0] == name.split(".")[0]]
-    return hashlib.sha256("\n".join(sources[name] for name in sorted(sources)).encode()).hexdigest()[:16]
-
-
 def outdated(records: Iterable[RunRecord]) -> list[str]:
     """Returns lines about runs that were made by another state of a method that did not raise its version."""
     counts = Counter((record.spec.method, record.provenance.get("method_code", "")) for record in records)
@@ -108,19 +83,6 @@ def outdated(records: Iterable[RunRecord]) -> list[str]:
                 "--existing rerun repeats what is asked for, a raised `version` keeps them apart"
             )
     return lines
-
-
-def _home(value: object) -> str:
-    home = getattr(value, "__module__", "")
-    return home if isinstance(home, str) else ""
-
-
-def _without_docstrings(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -43,6 +43,15 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
+def copied(value: Any) -> Any:
+    """Returns nested dicts and lists whose tensors lie in main memory and change no more."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _checksum(structure: str, tensors: Flat) -> str:
     digest = hashlib.sha256(structure.encode())
     for name in sorted(tensors):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from zslbench.errors import UsageError
@@ -61,16 +63,22 @@ def autocast(device: torch.device, precision: Literal["32", "bf16"]) -> Abstract
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """Returns torch's global random state as tensors."""
-    state = {"cpu": torch.get_rng_state()}
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Returns the global random states of torch, NumPy and Python as tensors and JSON values."""
+    numpy = np.random.get_state(legacy=False)
+    numpy["state"] = {name: np.asarray(part).tolist() for name, part in numpy["state"].items()}
+    state = {"cpu": torch.get_rng_state(), "numpy": numpy, "python": random.getstate()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
     """Restores what `random_state` returned."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
+    if "numpy" in state:  # checkpoints of older versions have torch's alone
+        version, words, gauss = state["python"]
+        random.setstate((version, tuple(words), gauss))
+        np.random.set_state(state["numpy"])

@@ -31,15 +31,22 @@ def launched_together() -> bool:
 def leading() -> Iterator[None]:
     """Lets the other processes go in the end, if there are any: inside, the first one decides what is trained.
 
-    A command that fails before anything was trained need not join them: whatever started them ends them all.
+    A command that fails before anything was trained need not join them: whatever started them ends them all. So it is
+    with one that is interrupted, which each of them is told.
     """
     try:
         yield
         if launched_together():
             _join()
-    finally:
-        if dist.is_initialized():
-            _agreed(None)
+    except Exception:
+        _release()
+        raise
+    _release()
+
+
+def _release() -> None:
+    if dist.is_initialized():
+        _agreed(None)
 
 
 def order(what: Any) -> None:

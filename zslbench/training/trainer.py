@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,17 +19,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from zslbench import interruption
 from zslbench.api.embedder import Embedder, Stage
 from zslbench.api.progress import Progress
 from zslbench.api.views import TrainView
 from zslbench.errors import RunError
 from zslbench.training import together
 from zslbench.training.batches import Batches
-from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
+from zslbench.training.checkpoint import copied, load_checkpoint, save_checkpoint
 from zslbench.training.device import random_state, set_random_state
 from zslbench.training.player import Player
 
 CHECKPOINT_SECONDS = 20.0
+LONG_EPOCH = 0.5
+"""Seconds of an epoch from which on its end is held in memory, so that an interruption need not wait for the next."""
 TURNS_BETWEEN_CHECKS = 200
 """How many turns may pass before a NaN is noticed; a check makes a GPU wait."""
 
@@ -70,17 +74,24 @@ class Fitted:
         epochs: epochs of the main stage; where a metric decided, the best one.
         losses: mean of each loss in each epoch, all stages.
         watched: what `watch` returned after each epoch of the main stage.
+        keep: writes the checkpoint that the fit would go on from at its end, where none was written.
     """
 
     seconds: float = 0.0
     epochs: int | None = None
     losses: list[dict[str, float]] = field(default_factory=list)
     watched: list[dict[str, float]] = field(default_factory=list)
+    keep: Callable[[], None] = lambda: None
 
 
 def fit(embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> Fitted:
     """Trains a built embedder in place, on `how.device`; random state must have been seeded by the caller."""
-    return _Trainer(embedder, view, seed, how).run()
+    trainer = _Trainer(embedder, view, seed, how)
+    try:
+        return trainer.run()
+    except (interruption.Interrupted, KeyboardInterrupt):
+        trainer.keep()
+        raise
 
 
 class _Trainer:
@@ -98,6 +109,9 @@ class _Trainer:
         self.best_score, self.best_epoch = -math.inf, 0
         self.best_state: dict[str, Any] = {}
         self.started = self.saved = time.monotonic()
+        self.held: dict[str, Any] | None = None
+        self.behind = False
+        """Whether an epoch has ended that is neither on disk nor held."""
 
     def run(self) -> Fitted:
         saved = load_checkpoint(self.how.checkpoint) if self.how.checkpoint else None
@@ -110,16 +124,17 @@ class _Trainer:
         first_stage, first_epoch = (saved["stage"], saved["epoch"]) if saved else (0, 0)
         if saved and first_stage == len(stages):
             self._restore(saved, [])
-        for index in range(first_stage, len(stages)):
-            self._run_stage(stages, index, first_epoch if index == first_stage else 0, saved)
-            saved = None
-            if index == main and self.best_state:
-                self._set_state(self.best_state)
-        if stages:
-            self.fitted.epochs = self.best_epoch or self.how.epochs or stages[main].epochs
-            self._save_if_due(len(stages), 0, [])
+        with interruption.deferred() if self.how.checkpoint else nullcontext():
+            for index in range(first_stage, len(stages)):
+                self._run_stage(stages, index, first_epoch if index == first_stage else 0, saved)
+                saved = None
+                if index == main and self.best_state:
+                    self._set_state(self.best_state)
+            if stages:
+                self.fitted.epochs = self.best_epoch or self.how.epochs or stages[main].epochs
+                self._save_if_due(len(stages), 0, [], hold=True)
         self._finish()
-        self.fitted.seconds = self._seconds()
+        self.fitted.seconds, self.fitted.keep = self._seconds(), self.keep
         return self.fitted
 
     def _finish(self) -> None:
@@ -133,7 +148,8 @@ class _Trainer:
             self._finish()
             return self.embedder
         before = random_state(self.how.device)
-        other = _Trainer(copy.deepcopy(self.embedder), self.view, 0, Fit(self.how.device, self.how.precision))
+        alone = Fit(self.how.device, precision=self.how.precision)
+        other = _Trainer(copy.deepcopy(self.embedder), self.view, 0, alone)
         other.generator.set_state(self.generator.get_state())
         stages = other.embedder.stages()
         for index in range(_main_stage(stages) + 1, len(stages)):
@@ -149,17 +165,25 @@ class _Trainer:
         if saved is not None:
             self._restore(saved, players)
         for epoch in range(first_epoch, epochs):
+            began = time.monotonic()
             losses = self._run_epoch(stage, players, epoch)
-            for player in players:
-                player.end_epoch(losses)
-            with torch.no_grad():
-                self.embedder.epoch_ended(self.view, epoch + 1)
-            self.fitted.losses.append(losses)
-            stop = bool(is_main and self.how.watch and self._should_stop(self.how.watch, epoch + 1))
-            self.how.on_epoch(self._progress(stage, epoch + 1, epochs, watched=is_main and self.how.watch is not None))
-            if stop:
+            if self._end_epoch(stage, players, losses, epoch + 1, epochs, is_main):
+                self.behind, self.held = True, None
                 break
-            self._save_if_due(index, epoch + 1, players)
+            self._save_if_due(index, epoch + 1, players, hold=time.monotonic() - began > LONG_EPOCH)
+
+    def _end_epoch(
+        self, stage: Stage, players: list[Player], losses: dict[str, float], epoch: int, epochs: int, is_main: bool
+    ) -> bool:
+        """Does what is done after an epoch, and returns whether it was the last one of its stage."""
+        for player in players:
+            player.end_epoch(losses)
+        with torch.no_grad():
+            self.embedder.epoch_ended(self.view, epoch)
+        self.fitted.losses.append(losses)
+        stop = bool(is_main and self.how.watch and self._should_stop(self.how.watch, epoch))
+        self.how.on_epoch(self._progress(stage, epoch, epochs, watched=is_main and self.how.watch is not None))
+        return stop
 
     def _run_epoch(self, stage: Stage, players: list[Player], epoch: int) -> dict[str, float]:
         self.embedder.train()
@@ -168,6 +192,8 @@ class _Trainer:
         batches = [self.batches.draw(size, turns * player.objective.steps) for player in players]
         history: dict[str, list[Tensor]] = {}
         for turn in range(turns):
+            if self.how.checkpoint is not None and not self.behind:  # the last epoch that ended is not lost
+                interruption.check()
             for player, own in zip(players, batches, strict=True):
                 for _ in range(player.objective.steps):
                     losses = player.step(next(own), self.how.precision)
@@ -213,11 +239,16 @@ class _Trainer:
     def _seconds(self) -> float:
         return self.fitted.seconds + time.monotonic() - self.started
 
-    def _save_if_due(self, stage: int, epoch: int, players: list[Player]) -> None:
-        due = self.how.checkpoint is not None and time.monotonic() - self.saved >= self.how.checkpoint_seconds
-        if self.how.checkpoint is None or not together.agreed(due):
+    def _save_if_due(self, stage: int, epoch: int, players: list[Player], *, hold: bool) -> None:
+        """Writes a checkpoint where it is time to, or an interruption asks for it, which is obeyed then."""
+        if self.how.checkpoint is None:
             return
-        state = {
+        due = time.monotonic() - self.saved >= self.how.checkpoint_seconds
+        due, hold, asked = together.agreed((due, hold, interruption.asked()))
+        self.behind, self.held = not (due or hold or asked), None
+        if self.behind:
+            return
+        self.held = {
             "device": self.how.device.type,
             "stage": stage,
             "epoch": epoch,
@@ -228,9 +259,18 @@ class _Trainer:
             "watched": self.fitted.watched,
             "seconds": self._seconds(),
         }
-        if together.rank() == 0:
-            save_checkpoint(self.how.checkpoint, state)
-        self.saved = time.monotonic()
+        if due or asked:
+            self.keep()
+        else:
+            self.held = copied(self.held)
+        if asked:
+            interruption.obey()
+
+    def keep(self) -> None:
+        """Writes the checkpoint that is held, if any; one process does for all."""
+        if self.how.checkpoint is not None and self.held is not None and together.rank() == 0:
+            save_checkpoint(self.how.checkpoint, self.held)
+        self.held, self.saved = None, time.monotonic()
 
     def _restore(self, saved: dict[str, Any], players: list[Player]) -> None:
         try:

@@ -16,6 +16,7 @@ from zslbench.evaluation.measuring import evaluators, metric_name, owner_of
 from zslbench.records.search import Search, SearchTrial
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.fit import Problem, train
+from zslbench.runs.isolation import contained, known_state
 from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit
 
@@ -55,8 +56,9 @@ def measure(
     for point in points:
         try:
             params = entrant.method.params_type.parse({**entrant.fixed, **point}, entrant.owner)
-            model = train(partial(entrant.make, params), problem, 0, Fit(device, solve=solve))  # as a run of seed 0
-            result.append(float(evaluator().evaluate(model.scorer(x))[metric]))
+            with known_state(0), contained():  # as a run of seed 0
+                model = train(partial(entrant.make, params), problem, 0, Fit(device, solve=solve))
+                result.append(float(evaluator().evaluate(model.scorer(x))[metric]))
         except NotApplicable as reason:
             raise without_metric(entrant, metric, str(reason)) from None
         except Exception as error:  # a plugin's method may raise anything
