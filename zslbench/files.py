@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePath
 
-from filelock import FileLock, SoftFileLock, Timeout
-
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
 EXPANSION, SMALL = 100, 2**26
@@ -124,6 +122,8 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     The lock belongs to the open file, so a killed process leaves none behind. A file system that has no such locks is
     warned about once, and gets files instead that name host and process of who holds them, with the suffix `.held`.
     """
+    from filelock import FileLock, SoftFileLock, Timeout  # processes that only read files do without it
+
     timeout, real = -1 if wait else 0, _has_locks(path.parent)
     lock = FileLock(path, timeout=timeout) if real else SoftFileLock(f"{path}.held", timeout=timeout)
     try:

@@ -55,7 +55,7 @@ def load_features(path: Path, images: int | None = None) -> Features:
     if images is not None and images != len(features):
         shape = tuple(entry.variables[FEATURES]["shape"])
         raise DataError(f"{path}: features have shape {shape} for {images} labels; (size, images) is needed")
-    if not entry.finite:
+    if not entry.sound:
         check_finite(features, f"{path}: features")
     return Features(features, labels, entry.fingerprint)
 

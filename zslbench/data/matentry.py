@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import array_fingerprint
+from zslbench.api.soundness import check_finite
 from zslbench.data.digests import checksums, file_digest, remember, remembered, sealed, signature, unsealed
 from zslbench.data.folders import cache_folder
 from zslbench.data.made import made_once
@@ -48,7 +49,6 @@ SECONDS, BYTES_A_SECOND = 60, 2**20
 CRASHES = [getattr(signal, f"SIG{name}", 0) for name in ("SEGV", "BUS", "ABRT", "FPE", "ILL", "SYS", "TRAP")]
 WINDOWS_CRASH = 2**31
 """From here on an exit status is an exception of Windows, an access violation for instance."""
-ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Entry:
             float32, memory-mapped.
         rows: whether MATLAB's features have the images in rows; None if they fit either way.
         fingerprint: `array_fingerprint` of the features, empty if there are none.
-        finite: whether all features are.
+        sound: whether the features pass `check_finite`.
     """
 
     variables: Declared
     values: dict[str, Any]
     rows: bool | None
     fingerprint: str
-    finite: bool
+    sound: bool
 
 
 def entry_of(path: Path, names: Collection[str] = (), images: int | None = None) -> Entry:
@@ -134,7 +134,7 @@ def _read_entry(folder: Path, names: Collection[str] | None) -> Entry | None:
             if checksums(folder / file) != body["checksums"][file]:
                 return None
             values[name] = _value(folder / file, name == FEATURES)
-        return Entry(kept, values, body["rows"], body["fingerprint"], body["finite"])
+        return Entry(kept, values, body["rows"], body["fingerprint"], body["sound"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -157,15 +157,19 @@ def _write_entry(path: Path, images: int | None, folder: Path) -> None:
         raise DataError(f"{path}: it changed while it was read; try again")
     files = [variable["file"] for variable in body["variables"].values() if "file" in variable]
     features = body["variables"].get(FEATURES, {}).get("file")
-    body |= {"checksums": {file: checksums(folder / file) for file in files}, "fingerprint": "", "finite": True}
+    body |= {"checksums": {file: checksums(folder / file) for file in files}, "fingerprint": "", "sound": True}
     if features is not None and (folder / features).suffix == ".npy":
         rows = np.load(folder / features, mmap_mode="r", allow_pickle=False)
-        body |= {"fingerprint": array_fingerprint(rows), "finite": _finite(rows)}
+        body |= {"fingerprint": array_fingerprint(rows), "sound": _sound(rows)}
     write_whole(folder / ENTRY, sealed(body))
 
 
-def _finite(rows: NDArray[np.float32]) -> bool:
-    return all(bool(np.isfinite(rows[start : start + ROWS]).all()) for start in range(0, len(rows), ROWS))
+def _sound(rows: NDArray[np.float32]) -> bool:
+    try:
+        check_finite(rows, FEATURES)
+    except DataError:  # loading them says it again, and more of it
+        return False
+    return True
 
 
 def _child(path: Path, folder: str = "-", images: int = 0) -> dict[str, Any]:
