@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -115,12 +116,21 @@ def _images_cached(work: Path) -> None:
         assert in_child(lambda: _images(work)) == 0
 
 
-OLD = ["devise", "sae"]
+OLD = ["sae"]
 
 
 def _old(work: Path) -> None:
     with zipfile.ZipFile(Path(__file__).parents[1] / "store" / "schema1.zip") as file:
         file.extractall(work / "store")
+    best: dict[str, int] = {}
+    folders = sorted((work / "store" / "runs").iterdir())
+    specs = [json.loads((folder / "record.json").read_text())["spec"] for folder in folders]
+    for spec in specs:
+        about = repr({**spec, "evaluators": None})
+        best[about] = max(best.get(about, 0), len(spec["evaluators"]))
+    for folder, spec in zip(folders, specs, strict=True):  # of two records of one run, the other could take its place
+        if len(spec["evaluators"]) < best[repr({**spec, "evaluators": None})]:
+            shutil.rmtree(folder)
 
 
 def _old_compared(work: Path) -> Answer:
@@ -152,6 +162,6 @@ STORED = [
     Kind("cache-index", "cache/index/*", _cached, loaded, as_json=True, rot=True),
     Kind("squares", "cache/squares/*/rows* cache/squares/*/*.json", _images_cached, _images, rot=True),
     Kind("crops", "cache/crops/*/rows* cache/crops/*/*.json", _images_cached, _images, rot=True),
-    Kind("schema-1-record", "store/runs/*/record.json", _old, _old_compared, as_json=True, loses="store"),
-    Kind("schema-1-index", "store/schema-1.json", _old_indexed, _old_compared, as_json=True, loses="store"),
+    Kind("schema-1-record", "store/runs/*/record.json", _old, _old_compared, as_json=True, loses="store/runs"),
+    Kind("schema-1-index", "store/schema-1.json", _old_indexed, _old_compared, as_json=True, loses="store/runs"),
 ]

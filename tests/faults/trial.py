@@ -95,8 +95,11 @@ class Trials:
         return Case(self.kind.name, index, f"{target.relative_to(self.work)}: {what}", verdict, detail)
 
     def _afresh(self) -> Outcome:
-        shutil.rmtree(self.work / self.kind.loses)
-        return self._in_child(self.kind.act)
+        for lost in (self.work / self.kind.loses).iterdir():
+            shutil.rmtree(lost)
+        afresh = self._in_child(self.kind.act)
+        assert not afresh.error, f"{self.kind.name}: made afresh it fails: {afresh.error}"
+        return afresh
 
     def _judge(self, outcome: Outcome, target: Path, content: bytes) -> tuple[Verdict, str]:
         if outcome.hung:
@@ -190,7 +193,8 @@ def _be_used(work: Callable[[Path], object], folder: Path, told: Path, prepare: 
             outcome.error = f"{type(error).__name__}: {error}"
             outcome.clean = len(str(error).splitlines()) == 1
         except BaseException as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
+            frames = traceback.extract_tb(error.__traceback__)
+            place = next((frame for frame in reversed(frames) if "/zslbench/" in frame.filename), frames[-1])
             outcome.error = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
     outcome.said = sorted({str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)})
     grown = max(_kilobytes("VmPeak") * 1024 - size, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
