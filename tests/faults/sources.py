@@ -40,20 +40,24 @@ def _plain(work: Path) -> None:
 
 def _mat(work: Path) -> Answer:
     """Reads both files with the libraries of their formats."""
-    features, split = (_variables(toy(work) / name) for name in ("res101.mat", "att_splits.mat"))
-    parts = {name: split[name].ravel() - 1.0 for name in ("trainval_loc", "test_seen_loc", "test_unseen_loc")}
+    places = ["trainval_loc", "test_seen_loc", "test_unseen_loc"]
+    features = _variables(toy(work) / "res101.mat", ["features", "labels"])
+    split = _variables(toy(work) / "att_splits.mat", ["att", "allclasses_names", *places])
+    parts = {name: split[name].ravel() - 1.0 for name in places}
     labels = features["labels"].ravel() - 1.0
     return arrays_of(features["features"].T, labels, split["att"].T, parts, split["allclasses_names"])
 
 
-def _variables(path: Path) -> dict[str, Any]:
+def _variables(path: Path, names: list[str]) -> dict[str, Any]:
+    """Reads some variables; damage to the others is nobody's business."""
+    found: dict[str, Any]
     if not h5py.is_hdf5(path):
-        found = {name: value for name, value in scipy.io.loadmat(path).items() if name[0] != "_"}
-        names = found.get("allclasses_names")
-        return found if names is None else {**found, "allclasses_names": [str(cell[0]) for cell in names.ravel()]}
+        found = scipy.io.loadmat(path, variable_names=names)
+        cells = found.get("allclasses_names")
+        return found if cells is None else {**found, "allclasses_names": [str(cell[0]) for cell in cells.ravel()]}
     with h5py.File(path) as file:
-        found = {name: file[name][()].T for name in file if name not in ("#refs#", "allclasses_names", "image_files")}
-        if "allclasses_names" in file:
+        found = {name: file[name][()].T for name in names if name != "allclasses_names"}
+        if "allclasses_names" in names:
             cells = [file[reference][()] for reference in file["allclasses_names"][()].ravel()]
             found["allclasses_names"] = [cell.astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
     return found
@@ -151,7 +155,7 @@ _READERS = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".safetensors": _safetenso
 
 def _cells(path: Path) -> list[list[str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return [[cell.strip() for cell in row] for row in csv.reader(file, strict=True) if any(map(str.strip, row))]
+        return [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
 
 
 # ---- class embeddings

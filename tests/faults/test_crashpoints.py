@@ -19,7 +19,7 @@ from faults.sources import write_images, write_scores
 from faults.stored import METHODS, searched, with_checkpoints
 from faults.trial import Outcome, outcome_of
 
-FEW = 5
+FEW = 3
 """Operations of a command that are tried where time is short, spread over all of them."""
 
 

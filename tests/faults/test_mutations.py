@@ -8,7 +8,7 @@ import pytest
 from faults.mutate import KINDS, mutations, repeat
 from faults.trial import BAD, Case
 
-QUICK, SLOW = 4, 300
+QUICK, SLOW = 2, 300
 """Mutations of each kind; `python -m tests.faults.mutate --all` makes as many as one likes."""
 DEAR = {"schema-1-record", "schema-1-index", "weights.pth", "weights.safetensors"}
 """Kinds of which one mutation takes more than half a second."""
