@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -47,9 +48,9 @@ def recorded() -> Iterator[Draws]:
         yield draws
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, draws: Draws) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.draws = draws
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -57,7 +58,7 @@ class _Recorder(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in func.tags:
             for drawn in result if isinstance(result, tuple) else (result,):
                 if isinstance(drawn, Tensor) and _is_telling(drawn):
-                    content = hashlib.sha256(drawn.detach().cpu().numpy().tobytes()).hexdigest()
+                    content = hashlib.sha256(_numbers(drawn).tobytes()).hexdigest()
                     self.draws[f"{func} {content}"] = f"{func.overloadpacket.__name__} ({_told(_caller())})"
         return result
 
@@ -66,7 +67,8 @@ def _is_telling(drawn: Tensor) -> bool:
     """Whether there is more in a draw than two seeds have in common by chance."""
     if drawn.numel() <= ENOUGH:
         return False
-    return drawn.numel() - int(drawn.detach().unique(return_counts=True)[1].max()) >= ENOUGH
+    counts = np.unique(_numbers(drawn), return_counts=True)[1]
+    return bool(drawn.numel() - counts.max() >= ENOUGH)
 
 
 def _note_seed(draws: Draws, maker: str, seed: Any) -> None:
@@ -87,3 +89,9 @@ def _caller() -> str:
 def _told(place: str) -> str:
     file, _, line = place.rpartition(":")
     return f"{Path(file).name}, line {line}"
+
+
+def _numbers(drawn: Tensor) -> NDArray[Any]:
+    drawn = drawn.detach().cpu()
+    array: NDArray[Any] = (drawn.float() if drawn.dtype == torch.bfloat16 else drawn).numpy()  # which has no such type
+    return array
