@@ -207,14 +207,15 @@ def _vectors(work: Path) -> Answer:
     found: dict[str, list[float]] = {}
     for line in (work / "vectors.txt").read_bytes().split(b"\n"):
         word, *values = line.split(b" ")
-        found.setdefault(word.decode(errors="replace"), [float(np.float32(value)) for value in _numbers(values)])
+        if numbers := _numbers(values):  # of several entries of a word the first that is one counts
+            found.setdefault(word.decode(errors="replace"), numbers)
     forms = {name: next(form for form in (name, name.capitalize()) if form in found) for name in NAMES}
     return {name: found[form] for name, form in forms.items()}
 
 
 def _numbers(values: list[bytes]) -> list[float]:
     try:
-        return [float(value) for value in values]
+        return [float(np.float32(value)) for value in values]
     except ValueError:
         return []
 
