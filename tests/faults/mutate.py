@@ -133,9 +133,8 @@ def _print_bad(cases: list[Case], seed: int, *, everything: bool) -> None:
         if everything or case.verdict in BAD:
             shown[case.verdict] += 1
             if shown[case.verdict] <= SHOWN:
-                print(
-                    f"  {case.verdict}: {case.what}: {ascii(' '.join(case.detail.split()))[1:300]}\n    {repeat(case, seed)}"
-                )
+                detail = ascii(" ".join(case.detail.split()))[1:300]
+                print(f"  {case.verdict}: {case.what}: {detail}\n    {repeat(case, seed)}")
 
 
 if __name__ == "__main__":

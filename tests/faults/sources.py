@@ -45,7 +45,9 @@ def _mat(work: Path) -> Answer:
     split = _variables(toy(work) / "att_splits.mat", ["att", "allclasses_names", *places])
     parts = {name: split[name].ravel() - 1.0 for name in places}
     labels = features["labels"].ravel() - 1.0
-    return arrays_of(features["features"].T, labels, split["att"].T, parts, split["allclasses_names"])
+    unnamed = [f"class {c}" for c in range(1, split["att"].shape[1] + 1)]  # a file without names is valid, as FLO's is
+    names = split.get("allclasses_names", unnamed)
+    return arrays_of(features["features"].T, labels, split["att"].T, parts, names)
 
 
 def _variables(path: Path, names: list[str]) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def _variables(path: Path, names: list[str]) -> dict[str, Any]:
         return found if cells is None else {**found, "allclasses_names": [str(cell[0]) for cell in cells.ravel()]}
     with h5py.File(path) as file:
         found = {name: file[name][()].T for name in names if name != "allclasses_names"}
-        if "allclasses_names" in names:
+        if "allclasses_names" in names and "allclasses_names" in file:
             cells = [file[reference][()] for reference in file["allclasses_names"][()].ravel()]
             found["allclasses_names"] = [cell.astype("<u2").tobytes().decode("utf-16-le") for cell in cells]
     return found
