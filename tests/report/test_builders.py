@@ -398,3 +398,14 @@ def test_each_data_set_has_a_table_of_its_own(rows: list[Row], store: Store) -> 
     column = first.head.index("AUSUC")
     assert [label for label, line in lines_of(first).items() if line.cells[column].best] == ["sae"]
     assert [label for label, line in lines_of(second).items() if line.cells[column].best] == ["eszsl"]
+
+
+def test_a_trained_method_whose_seeds_come_to_the_same_is_named_and_a_closed_form_is_not(
+    rows: list[Row], store: Store
+) -> None:
+    eszsl, _, devise = rows
+    assert len({record.arrays for record in eszsl.records}) == 1 < len({record.arrays for record in devise.records})
+    deaf = replace(devise, records=[devise.records[0]] * 2)
+    warning = "warning: devise:epochs=1: 2 seeds gave identical results, though it is trained; does it ignore its seed?"
+    assert warning in table_of([eszsl, deaf], store).notes
+    assert not [note for note in table_of(rows, store).notes if "identical" in note]

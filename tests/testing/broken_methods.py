@@ -268,6 +268,83 @@ class Numbered(Linear):
         self.map.weight.data *= 1 + 1 / next(self.number)
 
 
+@breaks("another_seed_draws_others")
+class SeedsItself(Linear):
+    """It starts from the same weights whatever the seed; only the order of the batches is another."""
+
+    def build(self, shape: ProblemShape) -> None:
+        torch.manual_seed(0)
+        super().build(shape)
+
+
+@breaks("another_seed_draws_others")
+class SeedsItsProjection(Ridge):
+    """A closed form with a random part, from a state that is put back."""
+
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            self.register_buffer("signs", torch.randn(shape.features).sign())
+
+    def embed(self, x: Tensor) -> Tensor:
+        return (x * self.signs) @ (self.W * self.signs[:, None])
+
+
+@breaks("another_seed_draws_others")
+class SeedsItsLoss(Linear):
+    """Its noise is a function of the batch, so the loss is pure, but no seed moves it."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        batch.generator.manual_seed(0)
+        noise = torch.randn(batch.x.shape, generator=batch.generator)
+        return super().loss(replace(batch, x=batch.x + 0.01 * noise))
+
+
+@breaks("another_seed_draws_others")
+class SeedsItsStage(Linear):
+    """Built from its seed, it draws otherwise once training has begun."""
+
+    def epoch_ended(self, view: TrainView, epoch: int) -> None:
+        generator = torch.Generator().manual_seed(epoch)
+        self.map.weight.data += 0.001 * torch.randn(self.map.weight.shape, generator=generator)
+
+
+@breaks("another_seed_draws_others")
+class SeedsItsArray(Linear):
+    """A generator of NumPy of its own leaves the global state alone."""
+
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        noise = np.random.default_rng(0).normal(size=self.map.weight.shape)
+        self.map.weight.data += 0.01 * torch.from_numpy(noise).float()
+
+
+@breaks("another_seed_draws_others")
+class SeedsItsState(Linear):
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        noise = np.random.RandomState(7).normal(size=self.map.weight.shape)
+        self.map.weight.data += 0.01 * torch.from_numpy(noise).float()
+
+
+@breaks("another_seed_draws_others")
+class Deaf(Linear):
+    """It starts from nothing and learns from no batch: trained, but without chance."""
+
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        self.map.weight.data.zero_()
+        self.map.bias.data.zero_()
+
+    def solve(self, view: TrainView) -> None:
+        self.view = view
+
+    def loss(self, batch: Batch) -> Tensor:
+        s = self.view.semantics[self.view.y]
+        return (s - self.map(self.view.x)).square().sum(dim=1).mean()
+
+
 @breaks("global_state_untouched")
 class SeedsNumPy(Linear):
     def build(self, shape: ProblemShape) -> None:

@@ -226,6 +226,12 @@ def treatment(row: Row) -> str:
     return "given by hand" if row.given else "preset" if row.preset else "default"
 
 
+def _ignores_seed(records: Sequence[RunRecord]) -> bool:
+    """Whether several runs of a trained method came to the same decisions; their file is named by its content."""
+    trained = all(record.training and record.training.losses for record in records)
+    return trained and len(records) > 1 and len({record.arrays for record in records}) == 1
+
+
 def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
     """Returns what a reader of these rows must know: what does not apply, what differs between rows, what was chosen.
 
@@ -247,6 +253,10 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
         )
     if any(row.oracle is not None for row in rows):
         result.append("test-peek gap: how much higher the best of the same trials is if it is picked on test images.")
+    result += [
+        f"warning: {label}: {count} seeds gave identical results, though it is trained; does it ignore its seed?"
+        for label, count in dict.fromkeys((row.label, len(row.records)) for row in rows if _ignores_seed(row.records))
+    ]
     explained: dict[str, list[str]] = {}
     for metric in shown:
         if metric.note and any(metric.name in record.metrics for record in records):

@@ -169,10 +169,11 @@ def train(
     *,
     how: Fit | None = None,
     watch: bool = False,
+    seed: int = 0,
 ) -> Model:
-    """Fits as a run does with seed 0, on the separable problem and with short training unless these are given."""
+    """Fits as a run does, on the separable problem and with short training unless these are given."""
     make = partial(_made, subject, params or shortened(subject.params))
-    model = fit.train(make, _problem(subject, data), 0, how or Fit(CPU), watched if watch else None)
+    model = fit.train(make, _problem(subject, data), seed, how or Fit(CPU), watched if watch else None)
     return Model(**vars(model))
 
 

@@ -16,6 +16,7 @@ import torch
 from zslbench.api.embedder import Batch, Embedder, Objective, Stage
 from zslbench.api.images import Pixels
 from zslbench.api.views import TrainView
+from zslbench.testing.draws import recorded
 from zslbench.testing.fitting import (
     CPU,
     Model,
@@ -92,6 +93,22 @@ def check_same_seed_same_scores(subject: MethodSubject) -> None:
         with disturbed(state):
             models.append(train(subject))
     _compare(subject, models, "two trainings with the same seed differ; draw only from torch, after the seed is set")
+
+
+@after(check_same_seed_same_scores)
+def check_another_seed_draws_others(subject: MethodSubject) -> None:
+    """Another seed gives other random numbers wherever it draws some, and other weights where it is trained."""
+    with recorded() as first:
+        model = train(subject)
+    with recorded() as second:
+        other = train(subject, seed=1)
+    if same := sorted(first[draw] for draw in first.keys() & second.keys()):
+        raise CheckFailed(
+            f"{same[0]} draws the same random numbers whatever the seed of the run; torch is seeded for you, so seed "
+            "nothing, and take a seed for a generator of your own from torch.randint"
+        )
+    if model.fitted.losses and not differing(model.state(), other.state()):
+        raise CheckFailed("trained with seeds 0 and 1 it ends with the same weights; draw what is random from torch")
 
 
 @after(check_trains)
