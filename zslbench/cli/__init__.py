@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from zslbench import __version__
-from zslbench.cli import build, check, data, listing, run, show, table
+from zslbench.cli import build, check, data, listing, run, runs, show, table
 from zslbench.discovery.plugins import plugins
 from zslbench.errors import Hint, ZSLBenchError
 
@@ -33,6 +33,7 @@ app.command()(listing.describe)
 for command in (build.build, build.extract, build.images):
     data.app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 for command in (check.new, check.check, check.doctor):
     app.command()(command)
 

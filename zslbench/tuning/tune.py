@@ -121,6 +121,7 @@ class Tuner:
         """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log."""
         search = self.begin_or_resume(entrant)
         if not search.finished:
+            self.store.prepare()
             self.say(
                 f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
                 f"classes: {search.wanted} trials, {search.cuts}"
