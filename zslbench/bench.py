@@ -101,7 +101,7 @@ class Bench:
 
     @cached_property
     def store(self) -> Store:
-        """The store; its folders are made when something is to be stored, which everything asked for is checked before."""
+        """The store; its folders are made once everything is checked and something is to be stored."""
         return Store(self._folder)
 
     def __enter__(self) -> Self:

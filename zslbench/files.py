@@ -9,7 +9,6 @@ from pathlib import Path
 
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
-
 EXPANSION, SMALL = 100, 2**26
 """How many times its own size a file's content may be, and how many bytes it may be whatever the file's size."""
 

@@ -47,7 +47,6 @@ def verify(store: StoreFolder = DEFAULT_STORE, json: Json = False) -> None:
     for name, count in unchecked.items():
         print(printable(f"{name}: not computed again in {count} records; it needs the model, or its evaluator"))
     counts = Counter(one.kind for one in found)
-    print(
-        f"checked: {', '.join(f'{plural} {counts[kind]}' for kind, plural in _PLURALS.items())}; damaged: {len(damaged)}"
-    )
+    kinds = [f"{plural} {counts[kind]}" for kind, plural in _PLURALS.items()]
+    print(f"checked: {', '.join(kinds)}; damaged: {len(damaged)}")
     raise typer.Exit(int(bool(damaged)))

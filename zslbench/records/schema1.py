@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from zslbench.discovery.plugins import registry
-from zslbench.errors import DataError, ZSLBenchError
+from zslbench.errors import DataError
 from zslbench.files import write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.sealed import Unsealed, seal, unseal

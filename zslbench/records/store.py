@@ -28,7 +28,7 @@ import safetensors.numpy
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
+from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses
 from zslbench.files import NotWritten, reading, write_whole, writing
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import Older, upgraded
