@@ -27,6 +27,7 @@ from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.plugins import registry
 from zslbench.engines.dispatch import Dispatcher
 from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError
+from zslbench.files import expanded
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import Store
@@ -91,7 +92,7 @@ class Bench:
         name = engine or ("processes" if jobs > 1 else "inline")
         if together.launched_together() and name != "inline":
             raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
-        self._folder = Path(store or os.environ.get("ZSLBENCH_STORE") or STORE).expanduser()
+        self._folder = expanded(Path(store or os.environ.get("ZSLBENCH_STORE") or STORE))
         told = Display() if isinstance(on_event, str) else on_event
         self._dispatcher = Dispatcher(name, jobs, device, told)
         self._say = self._dispatcher.say

@@ -12,9 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from zslbench import __version__
-from zslbench.cli import build, check, data, listing, run, runs, show, table
+from zslbench.cli import build, check, data, listing, output, run, runs, show, table
 from zslbench.discovery.plugins import plugins
-from zslbench.errors import Hint, ZSLBenchError
+from zslbench.errors import Hint, ZSLBenchError, printable
 
 INTERRUPTED = 130
 
@@ -54,10 +54,12 @@ def _options(
 
 def main() -> NoReturn:
     """Runs the command line: errors are one line; status 2 for a wrong command, 1 for a failed run."""
+    output.prepare()
     warnings.showwarning = _show_warning
     plugins().notify("zslbench_commands", app=app)
     try:
         status = _together() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else app(standalone_mode=False)
+        sys.stdout.flush()  # a full disk shows here at the latest
     except ZSLBenchError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
@@ -78,7 +80,8 @@ def main() -> NoReturn:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    print(message if issubclass(category, Hint) else f"warning: {message}", file=sys.stderr)
+    text = " ".join(str(message).split())
+    print(printable(text if issubclass(category, Hint) else f"warning: {text}"), file=sys.stderr)
 
 
 def _together() -> int | None:
@@ -98,5 +101,5 @@ def _together() -> int | None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(f"zslbench: {' '.join(message.split())}", file=sys.stderr)
+    print(printable(f"zslbench: {' '.join(message.split())}"), file=sys.stderr)
     sys.exit(status)

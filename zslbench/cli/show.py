@@ -13,6 +13,7 @@ from zslbench.cli.options import DEFAULT_STORE, Json, Plain, StoreFolder
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import NOUNS
 from zslbench.errors import UsageError, near_misses
+from zslbench.files import NotWritten, write_whole
 
 
 def show(
@@ -41,10 +42,12 @@ def show(
     if curve is not None:
         points = result.curve().rename(columns={"gamma": "gamma_from"})
         points.insert(1, "gamma_to", points["gamma_from"].shift(-1, fill_value=float("inf")))
+        if not curve.parent.is_dir():
+            raise UsageError(f"--curve {curve}: there is no folder {curve.parent}; make it first")
         try:
-            points.to_csv(curve, index=False)
-        except OSError as error:
-            raise UsageError(f"--curve {curve}: cannot be written ({error.strerror}); name another file") from error
+            write_whole(curve, points.to_csv(index=False))
+        except NotWritten as error:
+            raise UsageError(f"--curve {error}") from error
     if json:
         print(result.record.model_dump_json(indent=1))
     else:

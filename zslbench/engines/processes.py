@@ -16,6 +16,7 @@ from threading import Lock
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.progress import Progress
 from zslbench.errors import RunError
+from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
@@ -96,7 +97,7 @@ def _tell(message: dict[str, object], run: Run, listener: Listener) -> bool:
     elif event == "warning":
         warnings.warn(str(message["text"]), stacklevel=2)
     elif event == "failed":
-        error = RunError(str(message["text"]))
+        error = (NotWritten if message.get("unwritten") else RunError)(str(message["text"]))
         error.add_note(str(message["traceback"]))
         listener.failed(run, error)
     elif message["record"] is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from zslbench.api.engine import Listener
 from zslbench.errors import one_line
+from zslbench.files import NotWritten
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, fulfil
 
@@ -37,7 +38,12 @@ def main() -> None:
         try:
             record = fulfil(Run.received(run), Setup.model_validate(setup), listener, wait=True)
         except Exception as error:
-            send("failed", text=one_line(error), traceback=traceback.format_exc())
+            send(
+                "failed",
+                text=one_line(error),
+                unwritten=isinstance(error, NotWritten),
+                traceback=traceback.format_exc(),
+            )
         else:
             send("finished", record=record.model_dump(mode="json") if record else None)
 

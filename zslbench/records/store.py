@@ -73,7 +73,7 @@ class Store:
     def _folder_of(self, run: str) -> Path:
         """Returns where a run's record is: under its own id, or under that of an older version."""
         own = self._folder(run)
-        if (own / RECORD).exists() or run not in self._older.ids:
+        if os.path.lexists(own / RECORD) or run not in self._older.ids:
             return own
         return self._folder(self._older.ids[run][0])
 
@@ -213,7 +213,7 @@ class Store:
 
     def lookup(self, prefix: str) -> RunRecord:
         """Returns the one run whose id, present or older, starts with `prefix`, or raises a UsageError."""
-        ids = [run for run in self.ids() if self.record_path(run).exists()]
+        ids = [run for run in self.ids() if os.path.lexists(self.record_path(run))]
         older = {old: new for new, own in self._older.ids.items() for old in own}
         matches = sorted({older.get(run, run) for run in [*ids, *older] if run.startswith(prefix)})
         if len(matches) != 1:

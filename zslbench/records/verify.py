@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -52,7 +53,7 @@ def verify(store: Store) -> list[Checked]:
 
 def _records(store: Store) -> Iterator[Checked]:
     for run in store.ids():
-        if not store.record_path(run).exists():
+        if not os.path.lexists(store.record_path(run)):
             continue
         record, problem = _told(partial(store.find, run))
         unchecked: list[str] = []

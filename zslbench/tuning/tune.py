@@ -24,6 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.params import Space
 from zslbench.errors import RunError, UsageError, one_line
+from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
@@ -211,6 +212,8 @@ class _Begun:
         return replace(run, watch=self.search.metric)
 
     def add(self, outcome: RunRecord | Exception) -> None:
+        if isinstance(outcome, NotWritten):  # a full disk says nothing of the trial, which the same command repeats
+            raise outcome
         if isinstance(outcome, Exception):
             self.state, self.reason = "failed", one_line(outcome)
         elif self.search.metric not in outcome.metrics:
