@@ -88,9 +88,9 @@ def writing(path: Path, advice: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or one_line(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or (found := FULL.search(str(error))):
-            reason = error.strerror or ("No space left on device" if found[0][0].isdigit() else found[0])
+        reason, told = error.strerror or one_line(error), FULL.search(str(error))
+        if told or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = error.strerror or os.strerror(errno.ENOSPC)
             advice = f"free space on the disk of {path.parent} and issue the command again"
         elif isinstance(error, IsADirectoryError):
             advice = "a folder has the name of the file; move it away"

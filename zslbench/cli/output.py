@@ -58,7 +58,7 @@ def prepare() -> None:
         if type(stream) is not io.TextIOWrapper:  # a notebook's, or a test's
             continue
         errors = ESCAPED if stream.errors in ("strict", "backslashreplace") else stream.errors
-        how = {"encoding": stream.encoding, "errors": errors, "line_buffering": stream.line_buffering}
+        how: dict[str, Any] = {"encoding": stream.encoding, "errors": errors, "line_buffering": stream.line_buffering}
         setattr(sys, name, _Stream(stream.detach(), write_through=stream.write_through, **how))
 
 

@@ -34,7 +34,7 @@ def show(
     if run is None:
         found = [result.record for result in bench.records()]
         if json:
-            print("[" + ",\n".join(record.model_dump_json(indent=1) for record in found) + "]")
+            print(jsonlib.dumps([record.model_dump(mode="json") for record in found], indent=1))
         else:
             print_tables([runs_table(found)], plain=plain)
         return
@@ -49,7 +49,7 @@ def show(
         except NotWritten as error:
             raise UsageError(f"--curve {error}") from error
     if json:
-        print(result.record.model_dump_json(indent=1))
+        print(jsonlib.dumps(result.record.model_dump(mode="json"), indent=1))
     else:
         result.show(plain=plain)
 

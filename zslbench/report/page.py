@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from zslbench.api.evaluator import Metric
+from zslbench.errors import printable
 from zslbench.evaluation.measuring import metrics
 from zslbench.files import write_whole
 from zslbench.records.store import Store
@@ -29,7 +30,7 @@ def write_page(
     Raises:
         NotWritten: a file cannot be written.
     """
-    parts = ["# Results", f"Written from run records by\n\n    {command}"]
+    parts = ["# Results", f"Written from run records by\n\n    {printable(command)}"]
     written: list[Path] = []
     sources = groupby(rows, key=lambda row: row.source)
     for (source, members), table in zip(sources, field_tables(rows, store, chosen), strict=True):
