@@ -51,7 +51,7 @@ def markdown_cells(line: str) -> list[str]:
     """Returns the cells of a line of a Markdown table, as GitHub cuts it: at bars that are not escaped."""
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", line.strip())
     assert cells[0] == cells[-1] == ""
-    return [re.sub(r"\\([\\|*`<])", r"\1", cell.strip()) for cell in cells[1:-1]]
+    return [re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell.strip()) for cell in cells[1:-1]]
 
 
 def test_text_has_a_line_for_each_and_marks_the_best(tables: list[Table]) -> None:

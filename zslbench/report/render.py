@@ -149,7 +149,7 @@ def _latex_table(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}", r"\toprule"]
     lines += _latex_groups(table) if wide else []
     latex = _marked(escaped_latex, r"\textbf{{{}}}")
-    lines.append(" & ".join(escaped_latex(column.title) for column in table.columns) + r" \\")
+    lines.append(_no_argument(" & ".join(escaped_latex(column.title) for column in table.columns)))
     for group, members in grouped(table.lines):
         lines.append(r"\midrule")
         if group:
