@@ -63,15 +63,15 @@ def test_a_spreadsheet_takes_no_name_for_a_formula_and_numbers_stay_numbers() ->
 
 
 def test_no_name_is_an_element_of_a_page() -> None:
-    class Tags(HTMLParser):
-        found: set[str] = set()
+    found: set[str] = set()
 
+    class Tags(HTMLParser):
         def handle_starttag(self, tag: str, attrs: object) -> None:
-            self.found.add(tag)
+            found.add(tag)
 
     parser = Tags()
     parser.feed(FORMATS["html"]([table_with("<script>x</script>"), table_with('"><img src=x onerror=y>')]))
-    assert not parser.found & {"script", "img"}
+    assert not found & {"script", "img"}
 
 
 def test_no_name_is_markup_of_a_page_in_markdown() -> None:

@@ -275,9 +275,8 @@ def test_a_store_that_cannot_be_written_gives_what_is_stored(
     answer = inside("run", "devise:epochs=2", *CHEAP, "--existing", "only-cached")
     assert answer.status == 0 and "1 of 1 runs are not stored" in answer.err
     answer = inside("run", "devise:epochs=2", *CHEAP)
-    assert answer.status == 2 and answer.err.endswith(
-        f"--store {store}: cannot be written (Read-only file system); name another folder\n"
-    )
+    reason = "cannot be written (Read-only file system); name another folder"
+    assert answer.status == 2 and answer.err.endswith(f"--store {store}: {reason}\n")
 
 
 def planned(*methods: str) -> list[Run]:
