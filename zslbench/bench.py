@@ -27,9 +27,11 @@ from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.plugins import registry
 from zslbench.engines.dispatch import Dispatcher
 from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError
+from zslbench.files import expanded
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import Store
+from zslbench.records.verify import Checked, verify
 from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Result, Results
@@ -90,7 +92,7 @@ class Bench:
         name = engine or ("processes" if (jobs or 1) > 1 else "inline")
         if together.launched_together() and name != "inline":
             raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
-        self._folder = Path(store or os.environ.get("ZSLBENCH_STORE") or STORE).expanduser()
+        self._folder = expanded(Path(store or os.environ.get("ZSLBENCH_STORE") or STORE))
         told = Display() if isinstance(on_event, str) else on_event
         self._dispatcher = Dispatcher(name, jobs, device, told)
         self._say = self._dispatcher.say
@@ -100,7 +102,7 @@ class Bench:
 
     @cached_property
     def store(self) -> Store:
-        """The store; created only when everything that was asked for has been checked."""
+        """The store; its folders are made once everything is checked and something is to be stored."""
         return Store(self._folder)
 
     def __enter__(self) -> Self:
@@ -238,6 +240,8 @@ class Bench:
         Raises:
             DataError: the scores do not fit the data set's test images and classes.
         """
+        if save:
+            self.store.prepare()
         if isinstance(scores, str | Path):
             file = read_scores(Path(scores), images if images is None else Path(str(images)))
         else:
@@ -314,6 +318,16 @@ class Bench:
         store = Store(self._folder, create=False)
         found = [Result(record, store) for record in store.records()]
         return [r for r in found if method in (None, r.method) and dataset in (None, r.dataset)]
+
+    def verify(self) -> list[Checked]:
+        """Checks all that is stored: checksums, ids, and metrics computed again from the decisions of each run.
+
+        What is damaged is set aside, so that the call that made it makes it again.
+
+        Returns:
+            What was checked; `problem` says what is wrong.
+        """
+        return verify(Store(self._folder, create=False))
 
     def record(self, run: str) -> Result:
         """Returns the one stored run whose id starts with these characters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -46,6 +47,17 @@ class Hint(UserWarning):
 def one_line(error: BaseException) -> str:
     """Returns what a person is told of an error: our own message, or the type and first line of any other."""
     return str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def printable(text: str) -> str:
+    """Returns text in one line that does nothing to a terminal: control characters stand as visible escapes.
+
+    These are C0 and C1 controls, line ends, and marks that turn the direction of writing; a tab is a blank.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text.replace("\t", " "))
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def near_misses(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
+import platform
+import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from glob import escape
 from pathlib import Path, PurePath
 
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
@@ -18,6 +21,12 @@ EXPANSION, SMALL = 100, 2**26
 """How many times its own size a file's content may be, and how many bytes it may be whatever the file's size."""
 CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 """Names, in lower case, of files and folders that programs leave behind and nobody means, hidden ones aside."""
+FULL = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
+"""What libraries say of a full disk where they do not pass its number on; the last is NumPy's."""
+NODE = platform.node().replace(".", "_")
+"""This machine, in names of unfinished files."""
+ABANDONED = 24 * 3600.0
+"""Seconds after which an unfinished file counts as abandoned, where its process cannot be looked for."""
 
 
 class Locked(Exception):
@@ -32,17 +41,37 @@ class NotWritten(DataError):
 def whole(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to, which takes its name in the end; after an error nothing is left.
 
-    Several processes may write the same file at a time: the last one's stays. Raises `NotWritten` as `writing` does.
+    Several processes may write the same file at a time: the last one's stays. What processes that were killed had begun
+    of it is removed. Raises `NotWritten` as `writing` does.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f".{escape(path.name)}.*.part"):
+            if abandoned(old):
+                old.unlink(missing_ok=True)
+        part = path.with_name(f".{path.name}.{NODE}-{os.getpid()}.part")
         try:
             yield part
             publish(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def abandoned(part: Path) -> bool:
+    """Whether nobody writes an unfinished file any more: its process is gone, or on another machine and long silent."""
+    node, _, process = part.name.removesuffix(".part").rpartition("-")
+    if node.endswith(f".{NODE}") and process.isdigit():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            pass
+        return False
+    with suppress(OSError):
+        return time.time() - part.lstat().st_mtime > ABANDONED
+    return False
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -61,12 +90,21 @@ def publish(part: Path, path: Path) -> None:
 
 @contextmanager
 def writing(path: Path, advice: str = "") -> Iterator[None]:
-    """Raises a `NotWritten` that says in one line why a file or folder cannot be written; `advice` is what to do."""
+    """Raises a `NotWritten` that says in one line why a file or folder cannot be written; `advice` is what to do.
+
+    Where the disk is full, that is to free space on the folder's disk.
+    """
     try:
         yield
     except OSError as error:
+        reason, told = error.strerror or one_line(error), FULL.search(str(error))
+        if told or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = error.strerror or os.strerror(errno.ENOSPC)
+            advice = f"free space on the disk of {path.parent} and issue the command again"
+        elif isinstance(error, IsADirectoryError):
+            advice = "a folder has the name of the file; move it away"
         end = f"; {advice}" if advice else ""
-        raise NotWritten(f"{path}: cannot be written ({error.strerror or error}){end}") from error
+        raise NotWritten(f"{path}: cannot be written ({reason}){end}") from error
 
 
 @contextmanager
@@ -132,7 +170,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         raise Locked(path) from None
     with held:
         if not real and not Path(lock.lock_file).stat().st_size:  # the library may have said it already
-            Path(lock.lock_file).write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+            Path(lock.lock_file).write_text(f"{os.getpid()}\n{platform.node()}\n")
         yield
 
 
@@ -161,9 +199,17 @@ def _has_locks(folder: Path) -> bool:
     return True
 
 
+def expanded(path: Path) -> Path:
+    """Returns the path with the home folder put in for `~`; raises a UsageError where no home is known."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: no home folder is known; set HOME, or write the whole path") from error
+
+
 def existing(option: str, path: Path, folder: bool = False) -> Path:
     """Returns the path that a command names, the home folder put in for `~`; raises a UsageError if it is not there."""
-    path = path.expanduser()
+    path = expanded(path)
     if not (path.is_dir() if folder else path.is_file()):
         raise UsageError(f"{option} {path}: there is no such {'folder' if folder else 'file'}")
     return path

@@ -74,7 +74,10 @@ def test_a_run_that_is_not_there_or_not_the_only_one_is_one_line(
 def test_a_curve_that_cannot_be_written_is_one_line(inside: Inside, run: dict[str, Any], tmp_path: Path) -> None:
     answer = inside("show", run["id"], "--curve", tmp_path / "no-folder" / "curve.csv")
     assert answer.status == 2
-    assert answer.error().startswith(f"--curve {tmp_path}/no-folder/curve.csv: cannot be written (")
+    assert answer.error().startswith(f"--curve {tmp_path}/no-folder/curve.csv: there is no folder ")
+    (tmp_path / "taken").mkdir()
+    taken = inside("show", run["id"], "--curve", tmp_path / "taken")
+    assert taken.status == 2 and "taken: cannot be written (Is a directory)" in taken.error()
 
 
 def test_decisions_that_were_changed_are_not_shown(inside: Inside, run: dict[str, Any], store: Path) -> None:

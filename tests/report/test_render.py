@@ -51,7 +51,12 @@ def markdown_cells(line: str) -> list[str]:
     """Returns the cells of a line of a Markdown table, as GitHub cuts it: at bars that are not escaped."""
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", line.strip())
     assert cells[0] == cells[-1] == ""
-    return [re.sub(r"\\([\\|*`<])", r"\1", cell.strip()) for cell in cells[1:-1]]
+    return [unescaped(cell.strip()) for cell in cells[1:-1]]
+
+
+def unescaped(text: str) -> str:
+    """Returns text of Markdown without the escapes of punctuation."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
 
 
 def test_text_has_a_line_for_each_and_marks_the_best(tables: list[Table]) -> None:
@@ -98,7 +103,7 @@ def test_markdown_keeps_every_cell_whatever_the_names(tables: list[Table]) -> No
                 expected.append([f"· {first}" if line.comment else first, *rest])
         assert cells[2:] == expected
         below = lines[start + 3 + len(grid) :]
-        assert below[: len(table.notes)] == [f"- {note}" for note in table.notes]
+        assert [unescaped(line) for line in below[: len(table.notes)]] == [f"- {note}" for note in table.notes]
 
 
 def test_markup_in_a_name_is_escaped_in_markdown(tables: list[Table]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
+from outside import CHEAP, Inside
 from planned import plan
 
 import zslbench.runs.execute as runner_module
 from zslbench import RunRecord, RunSpec
 from zslbench.api.engine import Listener
 from zslbench.engines.inline import Inline
-from zslbench.errors import UsageError
+from zslbench.errors import DataError, UsageError
 from zslbench.records.store import Busy, Store
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, fulfil
@@ -191,6 +194,89 @@ def test_a_store_is_looked_up_by_the_beginning_of_an_id(opened: Store) -> None:
         opened.lookup("")
     with pytest.raises(UsageError, match="no run 'zz'"):
         opened.lookup("zz")
+
+
+def test_nothing_is_written_or_deleted_through_the_symbolic_link_of_a_run(opened: Store, tmp_path: Path) -> None:
+    saved = opened.save(record(0.5), arrays(0.5))
+    folder, target = opened.root / "runs" / saved.id, tmp_path / "target"
+    folder.rename(target)
+    (target / "thesis.tex").write_text("years of work")
+    (target / "reconstructions.png").write_text("a picture")
+    folder.symlink_to(target)
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    assert opened.find(saved.id) == saved
+    with pytest.raises(DataError, match=rf"{saved.id}: it is a symbolic link, .*; remove the link"):
+        opened.save(record(0.6), arrays(0.6))
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+
+    (target / "record.json").write_text("damaged")
+    with pytest.warns(UserWarning, match="damaged record .*; left where it is, behind a symbolic link"):
+        assert opened.find(saved.id) is None
+    assert {path.name for path in target.iterdir()} == before.keys()
+
+
+def test_checkpoints_behind_a_link_stay_and_no_run_goes_on_from_them(opened: Store, tmp_path: Path) -> None:
+    kept = tmp_path / "elsewhere"
+    kept.mkdir()
+    (kept / "final.safetensors").write_text("state")
+    opened.prepare()
+    opened.partial("a").symlink_to(kept)
+    opened.discard_partial("a")
+    assert (kept / "final.safetensors").read_text() == "state"
+    assert not opened.partial("a").exists() and not opened.partial("a").is_symlink()
+
+
+def test_the_folders_of_a_store_may_be_links(store: Path, tmp_path: Path) -> None:
+    for part in ("runs", "partial", "claims", "tuned"):
+        (tmp_path / "disk" / part).mkdir(parents=True)
+        store.mkdir(exist_ok=True)
+        (store / part).symlink_to(tmp_path / "disk" / part)
+    saved = Store(store).save(record(0.5), arrays(0.5))
+    assert Store(store).save(record(0.6), arrays(0.6)).id == saved.id
+    assert len(list((tmp_path / "disk" / "runs" / saved.id).iterdir())) == 2
+
+
+def test_a_save_removes_what_the_store_made_and_nothing_else(opened: Store) -> None:
+    saved = opened.save(record(0.5), arrays(0.5))
+    folder = opened.root / "runs" / saved.id
+    (folder / "notes.txt").write_text("mine")
+    (folder / "decisions-old.safetensors").mkdir()
+    (folder / ".record.json.12.part").touch()
+    (folder / "reconstructions.png").touch()
+    opened.save(record(0.6), arrays(0.6))
+    assert {path.name for path in folder.iterdir()} >= {"notes.txt", "decisions-old.safetensors", "record.json"}
+    assert len(list(folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("kind", ["record", "log"])
+def test_a_folder_where_a_file_belongs_is_set_aside(opened: Store, kind: str) -> None:
+    path = opened.root / "runs" / "a" / "record.json" if kind == "record" else opened.search_path("a")
+    (path / "inner").mkdir(parents=True)
+    with pytest.warns(UserWarning, match=r"damaged .* \(it is a folder\); set aside as"):
+        assert (opened.find("a") if kind == "record" else opened.find_search("a")) is None
+    assert not path.exists() and list(path.parent.glob("*.damaged/inner"))
+
+
+def test_a_store_that_cannot_be_written_gives_what_is_stored(
+    inside: Inside, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert inside("run", "eszsl", *CHEAP).status == 0
+
+    def refused(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.is_relative_to(store):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("mkdir", "touch", "unlink", "write_bytes", "rename"):
+        monkeypatch.setattr(Path, name, refused)
+    monkeypatch.setattr(FileLock, "acquire", lambda self: refused(store / "claims"))
+    for command in (("show",), ("run", "eszsl", *CHEAP), ("run", "eszsl", *CHEAP, "--existing", "only-cached")):
+        answer = inside(*command)
+        assert answer.status == 0 and "Traceback" not in answer.err
+    answer = inside("run", "devise:epochs=2", *CHEAP, "--existing", "only-cached")
+    assert answer.status == 0 and "1 of 1 runs are not stored" in answer.err
+    answer = inside("run", "devise:epochs=2", *CHEAP)
+    reason = "cannot be written (Read-only file system); name another folder"
+    assert answer.status == 2 and answer.err.endswith(f"--store {store}: {reason}\n")
 
 
 def planned(*methods: str) -> list[Run]:

@@ -204,6 +204,18 @@ class Evaluator(ABC):
         """
         return {}
 
+    def recomputed(
+        self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, float]:
+        """Returns the metrics of a stored run anew, to check those that are stored; by default as `evaluate` does.
+
+        The arguments are those of `influence`. `prepare` was called where decisions on validation classes are stored.
+
+        Raises:
+            NotApplicable: as `evaluate` does; `NeedsScores` where what is stored does not suffice.
+        """
+        return self.evaluate(scorer)
+
     def influence(
         self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, NDArray[np.float64]]:

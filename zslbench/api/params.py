@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError
 
-from zslbench.errors import UsageError, near_misses
+from zslbench.errors import PluginError, UsageError, near_misses, one_line
 
 GRID_POINTS = 7
 
@@ -127,6 +127,8 @@ class Params(BaseModel):
             message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
             given = f"{noun} {name}={error['input']!r} " if name else ""
             raise UsageError(f"{owner}: {given}{message}") from None
+        except PydanticUserError as error:  # a name in an annotation that does not exist, for instance
+            raise PluginError(f"{owner}: {one_line(error)}") from None
 
     def changed(self) -> dict[str, Any]:
         """Returns the parameters that differ from their defaults, as JSON values."""

@@ -12,9 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from zslbench import __version__, interruption
-from zslbench.cli import build, check, data, listing, run, show, table
+from zslbench.cli import build, check, data, listing, output, run, runs, show, table
 from zslbench.discovery.plugins import plugins
-from zslbench.errors import Hint, ZSLBenchError
+from zslbench.errors import Hint, ZSLBenchError, printable
 
 app = typer.Typer(
     name="zslbench",
@@ -31,6 +31,7 @@ app.command()(listing.describe)
 for command in (build.build, build.extract, build.images):
     data.app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 for command in (check.new, check.check, check.doctor):
     app.command()(command)
 
@@ -54,10 +55,12 @@ def main() -> NoReturn:
 
     Lets an interruption by a signal pass, which whoever handles signals tells.
     """
+    output.prepare()
     warnings.showwarning = _show_warning
     plugins().notify("zslbench_commands", app=app)
     try:
         status = _together() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else app(standalone_mode=False)
+        sys.stdout.flush()  # a full disk shows here at the latest
     except ZSLBenchError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
@@ -77,7 +80,13 @@ def main() -> NoReturn:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    print(message if issubclass(category, Hint) else f"warning: {message}", file=sys.stderr)
+    text = " ".join(str(message).split())
+    if text not in _said:  # each worker that reads the data says the same of it
+        _said.add(text)
+        print(printable(text if issubclass(category, Hint) else f"warning: {text}"), file=sys.stderr)
+
+
+_said: set[str] = set()
 
 
 def _together() -> int | None:
@@ -97,5 +106,5 @@ def _together() -> int | None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(f"zslbench: {' '.join(message.split())}", file=sys.stderr)
+    print(printable(f"zslbench: {' '.join(message.split())}"), file=sys.stderr)
     sys.exit(status)

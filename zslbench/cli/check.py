@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Exit, Option, echo
 
 from zslbench.cli.options import DEFAULT_STORE, DataRoot, Json, Plain, StoreFolder
-from zslbench.errors import UsageError
+from zslbench.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ def _print(subject: Subject[Any], found: list[Verdict], console: Console) -> Non
 
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in STYLES}
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    console.print(Text(f"{NOUNS[subject.kind]} {subject.name}: {summary}", style="bold"), soft_wrap=True)
+    console.print(Text(printable(f"{NOUNS[subject.kind]} {subject.name}: {summary}"), style="bold"), soft_wrap=True)
     width = max(len(verdict.check) for verdict in found)
     skipped: dict[str, list[str]] = {}
     for verdict in found:
@@ -68,10 +68,10 @@ def _print(subject: Subject[Any], found: list[Verdict], console: Console) -> Non
             skipped.setdefault(verdict.reason, []).append(verdict.check)
             continue
         head = Text.assemble((f"{verdict.verdict:8}", STYLES[verdict.verdict]), f"{verdict.check:{width}}  ")
-        told = Text(verdict.reason) if verdict.reason else Text(verdict.promise, style="dim")
+        told = Text(printable(verdict.reason)) if verdict.reason else Text(verdict.promise, style="dim")
         console.print(head + told, soft_wrap=True)
     for reason, checks in skipped.items():
-        console.print(Text(f"skipped {', '.join(checks)}: {reason}", style="dim"), soft_wrap=True)
+        console.print(Text(printable(f"skipped {', '.join(checks)}: {reason}"), style="dim"), soft_wrap=True)
     console.print()
 
 
@@ -93,7 +93,7 @@ def doctor(data_root: DataRoot = None, store: StoreFolder = DEFAULT_STORE) -> No
     console = Console(soft_wrap=True, highlight=False)
     sound = True
     for name, good, detail in checks(data_root, store):
-        console.print(Text.assemble(SIGNS[good], f" {name}: {detail}"))
+        console.print(Text.assemble(SIGNS[good], printable(f" {name}: {detail}")))
         sound = sound and good is not False
     if not sound:
         raise Exit(1)

@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Plain, Splits
 from zslbench.data.folders import data_root as folder
-from zslbench.errors import PluginError, UsageError
+from zslbench.errors import PluginError, UsageError, printable
 from zslbench.files import existing
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def _print_lines(lines: Sequence[tuple[str, str, str]], plain: bool = False) -> 
 
     console = Console(color_system=None if plain else "auto")
     for head, text, aside in lines:
-        console.print(Text.from_markup(head) + Text(text) + Text(aside, style="dim"), soft_wrap=True)
+        told = Text(printable(text)) + Text(printable(aside), style="dim")
+        console.print(Text.from_markup(head) + told, soft_wrap=True)
 
 
 def exit_if_failed(findings: Sequence[Finding]) -> None:

@@ -11,6 +11,7 @@ from typer import Argument
 
 from zslbench.cli.options import DataRoot, Json
 from zslbench.discovery.plugins import plugins, registry
+from zslbench.errors import printable
 
 What = Literal["methods", "datasets", "evaluators", "backbones", "text-encoders", "engines", "plugins"]
 COLUMNS: dict[What, tuple[str, ...]] = {
@@ -49,9 +50,9 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
     for plugin in plugins().problems:
         name = f"{plugin.distribution}:{plugin.name}"
         if what == "plugins":
-            print(f"{name} does not work: {plugin.problem}")
+            print(printable(f"{name} does not work: {plugin.problem}"))
         else:
-            print(f"plugin {name} does not work; see `zslbench list plugins`", file=sys.stderr)
+            print(printable(f"plugin {name} does not work; see `zslbench list plugins`"), file=sys.stderr)
     if rows and console.is_terminal and what != "plugins":
         console.print("`zslbench describe NAME` says more", style="dim")
 

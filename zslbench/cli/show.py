@@ -13,6 +13,7 @@ from zslbench.cli.options import DEFAULT_STORE, Json, Plain, StoreFolder
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import NOUNS
 from zslbench.errors import UsageError, near_misses
+from zslbench.files import NotWritten, write_whole
 
 
 def show(
@@ -33,7 +34,7 @@ def show(
     if run is None:
         found = [result.record for result in bench.records()]
         if json:
-            print("[" + ",\n".join(record.model_dump_json(indent=1) for record in found) + "]")
+            print(jsonlib.dumps([record.model_dump(mode="json") for record in found], indent=1))
         else:
             print_tables([runs_table(found)], plain=plain)
         return
@@ -41,12 +42,14 @@ def show(
     if curve is not None:
         points = result.curve().rename(columns={"gamma": "gamma_from"})
         points.insert(1, "gamma_to", points["gamma_from"].shift(-1, fill_value=float("inf")))
+        if not curve.parent.is_dir():
+            raise UsageError(f"--curve {curve}: there is no folder {curve.parent}; make it first")
         try:
-            points.to_csv(curve, index=False)
-        except OSError as error:
-            raise UsageError(f"--curve {curve}: cannot be written ({error.strerror}); name another file") from error
+            write_whole(curve, points.to_csv(index=False))
+        except NotWritten as error:
+            raise UsageError(f"--curve {error}") from error
     if json:
-        print(result.record.model_dump_json(indent=1))
+        print(jsonlib.dumps(result.record.model_dump(mode="json"), indent=1))
     else:
         result.show(plain=plain)
 

@@ -70,7 +70,9 @@ class Dispatcher:
                     if record := find(run, setup):
                         stored.append(record)
                         finished(run, record, stored=True)
-                missing = [run for run in distinct if run.id not in outcomes]
+                missing = [run for run in distinct if run.id not in outcomes and existing != "only-cached"]
+                if missing:
+                    store.prepare()
                 listener = Listener(lambda run: self._tell(Event("started", run=run)), epoch, finished, failed)
                 for engine, own in self._engines(missing).items():
                     engine.execute(own, setup, listener)

@@ -18,7 +18,8 @@ from threading import Lock
 from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.progress import Progress
-from zslbench.errors import RunError
+from zslbench.errors import Hint, RunError
+from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
@@ -144,9 +145,9 @@ def _tell(message: dict[str, object], run: Run, listener: Listener) -> bool:
     elif event == "epoch":
         listener.epoch(run, Progress(**message["progress"]))  # type: ignore[arg-type]
     elif event == "warning":
-        warnings.warn(str(message["text"]), stacklevel=2)
+        warnings.warn(str(message["text"]), Hint if message["hint"] else UserWarning, stacklevel=2)
     elif event == "failed":
-        error = RunError(str(message["text"]))
+        error = (NotWritten if message.get("unwritten") else RunError)(str(message["text"]))
         error.add_note(str(message["traceback"]))
         listener.failed(run, error)
     elif message["record"] is not None:

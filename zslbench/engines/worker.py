@@ -59,10 +59,13 @@ def _obey(line: str, send: Any) -> None:
     from dataclasses import asdict
 
     from zslbench.api.engine import Listener
-    from zslbench.errors import one_line
+    from zslbench.errors import Hint, one_line
+    from zslbench.files import NotWritten
     from zslbench.runs.execute import Setup, fulfil_sent
 
-    warnings.showwarning = lambda message, *_, **__: send("warning", text=str(message))
+    warnings.showwarning = lambda message, category, *_, **__: send(
+        "warning", text=str(message), hint=issubclass(category, Hint)
+    )
     listener = Listener(
         started=lambda run: send("started"), epoch=lambda run, progress: send("epoch", progress=asdict(progress))
     )
@@ -70,7 +73,8 @@ def _obey(line: str, send: Any) -> None:
     try:
         record = fulfil_sent(run, Setup.model_validate(setup), listener)
     except Exception as error:
-        send("failed", text=one_line(error), traceback=traceback.format_exc())
+        unwritten = isinstance(error, NotWritten)
+        send("failed", text=one_line(error), unwritten=unwritten, traceback=traceback.format_exc())
     else:
         send("finished", record=record.model_dump(mode="json") if record else None)
 

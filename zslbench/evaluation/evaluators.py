@@ -113,6 +113,11 @@ class Calibrated(GeneralizedZSL):
         assert self.gamma is not None
         return {**values, "gamma": self.gamma}
 
+    def recomputed(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Values:
+        """Returns the metrics at the gamma chosen anew, or the stored one where nothing is there to choose it on."""
+        self.gamma = metrics.get("gamma", 0.0) if self.gamma is None else self.gamma
+        return self.evaluate(scorer)
+
     def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
         """Returns those on the calibrated metrics, at the gamma that the run chose."""
         self.gamma = metrics["gamma"]

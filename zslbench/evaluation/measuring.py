@@ -118,7 +118,7 @@ class Measurement:
         """Asks each evaluator, with bootstrap intervals where `replicates` are asked for."""
         found = Measured()
         y = scorer.view.y
-        draws = [draw_weights(y, REPLICATES_AT_ONCE, seed) for seed in range(replicates // REPLICATES_AT_ONCE)]
+        draws = replicates_of(y, replicates)
         for name, evaluator in self._evaluators.items():
             if name in self._unprepared:
                 found.not_applicable[name] = self._unprepared[name]
@@ -148,9 +148,21 @@ def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: list[Array], fo
         return
     found.metrics.update(values)
     found.arrays |= {f"{name}/{key}": array for key, array in stored.items()}
+    found.intervals |= intervals_of(resampled)
+
+
+def replicates_of(y: NDArray[np.int64], count: int = REPLICATES) -> list[Array]:
+    """Returns bootstrap weights of test images of these classes, `(R, N)` each."""
+    return [draw_weights(y, REPLICATES_AT_ONCE, seed) for seed in range(count // REPLICATES_AT_ONCE)]
+
+
+def intervals_of(resampled: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:
+    """Returns the 95 % interval of each metric from its values under the replicates."""
+    found = {}
     for metric in resampled[0] if resampled else ():
         low, high = np.percentile(np.concatenate([part[metric] for part in resampled]), [2.5, 97.5])
-        found.intervals[metric] = (float(low), float(high))
+        found[metric] = (float(low), float(high))
+    return found
 
 
 def owner_of(metric: str) -> str:

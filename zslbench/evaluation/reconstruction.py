@@ -68,6 +68,13 @@ class Reconstruction(WeightedEvaluator):
         own = {f"{kind}_{side}": (self._errors[kind], mask) for kind, side, mask in _means(scorer)}
         return {n: weights[:, mask] @ e[mask] / weights[:, mask].sum(axis=1) for n, (e, mask) in own.items()}
 
+    def recomputed(
+        self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, float]:
+        """Returns the means of the stored errors."""
+        self._errors = {kind: arrays[kind].astype(np.float64) for kind in ("mse", "perceptual")}
+        return super().evaluate(scorer)
+
     def influence(
         self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, Array]:

@@ -5,37 +5,39 @@ STORE/runs/ID/decisions-HASH.safetensors   each test image's decisions
 STORE/partial/ID/                      checkpoints of a run under way; gone when it is finished
 STORE/claims/ID.lock                   held by the process that runs it; the system frees it when that dies
 STORE/tuned/ID.json                    the log of a search over hyper-parameters, as far as it has come
-STORE/schema-1.json                    ids of runs that an older version stored, by the ids that they have now
+STORE/schema-1.json                    what an older version stored, which has no checksums
 
-Records and logs carry a checksum; whatever does not fit it is set aside or begun again.
+Records and logs carry a checksum; whatever does not fit it is set aside or begun again. The store and its four folders
+may be symbolic links; through a run's own link nothing is written, renamed or deleted.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from zslbench.errors import DataError, UsageError, near_misses
-from zslbench.files import Locked, locked, reading, write_whole
+from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses
+from zslbench.files import Locked, NotWritten, locked, reading, write_whole, writing
 from zslbench.records.record import RunRecord
-from zslbench.records.schema1 import upgraded
-from zslbench.records.sealed import seal, unseal
+from zslbench.records.schema1 import Older, upgraded
+from zslbench.records.sealed import Unsealed, decisions_name, seal, unseal
 from zslbench.records.search import Search
-from zslbench.records.spec import SCHEMA
 
 RECORD = "record.json"
+MADE = "decisions-*.safetensors", "reconstructions.png", ".*.part"
+"""What an earlier record leaves in a run's folder, is made from it, or was being written when a process died."""
+T = TypeVar("T", RunRecord, Search)
 
 
 class Busy(Exception):
@@ -43,23 +45,26 @@ class Busy(Exception):
 
 
 class Store:
-    """Finished runs by id."""
+    """Finished runs by id; opening one writes nothing."""
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
-        """Opens a store; raises a UsageError where it cannot be written, or `create` is false and there is none."""
+        """Opens a store; raises a UsageError where `create` is false and there is none."""
         self.root = root
-        if not create:
-            if not (root / "runs").is_dir():
-                raise UsageError(f"--store {root}: there is no store; run a method first or name another folder")
-            return
+        if not create and not (root / "runs").is_dir():
+            raise UsageError(f"--store {root}: there is no store; run a method first or name another folder")
+
+    def prepare(self) -> None:
+        """Makes the folders, so that no run is trained in vain; raises a UsageError where they cannot be written."""
         try:
             for part in ("runs", "partial", "claims", "tuned"):
-                (root / part).mkdir(parents=True, exist_ok=True)
-            probe = root / "claims" / f".probe-{os.getpid()}"
+                (self.root / part).mkdir(parents=True, exist_ok=True)
+            probe = self.root / "claims" / f".probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise UsageError(f"--store {root}: cannot be written ({error.strerror}); name another folder") from error
+            reason = error.strerror
+            raise UsageError(f"--store {self.root}: cannot be written ({reason}); name another folder") from error
+        Older.of(self.root)  # from now on nothing without a checksum is read but what it lists
 
     def _folder(self, run: str) -> Path:
         return self.root / "runs" / run
@@ -67,88 +72,115 @@ class Store:
     def _folder_of(self, run: str) -> Path:
         """Returns where a run's record is: under its own id, or under that of an older version."""
         own = self._folder(run)
-        return self._folder(self._older[run][0]) if run in self._older and not (own / RECORD).is_file() else own
+        if os.path.lexists(own / RECORD) or run not in self._older.ids:
+            return own
+        return self._folder(self._older.ids[run][0])
+
+    def record_path(self, run: str) -> Path:
+        """Returns where the record of a run is, or would be."""
+        return self._folder_of(run) / RECORD
 
     @cached_property
-    def _older(self) -> dict[str, list[str]]:
-        """The ids of runs that schema 1 stored, by present ids; looked for once in the life of a store.
-
-        Runs that differed in evaluators alone are one now; the first was measured by most.
-        """
-        path = self.root / "schema-1.json"
-        with suppress(OSError, ValueError):
-            return dict(unseal(path.read_bytes())["ids"])
-        found: dict[str, dict[str, int]] = {}
-        for record in sorted((self.root / "runs").glob(f"*/{RECORD}")):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                values = json.loads(record.read_bytes())
-                if values["spec"]["schema_version"] == SCHEMA:
-                    continue
-                new = upgraded(values)
-                found.setdefault(new.id, {})[record.parent.name] = len(new.measured)
-        ids = {new: sorted(own, key=lambda old: -own[old]) for new, own in found.items()}
-        with suppress(DataError):  # a store that cannot be written is looked through each time
-            write_whole(path, seal({"ids": ids}))
-        return ids
+    def _older(self) -> Older:
+        return Older.of(self.root)
 
     def partial(self, run: str) -> Path:
         """Returns the folder for checkpoints of a run under way."""
         return self.root / "partial" / run
 
     def discard_partial(self, run: str) -> None:
-        """Removes a run's checkpoints."""
-        shutil.rmtree(self.partial(run), ignore_errors=True)
+        """Removes a run's checkpoints, or raises `NotWritten`: a run that is repeated must not go on from them."""
+        folder = self.partial(run)
+        with writing(folder):
+            if folder.is_symlink():
+                folder.unlink()
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
 
     def find(self, run: str) -> RunRecord | None:
-        """Returns the record of a finished run; a damaged one is set aside with a warning, as if it had never been."""
+        """Returns the record of a finished run; a damaged one is set aside with a warning, as if it had never been.
+
+        Raises:
+            DataError: the record cannot be read.
+        """
         folder = self._folder_of(run)
-        path = folder / RECORD
-        try:
-            content = path.read_bytes()
-            values = unseal(content)
-            current = values["spec"]["schema_version"] == SCHEMA
-            record = RunRecord.model_validate(values) if current else upgraded(values)
-            if not run == record.id == record.spec.id:
+
+        def record_of(content: bytes) -> RunRecord:
+            try:
+                record = RunRecord.model_validate_json(unseal(content))
+            except Unsealed:
+                self._older.check(folder.name, content)
+                record = upgraded(json.loads(content))
+            if record.id != record.spec.id or run not in (record.id, *self._older.ids.get(record.id, [])):
                 raise ValueError("it belongs to another run")
             if record.arrays and not (folder / record.arrays).is_file():
                 raise ValueError(f"{record.arrays} is missing")
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:  # pydantic's and json's errors are ValueErrors
-            if path.is_file() and path.read_bytes() != content:  # it was replaced while it was read
-                return self.find(run)
-            self._set_aside(path, error)
-            return None
-        return record
+            return record
 
-    def _set_aside(self, path: Path, error: Exception) -> None:
-        aside = path.with_name(f"{path.name}.damaged")
-        number = 1
+        return self._read(folder / RECORD, record_of, "record")
+
+    def _read(self, path: Path, parse: Callable[[bytes], T], what: str) -> T | None:
+        """Returns what a file holds; None where there is none, or a damaged one, which is set aside with a warning."""
+        content = b""
+        try:
+            content = path.read_bytes()
+            return parse(content)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ZSLBenchError:
+            raise
+        except OSError as error:
+            if not path.is_dir():
+                raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+            self.set_aside(path, "it is a folder", what)
+        except Exception as error:  # damaged files make readers raise a dozen kinds
+            with suppress(OSError):
+                if path.read_bytes() != content:  # it was replaced while it was read
+                    return self._read(path, parse, what)
+            self.set_aside(
+                path, str(error) if type(error) in (ValueError, Unsealed) else "it is cut short or edited", what
+            )
+        return None
+
+    def set_aside(self, path: Path, reason: str, what: str = "record") -> None:
+        """Renames a damaged file, so that it counts as absent, and warns; where it cannot be renamed it only warns."""
+        aside, number = path.with_name(f"{path.name}.damaged"), 1
         while aside.exists():
             number += 1
             aside = path.with_name(f"{path.name}.damaged-{number}")
-        reason = str(error) if type(error) is ValueError else "it is cut short or edited"
+        done = f"set aside as {aside.name}"
         try:
-            path.rename(aside)
+            if path.parent.is_symlink() and path.name == RECORD:
+                done = "left where it is, behind a symbolic link"
+            else:
+                path.rename(aside)
         except FileNotFoundError:  # another process was faster
             return
-        warnings.warn(f"{path}: damaged record ({reason}); set aside as {aside.name}", stacklevel=3)
+        except OSError as error:
+            done = f"it cannot be set aside ({error.strerror})"
+        warnings.warn(f"{path}: damaged {what} ({reason}); {done}", stacklevel=4)
 
     def save(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         """Stores a finished run, replacing an earlier one with the same id; returns the record as stored.
 
-        The caller holds the claim, so unfinished files in the run's folder are those of processes that died.
+        The caller holds the claim, so unfinished files in the run's folder are those of processes that died. Files that
+        the store did not make stay.
+
+        Raises:
+            NotWritten: a file or folder cannot be written, or the run's folder is a symbolic link.
         """
         folder = self._folder(record.id)
+        if folder.is_symlink():
+            raise NotWritten(f"{folder}: it is a symbolic link, through which nothing is written; remove the link")
         # safetensors writes the memory of an array as it lies, whatever its strides
         content = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-        name = f"decisions-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
-        record = record.model_copy(update={"arrays": name})
-        write_whole(folder / name, content)
+        record = record.model_copy(update={"arrays": decisions_name(content)})
+        write_whole(folder / record.arrays, content)
         write_whole(folder / RECORD, seal(record.model_dump(mode="json")))
-        for old in folder.iterdir():  # what an earlier record left, or was made from it
-            if old.name not in (name, RECORD) and ".damaged" not in old.name:
-                old.unlink(missing_ok=True)
+        with writing(folder):
+            for old in (path for pattern in MADE for path in folder.glob(pattern)):
+                if old.name != record.arrays and not old.is_dir():
+                    old.unlink(missing_ok=True)
         self.discard_partial(record.id)
         return record
 
@@ -158,9 +190,9 @@ class Store:
         advice = "run it again with --existing rerun"
         with reading(path, advice=advice):
             content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:16] not in record.arrays:
-            raise DataError(f"{path}: damaged, its content does not match its name; {advice}")
-        return dict(safetensors.numpy.load(content))
+            if decisions_name(content) != path.name:
+                raise DataError(f"{path}: damaged, its content does not match its name; {advice}")
+            return dict(safetensors.numpy.load(content))
 
     def beside(self, record: RunRecord, name: str) -> Path:
         """Returns the path of a file that is made from a record, beside it."""
@@ -168,8 +200,11 @@ class Store:
 
     def ids(self) -> list[str]:
         """Returns the ids of all runs, damaged ones included."""
-        folders = {path.parent.name for path in (self.root / "runs").glob(f"*/{RECORD}")}
-        return sorted(folders.difference(*self._older.values()) | set(self._older))
+        with suppress(FileNotFoundError), os.scandir(self.root / "runs") as entries:
+            folders = {entry.name for entry in entries}
+            older = self._older.ids
+            return sorted(folders.difference(*older.values()) | set(older))
+        return []
 
     def records(self) -> Iterator[RunRecord]:
         """Yields every readable record."""
@@ -177,8 +212,8 @@ class Store:
 
     def lookup(self, prefix: str) -> RunRecord:
         """Returns the one run whose id, present or older, starts with `prefix`, or raises a UsageError."""
-        ids = self.ids()
-        older = {old: new for new, own in self._older.items() for old in own}
+        ids = [run for run in self.ids() if os.path.lexists(self.record_path(run))]
+        older = {old: new for new, own in self._older.ids.items() for old in own}
         matches = sorted({older.get(run, run) for run in [*ids, *older] if run.startswith(prefix)})
         if len(matches) != 1:
             hint = f"; it stands for {', '.join(matches)}" if matches else near_misses(prefix, ids)
@@ -188,20 +223,36 @@ class Store:
             raise DataError(f"run {matches[0]} in {self.root} was damaged and has been set aside; run it again")
         return record
 
+    def search_path(self, search: str) -> Path:
+        """Returns where the log of a search is, or would be."""
+        return self.root / "tuned" / f"{search}.json"
+
+    def searches(self) -> list[str]:
+        """Returns the ids of all searches, damaged logs included."""
+        return sorted(path.stem for path in (self.root / "tuned").glob("*.json"))
+
     def find_search(self, search: str) -> Search | None:
-        """Returns the log of a search; a damaged one is reported and counts as absent."""
-        path = self.root / "tuned" / f"{search}.json"
-        try:
-            return Search.model_validate(unseal(path.read_bytes()))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            warnings.warn(f"{path}: damaged log of a search; it is begun again", stacklevel=2)
-            return None
+        """Returns the log of a search; a damaged one is set aside with a warning and counts as absent.
+
+        Raises:
+            DataError: the log cannot be read.
+        """
+
+        def search_of(content: bytes) -> Search:
+            try:
+                found = Search.model_validate_json(unseal(content))
+            except Unsealed:
+                self._older.check(search, content)
+                found = Search.model_validate_json(content)
+            if found.id != search:
+                raise ValueError("it belongs to another search")
+            return found
+
+        return self._read(self.search_path(search), search_of, "log of a search")
 
     def save_search(self, search: Search) -> None:
         """Stores the log of a search, replacing what was known of it."""
-        write_whole(self.root / "tuned" / f"{search.id}.json", seal(search.model_dump(mode="json")))
+        write_whole(self.search_path(search.id), seal(search.model_dump(mode="json")))
 
     @contextmanager
     def claim(self, run: str, *, wait: bool) -> Iterator[None]:
@@ -210,9 +261,11 @@ class Store:
         A killed process leaves no claim behind, but see `locked`. Raises `Busy` where another process holds it and
         `wait` is false.
         """
+        path = self.root / "claims" / f"{run}.lock"
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.root / "claims" / f"{run}.lock", wait=wait))
+                with writing(path):
+                    stack.enter_context(locked(path, wait=wait))
             except Locked:
                 raise Busy(run) from None
             yield

@@ -11,6 +11,7 @@ import numpy as np
 
 from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.accuracy import seen_unseen_curve
+from zslbench.files import whole
 from zslbench.records.store import Store
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
 from zslbench.report.rows import name_of, spreads
@@ -60,7 +61,8 @@ def write_curves(path: Path, rows: list[Row], store: Store) -> None:
         axes.legend(marks, MEANINGS, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, **small)
         below: dict[str, Any] = {"loc": "outside lower center", "ncols": 2, "handlelength": 2.6, "alignment": "left"}
         figure.legend(lines, labels, title="AUSUC", title_fontsize=8, **below, **small)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        with whole(path) as part:
+            figure.savefig(part, format="svg", metadata={"Date": None})
 
 
 def write_panels(stem: Path, panels: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:

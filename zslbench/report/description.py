@@ -21,6 +21,7 @@ from zslbench.api.params import Params
 from zslbench.data.xlsa17 import XLSA17Dataset
 from zslbench.discovery.plugins import plugins, registry
 from zslbench.discovery.registry import NOUNS, Entry
+from zslbench.errors import printable
 from zslbench.report.published import Group, as_json, groups_of, printed_as, usable_numbers
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -120,7 +121,7 @@ def print_description(description: Description, console: Console) -> None:
     width = min(console.width, WIDEST) if console.is_terminal else WIDTH
     for line in lines_of(description, width):
         heading = line and not line.startswith(" ")
-        console.print(Text(line, style="bold" if heading else ""), soft_wrap=True)
+        console.print(Text(printable(line), style="bold" if heading else ""), soft_wrap=True)
 
 
 def lines_of(description: Description, width: int) -> Iterator[str]:

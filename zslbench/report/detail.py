@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from zslbench.api.evaluator import Decisions
+from zslbench.errors import printable
 from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
@@ -34,7 +35,7 @@ def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console:
         lines.append([metric.title, metric.text(record.metrics[metric.name]), interval, validation])
     show([table_of(["metric", "value", "95 % interval", "validation"], lines)], console, plain=plain)
     for evaluator, reason in record.not_applicable.items():
-        console.print(f"{evaluator}: not applicable: {reason}", markup=False, soft_wrap=True)
+        console.print(printable(f"{evaluator}: not applicable: {reason}"), markup=False, soft_wrap=True)
     _block(console, "classes", _classes(record, decisions), plain)
     if record.provenance:
         _block(console, "provenance", {k: _short(v) for k, v in record.provenance.items()}, plain)
@@ -99,12 +100,12 @@ def _short(value: Any) -> str:
 def _block(console: Console, title: str, lines: dict[str, str], plain: bool) -> None:
     if plain:
         for name, text in lines.items():
-            console.print(f"{name}: {text}", markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(f"{name}: {text}"), markup=False, highlight=False, soft_wrap=True)
         return
     grid = rich.table.Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, text in lines.items():
-        grid.add_row(Text(name), Text(text))
+        grid.add_row(Text(printable(name)), Text(printable(text)))
     console.print(grid)
     console.print()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zslbench.api.cards import Exhibit, MethodCard
 from zslbench.api.dataset import ZSLData
-from zslbench.errors import DataError, ZSLBenchError
+from zslbench.errors import DataError, ZSLBenchError, printable
 from zslbench.files import write_whole
 from zslbench.records.store import Store
 from zslbench.report.attributes import write_attributes
@@ -76,14 +76,14 @@ def make(name: str, exhibit: Exhibit, rows: list[Row], store: Store, data: Loade
 
 def _pictured(name: str, exhibit: Exhibit, files: list[Path], lines: list[str]) -> Made:
     picture = f"![{escaped_markdown(exhibit.caption)}]({name}.png)\n\n[PDF]({name}.pdf)"
-    return Made(files, "\n\n".join([picture, *map(escaped_markdown, lines)]))
+    return Made(files, "\n\n".join([picture, *(escaped_markdown(line, begins=True) for line in lines)]))
 
 
 def _table(name: str, exhibit: Exhibit, groups: list[list[Row]], stem: Path, store: Store) -> Made:
     table = paper_table(exhibit, groups, store, name)
     body = as_markdown([table], level=0).rstrip("\n")
     latex = f"% needs \\usepackage{{booktabs}}\n{as_latex([table])}"
-    texts = {"md": f"{escaped_markdown(exhibit.caption)}\n\n{body}\n", "tex": latex}
+    texts = {"md": f"{escaped_markdown(exhibit.caption, begins=True)}\n\n{body}\n", "tex": latex}
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]
     for path, text in zip(files, texts.values(), strict=True):
         write_whole(path, text)
@@ -99,12 +99,12 @@ def write_index(
         DataError: it cannot be written.
     """
     parts = [
-        f"# {card.title}: figures and tables",
+        f"# {escaped_markdown(card.title)}: figures and tables",
         f"Counterparts of those of {escaped_markdown(card.paper)}{f' <{card.url}>' if card.url else ''}",
-        f"Made from run records by\n\n    {command}",
+        f"Made from run records by\n\n    {printable(command)}",
     ]
     for name, exhibit in card.exhibits.items():
-        parts.append(f"## {name.replace('-', ' ').capitalize()}\n\n{escaped_markdown(exhibit.caption)}")
+        parts.append(f"## {name.replace('-', ' ').capitalize()}\n\n{escaped_markdown(exhibit.caption, begins=True)}")
         parts.append(made[name].body if name in made else f"Not made: {escaped_markdown(left_out[name])}.")
     path = folder / PAGE_NAME
     write_whole(path, "\n\n".join(parts) + "\n")

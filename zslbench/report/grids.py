@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 
 from zslbench.errors import DataError
 from zslbench.evaluation.measuring import evaluators
-from zslbench.files import whole
+from zslbench.files import write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.report.figures import COLUMN, PAGE, save, style
@@ -91,9 +92,10 @@ def write_pairs(record: RunRecord, store: Store) -> Path | None:
     lines = [part[i : i + ACROSS] for i in range(0, len(order), ACROSS) for part in (original, made)]
     lines = [np.pad(line, [(0, ACROSS - len(line)), (0, 0), (0, 0), (0, 0)], constant_values=255) for line in lines]
     path = store.beside(record, "reconstructions.png")
-    if not path.exists():
-        with whole(path) as part:
-            Image.fromarray(mosaic([np.stack(column) for column in zip(*lines, strict=True)])).save(part, "PNG")
+    picture = BytesIO()
+    Image.fromarray(mosaic([np.stack(column) for column in zip(*lines, strict=True)])).save(picture, "PNG")
+    if not path.is_file() or path.read_bytes() != picture.getvalue():  # it is damaged, or of another version
+        write_whole(path, picture.getvalue())
     return path
 
 

@@ -81,5 +81,6 @@ def _store(folder: Path) -> str:
     if not folder.exists():
         return f"{folder} (will be created by the first run)"
     opened = Store(folder)
+    opened.prepare()
     free = shutil.disk_usage(folder).free / 2**30
     return f"{folder}: {len(list(opened.records()))} runs, {free:.0f} GiB free"

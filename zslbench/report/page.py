@@ -8,7 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from zslbench.api.evaluator import Metric
+from zslbench.errors import printable
 from zslbench.evaluation.measuring import metrics
+from zslbench.files import write_whole
 from zslbench.records.store import Store
 from zslbench.report.builders import field_tables
 from zslbench.report.curves import with_area, write_curves
@@ -26,9 +28,9 @@ def write_page(
     `chosen` are the metrics of the tables, where not those shown by default.
 
     Raises:
-        OSError: a file cannot be written.
+        NotWritten: a file cannot be written.
     """
-    parts = ["# Results", f"Written from run records by\n\n    {command}"]
+    parts = ["# Results", f"Written from run records by\n\n    {printable(command)}"]
     written: list[Path] = []
     sources = groupby(rows, key=lambda row: row.source)
     for (source, members), table in zip(sources, field_tables(rows, store, chosen), strict=True):
@@ -48,7 +50,7 @@ def write_page(
             )
         if any(row.search for row in group):
             parts.append(_tuned(group))
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_whole(path, "\n\n".join(parts) + "\n")
     return [path, *written]
 
 

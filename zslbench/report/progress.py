@@ -15,7 +15,7 @@ from rich.table import Column
 
 from zslbench.api.events import Event
 from zslbench.api.progress import Progress
-from zslbench.errors import one_line
+from zslbench.errors import one_line, printable
 from zslbench.records.record import RunRecord
 from zslbench.report.rows import shown_metrics
 
@@ -35,7 +35,7 @@ class Display:
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
-        view, name = self.view, str(event.run)
+        view, name = self.view, printable(str(event.run))
         if event.kind == "said":
             self.say(event.text)
         elif event.kind == "began":
@@ -56,7 +56,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Prints one line."""
-        self.console.print(line, markup=False)
+        self.console.print(printable(line), markup=False)
 
 
 class _Lines:
@@ -88,7 +88,7 @@ class _Lines:
             self._show(f"[{number}/{self.total}] {text}")
 
     def _show(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
 
 class _Cell(_Lines):
@@ -109,12 +109,12 @@ class _Cell(_Lines):
             return
         self.failed += 1
         if not self.quiet:
-            self.console.print(f"{name}: {result}", markup=False)
+            self.console.print(printable(f"{name}: {result}"), markup=False)
 
     def _show(self, text: str) -> None:
         from IPython.display import display  # there is one: this is a notebook
 
-        content = {"text/plain": text}
+        content = {"text/plain": printable(text)}
         if self.line is None:
             self.line = display(content, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -128,8 +128,8 @@ class _Bars:
         columns = (
             SpinnerColumn(),
             BarColumn(16, table_column=Column(min_width=16)),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, ratio=1)),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
         )
         self.bar = Bar(*columns, console=console, transient=True, expand=True)
         self.runs = self.bar.add_task("runs", total=total, detail=f"0/{total}")
@@ -145,7 +145,7 @@ class _Bars:
 
     def epoch(self, name: str, progress: Progress) -> None:
         if name in self.current:
-            detail = describe(progress)
+            detail = printable(describe(progress))
             self.bar.update(self.current[name], completed=progress.epoch, total=progress.epochs, detail=detail)
 
     def ended(self, name: str, result: str) -> None:
@@ -154,7 +154,7 @@ class _Bars:
         if name in self.current:
             self.bar.remove_task(self.current.pop(name))
         if result and not self.quiet:
-            self.bar.console.print(f"{name}: {result}", markup=False)
+            self.bar.console.print(printable(f"{name}: {result}"), markup=False)
 
 
 def describe(progress: Progress) -> str:

@@ -1,4 +1,8 @@
-"""Renderers: each writes tables in one format, and knows nothing of what they show."""
+"""Renderers: each writes tables in one format, and knows nothing of what they show.
+
+Texts of tables come from data, plugins and other people's files: no control character of them gets out, and each format
+escapes what it would take for markup.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
+from typing import Any
 
 import rich.table
 from rich.box import SIMPLE_HEAD
@@ -15,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 from tabulate import tabulate
 
+from zslbench.errors import printable
 from zslbench.report.table import Cell, Table, grouped
 
 
@@ -29,7 +36,7 @@ def show(tables: list[Table], console: Console, *, plain: bool) -> None:
     if plain:
         console.print(as_text(tables, bare=True), highlight=False, soft_wrap=True, markup=False)
         return
-    for table in tables:
+    for table in map(cleaned, tables):
         if table.lines:
             console.print(_rich(table))
         for note in table.notes:
@@ -38,6 +45,7 @@ def show(tables: list[Table], console: Console, *, plain: bool) -> None:
 
 def show_lines(table: Table, console: Console) -> None:
     """Prints each line unbroken; in a terminal the widest columns give way, names never, and a pipe gets all."""
+    table = cleaned(table)
     rows = [table.head, *([cell.text for cell in line.cells] for line in table.lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if console.is_terminal:
@@ -48,15 +56,26 @@ def show_lines(table: Table, console: Console) -> None:
         console.print(Text("  ".join(cells).rstrip(), style="" if i else "bold"), soft_wrap=True)
 
 
+def cleaned(table: Table) -> Table:
+    """Returns the table with each text in one line and without control characters."""
+    columns = [replace(one, title=printable(one.title), group=printable(one.group)) for one in table.columns]
+    lines = []
+    for line in table.lines:
+        cells = tuple(replace(cell, text=printable(cell.text)) for cell in line.cells)
+        lines.append(replace(line, cells=cells, group=printable(line.group)))
+    notes = [printable(note) for note in table.notes]
+    return replace(table, title=printable(table.title), columns=columns, lines=lines, notes=notes)
+
+
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
 
 
 def _rich(table: Table) -> rich.table.Table:
-    title = table.title or None
+    title = Text(table.title) if table.title else None
     grid = rich.table.Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for title, column in zip(table.head, table.columns, strict=True):
-        grid.add_column(title, justify=column.align, no_wrap=column.align == "right", overflow="fold")
+    for head, column in zip(table.head, table.columns, strict=True):
+        grid.add_column(Text(head), justify=column.align, no_wrap=column.align == "right", overflow="fold")
     for group, lines in grouped(table.lines):
         if group:
             grid.add_row(Text(group, style="italic"))
@@ -70,7 +89,7 @@ def _rich(table: Table) -> rich.table.Table:
 def as_text(tables: list[Table], *, bare: bool = False) -> str:
     """Returns plain text; an asterisk marks the best of a column, which `bare` leaves out, as it does alignment."""
     parts = []
-    for table in tables:
+    for table in map(cleaned, tables):
         body = _body(table, _marked(str, "{}" if bare else "{}*"), str, "" if bare else "· ")
         align = None if bare else [column.align for column in table.columns]
         grid = tabulate(body, table.head, disable_numparse=True, colalign=align) if body else ""
@@ -100,22 +119,24 @@ def _body(table: Table, cell: Callable[[Cell], str], group: Callable[[str], str]
 def as_markdown(tables: list[Table], level: int = 3) -> str:
     """Returns GitHub's Markdown; titles are headings of a level, or are left out at level 0."""
     parts = []
-    for table in tables:
-        body = _body(table, _marked(escaped_markdown, "**{}**"), "*{}*".format, "· ")
-        heading = f"{'#' * level} {table.title}" if level and table.title else ""
-        grid = tabulate(body, table.head, tablefmt="github", disable_numparse=True)
-        parts.append("\n\n".join(filter(None, [heading, grid, "\n".join(f"- {note}" for note in table.notes)])))
+    for table in map(cleaned, tables):
+        body = _body(table, _marked(escaped_markdown, "**{}**"), lambda group: f"*{escaped_markdown(group)}*", "· ")
+        heading = f"{'#' * level} {escaped_markdown(table.title)}" if level and table.title else ""
+        grid = tabulate(body, list(map(escaped_markdown, table.head)), tablefmt="github", disable_numparse=True)
+        notes = "\n".join(f"- {escaped_markdown(note, begins=True)}" for note in table.notes)
+        parts.append("\n\n".join(filter(None, [heading, grid, notes])))
     return "\n\n".join(parts) + "\n"
 
 
-def escaped_markdown(text: str) -> str:
-    """Returns text for a cell, in which nothing is taken for markup."""
-    return re.sub(r"[\\|*`<]", r"\\\g<0>", text)
+def escaped_markdown(text: str, *, begins: bool = False) -> str:
+    """Returns text in one line in which nothing is taken for markup; `begins` says that a paragraph begins with it."""
+    text = re.sub(r"[\\|*`<\[\]~&]|\b_|_\b", r"\\\g<0>", printable(text))
+    return re.sub(r"^(\d*)(?=[-+#>=]|(?<=\d)[.)](?:\s|$))", r"\1\\", text) if begins else text
 
 
 def as_latex(tables: list[Table]) -> str:
     """Returns a `table` environment for each, for the booktabs package; `table*` where columns are in groups."""
-    return "\n\n".join(map(_latex_table, tables)) + "\n"
+    return "\n\n".join(map(_latex_table, map(cleaned, tables))) + "\n"
 
 
 def _latex_table(table: Table) -> str:
@@ -123,18 +144,23 @@ def _latex_table(table: Table) -> str:
     environment = "table*" if wide else "table"
     caption = f"{table.title.removesuffix('.')}. {' '.join(table.notes)}"
     lines = [rf"\begin{{{environment}}}", rf"\caption{{{escaped_latex(caption)}}}"]
-    lines += [rf"\label{{tab:{table.name}}}"] if table.name else []
+    lines += [rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:-]', '-', table.name)}}}"] if table.name else []
     lines += [r"\centering\small"] if wide else []
     lines += [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}", r"\toprule"]
     lines += _latex_groups(table) if wide else []
     latex = _marked(escaped_latex, r"\textbf{{{}}}")
-    lines.append(" & ".join(escaped_latex(column.title) for column in table.columns) + r" \\")
+    lines.append(_no_argument(" & ".join(escaped_latex(column.title) for column in table.columns)))
     for group, members in grouped(table.lines):
         lines.append(r"\midrule")
         if group:
             lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{escaped_latex(group)}}}}} \\")
-        lines += [r"\quad " * line.comment + " & ".join(map(latex, line.cells)) + r" \\" for line in members]
+        lines += [r"\quad " * line.comment + _no_argument(" & ".join(map(latex, line.cells))) for line in members]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\end{{{environment}}}"])
+
+
+def _no_argument(line: str) -> str:
+    """Returns a line of a table with its end, that does not begin with what the end before would take for its own."""
+    return ("{}" if line.startswith(("[", "*")) else "") + line + r" \\"
 
 
 def _latex_groups(table: Table) -> list[str]:
@@ -172,8 +198,24 @@ def as_csv(tables: list[Table]) -> str:
     writer = csv.DictWriter(out, list(head), extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for table in tables:
-        writer.writerows(table.data)
+        writer.writerows({name: _in_csv(value) for name, value in line.items()} for line in table.data)
     return out.getvalue()
+
+
+def _in_csv(value: Any) -> Any:
+    """Returns what a spreadsheet shows as it is: a text that would be a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) and not _number(text) else text
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def as_json(tables: list[Table]) -> str:
@@ -193,6 +235,7 @@ def as_html(tables: list[Table]) -> str:
 
 def html_table(table: Table) -> str:
     """Returns a `table` element, and below it a list of the notes."""
+    table = cleaned(table)
     heads = [_tag("th", escape(column.title), scope="col") for column in table.columns]
     spans = [_tag("th", escape(name), scope="colgroup", colspan=len(own)) for name, own in grouped(table.columns)]
     above = [_tag("tr", "".join(spans))] if any(column.group for column in table.columns) else []

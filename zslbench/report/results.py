@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from zslbench.api.evaluator import Decisions
-from zslbench.errors import NotApplicable, RunError, UsageError, near_misses
+from zslbench.errors import NotApplicable, RunError, UsageError, near_misses, printable
 from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
@@ -246,7 +246,7 @@ class Results(Sequence[Result]):
         return "\n".join([*map(html_table, self.tables()), *failures])
 
     def _failures(self) -> list[str]:
-        return [f"failed: {run}: {error}" for run, error in self.errors.items()]
+        return [printable(f"failed: {run}: {error}") for run, error in self.errors.items()]
 
     def _field(self) -> list[Table]:
         return field_tables(self.rows, self, self.chosen)

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,13 +52,18 @@ class Setup(BaseModel):
     device: str = "auto"
     folder: Path = Field(default_factory=Path.cwd)
 
+    @cached_property
+    def opened(self) -> Store:
+        """The store, opened once for all runs."""
+        return Store(self.store)
+
 
 def find(run: Run, setup: Setup, *, claimed: bool = False) -> RunRecord | None:
     """Returns the stored record of a run, measured by every evaluator as it is now.
 
     Nothing where it lacks what only training can give, unless only stored runs are wanted.
     """
-    store = Store(setup.store)
+    store = setup.opened
     record = None if setup.existing == "rerun" else store.find(run.id)
     if record is None:
         return None
@@ -71,7 +76,7 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
 
     Where another process is executing it, this waits, or raises Busy.
     """
-    store = Store(setup.store)
+    store = setup.opened
     if record := find(run, setup):
         return record
     if setup.existing == "only-cached":

@@ -16,6 +16,7 @@ from zslbench.api.cards import is_name
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import NOUNS
 from zslbench.errors import UsageError
+from zslbench.files import writing
 
 Kind = Literal["method", "dataset", "evaluator"]
 
@@ -46,7 +47,7 @@ def create(kind: Kind, name: str, into: Path) -> Path:
         raise UsageError(f"{target} exists already, and is not overwritten; remove it, or choose another name")
     if not into.is_dir():
         raise UsageError(f"--into {into}: that is no folder")
-    with tempfile.TemporaryDirectory(dir=into, prefix=".new-") as folder:
+    with writing(target), tempfile.TemporaryDirectory(dir=into, prefix=".new-") as folder:
         for home in (TEMPLATES / "common", TEMPLATES / kind):
             for source in sorted(home.rglob(f"*{SUFFIX}")):
                 path = Path(folder) / "whole" / _place(source.relative_to(home), values["package"])

@@ -21,9 +21,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Writes nested dicts and lists of tensors and JSON values; the file appears whole or not at all."""
     tensors: Flat = {}
     structure = json.dumps(_flatten(state, tensors))
+    metadata = {"structure": structure, "checksum": _checksum(structure, tensors)}
     with whole(path) as part:
-        metadata = {"structure": structure, "checksum": _checksum(structure, tensors)}
-        safetensors.torch.save_file(tensors, part, metadata=metadata)
+        try:
+            safetensors.torch.save_file(tensors, part, metadata=metadata)
+        except safetensors.SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.params import Space
 from zslbench.errors import RunError, UsageError, one_line
+from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
@@ -121,6 +122,7 @@ class Tuner:
         """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log."""
         search = self.begin_or_resume(entrant)
         if not search.finished:
+            self.store.prepare()
             self.say(
                 f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
                 f"classes: {search.wanted} trials, {search.cuts}"
@@ -210,6 +212,8 @@ class _Begun:
         return replace(run, watch=self.search.metric)
 
     def add(self, outcome: RunRecord | Exception) -> None:
+        if isinstance(outcome, NotWritten):  # a full disk says nothing of the trial, which the same command repeats
+            raise outcome
         if isinstance(outcome, Exception):
             self.state, self.reason = "failed", one_line(outcome)
         elif self.search.metric not in outcome.metrics:

@@ -1,0 +1,53 @@
+"""Standard output and error as people have them: full, closed, or without the letters of a table."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from outside import CHEAP, Inside
+
+COMMAND = [sys.executable, "-m", "zslbench"]
+FULL = "standard output: cannot be written (No space left on device)"
+
+
+def shell(line: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command with redirections that stand in `line`."""
+    command = ["sh", "-c", f'"$@" {line}', "sh", *COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def stored(inside: Inside, store: Path) -> Path:
+    assert inside("compare", "eszsl", "-d", "digits", "--seeds", "2", "--device", "cpu").status == 0
+    return store
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_output_is_one_line_and_a_full_error_is_none(stored: Path) -> None:
+    full = shell(">/dev/full", "show")
+    assert full.returncode == 1
+    assert [FULL in line for line in full.stderr.splitlines()] == [True]
+    assert shell("2>/dev/full", "show", "nothing").returncode == 2
+
+
+def test_closed_streams_lead_nowhere_and_change_nothing(stored: Path) -> None:
+    record = next(stored.glob("runs/*/record.json"))
+    before = record.read_bytes()
+    for line in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        answer = shell(line, "compare", "eszsl", *CHEAP)
+        assert answer.returncode == 0 and "Traceback" not in answer.stderr
+    assert shell("2>&-", "show", "nothing").returncode == 2
+    assert record.read_bytes() == before  # a stream that is closed is no file that is opened next
+
+
+def test_letters_that_the_encoding_lacks_are_written_otherwise(stored: Path) -> None:
+    table = ("compare", "eszsl", "-d", "digits", "--seeds", "2", "--device", "cpu")
+    proper = shell("", *table, PYTHONIOENCODING="utf-8").stdout
+    ascii_only = shell("", *table, PYTHONIOENCODING="ascii")
+    assert "±" in proper
+    assert ascii_only.returncode == 0 and ascii_only.stderr.count("Traceback") == 0
+    assert ascii_only.stdout.replace("+-", "±").split() == proper.split()

@@ -1,0 +1,69 @@
+"""Standard output and error as they are found: closed, full, or without the letters that tables have."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+from typing import Any
+
+from zslbench.files import NotWritten
+
+ESCAPED = "zslbench-escaped"
+"""How letters are written that the encoding of the output lacks."""
+PLAIN = {"±": "+-", "→": "->", "·": "-", "…": "...", "×": "x", "–": "-", "—": "-", "─": "-", "━": "-", "│": "|"}
+
+
+class _Stream(io.TextIOWrapper):
+    """A standard stream that fails in one line, once, or not at all: nobody can be told that standard error fails."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):
+            raise error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is still to come has nowhere to go
+        if self.fileno() != 2:
+            reason = f"cannot be written ({error.strerror}); what was run is stored"
+            raise NotWritten(f"standard output: {reason}") from error
+
+
+def prepare() -> None:
+    """Makes standard streams safe to write to: closed ones lead nowhere, and no letter is a traceback.
+
+    A closed one must be filled, or the next file that is opened takes its number and what is printed.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    codecs.register_error(ESCAPED, _escaped)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            stream = io.TextIOWrapper(io.FileIO(number, "w", closefd=False), encoding="utf-8")
+        if type(stream) is not io.TextIOWrapper:  # a notebook's, or a test's
+            continue
+        errors = ESCAPED if stream.errors in ("strict", "backslashreplace") else stream.errors
+        how: dict[str, Any] = {"encoding": stream.encoding, "errors": errors, "line_buffering": stream.line_buffering}
+        setattr(sys, name, _Stream(stream.detach(), write_through=stream.write_through, **how))
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(c, c.encode("ascii", "backslashreplace").decode()) for c in letters), error.end
