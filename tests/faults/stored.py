@@ -158,7 +158,7 @@ STORED = [
     Kind("decisions", "store/runs/*/decisions-*", _runs, _curves),
     Kind("search", "store/tuned/*.json", _with_search, searched, as_json=True),
     Kind("checkpoint", "store/partial/*/*", _broken_off, partial(compared, methods=LONG)),
-    Kind("cache-entry", "cache/features/*/*.npy cache/features/*/*.json", _cached, loaded, rot=True),
+    Kind("cache-entry", "cache/mat/*/*.npy cache/mat/*/*.json", _cached, loaded, rot=True),
     Kind("cache-index", "cache/index/*", _cached, loaded, as_json=True, rot=True),
     Kind("squares", "cache/squares/*/rows* cache/squares/*/*.json", _images_cached, _images, rot=True),
     Kind("crops", "cache/crops/*/rows* cache/crops/*/*.json", _images_cached, _images, rot=True),

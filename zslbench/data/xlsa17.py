@@ -203,6 +203,7 @@ class XLSA17Dataset(Dataset):
             labels, labels_path = loaded.labels, self.features_path(root, features)
             self._check_labels(root, labels, labels_path)
         train, test_seen, test_unseen = (split.parts[part] for part in PARTS)
+        check_parts(split, labels, self.split_path(root, splits))
         lists = validation_lists(self.folder(root), split, labels)
         try:  # what is checked on arrays does not know the files that they come from
             suggested = validation_classes(split, labels)
@@ -282,13 +283,17 @@ def _is_split(path: Path) -> bool:
     return False
 
 
+def check_parts(split: SplitFile, labels: IntArray, path: Path) -> None:
+    """Raises a DataError where a part of the split points at an image that does not exist."""
+    for name, rows in split.parts.items():
+        if len(rows) and rows.max() >= len(labels):
+            raise DataError(f"{path}: {name} points at image {rows.max() + 1}, but there are {len(labels)} labels")
+
+
 def validation_classes(split: SplitFile, labels: IntArray) -> IntArray | None:
     """Returns the classes of `val_loc`, if they are seen classes and leave others, disjoint, to `train_loc`."""
     if not {"train_loc", "val_loc"} <= split.parts.keys():
         return None
-    for name, rows in split.parts.items():
-        if len(rows) and rows.max() >= len(labels):
-            raise DataError(f"{name} points at image {rows.max() + 1}, but there are {len(labels)} labels")
     of = {name: np.unique(labels[rows]) for name, rows in split.parts.items()}
     train, validation, seen = of["train_loc"], of["val_loc"], of["trainval_loc"]
     usable = len(validation) and len(train) and not np.intersect1d(train, validation).size
