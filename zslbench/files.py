@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import platform
 import re
@@ -14,6 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from glob import escape
 from pathlib import Path, PurePath
+from typing import Any
 
 from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
@@ -31,6 +34,16 @@ ABANDONED = 24 * 3600.0
 
 class Locked(Exception):
     """Another process holds a lock."""
+
+
+HEAD, TAIL = b'{\n "sha256": "', b'",\n'
+"""What stands before and after a seal, a hexadecimal SHA-256 of all that follows; the whole is a JSON object."""
+DIGITS = 64
+BODY = len(HEAD) + DIGITS + len(TAIL)
+
+
+class Unsealed(ValueError):
+    """Text has no checksum: it is of a version that wrote none, or damaged."""
 
 
 class NotWritten(DataError):
@@ -86,6 +99,30 @@ def publish(part: Path, path: Path) -> None:
     part.replace(path)
     with suppress(OSError):  # some file systems cannot; then a crash of the machine may undo the renaming
         _synchronise(path.parent)
+
+
+def seal(values: dict[str, Any]) -> str:
+    """Returns JSON values, at least one, as text that begins with the checksum of the rest.
+
+    So a flipped bit in what is stored never becomes a number in a table.
+    """
+    body = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False).removeprefix("{\n")
+    return f"{HEAD.decode()}{_digest(body.encode())}{TAIL.decode()}{body}"
+
+
+def unseal(content: bytes) -> bytes:
+    """Returns what `seal` was given, as JSON.
+
+    Raises:
+        Unsealed: there is no checksum.
+        ValueError: the content does not fit it.
+    """
+    if not (content.startswith(HEAD) and content[BODY - len(TAIL) : BODY] == TAIL):
+        raise Unsealed("it has no checksum")
+    body = content[BODY:]
+    if content[len(HEAD) : len(HEAD) + DIGITS] != _digest(body).encode():
+        raise ValueError("its content does not fit its checksum")
+    return b"{\n" + body
 
 
 @contextmanager
@@ -213,6 +250,10 @@ def existing(option: str, path: Path, folder: bool = False) -> Path:
     if not (path.is_dir() if folder else path.is_file()):
         raise UsageError(f"{option} {path}: there is no such {'folder' if folder else 'file'}")
     return path
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def _synchronise(path: Path) -> None:

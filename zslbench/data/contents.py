@@ -6,6 +6,7 @@ What `digests` does for a file, this does for thousands: an index of each would 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -14,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from zslbench.data.digests import RACY_NS, Signature, sealed, signature, unsealed
+from zslbench.data.digests import RACY_NS, Signature, signature
 from zslbench.data.folders import cache_folder
 from zslbench.errors import DataError
-from zslbench.files import write_whole
+from zslbench.files import seal, unseal, write_whole
 
 THREADS = 4
 """How many files are hashed at a time: as many as keep a disk busy."""
@@ -55,7 +56,7 @@ def digests(paths: Sequence[Path | None]) -> list[Digest | None]:
     settled = {str(file): digest for file, (digest, settled) in found.items() if digest is not None and settled}
     if any(known.get(file) != digest for file, digest in settled.items()):
         with suppress(DataError):  # without an index files are hashed again next time
-            write_whole(index, sealed({"folder": folder, "files": known | settled}))
+            write_whole(index, seal({"folder": folder, "files": known | settled}))
     return [None if file is None else found[file][0] for file in files]
 
 
@@ -83,6 +84,6 @@ def _digest(file: Path, known: Digest | None) -> tuple[Digest | None, bool]:
 
 def _read(index: Path) -> dict[str, Digest]:
     try:
-        return {file: Digest(*kept) for file, kept in unsealed(index.read_bytes())["files"].items()}
+        return {file: Digest(*kept) for file, kept in json.loads(unseal(index.read_bytes()))["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}  # no index, or a damaged one: hash again

@@ -19,7 +19,7 @@ from typing import Any
 
 from zslbench.data.folders import cache_folder
 from zslbench.errors import DataError
-from zslbench.files import reading, write_whole
+from zslbench.files import reading, seal, unseal, write_whole
 
 CHECKED_BYTES = 2**20
 """How much of a file has a checksum of its own."""
@@ -70,7 +70,7 @@ def remembered(path: Path) -> dict[str, Any]:
     path = path.resolve()
     now = signature(path)
     try:
-        known = unsealed(_index(path).read_bytes())
+        known = json.loads(unseal(_index(path).read_bytes()))
         return dict(known["facts"]) if known["signature"] == now else {}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
@@ -91,7 +91,7 @@ def remember(path: Path, before: Signature, started: int, **facts: object) -> No
     if settled and signature(path) == before:
         body = {"path": str(path), "signature": before, "facts": {**remembered(path), **facts}}
         with suppress(DataError):  # without an index the file is read again next time
-            write_whole(_index(path), sealed(body))
+            write_whole(_index(path), seal(body))
 
 
 def signature(path: Path) -> Signature:
@@ -111,24 +111,6 @@ def checksums(path: Path) -> list[int]:
             found.append(zlib.crc32(block[:read]))
             size += read
     return [*found, size]
-
-
-def sealed(body: dict[str, Any]) -> str:
-    """Returns JSON that carries its own checksum."""
-    return json.dumps({**body, "check": _check(body)})
-
-
-def unsealed(content: bytes) -> dict[str, Any]:
-    """Returns what `sealed` was given, or raises a ValueError, KeyError or TypeError if anything in it has changed."""
-    body: dict[str, Any] = json.loads(content)
-    if dict(body).pop("check") != _check({key: value for key, value in body.items() if key != "check"}):
-        raise ValueError("its content does not fit its checksum")
-    del body["check"]
-    return body
-
-
-def _check(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _index(path: Path) -> Path:

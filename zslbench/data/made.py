@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from zslbench.data.digests import sealed, signature, unsealed
+from zslbench.data.digests import signature
 from zslbench.data.folders import cache_folder
 from zslbench.errors import DataError
-from zslbench.files import NotWritten, locked, write_whole, writing
+from zslbench.files import NotWritten, locked, seal, unseal, write_whole, writing
 
 FILE, STATE = "rows", "state.json"
 BLOCK = 2**22
@@ -123,7 +123,7 @@ class State:
         Rows are read once in a process as long as their file's signature stays what it was.
         """
         try:
-            kept = unsealed((folder / STATE).read_bytes())
+            kept = json.loads(unseal((folder / STATE).read_bytes()))
             kept["unreadable"] = {int(i): str(why) for i, why in kept["unreadable"].items()}
             state = cls(**kept)
         except FileNotFoundError:
@@ -136,7 +136,7 @@ class State:
     def write(self, folder: Path) -> None:
         """Writes the state beside the rows."""
         unreadable = {str(row): why for row, why in self.unreadable.items()}  # JSON has no other keys
-        write_whole(folder / STATE, sealed({**vars(self), "unreadable": unreadable}))
+        write_whole(folder / STATE, seal({**vars(self), "unreadable": unreadable}))
 
     def count(self, content: memoryview) -> None:
         """Counts content that is appended: its bytes, and the checksums of its blocks."""

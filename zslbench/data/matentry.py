@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 from zslbench.api.dataset import array_fingerprint
 from zslbench.api.soundness import check_finite
-from zslbench.data.digests import checksums, file_digest, remember, remembered, sealed, signature, unsealed
+from zslbench.data.digests import checksums, file_digest, remember, remembered, signature
 from zslbench.data.folders import cache_folder
 from zslbench.data.made import made_once
 from zslbench.data.matchild import FEATURES
 from zslbench.errors import DataError, Hint
-from zslbench.files import NotWritten, reading, write_whole
+from zslbench.files import NotWritten, reading, seal, unseal, write_whole
 
 State = Literal["cached", "not cached", "damaged"]
 Declared = dict[str, dict[str, Any]]
@@ -125,7 +125,7 @@ def heads_of(path: Path) -> Declared:
 def _read_entry(folder: Path, names: Collection[str] | None) -> Entry | None:
     """Returns an entry with the values of the named variables, or of all; None if any of that is not whole."""
     try:
-        body = unsealed((folder / ENTRY).read_bytes())
+        body = json.loads(unseal((folder / ENTRY).read_bytes()))
         kept, values = body["variables"], {}
         for name in kept if names is None else names:
             file = kept.get(name, {}).get("file")
@@ -161,7 +161,7 @@ def _write_entry(path: Path, images: int | None, folder: Path) -> None:
     if features is not None and (folder / features).suffix == ".npy":
         rows = np.load(folder / features, mmap_mode="r", allow_pickle=False)
         body |= {"fingerprint": array_fingerprint(rows), "sound": _sound(rows)}
-    write_whole(folder / ENTRY, sealed(body))
+    write_whole(folder / ENTRY, seal(body))
 
 
 def _sound(rows: NDArray[np.float32]) -> bool:

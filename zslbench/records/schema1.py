@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError
-from zslbench.files import write_whole
+from zslbench.files import Unsealed, seal, write_whole
 from zslbench.records.record import RunRecord
-from zslbench.records.sealed import Unsealed, seal, unseal
+from zslbench.records.sealed import unseal
 from zslbench.records.search import Search
 from zslbench.records.spec import SCHEMA, RunSpec
 

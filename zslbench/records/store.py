@@ -28,10 +28,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses
-from zslbench.files import Locked, NotWritten, locked, reading, write_whole, writing
+from zslbench.files import Locked, NotWritten, Unsealed, locked, reading, seal, write_whole, writing
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import Older, upgraded
-from zslbench.records.sealed import Unsealed, decisions_name, seal, unseal
+from zslbench.records.sealed import decisions_name, unseal
 from zslbench.records.search import Search
 
 RECORD = "record.json"
