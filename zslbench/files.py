@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from glob import escape
 from pathlib import Path, PurePath
 from typing import Any
@@ -199,7 +198,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """
     from filelock import FileLock, SoftFileLock, Timeout  # processes that only read files do without it
 
-    timeout, real = -1 if wait else 0, _has_locks(path.parent)
+    timeout, real = -1 if wait else 0, _has_locks(path)
     lock = FileLock(path, timeout=timeout) if real else SoftFileLock(f"{path}.held", timeout=timeout)
     try:
         held = lock.acquire()
@@ -211,29 +210,32 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
 
 
-@cache
-def _has_locks(folder: Path) -> bool:
-    """Returns whether files in a folder can be locked; warns where they cannot."""
+def _has_locks(path: Path) -> bool:
+    """Returns whether a file can be locked, as all of its folder then can; warns once where they cannot."""
     if sys.platform == "win32":
         return True
-    import fcntl
+    folder = path.parent
+    if folder not in _locking:
+        import fcntl
 
-    probe = folder / f".lock-probe-{os.getpid()}"
-    try:
-        with probe.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL):
-            return True  # whatever is wrong, the lock itself will tell
-        warnings.warn(
-            f"{folder}: its file system has no locks ({error.strerror}), so files stand for them; should a process be "
-            "killed, others wait for it until its file, NAME.held with process and host inside, is deleted by hand",
-            stacklevel=2,
-        )
-        return False
-    finally:
-        probe.unlink(missing_ok=True)
-    return True
+        _locking[folder] = True
+        try:
+            with path.open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # of others, that another process holds it for one, the lock itself will tell
+            if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL):
+                _locking[folder] = False
+                path.unlink(missing_ok=True)
+                warnings.warn(
+                    f"{folder}: its file system has no locks ({error.strerror}), so files stand for them; should a "
+                    "process be killed, others wait for it until its file, NAME.held with process and host inside, is "
+                    "deleted by hand",
+                    stacklevel=2,
+                )
+    return _locking[folder]
+
+
+_locking: dict[Path, bool] = {}
 
 
 def expanded(path: Path) -> Path:

@@ -24,7 +24,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork of a process with threads could wait for ever
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"  # a fork of a process with threads could wait for ever
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.kinds import compared, write_toy
@@ -51,8 +52,7 @@ def warm_up() -> None:
 
 
 def mutations(name: str, indices: Sequence[int], seed: int = 0, folder: Path | None = None) -> list[Case]:
-    """Makes mutations of one kind, each by its index, and returns what came of them."""
-    warm_up()
+    """Makes mutations of one kind, each by its index, and returns what came of them; call `warm_up` before."""
     below = Path(tempfile.mkdtemp(prefix=f"zslbench-faults-{name}-", dir=folder))
     try:
         trials = Trials(KINDS[name], below, seed)

@@ -14,10 +14,11 @@ from typing import Literal
 import pytest
 from faults.injected import DIED, Injector
 from faults.kinds import Answer, cli, compared, loaded, toy, write_toy
-from faults.mutate import warm_up
 from faults.sources import write_images, write_scores
 from faults.stored import METHODS, searched, with_checkpoints
 from faults.trial import Outcome, outcome_of
+
+pytestmark = pytest.mark.usefixtures("forks")
 
 FEW = 3
 """Operations of a command that are tried where time is short, spread over all of them."""
@@ -56,7 +57,6 @@ class Attempts:
         self.make, self.act = COMMANDS[name]
         self.work, self.base, self.log = folder / "work", folder / "base", folder / "count"
         self.how = how
-        warm_up()
         self.work.mkdir()
         made = outcome_of(self.make, self.work)
         assert made.exit == 0 and not made.error, made
