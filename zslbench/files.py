@@ -198,6 +198,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """
     from filelock import FileLock, SoftFileLock, Timeout  # processes that only read files do without it
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     timeout, real = -1 if wait else 0, _has_locks(path)
     lock = FileLock(path, timeout=timeout) if real else SoftFileLock(f"{path}.held", timeout=timeout)
     try:
