@@ -5,6 +5,7 @@ The operations are those that change a file or folder of the store, of the cache
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +21,8 @@ from faults.trial import Outcome, outcome_of
 
 pytestmark = pytest.mark.usefixtures("forks")
 
-FEW = 3
-"""Operations of a command that are tried where time is short, spread over all of them."""
+FEW, MANY = 3, int(os.environ.get("ZSLBENCH_CRASH_POINTS", "20"))
+"""Operations of a command that are tried, at most and spread over all of them: where time is short, and else."""
 
 
 def _run(work: Path) -> Answer:
@@ -67,9 +68,9 @@ class Attempts:
         self.operations = int(self.log.read_text())
         assert self.operations > FEW
 
-    def few(self) -> list[int]:
+    def some(self, count: int) -> list[int]:
         """Returns the numbers of some operations: the first, the last, and others between."""
-        return sorted({1 + i * (self.operations - 1) // (FEW - 1) for i in range(FEW)})
+        return sorted({1 + i * (self.operations - 1) // (count - 1) for i in range(count)})
 
     def fresh(self) -> None:
         shutil.rmtree(self.work)
@@ -99,16 +100,16 @@ def files(work: Path) -> set[str]:
     return {str(path) for path in found if "index" not in path.parts}  # whether these are written depends on the clock
 
 
-def check_crashes(folder: Path, name: str, which: Callable[[Attempts], list[int]]) -> None:
+def check_crashes(folder: Path, name: str, count: int) -> None:
     attempts = Attempts(folder, name, "die")
-    for at in which(attempts):
+    for at in attempts.some(count):
         assert attempts.disturbed(at).exit in (DIED, 0), f"operation {at}"
         attempts.check_finishes(at)
 
 
-def check_full_disk(folder: Path, name: str, which: Callable[[Attempts], list[int]]) -> None:
+def check_full_disk(folder: Path, name: str, count: int) -> None:
     attempts = Attempts(folder, name, "full")
-    for at in which(attempts):
+    for at in attempts.some(count):
         outcome = attempts.disturbed(at)
         told = f"the disk is full from operation {at} of {attempts.operations} on"
         assert outcome.exit == 0 and (outcome.clean or not outcome.error), f"{told}: {outcome}"
@@ -120,21 +121,21 @@ def check_full_disk(folder: Path, name: str, which: Callable[[Attempts], list[in
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_some_operations_it_finishes_when_issued_again(tmp_path: Path, name: str) -> None:
-    check_crashes(tmp_path, name, Attempts.few)
+    check_crashes(tmp_path, name, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_killed_at_any_operation_it_finishes_when_issued_again(tmp_path: Path, name: str) -> None:
-    check_crashes(tmp_path, name, lambda attempts: list(range(1, attempts.operations + 1)))
+def test_killed_at_many_operations_it_finishes_when_issued_again(tmp_path: Path, name: str) -> None:
+    check_crashes(tmp_path, name, MANY)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_full_disk_at_some_operations_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
-    check_full_disk(tmp_path, name, Attempts.few)
+    check_full_disk(tmp_path, name, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_full_disk_at_any_operation_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
-    check_full_disk(tmp_path, name, lambda attempts: list(range(1, attempts.operations + 1)))
+def test_a_full_disk_at_many_operations_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    check_full_disk(tmp_path, name, MANY)
