@@ -21,6 +21,8 @@ import torch
 
 from zslbench import Bench, load
 from zslbench.records.store import Store
+from zslbench.report.detail import runs_table
+from zslbench.report.render import as_text
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 REPEATS = 5
@@ -92,6 +94,9 @@ def main() -> None:
         with Bench(store=store, device="cpu", on_event=None) as bench:
             compare = lambda: bench.compare(["eszsl"], dataset="digits", seeds=count, existing="only-cached")  # noqa: E731
             lines.append((f"{count} records: compare", timed(compare)))
+            lines.append(
+                (f"{count} records: the table of `show`", timed(lambda: as_text([runs_table(bench.records())])))
+            )
     for what, seconds in lines:
         print(f"{what:44} {seconds:8.3f} s")
 
