@@ -1,7 +1,7 @@
 """A command that dies before any of its file operations, or meets a full disk there, finishes when it is issued again.
 
-The operations are those that change a file or folder of the store, of the cache, or of what is made. Some are tried; all
-with ZSLBENCH_CRASH_POINTS=1000.
+The operations are those that change a file or folder of the store, of the cache, or of what is made. Some are tried;
+all with ZSLBENCH_CRASH_POINTS=1000.
 """
 
 from __future__ import annotations
