@@ -240,8 +240,6 @@ class Bench:
         Raises:
             DataError: the scores do not fit the data set's test images and classes.
         """
-        if save:
-            self.store.prepare()
         if isinstance(scores, str | Path):
             file = read_scores(Path(scores), images if images is None else Path(str(images)))
         else:
@@ -249,6 +247,7 @@ class Bench:
         data = labels_of(dataset, self.root, splits)
         record, arrays = evaluate_scores(file, data, name or file.path.stem, setting)
         if save:
+            self.store.prepare()
             with self.store.claim(record.id, wait=True):
                 record = self.store.save(record, arrays)
         row = Row.of_scores(record.spec.method, name_of(dataset), name_of(dataset), data.name, record)
