@@ -57,6 +57,7 @@ def main() -> NoReturn:
     """
     output.prepare()
     warnings.showwarning = _show_warning
+    _said.clear()
     plugins().notify("zslbench_commands", app=app)
     try:
         status = _together() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else app(standalone_mode=False)
