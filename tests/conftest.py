@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from synthetic import make_xlsa17 as write_xlsa17
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background starts its commands without
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data" / "xlsa17"
 

@@ -43,7 +43,7 @@ from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.tuning.oracle import oracle
-from zslbench.tuning.tune import Tuner, begin
+from zslbench.tuning.tune import Tuner
 
 STORE = "zslbench-runs"
 """The store of whoever names none."""
@@ -179,7 +179,9 @@ class Bench:
             rows = with_scores(rows, external, labels, self.store)
         errors: dict[str, Exception] = {}
         if request.tuned:
-            searches = self._tuned(entrants, request, errors, as_found=not request.search and not request.grid)
+            searches = self._tuner(request, as_found=not request.search and not request.grid).tune_each(
+                entrants, errors
+            )
             rows = [row.tuned(searches.get(id(row.entrant))) for row in rows]
         runs = [run for row in rows for run in row.runs]
         outcomes = self._dispatcher.execute(runs, self.store, request.existing, errors)
@@ -210,7 +212,7 @@ class Bench:
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}
-        searches = self._tuned(entrants, request, errors, afresh=request.existing == "rerun")
+        searches = self._tuner(request, afresh=request.existing == "rerun").tune_each(entrants, errors)
         for error in errors.values():
             raise error
         return list(searches.values())
@@ -363,25 +365,9 @@ class Bench:
         names, lines = default_datasets(request.root, request.features, request.splits)
         return list(names), lines
 
-    def _tuned(
-        self, entrants: list[Entrant], request: Request, errors: dict[str, Exception], **how: bool
-    ) -> dict[int, Search]:
-        """Searches for each entrant that can be run; finished searches are not repeated. A failed one is an error."""
-        able = [entrant for entrant in entrants if not entrant.refusal]
-        for entrant in able:
-            begin(entrant)  # every search is checked before the first one starts, and before the store is touched
+    def _tuner(self, request: Request, **how: bool) -> Tuner:
         execute = partial(self._dispatcher.execute, store=self.store, existing=request.existing)
-        tuner = Tuner(self.store, execute, self.device, self._say, **how)
-        for entrant in able:
-            tuner.begin_or_resume(entrant)
-        searches = {}
-        for entrant in able:
-            try:
-                searches[id(entrant)] = tuner.tune(entrant)
-            except RunError as error:  # it costs its own row
-                errors[f"search of {entrant.asked.label} on {entrant.source}"] = error
-                self._say(str(error))
-        return searches
+        return Tuner(self.store, execute, self.device, self._say, **how)
 
     def _add_oracles(self, rows: list[Row], errors: dict[str, Exception]) -> None:
         trials = partial(self._dispatcher.execute, store=self.store, existing="reuse")

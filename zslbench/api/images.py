@@ -96,9 +96,10 @@ class Pixels:
 
         crop, side = self.size, self.side
         result = np.empty((len(rows), 3, crop, crop), dtype=np.uint8)
+        places = self.rows[np.asarray(rows, dtype=np.int64)]
         with reading(self.file), self.file.open("rb") as file:
-            for i, (row, which) in enumerate(zip(rows, crops, strict=True)):
-                content = os.pread(file.fileno(), 3 * side * side, int(self.rows[row]) * 3 * side * side)
+            for i, (place, which) in enumerate(zip(places, crops, strict=True)):
+                content = os.pread(file.fileno(), 3 * side * side, int(place) * 3 * side * side)
                 if len(content) < 3 * side * side:
                     raise DataError(f"{self.file}: it was cut short since it was read; issue the command again")
                 square = np.frombuffer(content, dtype=np.uint8).reshape(3, side, side)

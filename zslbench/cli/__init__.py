@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -95,9 +96,8 @@ def _together() -> int | None:
     if os.environ.get("RANK", "0") != "0":
         from zslbench.runs.execute import follow
 
-        with Path(os.devnull).open("w") as nowhere:  # the first process speaks for all
-            sys.stdout = sys.stderr = nowhere
-            follow()
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            follow()  # the first process speaks for all
         return None
     from zslbench.training import together
 

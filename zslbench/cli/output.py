@@ -41,15 +41,7 @@ class _Stream(io.TextIOWrapper):
 
 
 def prepare() -> None:
-    """Makes standard streams safe to write to: closed ones lead nowhere, and no letter is a traceback.
-
-    A closed one must be filled, or the next file that is opened takes its number and what is printed.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    """Makes standard streams safe to write to: closed ones lead nowhere, and no letter is a traceback."""
     codecs.register_error(ESCAPED, _escaped)
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream: Any = getattr(sys, name)

@@ -14,13 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from zslbench.data.names import match
 from zslbench.errors import DataError, Hint
 from zslbench.files import EXPANSION, SMALL, check_expansion, reading
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SEPARATORS = {"\t": "tabs", ";": "';'", ",": "','"}
 """What may stand between cells; the usual comma comes last."""
@@ -194,6 +196,8 @@ def to_numbers(
     Raises:
         DataError: a cell holds no finite number, or one that can be read in two ways.
     """
+    import numpy as np  # here, because commands that only list do without it
+
     if set("".join(map("".join, cells))) <= set("0123456789.+-eE"):  # the usual case, at once
         with suppress(ValueError):
             values = np.array(cells, dtype=np.float64)

@@ -118,6 +118,25 @@ class Tuner:
             )
         return search
 
+    def tune_each(self, entrants: list[Entrant], errors: dict[str, Exception]) -> dict[int, Search]:
+        """Returns the search of each entrant that can be run, by its `id()`; one that fails is added to the errors.
+
+        Finished searches are not repeated. Every search is checked before the first one starts.
+        """
+        able = [entrant for entrant in entrants if not entrant.refusal]
+        for entrant in able:
+            begin(entrant)  # before the store is touched
+        for entrant in able:
+            self.begin_or_resume(entrant)
+        searches = {}
+        for entrant in able:
+            try:
+                searches[id(entrant)] = self.tune(entrant)
+            except RunError as error:  # it costs its own row
+                errors[f"search of {entrant.asked.label} on {entrant.source}"] = error
+                self.say(str(error))
+        return searches
+
     def tune(self, entrant: Entrant) -> Search:
         """Searches, or goes on with a search that was interrupted or is to have more trials; returns its log."""
         search = self.begin_or_resume(entrant)
