@@ -95,7 +95,8 @@ class Request(BaseModel):
                 raise UsageError(message) from None
             if error["type"] == "literal_error":
                 message = "choose " + error["ctx"]["expected"].replace("'", "")
-            raise UsageError(f"--{error['loc'][0]} {error['input']}: {message}") from None
+            given = "" if isinstance(error["input"], Mapping) else f" {error['input']}"
+            raise UsageError(f"--{error['loc'][0]}{given}: {message}") from None
 
     @field_validator("search", mode="before")
     @classmethod
