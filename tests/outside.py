@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,7 @@ class Inside:
     def __call__(self, *arguments: object) -> Answer:
         self.capsys.readouterr()
         self.monkeypatch.setattr(sys, "argv", ["zslbench", *map(str, arguments)])
+        self.monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # the command has its own
         with warnings.catch_warnings():  # the command prints its warnings, and must not change this process
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)

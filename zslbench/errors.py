@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
+import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -58,6 +60,12 @@ def printable(text: str) -> str:
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Warns in one line of an error in a thread that a plugin or a library started, and whose end nobody waits for."""
+    if failure.exc_value is not None:
+        warnings.warn(f"a thread ended with an error ({one_line(failure.exc_value)})", stacklevel=2)
 
 
 def near_misses(

@@ -29,7 +29,7 @@ METHODS = """
             registry.method(name, f"odd_classes:{name.capitalize()}", MethodCard(title=name, paper="none"))
     """
 CLASSES = """
-import os, random, signal, sys, warnings
+import os, random, signal, sys, threading, warnings
 import numpy as np
 import torch
 from zslbench import Embedder, Params
@@ -74,6 +74,9 @@ class Breaker(Zero):
 class Reader(Zero):
     def solve(self, view):
         assert sys.stdin.read() == "" and os.read(0, 1) == b""
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
 """
 METHOD_NAMES = ("meddler", "leaver", "stopper", "breaker", "reader")
 
@@ -107,6 +110,7 @@ def test_methods_that_meddle_cost_their_own_runs_and_change_no_other(
     assert len(list((tmp_path / "all" / "runs").iterdir())) == 3  # a relative store is not diverted
     for line in ("called sys.exit(0)", "raised KeyboardInterrupt()", "called os._exit(0)"):
         assert f"the method {line}, which would end the command" in answer.err
+    assert "warning: a thread ended with an error (ZeroDivisionError: division by zero)" in answer.err.splitlines()
     assert "Traceback" not in answer.err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,7 +16,7 @@ import typer
 from zslbench import __version__, interruption
 from zslbench.cli import build, check, data, listing, output, run, runs, show, table
 from zslbench.discovery.plugins import plugins
-from zslbench.errors import Hint, ZSLBenchError, printable
+from zslbench.errors import Hint, ZSLBenchError, printable, thread_failed
 
 app = typer.Typer(
     name="zslbench",
@@ -57,7 +58,7 @@ def main() -> NoReturn:
     Lets an interruption by a signal pass, which whoever handles signals tells.
     """
     output.prepare()
-    warnings.showwarning = _show_warning
+    warnings.showwarning, threading.excepthook = _show_warning, thread_failed
     _said.clear()
     plugins().notify("zslbench_commands", app=app)
     try:

@@ -59,13 +59,14 @@ def _obey(line: str, send: Any) -> None:
     from dataclasses import asdict
 
     from zslbench.api.engine import Listener
-    from zslbench.errors import Hint, one_line
+    from zslbench.errors import Hint, one_line, thread_failed
     from zslbench.files import NotWritten
     from zslbench.runs.execute import Setup, fulfil_sent
 
     warnings.showwarning = lambda message, category, *_, **__: send(
         "warning", text=str(message), hint=issubclass(category, Hint)
     )
+    threading.excepthook = thread_failed
     listener = Listener(
         started=lambda run: send("started"), epoch=lambda run, progress: send("epoch", progress=asdict(progress))
     )
