@@ -6,6 +6,7 @@ import builtins
 import errno
 import io
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ CHANGING = ("replace", "rename", "unlink", "remove", "rmdir", "mkdir", "open", "
 """Functions of `os` before which a process may die."""
 FILLING = ("mkdir", "open", "write", "fsync")
 """Those that fail on a full disk."""
-DIED = 77
+DIED = -signal.SIGKILL
 
 
 class Injector:
@@ -51,7 +52,7 @@ class Injector:
         if self.how == "die" and self.count == self.at:
             if torn is not None:
                 torn()
-            os._exit(DIED)
+            os.kill(os.getpid(), signal.SIGKILL)  # os._exit would be refused in the middle of a run
 
     def concerns(self, path: object) -> bool:
         """Whether a path or a descriptor is of a file in the folder."""

@@ -97,7 +97,9 @@ def add_features(
     new = not path.exists()
     if not new and made_from(path) != extractor.source(files):
         raise UsageError(f"{path}: it is there already, and was made from other images or weights; move it away")
-    if new:
+    if not new:  # whoever wrote it may have died before it tidied up
+        shutil.rmtree(extractor.unfinished(target), ignore_errors=True)
+    else:
         if target.exists() and not os.access(target, os.W_OK):
             raise UsageError(f"{target}: it cannot be written; name another folder by --out")
         with extractor.features_of(files, target) as (features, unreadable):
