@@ -12,7 +12,7 @@ from faults.trial import BAD, Case
 
 pytestmark = pytest.mark.usefixtures("forks")
 
-QUICK, SLOW = 2, 40
+QUICK, SLOW = 2, 20
 """Mutations of each kind; `python -m tests.faults.mutate --all` makes as many as one likes."""
 DEAR = {"schema-1-record", "schema-1-index", "weights.pth", "weights.safetensors"}
 """Kinds of which one mutation takes more than half a second."""
