@@ -95,7 +95,10 @@ def main() -> None:
             compare = lambda: bench.compare(["eszsl"], dataset="digits", seeds=count, existing="only-cached")  # noqa: E731
             lines.append((f"{count} records: compare", timed(compare)))
             lines.append(
-                (f"{count} records: the table of `show`", timed(lambda: as_text([runs_table(bench.records())])))
+                (
+                    f"{count} records: the table of `show`",
+                    timed(lambda: as_text([runs_table([result.record for result in bench.records()])])),
+                )
             )
     for what, seconds in lines:
         print(f"{what:44} {seconds:8.3f} s")
