@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import hashlib
+import io
 import json
 import shutil
 import struct
@@ -156,7 +157,11 @@ _READERS = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".safetensors": _safetenso
 
 
 def _cells(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:  # as spreadsheets save it
+        text = path.read_bytes().decode("cp1252")
+    with io.StringIO(text, newline="") as file:
         return [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
 
 
