@@ -19,6 +19,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+import torch
+
 from zslbench.errors import ZSLBenchError
 
 from .damage import damaged
@@ -178,6 +180,7 @@ def outcome_of(
 def _be_used(work: Callable[[Path], object], folder: Path, told: Path, prepare: Callable[[], object] | None) -> None:
     """Does the work in a child, writes down what came of it, and ends."""
     os.setpgid(0, 0)
+    torch.set_num_threads(1)  # makes torch's pool again after the fork, before threads that decode would at once
     os.environ.update({f"ZSLBENCH_{part.upper()}": str(folder / part) for part in ("cache", "store", "data")})
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
