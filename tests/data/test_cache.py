@@ -16,8 +16,9 @@ from synthetic import write_v5, write_v73
 
 from zslbench.api.dataset import array_fingerprint
 from zslbench.data import digests, matentry
-from zslbench.data.cache import cache_state, load_features
+from zslbench.data.cache import load_features
 from zslbench.data.digests import file_digest, rehashed
+from zslbench.data.matentry import cache_state
 from zslbench.data.matfile import read_arrays, read_strings, variables
 from zslbench.errors import DataError, Hint
 

@@ -52,7 +52,10 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise UsageError(f"{path}: arrays are read from {FORMATS}, not from {path.suffix or 'a file without ending'}")
     with reading(path, path.suffix.lower()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of readers, on damaged files; what matters they raise
-        return {name: _checked(path, name, array) for name, array in read(path).items()}
+        arrays = read(path)
+    for name, array in arrays.items():
+        _check_type(path, name, array.dtype)
+    return arrays
 
 
 def is_arrays(path: Path) -> bool:
@@ -226,11 +229,6 @@ def _read_mat(path: Path) -> dict[str, Array]:
             strings = matfile.read_strings(path, name)
             arrays[name] = np.array(strings or (), dtype=np.str_)
     return arrays
-
-
-def _checked(path: Path, name: str, array: Array) -> Array:
-    _check_type(path, name, array.dtype)
-    return array
 
 
 def _check_type(path: Path, name: str, dtype: np.dtype[Any]) -> None:

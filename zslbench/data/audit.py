@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from zslbench.api.cards import DatasetCard, DatasetSizes
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.api.soundness import LARGE, NAMED, equal_rows, listed, rare_negatives, same_names
-from zslbench.data.cache import cache_state, feature_rows
+from zslbench.data.cache import feature_rows
 from zslbench.data.digests import rehashed
-from zslbench.data.matentry import DAMAGED, entry_of
+from zslbench.data.matentry import DAMAGED, cache_state, entry_of
 from zslbench.data.matfile import indices, read_arrays
 from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
 from zslbench.errors import DataError

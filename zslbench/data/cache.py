@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import check_finite
-from zslbench.data.digests import file_digest as file_digest
 from zslbench.data.matchild import FEATURES, LABELS
 from zslbench.data.matentry import Entry, entry_of
-from zslbench.data.matentry import cache_state as cache_state
 from zslbench.data.matfile import indices, read_arrays
 from zslbench.errors import DataError, Hint
 

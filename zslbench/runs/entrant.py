@@ -13,8 +13,8 @@ from zslbench.api.cards import SCALES, Input, MethodCard, Scale
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
-from zslbench.data.cache import file_digest
 from zslbench.data.catalogue import find_dataset, load_data
+from zslbench.data.digests import file_digest
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
