@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import json
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,7 +24,7 @@ from zslbench.engines.processes import Processes
 from zslbench.engines.ray import Ray
 from zslbench.errors import Hint, RunError, UsageError
 from zslbench.records.store import Store
-from zslbench.runs.code import harness_code
+from zslbench.runs.code import _without_docstrings, harness_code
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 from zslbench.runs.request import Request
@@ -236,3 +240,27 @@ def test_the_code_of_the_harness_is_every_module(monkeypatch: pytest.MonkeyPatch
         (tmp_path / "inner" / "module.py").write_text(text)
         found.append(harness_code.__wrapped__())
     assert found[0] != found[1]
+
+
+@pytest.fixture
+def _threads_that_take_over() -> Iterator[None]:
+    """Makes the garbage collector hand over to another thread, often."""
+
+    def yield_to_others(*_: object) -> None:
+        time.sleep(0)
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(yield_to_others)
+    gc.set_threshold(50)
+    yield
+    gc.set_threshold(*threshold)
+    gc.callbacks.remove(yield_to_others)
+
+
+@pytest.mark.usefixtures("_threads_that_take_over")
+def test_threads_may_hash_code_at_the_same_time() -> None:
+    sources = [f"def f_{number}(a, b=1):\n    return [a + b for c in (a, b) if c]\n" * 20 for number in range(20)]
+    _without_docstrings.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(_without_docstrings, sources))
+    assert found == [ast.unparse(ast.parse(source)) for source in sources]

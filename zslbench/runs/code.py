@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import zslbench
 from zslbench.discovery.plugins import plugins
 from zslbench.discovery.registry import Entry
 from zslbench.errors import RunError
+
+# CPython 3.11 counts the depth of a tree in one place for all threads: two that make one at a time raise SystemError.
+_one_tree = Lock()
 
 
 def code_of(entry: Entry, method: type) -> dict[str, str]:
@@ -76,8 +80,10 @@ def _home(value: object) -> str:
     return home if isinstance(home, str) else ""
 
 
+@cache
 def _without_docstrings(source: str) -> str:
-    tree = ast.parse(source)
+    with _one_tree:
+        tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
