@@ -61,8 +61,9 @@ class Pair(Embedder[PairParams]):
         second = Objective("second", self.second_loss, self.second.parameters())
         first = Objective("first", self.first_loss, self.first.parameters())
         if self.params.two_stage:
-            return [Stage("second", [second], 3), Stage("first", [critic, first], self.params.epochs)]
-        return [Stage("joint", [critic, second, first], self.params.epochs)]
+            main = Stage("first", [critic, first], self.params.epochs, plateau="first/square")
+            return [Stage("second", [second], 3), main]
+        return [Stage("joint", [critic, second, first], self.params.epochs, plateau="second")]
 
 
 class Closed(Embedder[GradientParams]):

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from players import Slope
-from torch import Tensor
+from torch import Tensor, nn
 from toy import build, fit_built, toy_view
 
-from zslbench.api.embedder import Batch, GradientParams, Objective
+from zslbench.api.embedder import Batch, Embedder, GradientParams, Objective, Stage
 from zslbench.api.views import ProblemShape, TrainView
+from zslbench.errors import RunError
 
 VIEW = toy_view()
 N = len(VIEW.x)
@@ -104,12 +105,8 @@ def test_amsgrad_never_forgets_the_largest_second_moment() -> None:
 def test_optimisers_take_their_coefficients() -> None:
     momentum = moves(beta1=0.5, epochs=3)[:, 2] / 12
     assert momentum.tolist() == pytest.approx([1.0, 1.5, 1.75])
-    decayed = moves(weight_decay=0.1, epochs=2)[:, 2]
-    assert decayed.tolist() == pytest.approx([12.0, 12.0 - 0.1 * 12.0])  # the gradient gains 0.1 w, and w is -12
     adam = moves(optimizer="adam", beta1=0.9, lr=0.01, epochs=2)
     assert adam.flatten().tolist() == pytest.approx([0.01] * 6, rel=1e-3)  # a constant gradient moves Adam by lr
-    adamw = moves(optimizer="adamw", beta1=0.9, lr=0.01, weight_decay=10.0, epochs=2)[:, 2]
-    assert adamw.tolist() == pytest.approx([0.01, 0.01 - 0.01 * 10 * 0.01], rel=1e-3)
 
 
 def test_an_objective_may_have_a_rate_of_its_own() -> None:
@@ -121,3 +118,107 @@ def test_an_objective_may_have_a_rate_of_its_own() -> None:
     fit_built(slope, VIEW)
     assert slope.a.tolist() == [-1.5, -2.0]
     assert slope.b.tolist() == [-48.0]
+
+
+class Layer(Embedder[GradientParams]):
+    """A weight and a bias, under a loss whose gradient is 12 for each."""
+
+    decay = True
+
+    def build(self, shape: ProblemShape) -> None:
+        self.weight, self.bias = nn.Parameter(torch.zeros(1, 1)), nn.Parameter(torch.zeros(1))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return x
+
+    def loss(self, batch: Batch) -> Tensor:
+        return 12 * (self.weight.sum() + self.bias.sum())
+
+    def objectives(self) -> list[Objective]:
+        return [Objective("layer", self.loss, self.parameters(), decay=self.decay)]
+
+
+class Undecayed(Layer):
+    """Its only player is exempt from the penalty."""
+
+    decay = False
+
+
+@pytest.mark.parametrize(
+    ("values", "weight", "bias"),
+    [
+        ({"optimizer": "sgd", "beta1": 0.0, "lr": 1.0, "weight_decay": 0.1}, 12 + 12 - 0.1 * 12, 24.0),
+        ({"optimizer": "adamw", "lr": 0.01, "weight_decay": 10.0}, 0.02 - 0.01 * 10 * 0.01, 0.02),
+    ],
+)
+def test_the_l2_penalty_falls_on_weights_of_players_that_want_it(
+    values: dict[str, Any], weight: float, bias: float
+) -> None:
+    for kind, expected in ((Layer, weight), (Undecayed, bias)):
+        layer = build(kind, GradientParams(batch_size=N, epochs=2, **values), VIEW)
+        fit_built(layer, VIEW)
+        assert -layer.weight.item() == pytest.approx(expected, rel=1e-3)
+        assert -layer.bias.item() == pytest.approx(bias, rel=1e-3)
+
+
+class Chase(Embedder[GradientParams]):
+    """A runner flees from a chaser for ever; a third player learns a value, and is done soon.
+
+    The runner's loss falls without end, the chaser's rises without end, and neither tells how training goes.
+    """
+
+    def build(self, shape: ProblemShape) -> None:
+        self.runner, self.chaser = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+        self.value = nn.Parameter(torch.zeros(1))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return x
+
+    def learner_loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"error": (self.value - 1).square().sum()}
+
+    def chaser_loss(self, batch: Batch) -> Tensor:
+        return (self.runner.detach() - self.chaser + 3 * self.runner.detach()).sum()
+
+    def runner_loss(self, batch: Batch) -> Tensor:
+        return -self.runner.sum()
+
+    def stages(self) -> list[Stage]:
+        players = [
+            Objective("chaser", self.chaser_loss, [self.chaser]),
+            Objective("learner", self.learner_loss, [self.value]),
+            Objective("runner", self.runner_loss, [self.runner]),
+        ]
+        return [Stage("game", players, self.params.epochs, plateau=self.plateau)]
+
+    plateau = "learner/error"
+
+
+CHASE = GradientParams(
+    optimizer="sgd", beta1=0.0, lr=0.5, batch_size=N, epochs=60, schedule="plateau", plateau_patience=3
+)
+
+
+class OnItsOwnLoss(Chase):
+    """What following the runner's own loss would do: it never stagnates."""
+
+    plateau = "runner"
+
+
+def test_all_players_see_one_plateau() -> None:
+    chase, runs_off = build(Chase, CHASE, VIEW), build(OnItsOwnLoss, CHASE, VIEW)
+    fit_built(chase, VIEW)
+    fit_built(runs_off, VIEW)
+    assert chase.value.item() == pytest.approx(1.0)
+    assert chase.runner.item() == chase.chaser.item() < 4  # they came to rest together, soon after the learner
+    assert runs_off.runner.item() == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize("named", ["", "critic", "learner"])
+def test_a_plateau_must_name_one_of_the_losses(named: str) -> None:
+    class Unnamed(Chase):
+        plateau = named
+
+    with pytest.raises(RunError, match=r"stage 'game' has several losses, chaser, learner/error, runner.*plateau="):
+        fit_built(build(Unnamed, CHASE, VIEW), VIEW)
+    fit_built(build(Unnamed, CHASE.model_copy(update={"schedule": "constant"}), VIEW), VIEW)

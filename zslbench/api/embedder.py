@@ -36,12 +36,12 @@ class GradientParams(Params):
     lr: float = param(1e-3, "learning rate", search=(1e-5, 1e-1), log=True, gt=0)
     beta1: float = param(0.9, "first Adam coefficient, or momentum of sgd", ge=0, lt=1)
     beta2: float = param(0.999, "second Adam coefficient", ge=0, lt=1)
-    weight_decay: float = param(0.0, "L2 penalty (decoupled for adamw)", ge=0)
+    weight_decay: float = param(0.0, "L2 penalty on weights, not on biases (decoupled for adamw)", ge=0)
     clip_norm: float = param(0.0, "largest gradient norm, 0 for no clipping", ge=0)
     clip_each: bool = param(False, "clip each variable by its own norm instead of all together")
     schedule: Literal["constant", "plateau", "cosine"] = param("constant", "learning rate over the epochs")
     plateau_patience: int = param(
-        10, "epochs without a lower training loss that are borne before the rate falls to a tenth", ge=1
+        10, "epochs without a lower training loss that are borne before all rates fall to a tenth", ge=1
     )
     patience: int = param(
         0, "epochs without a better validation AUSUC before training stops; 0 trains all epochs", ge=0
@@ -114,6 +114,7 @@ class Objective:
         parameters: what its optimiser updates; no gradient reaches anything else.
         steps: updates in each turn, each on a batch of its own.
         lr: its learning rate, the method's `lr` if None.
+        decay: whether the method's L2 penalty falls on its weights.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Objective:
     parameters: Iterable[nn.Parameter]
     steps: int = 1
     lr: float | None = None
+    decay: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", list(self.parameters))  # an iterator would be used up by one stage
@@ -132,6 +134,10 @@ class Stage:
 
     It lasts for `epochs`, the main stage unless another number was chosen on validation classes.
 
+    `plateau` names the loss, `OBJECTIVE` or `OBJECTIVE/TERM`, by which `schedule=plateau` lowers the learning rates of
+    all players at once. Name one whose level means something, such as a classification or reconstruction error: that of
+    an adversarial loss does not. A stage of one objective follows the sum of its terms by default.
+
     A finishing stage completes a model whose training is over, as the softmax of a generative method does. Finishing
     stages come last. The stage before them is the main one: what is said of the number of epochs, of early stopping
     and of scores after each epoch is said of it, and wherever the model is scored, it is finished first. Keep them
@@ -141,6 +147,7 @@ class Stage:
     name: str
     objectives: list[Objective]
     epochs: int
+    plateau: str = ""
     finishing: bool = False
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from zslbench.api.embedder import Batch, GradientParams, Objective
+from zslbench.api.embedder import Batch, GradientParams, Objective, Stage
 from zslbench.errors import RunError
 from zslbench.training import together
 from zslbench.training.device import autocast
@@ -20,7 +20,7 @@ class Player:
         self.objective = objective
         self.params = params
         self.variables = [parameter for parameter in objective.parameters if parameter.requires_grad]
-        self.optimizer = _optimizer(self.variables, objective.lr or params.lr, params)
+        self.optimizer = _optimizer(self.variables, objective, params)
         self.schedule = _schedule(self.optimizer, params, epochs)
 
     def step(self, batch: Batch, precision: Literal["32", "bf16"]) -> dict[str, Tensor]:
@@ -50,11 +50,11 @@ class Player:
         self.optimizer.zero_grad()
         return {"/".join(filter(None, (self.objective.name, term))): value for term, value in detached.items()}
 
-    def end_epoch(self, losses: dict[str, float]) -> None:
-        """Moves the schedule on."""
-        own = [value for name, value in losses.items() if name.split("/")[0] == self.objective.name]
+    def end_epoch(self, progress: float | None) -> None:
+        """Moves the schedule on; `progress` is the loss that a plateau is looked for in, the same for all players."""
         if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.schedule.step(sum(own))
+            assert progress is not None
+            self.schedule.step(progress)
         elif self.schedule is not None:
             self.schedule.step()
 
@@ -71,13 +71,44 @@ class Player:
             self.schedule.load_state_dict(state["schedule"])
 
 
-def _optimizer(variables: list[nn.Parameter], lr: float, params: GradientParams) -> torch.optim.Optimizer:
-    decay = params.weight_decay
+def progress_of(stage: Stage, params: GradientParams, losses: dict[str, float]) -> float | None:
+    """Returns the loss by which all players of a stage see a plateau; None where no schedule looks for one.
+
+    The level of an adversarial loss says nothing of progress: players that followed their own losses would stop at
+    different times, and one that goes on against opponents at rest runs off.
+
+    Raises:
+        RunError: there are several players, and the stage does not say which loss it is.
+    """
+    if params.schedule != "plateau":
+        return None
+    if not stage.plateau and len(stage.objectives) == 1:
+        return sum(losses.values())
+    if stage.plateau not in losses:
+        named = (
+            f"Stage(plateau={stage.plateau!r}) is none of them" if stage.plateau else "Stage(plateau=...) names none"
+        )
+        raise RunError(
+            f"stage {stage.name!r} has several losses, {', '.join(losses)}, and {named}: "
+            "name the one whose plateau lowers the learning rates, or take another schedule"
+        )
+    return losses[stage.plateau]
+
+
+def _optimizer(variables: list[nn.Parameter], objective: Objective, params: GradientParams) -> torch.optim.Optimizer:
+    """The L2 penalty falls on weights, not on biases and other vectors."""
+    lr, decay = objective.lr or params.lr, params.weight_decay * objective.decay
+    groups: Any = [
+        {"params": [v for v in variables if v.ndim > 1], "weight_decay": decay},
+        {"params": [v for v in variables if v.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if decay == 0:
+        groups = variables
     if params.optimizer == "sgd":
-        return torch.optim.SGD(variables, lr=lr, momentum=params.beta1, weight_decay=decay, fused=True)
+        return torch.optim.SGD(groups, lr=lr, momentum=params.beta1, fused=True)
     kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
     betas, amsgrad = (params.beta1, params.beta2), params.optimizer == "amsgrad"
-    return kind(variables, lr=lr, betas=betas, weight_decay=decay, amsgrad=amsgrad, fused=True)
+    return kind(groups, lr=lr, betas=betas, weight_decay=0.0, amsgrad=amsgrad, fused=True)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:

@@ -28,7 +28,7 @@ from zslbench.training import together
 from zslbench.training.batches import Batches
 from zslbench.training.checkpoint import copied, load_checkpoint, save_checkpoint
 from zslbench.training.device import random_state, set_random_state
-from zslbench.training.player import Player
+from zslbench.training.player import Player, progress_of
 
 CHECKPOINT_SECONDS = 20.0
 LONG_EPOCH = 0.5
@@ -176,8 +176,9 @@ class _Trainer:
         self, stage: Stage, players: list[Player], losses: dict[str, float], epoch: int, epochs: int, is_main: bool
     ) -> bool:
         """Does what is done after an epoch, and returns whether it was the last one of its stage."""
+        progress = progress_of(stage, self.embedder.params, losses)
         for player in players:
-            player.end_epoch(losses)
+            player.end_epoch(progress)
         with torch.no_grad():
             self.embedder.epoch_ended(self.view, epoch)
         self.fitted.losses.append(losses)

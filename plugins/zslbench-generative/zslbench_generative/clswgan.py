@@ -60,7 +60,7 @@ class FCLSWGAN(Generative[FCLSWGANParams]):
         generator = Objective("generator", self.generator_loss, self.G.parameters())
         return [
             Stage("classifier", [classifier], p.classifier_epochs),
-            Stage("generator", [critic, generator], p.epochs),
+            Stage("generator", [critic, generator], p.epochs, plateau="generator/cls"),
             self.finishing(),
         ]
 

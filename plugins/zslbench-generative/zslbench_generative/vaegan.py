@@ -82,7 +82,7 @@ class FVAEGAN(Generative[P]):
 
     def stages(self) -> list[Stage]:
         """Returns the game of critic and generator, and the softmax."""
-        return [Stage("generator", self.players(), self.params.epochs), self.finishing()]
+        return [Stage("generator", self.players(), self.params.epochs, plateau="generator/rec"), self.finishing()]
 
     def players(self) -> list[Objective]:
         """Returns the critic and the variational autoencoder."""
