@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zslbench import ImageParams, param
 from zslbench_methods.image_networks import SMALLEST_FOR_PHI, Perceptual
-from zslbench_methods.spaen import EmbeddingParams
+from zslbench_methods.spaen import EmbeddingParams, Negative
 
 
 class ReconstructionParams(ImageParams, EmbeddingParams):
@@ -18,15 +18,14 @@ class ReconstructionParams(ImageParams, EmbeddingParams):
     epochs: int = param(100, "epochs of each stage of training", search=(2, 100), ge=1)
     lr: float = param(1e-4, "learning rate of E", search=(3e-5, 3e-3), log=True, gt=0)
     schedule: Literal["constant", "plateau", "cosine"] = param("plateau", "learning rate over the epochs")
+    ranking: float = param(1000.0, "weight of the ranking loss", gt=0)
     alpha: float = param(10.0, "weight of the reconstruction loss", ge=0)
     margin: float = param(0.2, "margin gamma of the ranking loss", search=(0.1, 2.0), log=True, gt=0)
-    negative: Literal["random", "violating"] = param(
-        "random", "wrong class of the ranking loss: any seen one, or one that violates the margin"
-    )
+    negative: Negative = param("random", "wrong class of the ranking loss, as in SP-AEN on features")
     autoencoder_hidden: int = param(1024, "width of the layers between the semantic space and F's or G's rest", ge=1)
     autoencoder_lr: float = param(1e-4, "learning rate of what reconstructs", gt=0)
     phi: Perceptual = param("alexnet", "perceptual network: conv5 of AlexNet, or none to compare pixels alone")
-    lambda_p: float = param(10.0, "weight of the squared error of pixels beside that of phi", ge=0)
+    lambda_p: float = param(650.0, "weight of the squared error of pixels beside that of phi", ge=0)
     width: float = param(1.0, "factor on the channels of the networks that make or see images", gt=0, le=4)
 
     @model_validator(mode="after")
@@ -36,6 +35,11 @@ class ReconstructionParams(ImageParams, EmbeddingParams):
         if self.phi != "none" and self.image_size < SMALLEST_FOR_PHI:
             raise ValueError(f"phi={self.phi} needs an image_size of {SMALLEST_FOR_PHI} at least; or take phi=none")
         return self
+
+
+def slowest_term(params: ReconstructionParams) -> str:
+    """Returns the term of L_rec by which a plateau is seen."""
+    return "pixels" if params.phi == "none" else "phi"
 
 
 def reconstruction_terms(

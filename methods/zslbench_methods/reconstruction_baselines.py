@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from zslbench import Batch, Embedder, NotApplicable, Objective, ProblemShape, Stage
 from zslbench_methods.image_networks import Parts
-from zslbench_methods.reconstruction import ReconstructionParams, reconstruction_terms
+from zslbench_methods.reconstruction import ReconstructionParams, reconstruction_terms, slowest_term
 from zslbench_methods.spaen import classifier, ranking_loss
 
 
 class SAEImage(Embedder[ReconstructionParams]):
     """SAE: E classifies, and G reconstructs the image from E(x); both losses reach E, which one space must serve."""
 
+    version: ClassVar[int] = 2
     scale: ClassVar = "l2"
     input: ClassVar = "images"
     parts: ClassVar = ("phi", "G")
@@ -51,7 +52,9 @@ class SAEImage(Embedder[ReconstructionParams]):
         p = self.params
         embed = Objective("embed", self.embed_loss, self.E.parameters())
         generator = Objective("generator", self.generator_loss, self.G.parameters(), lr=p.autoencoder_lr)
-        return [Stage("joint", [generator, embed] if p.alpha > 0 else [embed], p.epochs)]
+        if p.alpha == 0:
+            return [Stage("embed", [embed], p.epochs)]
+        return [Stage("joint", [generator, embed], p.epochs, plateau=f"generator/{slowest_term(p)}")]
 
     def embed_loss(self, batch: Batch) -> dict[str, Tensor]:
         """L_cls and alpha L_rec, as they depend on E."""
@@ -70,7 +73,7 @@ class SAEImage(Embedder[ReconstructionParams]):
     def classification(self, embedding: Tensor, batch: Batch) -> dict[str, Tensor]:
         """L_cls, Eq. (2)."""
         p = self.params
-        return {"cls": ranking_loss(embedding[:, : self.attributes], batch, p.margin, p.negative)}
+        return {"cls": p.ranking * ranking_loss(embedding[:, : self.attributes], batch, p.margin, p.negative)}
 
     def reconstruction(self, embedding: Tensor, batch: Batch) -> dict[str, Tensor]:
         """alpha L_rec, Eq. (3), of images made from the whole embedding."""

@@ -12,7 +12,12 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, gradient_penalty, param
+from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, TrainView, gradient_penalty, param
+from zslbench_methods.targets import Target, matched, ridge_map
+
+CLS = "embed/cls"
+"""The loss by which a plateau is seen: its level says how well E classifies."""
+Negative = Literal["random", "violating", "hardest"]
 
 
 class EmbeddingParams(GradientParams):
@@ -21,107 +26,137 @@ class EmbeddingParams(GradientParams):
     epochs: int = param(20, "epochs of E (and of all networks in joint training)", search=(2, 40), ge=1)
     lr: float = param(1e-3, "learning rate of E", search=(3e-4, 3e-3), log=True, gt=0)
     beta1: float = param(0.5, "first Adam coefficient", ge=0, lt=1)
+    ranking: float = param(1.0, "weight of the ranking loss", gt=0)
     alpha: float = param(1.0, "weight of the reconstruction loss", ge=0)
     margin: float = param(1.0, "margin gamma of the ranking loss", search=(0.2, 2.0), log=True, gt=0)
-    negative: Literal["random", "violating"] = param(
-        "violating", "wrong class of the ranking loss: any seen one, or one that violates the margin"
+    negative: Negative = param(
+        "violating",
+        "wrong class of the ranking loss: any seen one, any that violates the margin, or the one that does so most",
+        search=["violating", "hardest"],
     )
     hidden: int = param(1024, "width of E's hidden layer, 0 for a linear E", ge=0)
     dropout: float = param(0.0, "dropout before each layer of E", search=[0.0, 0.2, 0.5], ge=0, lt=1)
-    activate_output: bool = param(False, "leaky ReLU on E's output too")
+    activate_output: bool = param(False, "leaky ReLU on the output of E, F and feature-level G too")
     slope: float = param(0.3, "slope of the leaky ReLU of E, F and G", ge=0, le=1)
     autoencoder_hidden: int = param(256, "width of the hidden layers of F and G, 0 for linear ones", ge=0)
     autoencoder_lr: float = param(1e-3, "learning rate of F and G", gt=0)
 
 
 class SPAENParams(EmbeddingParams):
-    """Weights of Eq. (5) and (6), and the two ways of training."""
+    """Weights of Eq. (5) and (6), the two ways of training, and what E(x) is made to look like."""
 
     beta: float = param(0.05, "weight of the adversarial loss", search=(0.01, 0.5), log=True, ge=0)
     training: Literal["joint", "two-stage"] = param(
         "two-stage", "train F and G before E, as the released code does, or with E, as the paper does"
     )
+    target: Target = param(
+        "reconstruction",
+        "what the critic takes for real: F(x), as in the paper, or a control: Gaussian noise, an F that was never "
+        "trained, F(x) with coordinates of different images, or a ridge regression onto class embeddings",
+    )
+    anchor: float = param(0.0, "weight of |F(x) - s|^2 / |s|^2, which ties F to classes; not in the paper", ge=0)
     autoencoder_epochs: int = param(4, "epochs of F and G before E in two-stage training", ge=1)
     unit_norm: float = param(2.0, "weight of (|F(x)| - 1)^2, a term of the released code", ge=0)
     critic_steps: int = param(2, "steps of the critic for each of E", ge=1)
     critic_lr: float = param(1e-3, "learning rate of the critic", gt=0)
-    critic_sigmoid: bool = param(False, "squash the critic's output, as the released code does")
+    critic_slope: float = param(0.2, "slope of the critic's leaky ReLU; 0 for the paper's ReLU", ge=0, le=1)
+    critic_sigmoid: bool = param(False, "squash what the critic says, as the released code does")
     gradient_penalty: float = param(10.0, "weight of the critic's gradient penalty", ge=0)
 
     @model_validator(mode="after")
     def _needs_a_reconstruction(self) -> SPAENParams:
-        if self.training == "two-stage" and self.beta > 0 and self.alpha == 0:
-            raise ValueError("two-stage training with beta > 0 needs alpha > 0, or E would imitate an untrained F")
+        if self.training == "two-stage" and self.beta > 0 and self.alpha == 0 and self.target == "reconstruction":
+            raise ValueError(
+                "two-stage training with beta > 0 needs alpha > 0, or E would imitate an untrained F; "
+                "target=untrained asks for that"
+            )
         return self
 
 
 class SPAEN(Embedder[SPAENParams]):
-    """E classifies, F and G reconstruct, the critic D compares E(x) with F(x).
+    """E classifies, F and G reconstruct, the critic D compares E(x') with F(x).
 
     L_cls, Eq. (2), trains E; L_rec, Eq. (3) in feature space, trains F and G; L_adv, Eq. (4) in its Wasserstein form
     with gradient penalty, trains D against E (and F, in joint training). E and {F, G} share no term but through D,
     so minimising Eq. (5) jointly is what the players below do in turns. With alpha = beta = 0 only L_cls remains.
     """
 
+    version: ClassVar[int] = 2
     scale: ClassVar = "l2"
+    scales: ClassVar = ("l2", "zscore")
     E: nn.Sequential
     F: nn.Sequential
     G: nn.Sequential
     D: nn.Sequential
+    ridge: Tensor
 
     def build(self, shape: ProblemShape) -> None:
         """Creates E, F: `(B, D) -> (B, A)`, G: `(B, A) -> (B, D)`, and the critic D: `(B, A) -> (B, 1)`."""
         p, d, a = self.params, shape.features, shape.attributes
         self.E = classifier(d, a, p)
-        self.F = perceptron(d, p.autoencoder_hidden, a, p.slope)
-        self.G = perceptron(a, p.autoencoder_hidden, d, p.slope)
-        self.D = self.critic(a, nn.LeakyReLU(0.2))
+        self.F = with_output(perceptron(d, p.autoencoder_hidden, a, p.slope), p)
+        self.G = with_output(perceptron(a, p.autoencoder_hidden, d, p.slope), p)
+        self.build_critic(shape)
 
-    def critic(self, attributes: int, activation: nn.Module) -> nn.Sequential:
-        """Returns D, two fully-connected layers."""
-        layers = nn.Sequential(nn.Linear(attributes, attributes), activation, nn.Linear(attributes, 1))
-        if self.params.critic_sigmoid:
-            layers.append(nn.Sigmoid())
-        return layers
+    def build_critic(self, shape: ProblemShape) -> None:
+        """Creates D, two fully-connected layers, and the map of the control `ridge`, `(D, A)`."""
+        self.D = perceptron(shape.attributes, shape.attributes, 1, self.params.critic_slope)
+        self.register_buffer("ridge", torch.zeros(shape.features, shape.attributes))
+
+    def solve(self, view: TrainView) -> None:
+        """Fits the control `ridge`, where it is asked for."""
+        if self.params.target == "ridge":
+            self.ridge.copy_(ridge_map(view))
 
     def embed(self, x: Tensor) -> Tensor:
         """Returns E(x), `(B, A)`."""
         embedding: Tensor = self.E(x)
         return embedding
 
+    @property
+    def trains_f(self) -> bool:
+        """Whether F and G are trained: what the critic takes for real, or what is shown, depends on them."""
+        p = self.params
+        wanted = p.beta > 0 or self.input == "images"  # features that G makes are shown nowhere
+        return p.target in ("reconstruction", "shuffled") and wanted and (p.alpha > 0 or p.beta > 0)
+
     def stages(self) -> list[Stage]:
         """Returns joint training, or the released code's two stages; players with weight 0 are left out."""
         p = self.params
-        critic = Objective("critic", self.critic_loss, self.D.parameters(), steps=p.critic_steps, lr=p.critic_lr)
+        # in the released code, the L2 penalty is not on the critic
+        critic = Objective("critic", self.critic_loss, self.D.parameters(), p.critic_steps, p.critic_lr, decay=False)
         autoencoder = Objective(
             "autoencoder", self.autoencoder_loss, [*self.F.parameters(), *self.G.parameters()], lr=p.autoencoder_lr
         )
         embed = Objective("embed", self.embed_loss, self.E.parameters())
-        adversary = [critic] if p.beta > 0 else []
-        reconstructs = p.alpha > 0
+        adversary, reconstructing = [critic] * (p.beta > 0), [autoencoder] * self.trains_f
         if p.training == "joint":
-            players = [*adversary, *([autoencoder] if reconstructs or adversary else []), embed]
-            return [Stage("joint", players, p.epochs)]
-        wanted = reconstructs and (adversary or self.input == "images")  # features that G makes are shown nowhere
-        first = [Stage("autoencoder", [autoencoder], p.autoencoder_epochs)] if wanted else []
-        return [*first, Stage("embed", [*adversary, embed], p.epochs)]
+            return [Stage("joint", [*adversary, *reconstructing, embed], p.epochs, self.joint_plateau())]
+        first = [Stage("autoencoder", reconstructing, p.autoencoder_epochs)] if reconstructing else []
+        return [*first, Stage("embed", [*adversary, embed], p.epochs, CLS)]
+
+    def joint_plateau(self) -> str:
+        """Returns the loss by which joint training sees a plateau."""
+        return CLS
 
     def embed_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """L_cls with one wrong class an image, and how little E(x) looks like F(x) to the critic."""
+        """L_cls with one wrong class an image, and how little E(x) looks real to the critic."""
         p, embedding = self.params, self.E(batch.x)
-        terms = {"cls": ranking_loss(embedding, batch, p.margin, p.negative)}
+        terms = {"cls": p.ranking * ranking_loss(embedding, batch, p.margin, p.negative)}
         if p.beta > 0:
-            terms["adv"] = -p.beta * self.D(embedding).mean()
+            terms["adv"] = -p.beta * self.judged(embedding).mean()
         return terms
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """L_rec, F's side of L_adv in joint training, and the released code's pull towards unit norm."""
+        """L_rec, F's side of L_adv in joint training, the released code's pull towards unit norm, and the anchor."""
         p, embedding = self.params, self.F(self.seen_by_f(batch))
         terms = self.reconstruction_loss(self.G(embedding), batch)
         if p.unit_norm > 0:
             terms["norm"] = p.unit_norm * (embedding.norm(dim=1) - 1).square().mean()
+        if p.anchor > 0:
+            terms["anchor"] = p.anchor * (embedding - batch.s).square().sum() / batch.s.square().sum()
         if p.beta > 0 and p.training == "joint":
-            terms["adv"] = p.beta * self.D(embedding).mean()
+            terms["adv"] = p.beta * self.judged(embedding).mean()
         return terms
 
     def seen_by_f(self, batch: Batch) -> Tensor:
@@ -133,21 +168,34 @@ class SPAEN(Embedder[SPAENParams]):
         error = (made - batch.x).square().sum()
         return {"rec": self.params.alpha * error / batch.x.square().sum()}
 
+    def judged(self, embedding: Tensor) -> Tensor:
+        """Returns what the critic says of embeddings, `(B, 1)`: the larger, the more real."""
+        logit: Tensor = self.D(embedding)
+        return logit.sigmoid() if self.params.critic_sigmoid else logit
+
     def critic_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Wasserstein critic with gradient penalty (Gulrajani et al., 2017): F(x) is real, E(x) is fake."""
+        """-beta L_adv, Eq. (4), with the gradient penalty of Gulrajani et al., 2017, on the logit.
+
+        F(x) is real, and E(x') of another image is fake: here that of the image beside it in the batch.
+        """
+        p, size = self.params, len(batch.y)
+        beside = (torch.arange(size, device=batch.y.device) ^ 1).clamp(max=size - 1)
         with torch.no_grad():
-            real, fake = self.F(self.seen_by_f(batch)), self.E(batch.x)
+            fake = self.E(batch.x)[beside]
+            real = matched(p.target, batch, lambda: self.F(self.seen_by_f(batch)), self.ridge)
         penalty = gradient_penalty(self.D, real, fake, batch.rand(1))
         return {
-            "distance": self.D(fake).mean() - self.D(real).mean(),
-            "penalty": self.params.gradient_penalty * penalty,
+            "distance": p.beta * (self.judged(fake).mean() - self.judged(real).mean()),
+            "penalty": p.beta * p.gradient_penalty * penalty,
         }
 
 
-def ranking_loss(embedding: Tensor, batch: Batch, margin: float, negative: Literal["random", "violating"]) -> Tensor:
-    """Eq. (2): [gamma - s_y . E(x) + s_c . E(x)]+ with one random c != y for each image, mean over the batch."""
+def ranking_loss(embedding: Tensor, batch: Batch, margin: float, negative: Negative) -> Tensor:
+    """Eq. (2): [gamma - s_y . E(x) + s_c . E(x)]+ with one c != y for each image, mean over the batch."""
     scores = embedding @ batch.classes.semantics.T
     violation = (margin + scores - scores.gather(1, batch.y[:, None])).clamp(min=0)
+    if negative == "hardest":
+        return violation.scatter(1, batch.y[:, None], 0.0).amax(dim=1).mean()
     keys = batch.rand(len(batch.classes))
     if negative == "violating":  # where no class violates, any is drawn, and its violation is 0
         keys = keys + (violation > 0)
@@ -157,7 +205,11 @@ def ranking_loss(embedding: Tensor, batch: Batch, margin: float, negative: Liter
 
 def classifier(features: int, attributes: int, params: EmbeddingParams) -> nn.Sequential:
     """Returns E: features `(B, features)` to `(B, attributes)`."""
-    network = perceptron(features, params.hidden, attributes, params.slope, params.dropout)
+    return with_output(perceptron(features, params.hidden, attributes, params.slope, params.dropout), params)
+
+
+def with_output(network: nn.Sequential, params: EmbeddingParams) -> nn.Sequential:
+    """Returns the network with a leaky ReLU on its output, where that is asked for."""
     if params.activate_output:
         network.append(nn.LeakyReLU(params.slope))
     return network

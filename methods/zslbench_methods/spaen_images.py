@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from zslbench import Batch, NotApplicable, ProblemShape, param
 from zslbench_methods.image_networks import SMALLEST, Encoder, Parts
-from zslbench_methods.reconstruction import ReconstructionParams, reconstruction_terms
-from zslbench_methods.spaen import SPAEN, SPAENParams, classifier, perceptron
+from zslbench_methods.reconstruction import ReconstructionParams, reconstruction_terms, slowest_term
+from zslbench_methods.spaen import SPAEN, SPAENParams, classifier, perceptron, with_output
 
 
 class SPAENImageParams(ReconstructionParams, SPAENParams):
@@ -24,6 +24,7 @@ class SPAENImageParams(ReconstructionParams, SPAENParams):
     unit_norm: float = param(0.0, "weight of (|F(x)| - 1)^2, a term of the released code", ge=0)
     critic_steps: int = param(5, "steps of the critic for each of E", ge=1)
     critic_lr: float = param(1e-4, "learning rate of the critic", gt=0)
+    critic_slope: float = param(0.0, "slope of the critic's leaky ReLU; 0 for the paper's ReLU", ge=0, le=1)
     encoder: Encoder = param("alexnet", "lower part of F: AlexNet up to fc7 or fc6, or strided convolutions")
     encoder_frozen: bool = param(False, "keep the lower part of F as it was, as the released code does")
 
@@ -57,9 +58,9 @@ class SPAENImages(SPAEN):
         self.E = classifier(shape.features, a, p)
         encoder, encoded = parts.encoder(p.encoder, p.image_size, p.width)
         encoder.requires_grad_(not p.encoder_frozen)
-        self.F = nn.Sequential(encoder, perceptron(encoded, p.autoencoder_hidden, a, p.slope))
+        self.F = nn.Sequential(encoder, with_output(perceptron(encoded, p.autoencoder_hidden, a, p.slope), p))
         self.G = parts.generator(a, p.autoencoder_hidden, p.image_size, p.width)
-        self.D = self.critic(a, nn.ReLU())
+        self.build_critic(shape)
         self.phi = parts.perceptual(p.phi)
 
     def seen_by_f(self, batch: Batch) -> Tensor:
@@ -71,13 +72,19 @@ class SPAENImages(SPAEN):
         """alpha L_rec, Eq. (3), in the space of phi and in pixels."""
         return reconstruction_terms(made, self.seen_by_f(batch), self.phi, self.params)
 
+    def joint_plateau(self) -> str:
+        """Returns the term of the reconstruction that shows: it is the slowest to learn."""
+        return f"autoencoder/{slowest_term(self.params)}" if self.trains_f else super().joint_plateau()
+
     def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
         """Returns G(F(pixels)), `(B, 3, H, W)`.
 
         Raises:
-            NotApplicable: alpha is 0, so that G was not trained to reconstruct.
+            NotApplicable: alpha is 0, or E is matched to a control, so that G was not trained to reconstruct.
         """
         if self.params.alpha == 0:
             raise NotApplicable("with alpha=0 it learns no reconstruction")
+        if not self.trains_f:
+            raise NotApplicable(f"with target={self.params.target} it learns no reconstruction")
         made: Tensor = self.G(self.F(pixels))
         return made.clamp(0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,13 +53,18 @@ def test_ranking_takes_one_wrong_class_and_weighs_it_by_its_violation(negative: 
         assert found.count(value) / 1500 == pytest.approx(probability, abs=5 * (0.25 / 1500) ** 0.5)
 
 
-@pytest.mark.parametrize("negative", ["random", "violating"])
+def test_ranking_against_the_hardest_class_takes_the_largest_violation() -> None:
+    model, given = linear([[1.0, 0.75, -2.0, 0.5], [0.0, 0.0, 0.0, 3.0]], [0, 3], negative="hardest", ranking=4.0)
+    assert ranking(model, given) == pytest.approx(4.0 * (0.75 + 0.0) / 2)
+
+
+@pytest.mark.parametrize("negative", ["random", "violating", "hardest"])
 def test_ranking_is_the_mean_over_the_images(negative: str) -> None:
     model, given = linear([[1.0, 0.75], [3.0, 0.0], [0.0, -0.25]], [0, 0, 1], margin=1.0, negative=negative)
     assert ranking(model, given) == pytest.approx((0.75 + 0.0 + 1.25) / 3)
 
 
-@pytest.mark.parametrize("negative", ["random", "violating"])
+@pytest.mark.parametrize("negative", ["random", "violating", "hardest"])
 def test_ranking_without_a_violator_is_zero_and_so_is_its_gradient(negative: str) -> None:
     model, given = linear([[5.0, 0.0, 1.0], [0.0, 0.0, 9.0]], [0, 2], margin=1.0, negative=negative)
     (loss,) = model.embed_loss(given).values()
@@ -79,9 +85,45 @@ def test_the_critics_penalty_is_the_distance_of_its_slope_from_one() -> None:
         model.D[0].weight.copy_(direction[None])
     losses = model.critic_loss(batch())
     slope = float(direction.square().sum()) ** 0.5
-    assert float(losses["penalty"].detach()) == pytest.approx(10.0 * (slope - 1) ** 2, rel=1e-5)
+    weight = model.params.beta  # of all of L_adv, Eq. (5)
+    assert float(losses["penalty"].detach()) == pytest.approx(weight * 10.0 * (slope - 1) ** 2, rel=1e-5)
     real, fake = model.F(VIEW.x).detach(), model.E(VIEW.x).detach()
-    assert float(losses["distance"].detach()) == pytest.approx(float(((fake - real) @ direction).mean()), rel=1e-4)
+    distance = weight * float(((fake - real) @ direction).mean())
+    assert float(losses["distance"].detach()) == pytest.approx(distance, rel=1e-4)
+
+
+def test_the_penalty_is_on_the_logit_and_the_game_on_what_the_critic_says() -> None:
+    """As in the released code, where the critic's output is squashed."""
+    plain, squashed = (spaen(critic_sigmoid=sigmoid) for sigmoid in (False, True))
+    assert same(weights(plain), weights(squashed))
+    logits, said = plain.critic_loss(batch()), squashed.critic_loss(batch())
+    assert float(said["penalty"].detach()) == float(logits["penalty"].detach())
+    with torch.no_grad():
+        real, fake = plain.D(plain.F(VIEW.x)).sigmoid(), plain.D(plain.E(VIEW.x)).sigmoid()
+        adversarial = -plain.params.beta * float(fake.mean())
+    assert float(said["distance"].detach()) == pytest.approx(0.5 * float(fake.mean() - real.mean()), rel=1e-4)
+    assert float(squashed.embed_loss(batch())["adv"].detach()) == pytest.approx(adversarial, rel=1e-5)
+
+
+def test_the_critic_sees_f_and_e_of_different_images() -> None:
+    """Eq. (4) draws x and x' apart: the penalty lies between F of an image and E of another."""
+    model, seen = spaen(), []
+
+    class Noted(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.detach())
+            return super().forward(x)
+
+    model.D = Noted(*model.D)
+    given = batch()
+    between = batch().rand(1)
+    model.critic_loss(given)
+    with torch.no_grad():
+        real, fake = model.F(VIEW.x), model.E(VIEW.x)
+        others = torch.tensor([i + 1 if i % 2 == 0 else i - 1 for i in range(len(VIEW.x))])
+        expected = between * real + (1 - between) * fake[others]
+    assert len(VIEW.x) % 2 == 0
+    assert any(torch.allclose(points, expected, atol=1e-6) for points in seen)
 
 
 def test_a_critic_of_slope_one_pays_no_penalty() -> None:
@@ -220,3 +262,108 @@ def test_an_adversary_without_a_reconstruction_is_refused_in_two_stages_and_allo
     with pytest.raises(UsageError, match="two-stage training with beta > 0 needs alpha > 0"):
         SPAENParams.parse({"alpha": 0, "beta": 0.1, "training": "two-stage"}, "method 'spaen'")
     assert SPAENParams.parse({"alpha": 0, "beta": 0.1, "training": "joint"}, "method 'spaen'").beta == 0.1
+
+
+@pytest.mark.parametrize("target", ["gaussian", "untrained", "ridge"])
+@pytest.mark.parametrize("training", ["joint", "two-stage"])
+def test_where_a_control_stands_for_f_only_e_and_the_critic_learn(target: str, training: str) -> None:
+    params = SPAENParams(**SHORT, target=target, training=training)
+    before = weights(build(SPAEN, params, VIEW))
+    after = weights(train(SPAEN, params, VIEW)[0])
+    changed = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert changed - {"ridge"} == {"E", "D"}
+    assert (target == "ridge") == ("ridge" in changed)
+
+
+def real_rows(**values: Any) -> tuple[SPAEN, Tensor]:
+    """What the critic takes for real, read off a critic that notes it."""
+    model, seen = spaen(**values), []
+    model.solve(VIEW)
+
+    class Noted(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.detach())
+            return super().forward(x)
+
+    model.D = Noted(*model.D)
+    model.critic_loss(batch())
+    with torch.no_grad():
+        fake = model.E(VIEW.x)
+    (real,) = (rows for rows in seen if not rows.requires_grad and _is_neither(rows, fake, seen))
+    return model, real
+
+
+def _is_neither(rows: Tensor, fake: Tensor, seen: list[Tensor]) -> bool:
+    """Whether these are not E's outputs in some order, nor the points between (which come first)."""
+    return rows is not seen[0] and not torch.allclose(rows.sort(dim=0).values, fake.sort(dim=0).values, atol=1e-6)
+
+
+def test_the_paper_takes_f_of_the_images_for_real() -> None:
+    model, real = real_rows()
+    with torch.no_grad():
+        assert torch.equal(real, model.F(VIEW.x))
+
+
+def test_noise_knows_nothing_of_the_images() -> None:
+    uniform = batch().rand(5)
+    found = real_rows(target="gaussian")[1]
+    normal = torch.distributions.Normal(0.0, 1.0)
+    torch.testing.assert_close(normal.cdf(found * 5**0.5), uniform, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("target", ["untrained", "ridge"])
+def test_controls_have_unit_norm_on_the_whole(target: str) -> None:
+    model, real = real_rows(target=target)
+    assert float(real.square().sum(dim=1).mean()) == pytest.approx(1.0, rel=1e-4)
+    if target == "untrained":
+        with torch.no_grad():
+            expected = model.F(VIEW.x)
+    else:
+        x, s = VIEW.x.double().numpy(), VIEW.semantics[VIEW.y].double().numpy()
+        strength = 0.1 * np.linalg.eigvalsh(x.T @ x).mean()
+        stacked = np.vstack([x, strength**0.5 * np.eye(x.shape[1])])
+        solution = np.linalg.lstsq(stacked, np.vstack([s, np.zeros((x.shape[1], s.shape[1]))]), rcond=None)[0]
+        expected = torch.from_numpy(x @ solution).float()
+    ratio = real / expected
+    torch.testing.assert_close(ratio, ratio[:1, :1].expand_as(ratio), rtol=1e-3, atol=1e-3)
+
+
+def test_shuffled_coordinates_are_those_of_f_one_by_one_and_of_no_image_together() -> None:
+    model, real = real_rows(target="shuffled")
+    with torch.no_grad():
+        f = model.F(VIEW.x)
+    assert torch.equal(real.sort(dim=0).values, f.sort(dim=0).values)
+    together = [row for row in real.tolist() if any(row == other for other in f.tolist())]
+    assert len(together) < len(f) / 4
+
+
+def test_the_anchor_is_the_squared_distance_to_the_class_relative_to_its_energy() -> None:
+    model = spaen(anchor=3.0)
+    with torch.no_grad():
+        f, s = model.F(VIEW.x), VIEW.semantics[VIEW.y]
+        expected = 3.0 * float(((f - s) ** 2).sum() / (s**2).sum())
+    assert float(model.autoencoder_loss(batch())["anchor"].detach()) == pytest.approx(expected, rel=1e-5)
+    assert "anchor" not in spaen().autoencoder_loss(batch())
+
+
+def test_every_network_may_end_in_a_leaky_relu() -> None:
+    model = spaen(activate_output=True, slope=0.3)
+    for network in (model.E, model.F, model.G):
+        assert isinstance(network[-1], nn.LeakyReLU)
+        assert network[-1].negative_slope == 0.3
+    assert isinstance(model.D[-1], nn.Linear)
+
+
+def test_the_critics_weights_bear_no_l2_penalty() -> None:
+    decayed = {player.name: player.decay for stage in spaen().stages() for player in stage.objectives}
+    assert decayed == {"critic": False, "autoencoder": True, "embed": True}
+
+
+@pytest.mark.parametrize("training", ["joint", "two-stage"])
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_a_plateau_is_one_of_the_classification_loss(training: str, beta: float) -> None:
+    params = SPAENParams(**SHORT, training=training, beta=beta, schedule="plateau")
+    last = train(SPAEN, params, VIEW)[1].losses[-1]
+    (stage,) = (stage for stage in build(SPAEN, params, VIEW).stages() if stage.name != "autoencoder")
+    assert stage.plateau == "embed/cls"
+    assert stage.plateau in last

@@ -105,7 +105,8 @@ def test_with_both_weights_zero_only_the_ranking_loss_trains_only_e(training: st
     before = weights(made)
     step(made.stages()[0].objectives[0])
     assert changed(before, weights(made)) == {"E"}
-    features = build(SPAEN, SPAENParams(hidden=6, alpha=0, beta=0, margin=0.2, negative="random"), VIEW)
+    values = {"ranking": 1000.0, "margin": 0.2, "negative": "random"}
+    features = build(SPAEN, SPAENParams(hidden=6, alpha=0, beta=0, **values), VIEW)
     assert isinstance(features, SPAEN)
     features.E.load_state_dict(made.E.state_dict())
     assert same(made.embed_loss(batch()), features.embed_loss(batch()))
@@ -216,7 +217,8 @@ def test_the_defaults_are_the_papers_full_network() -> None:
         1.0,
         10,
     )
-    assert (p.alpha, p.beta, p.training, p.lr, p.schedule) == (10.0, 5.0, "joint", 1e-4, "plateau")
+    assert (p.ranking, p.alpha, p.beta, p.training) == (1000.0, 10.0, 5.0, "joint")
+    assert (p.lr, p.schedule, p.critic_slope) == (1e-4, "plateau", 0.0)
 
 
 Term = Callable[[Batch], dict[str, Tensor]]
