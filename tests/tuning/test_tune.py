@@ -67,7 +67,7 @@ def test_fixed_values_are_in_the_first_trial_and_in_every_other_and_are_not_sear
     found = search(store, answers, configuration(lr=0.2, batch_size=9), trials=12)
     assert "lr" not in found.space and all("lr" not in trial.params for trial in found.trials)
     assert {(params_of(job).lr, params_of(job).batch_size) for job in answers.runs} == {(0.2, 9)}
-    assert found.tuned == {"lr": 0.2, "batch_size": 9, **found.best.params}
+    assert found.tuned == {"scale": "zscore", "lr": 0.2, "batch_size": 9, **found.best.params}
 
 
 @pytest.mark.parametrize(

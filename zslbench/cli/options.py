@@ -93,7 +93,7 @@ class Options:
         list[str] | None,
         TuningOption(
             metavar="KEY=SPACE",
-            help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C; again for more.",
+            help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C, scale=l2,none too; again for more.",
             show_default="the method's own",
         ),
     ] = None

@@ -55,11 +55,12 @@ class Search(BaseModel):
     code: str = ""
     """Hash of a method that is a single file."""
     base: dict[str, Any]
-    """Hyper-parameters that were fixed, by a preset or by hand."""
+    """Hyper-parameters and scaling that were fixed, by a preset or by hand."""
     dataset: str
     fingerprint: str
     features: str
     scale: str
+    """Of features, unless it was searched."""
     setting: str
     precision: str
     metric: str
@@ -109,7 +110,7 @@ class Search(BaseModel):
 
     @property
     def tuned(self) -> dict[str, Any]:
-        """The tuned preset: all hyper-parameters that were fixed or chosen."""
+        """The tuned preset: all hyper-parameters, and the scaling, that were fixed or chosen."""
         return {**self.base, **self.best.params}
 
     @property

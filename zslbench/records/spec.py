@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zslbench.api.cards import Input, Scale, Setting
+from zslbench.api.cards import SCALINGS, Input, Scale, Scaling, Setting
 
 SCHEMA = 2
 LABELS = {"dataset", "semantics"}
@@ -56,6 +56,11 @@ class RunSpec(BaseModel):
     """Whether networks start from pretrained weights where there are some; images only."""
     weights: dict[str, str] = Field(default_factory=dict)
     """Hash of the file of weights given for a part of the method, by part; images only."""
+
+    @property
+    def scaling(self) -> Scaling:
+        """How its data were scaled."""
+        return Scaling(**{name: getattr(self, name) for name in SCALINGS})
 
     @cached_property
     def id(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zslbench.api.cards import Scale, Setting
+from zslbench.api.cards import Scaling, Setting
 from zslbench.api.dataset import Fold, ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Scorer
@@ -39,10 +39,10 @@ class Problem:
     scale: Scaler
 
     @classmethod
-    def of(cls, data: ZSLData, setting: Setting, scale: Scale, fold: Fold = None) -> Problem:
+    def of(cls, data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold = None) -> Problem:
         """Cuts a fold (None for the proposed split) and scales it by what its training part says."""
         view = data.train_view(setting, fold)
-        scaler = Scaler.fit(scale, view.x)
+        scaler = Scaler.fit(scaling.scale, view.x)
         unlabelled = None if view.unlabelled is None else scaler(view.unlabelled)
         return cls(view.with_features(scaler(view.x), unlabelled), data.test_view(fold), scaler)
 

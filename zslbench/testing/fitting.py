@@ -23,6 +23,7 @@ from zslbench.errors import NotApplicable
 from zslbench.runs import fit
 from zslbench.runs.fit import Problem
 from zslbench.runs.measure import watched
+from zslbench.runs.scaling import own_scaling
 from zslbench.testing.problem import painted, separable
 from zslbench.testing.subjects import MethodSubject
 from zslbench.training.device import seeded
@@ -159,7 +160,7 @@ def train_view(subject: MethodSubject, data: ZSLData | None = None) -> TrainView
 
 
 def _problem(subject: MethodSubject, data: ZSLData | None) -> Problem:
-    return Problem.of(data or problem(subject), subject.setting, subject.target.scale)
+    return Problem.of(data or problem(subject), subject.setting, own_scaling(subject.target))
 
 
 def train(

@@ -7,13 +7,14 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from zslbench.api.cards import SCALES, Input
+from zslbench.api.cards import SCALINGS, Input
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder, ImageParams
 from zslbench.api.params import Params
 from zslbench.api.views import ClassSet
 from zslbench.errors import NotApplicable, UsageError
 from zslbench.evaluation.scorers import ModelScorer
+from zslbench.runs.scaling import misdeclared
 from zslbench.testing.fitting import CPU, Model, built, close, generous, problem, shortened, shown, train
 from zslbench.testing.isolation import untouched
 from zslbench.testing.registration import check_importable
@@ -39,14 +40,14 @@ def check_citation(subject: MethodSubject) -> None:
 
 @after(check_importable)
 def check_declarations(subject: MethodSubject) -> None:
-    """Its version, input, feature scaling and type of hyper-parameters are valid."""
+    """Its version, input, scaling, what tuning may choose it from, and type of hyper-parameters are valid."""
     method = subject.target
     if not isinstance(method.version, int) or isinstance(method.version, bool) or method.version < 1:
         raise CheckFailed(f"version is {method.version!r}; a whole number from 1 is needed")
-    if method.scale not in SCALES:
-        raise CheckFailed(f"scale is {method.scale!r}; choose {', '.join(SCALES)}")
     if not (isinstance(method.params_type, type) and issubclass(method.params_type, Params)):
         raise CheckFailed(f"params_type is {method.params_type!r}; write class {method.__name__}(Embedder[MyParams])")
+    if wrong := misdeclared(method):
+        raise CheckFailed(wrong)
     if method.input not in get_args(Input):
         raise CheckFailed(f"input is {method.input!r}; choose {', '.join(get_args(Input))}")
     if subject.on_images and not issubclass(method.params_type, ImageParams):
@@ -115,11 +116,13 @@ def check_presets(subject: MethodSubject) -> None:
             raise CheckFailed(f"preset {name!r} names no source")
         for dataset in preset.datasets or ("any",):
             try:
-                values, scale = preset.resolve(dataset, preset.features)
+                values, scaling = preset.resolve(dataset, preset.features)
             except UsageError as error:
                 raise CheckFailed(f"preset {name!r}: {error}") from error
-            if scale is not None and scale not in SCALES:
-                raise CheckFailed(f"preset {name!r} for {dataset}: scale is {scale!r}; choose {', '.join(SCALES)}")
+            for option, value in scaling.items():
+                if value not in SCALINGS[option]:
+                    every = ", ".join(SCALINGS[option])
+                    raise CheckFailed(f"preset {name!r} for {dataset}: {option} is {value!r}; choose {every}")
             try:
                 subject.target.params_type.parse(values, f"preset {name!r} for {dataset}")
             except UsageError as error:
