@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from zlib import crc32
 
 import numpy as np
 import optuna
@@ -35,7 +36,7 @@ from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 ROUND = 4
 """Trials proposed at a time; more would be proposed with less knowledge."""
 RANDOM = 8
-"""Trials before the sampler begins to learn from them; the first is the method's defaults."""
+"""Trials at most, and a third of those wanted, before the sampler begins to learn from them."""
 LARGEST_GRID = 1000
 
 Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
@@ -289,7 +290,10 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
     with warnings.catch_warnings():  # options that Optuna calls experimental
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
-            seed=len(search.trials), n_startup_trials=RANDOM, multivariate=True, constant_liar=True
+            seed=_seed(search),
+            n_startup_trials=max(1, min(RANDOM, search.wanted // 3)),
+            multivariate=True,
+            constant_liar=True,
         )
     pruner = optuna.pruners.MedianPruner(n_startup_trials=ROUND)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
@@ -303,6 +307,11 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
         )
         study.add_trial(frozen)
     return study
+
+
+def _seed(search: Search) -> int:
+    """Returns another seed for each method and round; the data decide nothing but by the trials' values."""
+    return (crc32(search.method.encode()) + len(search.trials)) % 2**32
 
 
 def _rounded(point: dict[str, Any], space: dict[str, Space]) -> dict[str, Any]:
