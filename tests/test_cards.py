@@ -27,7 +27,7 @@ params = { alpha = 1.0, scale = "l2" }
 
 [presets.mine.datasets]
 cub = { alpha = 2.0 }
-sun = { scale = "zscore" }
+sun = { scale = "zscore", semantics_scale = "whiten" }
 
 [presets.theirs]
 source = "their code"
@@ -97,7 +97,7 @@ def test_an_exhibit_that_contradicts_itself_is_one_line_that_names_the_file(
 def test_values_for_one_data_set_win_over_those_for_all(tmp_path: Path) -> None:
     preset = read(tmp_path, CARD).preset("mine")
     assert preset.resolve("cub", "res101") == ({"alpha": 2.0}, {"scale": "l2"})
-    assert preset.resolve("sun", "res101") == ({"alpha": 1.0}, {"scale": "zscore"})
+    assert preset.resolve("sun", "res101") == ({"alpha": 1.0}, {"scale": "zscore", "semantics_scale": "whiten"})
     assert preset.resolve("awa1", "res101") == ({"alpha": 1.0}, {"scale": "l2"})
     assert preset.resolve("cub", "res101") == ({"alpha": 2.0}, {"scale": "l2"})  # resolving takes nothing out of it
 

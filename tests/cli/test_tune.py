@@ -159,6 +159,11 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
             ["tune", "devise", "--search", "scale"],
             ["--search scale: '' is none of none, l2, zscore, minmax; give some"],
         ),
+        (["tune", "devise", "--search", "semantics_scale=whitn"], ["'whitn' is none of none, l2, whiten"]),
+        (
+            ["tune", "dap", "--search", "semantics_scale=none,whiten"],
+            ["method 'dap' needs attributes, and whitened class embeddings are none; see --search"],
+        ),
         (["tune", "devise", "--scale", "l2", "--search", "scale=l2"], ["scale is both fixed to l2 and searched"]),
         (["tune", "sae@f2s", "--search", "scale=none"], ["scale is both fixed to l2 and searched"]),
         (["tune", "eszsl", "-p", "gamma=1", "-p", "lam=1"], ["nothing to search but what is fixed; see --search"]),

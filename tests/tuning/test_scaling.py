@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,8 @@ from zslbench.api.dataset import ZSLData
 from zslbench.errors import UsageError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
+from zslbench.runs.entrant import Run, resolve
+from zslbench.runs.request import Request
 from zslbench.runs.row import Row
 from zslbench.tuning.oracle import oracle
 
@@ -86,6 +89,40 @@ def test_a_grid_is_factorised_once_for_each_scale_and_fold(store: Store) -> None
     found = search(store, Answers(), free("scaled-ridge"), folds=2)
     assert len(found.complete) == 3 * 7 and len(ScaledRidge.factorised) == 3 * 2
     assert [trial.params["scale"] for trial in found.trials[::7]] == ["none", "l2", "zscore"]
+
+
+def test_the_scaling_of_class_embeddings_is_searched_likewise(run: Any, store: Store) -> None:
+    ScaledRidge.factorised.clear()
+    asked = ("semantics_scale=none,whiten", "scale=l2,none", "weight=0.1,1")
+    found = search(store, Answers(), free("scaled-ridge"), folds=2, search=asked)
+    assert list(found.space) == ["scale", "semantics_scale", "weight"]
+    assert len(found.complete) == 8 and len(ScaledRidge.factorised) == 4 * 2
+    row = Row.of(free("scaled-ridge"), found)
+    assert row.spec is not None and row.spec.params.keys() <= {"weight"}
+    for trial in found.complete:
+        how = {name: trial.params[name] for name in ("scale", "semantics_scale")}
+        job = configuration("scaled-ridge", request=how).run(
+            0, "validation", 1, params={"weight": trial.params["weight"]}
+        )
+        assert trial.values[1] == pytest.approx(run([job])[job.id].metrics["ausuc"], abs=1e-6)
+    assert len({trial.value for trial in found.complete}) > 4
+
+
+def test_a_method_may_declare_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whitened = type("Whitened", (Example,), {"semantics_scale": "whiten", "semantics_scales": ("whiten", "none")})
+    monkeypatch.setitem(METHODS, "whitened", whitened)
+    found = search(store, answers := Answers(), free("whitened"), trials=8)
+    assert found.trials[0].params["semantics_scale"] == found.semantics_scale == "whiten"
+    assert {job.spec.semantics_scale for job in answers.runs} == {"whiten", "none"}
+    given = search(store, answers := Answers(), free("whitened", semantics_scale="none"), trials=4)
+    assert {job.spec.semantics_scale for job in answers.runs} == {"none"} and given.id != found.id
+
+
+def test_another_process_is_sent_the_scaling_that_was_chosen() -> None:
+    [of] = resolve(["devise"], ["digits"], Request(root=Path()))
+    run = of.run(0, params={"scale": "l2", "semantics_scale": "whiten", "lr": 0.5})
+    assert (run.spec.scale, run.spec.semantics_scale, run.spec.params) == ("l2", "whiten", {"lr": 0.5})
+    assert Run.received(run.sent()).spec == run.spec
 
 
 def test_the_oracle_looks_at_each_trial_with_its_own_scale(run: Any, store: Store) -> None:

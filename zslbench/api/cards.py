@@ -22,18 +22,23 @@ Scale = Literal["none", "l2", "zscore", "minmax"]
 
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
+SemanticsScale = Literal["none", "l2", "whiten"]
+"""How class embeddings are scaled; fitted on the seen classes of the training part only."""
+
 
 class Scaling(NamedTuple):
     """How a run scales its data: the user, a preset or the method says so, and a search may choose.
 
     Attributes:
         scale: of visual features.
+        semantics_scale: of class embeddings.
     """
 
     scale: Scale = "none"
+    semantics_scale: SemanticsScale = "none"
 
 
-SCALINGS: Mapping[str, tuple[str, ...]] = {"scale": SCALES}
+SCALINGS: Mapping[str, tuple[str, ...]] = {"scale": SCALES, "semantics_scale": get_args(SemanticsScale)}
 """The values that each of them may have."""
 
 ExhibitKind = Literal["table", "curves", "reconstructions", "attributes"]

@@ -61,6 +61,8 @@ class Search(BaseModel):
     features: str
     scale: str
     """Of features, unless it was searched."""
+    semantics_scale: str = "none"
+    """Of class embeddings, likewise."""
     setting: str
     precision: str
     metric: str
@@ -84,6 +86,7 @@ class Search(BaseModel):
             "scale", "setting", "precision", "metric", "folds",
         }  # fmt: skip
         fields |= {"code"} if self.code else set()  # ids are older than these fields
+        fields |= {"semantics_scale"} if self.semantics_scale != "none" else set()
         fields |= set() if self.pretrained else {"pretrained"}
         fields |= {"weights"} if self.weights else set()
         canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zslbench.api.cards import SCALINGS, Input, Scale, Scaling, Setting
+from zslbench.api.cards import SCALINGS, Input, Scale, Scaling, SemanticsScale, Setting
 
 SCHEMA = 2
 LABELS = {"dataset", "semantics"}
@@ -42,6 +42,7 @@ class RunSpec(BaseModel):
     semantics: str = "att"
     """Which class embeddings, for people; `fingerprint` identifies them."""
     scale: Scale
+    semantics_scale: SemanticsScale = "none"
     setting: Setting | Literal["unknown"]
     """What the method may use; unknown only for scores made elsewhere."""
     seed: int

@@ -165,7 +165,8 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
     yield "url", facts.get("url", "")
     if kind == "method":
         yield "setting", f"{facts['setting']}: {USES[facts['setting']]}"
-        yield "input", f"{facts['input']}{_scaled('features', 'scale', facts)}"
+        scaled = (_scaled("features", "scale", facts), _scaled("class embeddings", "semantics_scale", facts))
+        yield "input", "; ".join(filter(None, [facts["input"], *scaled]))
         yield "needs", "class embeddings that are attributes" * facts["needs_attributes"]
     elif kind == "dataset":
         yield from _about_dataset(facts)
@@ -178,7 +179,7 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
 
 def _scaled(what: str, name: str, facts: Mapping[str, Any]) -> str:
     searched = f" (search {','.join(facts[f'{name}s'])})" if facts[f"{name}s"] else ""
-    return f"; {what} are scaled by {facts[name]}{searched}" if searched or facts[name] != "none" else ""
+    return f"{what} are scaled by {facts[name]}{searched}" if searched or facts[name] != "none" else ""
 
 
 def _about_dataset(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -85,6 +85,8 @@ class Entrant:
             return f"{self.card.title} works on {self.method.input}, not on {wanted}; leave out --input"
         if self.card.needs_attributes and not self.data.attributes:
             return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
+        if self.card.needs_attributes and self.scaling.semantics_scale == "whiten":
+            return f"{self.card.title} needs attributes, and whitened class embeddings are none; see --semantics-scale"
         return ""
 
     def check_refusal(self) -> None:

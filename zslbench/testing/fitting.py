@@ -67,9 +67,9 @@ class Model(fit.Model):
         return dict(self.embedder.state_dict())
 
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
-        """Returns the scores of unscaled features `(B, D)`, `(B, C)`."""
+        """Returns the scores of unscaled features `(B, D)` and classes, `(B, C)`."""
         with torch.no_grad():
-            return self.embedder.scores(self.scale(x), classes)
+            return self.embedder.scores(self.scale(x), self.problem.semantics(classes))
 
     def made(self, x: Tensor, pixels: Tensor) -> Tensor:
         """Returns what the model makes of images with these unscaled features, `(B, 3, H, W)`.

@@ -27,6 +27,8 @@ def search_space(entrant: Entrant) -> dict[str, Space]:
     if both := sorted(set(given) & set(fixed)):
         raise UsageError(f"{both[0]} is both fixed to {fixed[both[0]]} and searched; give one of them")
     space = own | given
+    if entrant.card.needs_attributes and "semantics_scale" in space and space["semantics_scale"].holds("whiten"):
+        raise UsageError(f"{entrant.owner} needs attributes, and whitened class embeddings are none; see --search")
     if not space:
         raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
     return {name: space[name] for name in sorted(space, key=lambda name: name not in SCALINGS)}
