@@ -19,6 +19,7 @@ from zslbench.runs.entrant import Run, resolve
 from zslbench.runs.request import Request
 from zslbench.runs.row import Row
 from zslbench.tuning.oracle import oracle
+from zslbench.tuning.tune import begin
 
 
 class ScaledExample(Example):
@@ -106,6 +107,11 @@ def test_the_scaling_of_class_embeddings_is_searched_likewise(run: Any, store: S
         )
         assert trial.values[1] == pytest.approx(run([job])[job.id].metrics["ausuc"], abs=1e-6)
     assert len({trial.value for trial in found.complete}) > 4
+
+
+def test_scaling_comes_first_in_whatever_order_it_is_given() -> None:
+    asked = ("weight=1,2", "semantics_scale=none,l2", "scale=none,l2")
+    assert list(begin(free("ridge", search=asked)).space) == ["scale", "semantics_scale", "weight"]
 
 
 def test_a_method_may_declare_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def search_space(entrant: Entrant) -> dict[str, Space]:
         raise UsageError(f"{entrant.owner} needs attributes, and whitened class embeddings are none; see --search")
     if not space:
         raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
-    return {name: space[name] for name in sorted(space, key=lambda name: name not in SCALINGS)}
+    return {name: space[name] for name in {**SCALINGS, **space} if name in space}
 
 
 def _parsed(text: str, entrant: Entrant) -> tuple[str, Space]:
