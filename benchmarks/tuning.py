@@ -66,7 +66,7 @@ def main() -> None:
     request = Request(root=data_root().absolute())
     for name, points in POINTS.items():
         [entrant] = resolve([name], [options.dataset], request)
-        view = Problem.of(entrant.data, entrant.card.setting, entrant.scale, (0,)).train
+        view = Problem.of(entrant.data, entrant.card.setting, entrant.scaling, (0,)).train
         sizes = {f"{options.dataset}, {view.x.shape[0]} x {view.x.shape[1]}": view}
         sizes["random, 19832 x 2048, as AWA1 with ResNet-101"] = random_view(19832, 2048, 85, 40)
         for size, train in sizes.items():

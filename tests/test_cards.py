@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 import zslbench_methods
-from zslbench.api.cards import SCALES, MethodCard, Preset, Setting
+from zslbench.api.cards import SCALES, SCALINGS, MethodCard, Preset, Setting
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, UsageError
 from zslbench.runs.entrant import method_class
@@ -27,7 +27,7 @@ params = { alpha = 1.0, scale = "l2" }
 
 [presets.mine.datasets]
 cub = { alpha = 2.0 }
-sun = { scale = "zscore" }
+sun = { scale = "zscore", semantics_scale = "whiten" }
 
 [presets.theirs]
 source = "their code"
@@ -96,15 +96,15 @@ def test_an_exhibit_that_contradicts_itself_is_one_line_that_names_the_file(
 
 def test_values_for_one_data_set_win_over_those_for_all(tmp_path: Path) -> None:
     preset = read(tmp_path, CARD).preset("mine")
-    assert preset.resolve("cub", "res101") == ({"alpha": 2.0}, "l2")
-    assert preset.resolve("sun", "res101") == ({"alpha": 1.0}, "zscore")
-    assert preset.resolve("awa1", "res101") == ({"alpha": 1.0}, "l2")
-    assert preset.resolve("cub", "res101") == ({"alpha": 2.0}, "l2")  # resolving takes nothing out of it
+    assert preset.resolve("cub", "res101") == ({"alpha": 2.0}, {"scale": "l2"})
+    assert preset.resolve("sun", "res101") == ({"alpha": 1.0}, {"scale": "zscore", "semantics_scale": "whiten"})
+    assert preset.resolve("awa1", "res101") == ({"alpha": 1.0}, {"scale": "l2"})
+    assert preset.resolve("cub", "res101") == ({"alpha": 2.0}, {"scale": "l2"})  # resolving takes nothing out of it
 
 
 def test_a_preset_for_certain_data_sets_refuses_the_others(tmp_path: Path) -> None:
     preset = read(tmp_path, CARD).preset("theirs")
-    assert preset.resolve("cub", "res101") == ({"alpha": 3.0}, None)
+    assert preset.resolve("cub", "res101") == ({"alpha": 3.0}, {})
     with pytest.raises(UsageError, match="no values for data set 'awa1', only for cub"):
         preset.resolve("awa1", "res101")
 
@@ -143,10 +143,10 @@ def test_presets_of_the_built_in_methods_hold_valid_values_and_say_where_they_ar
     folders = {"cub50"}  # a data set that is no built-in, run by its path
     assert set(found.datasets) <= set(registry().names("dataset")) | folders
     for dataset in [*found.datasets, *elsewhere]:
-        values, scale = found.resolve(dataset, found.features or "res101")
+        values, scaling = found.resolve(dataset, found.features or "res101")
         params = method.params_type.parse(values, name)
         assert {key: getattr(params, key) for key in values} == values
-        assert scale is None or scale in SCALES
+        assert all(value in SCALINGS[name] for name, value in scaling.items())
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -184,6 +184,6 @@ def test_a_card_whose_presets_are_no_tables_is_one_line(tmp_path: Path) -> None:
 
 def test_a_preset_for_certain_features_refuses_others() -> None:
     preset = Preset(source="here", params={"alpha": 1.0}, features="bow512")
-    assert preset.resolve("awa1", "bow512") == ({"alpha": 1.0}, None)
+    assert preset.resolve("awa1", "bow512") == ({"alpha": 1.0}, {})
     with pytest.raises(UsageError, match="for features bow512, not for res101"):
         preset.resolve("awa1", "res101")

@@ -152,7 +152,8 @@ class Bench:
                 by default every benchmark data set that is present, else the embedded one.
             seeds: how many, counted from 0, or which.
             metrics: which the tables show, by name or title; by default those that say so themselves.
-            options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`, `precision`,
+            options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
+                `semantics_scale`, `precision`,
                 `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`, `existing`, `tuned`, `oracle`, and for
                 `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed` names a single seed. Any other name is
                 a hyper-parameter of every method.

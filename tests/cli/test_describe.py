@@ -34,6 +34,8 @@ class Sample(Embedder[SampleParams]):
     """One sentence about it."""
 
     scale = "zscore"
+    scales = ("none", "zscore")
+    semantics_scale = "l2"
     version = 4
 
     def build(self, shape):
@@ -73,7 +75,7 @@ def test_a_method_shows_paper_setting_and_every_parameter(sample: Path) -> None:
         "paper A. Author: A paper. 2020",
         "url https://example.org/paper",
         "setting transductive: training sees the unseen class embeddings and unlabelled test images",
-        "input features; features are scaled by zscore",
+        "input features; features are scaled by zscore (search none,zscore); class embeddings are scaled by l2",
         "method version 4",
         "lam 0.5 number > 0 and <= 100; search 0.1:10:log what it weighs, said at such length",
         "rank 3 whole number >= 1; search 1,3,5 how many",
@@ -99,6 +101,7 @@ def test_json_has_the_same_as_values(sample: Path) -> None:
         "Sample",
         "transductive",
     )
+    assert (found["scale"], found["scales"]) == ("zscore", ["none", "zscore"])
     lam, *_, exact = found["parameters"]
     assert (lam["default"], lam["valid"], lam["search"]) == (0.5, "number > 0 and <= 100", "0.1:10:log")
     assert (exact["default"], exact["search"]) == (True, None)

@@ -151,6 +151,22 @@ def test_parameters_come_from_preset_then_options_then_the_variant(inside: Insid
     assert runs[2]["params_from"] == "given lam=2 direction=s2f"
 
 
+def test_whitened_class_embeddings_are_in_the_record_and_wherever_it_is_shown(inside: Inside) -> None:
+    whitened = ("eszsl", *CHEAP, "--semantics-scale", "whiten")
+    [run] = json.loads(inside("run", *whitened, "--json").out)["runs"]
+    assert (run["spec"]["scale"], run["spec"]["semantics_scale"]) == ("none", "whiten")
+    assert "pixels, att whiten" in inside("compare", *whitened, "--plain").out
+    assert "semantics scale: whiten" in inside("show", run["id"], "--plain").out
+    [other] = json.loads(inside("run", "eszsl", *CHEAP, "--json").out)["runs"]
+    assert other["id"] != run["id"] and "semantics scale" not in inside("show", other["id"], "--plain").out
+
+
+def test_a_method_that_needs_attributes_refuses_whitened_ones(inside: Inside) -> None:
+    answer = inside("run", "dap", *CHEAP, "--semantics-scale", "whiten")
+    assert answer.status == 1
+    assert answer.error() == "DAP needs attributes, and whitened class embeddings are none; see --semantics-scale"
+
+
 def test_scale_on_the_command_line_wins_over_the_methods_own(inside: Inside) -> None:
     runs = [
         document(inside("run", "devise:epochs=1", *CHEAP, "--json", *more))["runs"][0]

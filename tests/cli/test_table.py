@@ -218,6 +218,7 @@ def test_tuned_rows_say_what_was_tuned_and_how_and_the_test_peek_gap(
         ["--fold", "1"],
         ["-p", "lam=3"],
         ["--scale", "zscore", "--seed", "2"],
+        ["--semantics-scale", "whiten"],
         ["--preset", "f2s"],
         ["--metrics", "h"],
     ],

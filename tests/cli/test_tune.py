@@ -151,6 +151,21 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
         (["tune", "devise", "--search", "epochs=1.5:3"], ["--search epochs=1.5:3", "whole number"]),
         (["tune", "devise", "-p", "margin=1", "--search", "margin=1,2"], ["margin is both fixed to 1.0 and searched"]),
         (["tune", "devise:margin=1", "--search", "margin=1,2"], ["margin is both fixed to 1.0 and searched"]),
+        (
+            ["tune", "devise", "--search", "scale=l2,l3"],
+            ["--search scale=l2,l3: 'l3' is none of none, l2, zscore, minmax"],
+        ),
+        (
+            ["tune", "devise", "--search", "scale"],
+            ["--search scale: '' is none of none, l2, zscore, minmax; give some"],
+        ),
+        (["tune", "devise", "--search", "semantics_scale=whitn"], ["'whitn' is none of none, l2, whiten"]),
+        (
+            ["tune", "dap", "--search", "semantics_scale=none,whiten"],
+            ["method 'dap' needs attributes, and whitened class embeddings are none; see --search"],
+        ),
+        (["tune", "devise", "--scale", "l2", "--search", "scale=l2"], ["scale is both fixed to l2 and searched"]),
+        (["tune", "sae@f2s", "--search", "scale=none"], ["scale is both fixed to l2 and searched"]),
         (["tune", "eszsl", "-p", "gamma=1", "-p", "lam=1"], ["nothing to search but what is fixed; see --search"]),
         (["tune", "eszsl", "--search", "gamma=1:2:200"], ["has 1400 points; name fewer values by --search"]),
         (
@@ -233,6 +248,16 @@ def test_killed_in_the_middle_and_started_again_the_log_is_that_of_an_undisturbe
     undisturbed = inside(*tune, "--store", tmp_path / "undisturbed")
     assert [log(search) for search in document(resumed)] == [log(search) for search in document(undisturbed)]
     assert document(resumed)[0]["tuned"] == document(undisturbed)[0]["tuned"]
+
+
+def test_a_searched_scale_is_that_of_the_tuned_run_and_no_parameter(inside: Inside) -> None:
+    point = ["--search", "gamma=1", "--search", "lam=1", "--search", "scale=minmax,l2"]
+    [search] = document(inside("tune", "eszsl", *DIGITS, "--folds", "1", *point, "--json"))
+    assert next(iter(search["space"])) == "scale" and len(search["trials"]) == 2
+    [run] = document(inside("run", "eszsl", *DIGITS, "--folds", "1", "--tuned", "--json"))["runs"]
+    assert run["spec"]["scale"] == search["tuned"]["scale"] and "scale" not in run["params"]
+    again = inside("tune", "eszsl", *DIGITS, "--folds", "1", *point, "--plain")
+    assert again.out.splitlines()[1].split() == ["scale", "gamma", "lam", "AUSUC", "folds"]
 
 
 def test_a_finished_search_is_used_as_it_was_made(inside: Inside) -> None:

@@ -41,6 +41,7 @@ COMMAND, RUN = 2, 1
         (["run", "eszsl", "--seeds", "0"], ["--seeds", "greater than or equal to 1"]),
         (["run", "eszsl", "--seed", "one"], ["--seed", "integer"]),
         (["run", "eszsl", "--scale", "l3"], ["--scale l3", "choose none, l2, zscore or minmax"]),
+        (["run", "eszsl", "--semantics-scale", "whitn"], ["--semantics-scale whitn: choose none, l2 or whiten"]),
         (["run", "eszsl", "--on", "train"], ["--on", "'test', 'validation'"]),
         (["run", "eszsl", "--existing", "ignore"], ["--existing", "'reuse', 'rerun', 'only-cached'"]),
         (["run", "eszsl", "--device", "tpu"], ["--device tpu", "auto, cpu, cuda or cuda:N"]),

@@ -76,6 +76,7 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"fingerprint": "0" * 64},
         {"features": "res101"},
         {"scale": "l2"},
+        {"semantics_scale": "whiten"},
         {"setting": "transductive"},
         {"seed": 1},
         {"on": "validation"},
@@ -92,9 +93,8 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
-    covered = {*BASE, "code", "schema_version", "on", "fold", "precision", "input", "pretrained", "weights"} - {
-        "dataset"
-    }
+    later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale"}
+    covered = {*BASE, "schema_version", *later} - {"dataset"}
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 
 
@@ -115,6 +115,7 @@ def test_an_explicit_default_equals_none() -> None:
     assert ids("devise", params={"lr": str(defaults["lr"])}) == [plain]
     assert ids("devise", scale="zscore") == [plain]  # DeViSE's own
     assert ids("devise", scale="none") != [plain]
+    assert ids("devise", semantics_scale="none") == [plain] != ids("devise", semantics_scale="l2")
 
 
 def test_a_preset_equals_the_same_parameters_given_one_by_one() -> None:

@@ -51,6 +51,27 @@ class StrangeScale(Linear):
 
 
 @breaks("declarations")
+class StrangeScales(Linear):
+    scales: ClassVar = ("zscore", "standard")
+
+
+@breaks("declarations")
+class ScaleLeftOut(Linear):
+    """Tuning would never try what it does by default."""
+
+    scales: ClassVar = ("none", "l2")
+
+
+class ScaleParams(LinearParams):
+    scale: float = param(1.0, "nobody could tell it from --scale", gt=0)
+
+
+@breaks("declarations")
+class CalledScale(Linear):
+    params_type: ClassVar = ScaleParams
+
+
+@breaks("declarations")
 class VersionZero(Linear):
     version = 0
 

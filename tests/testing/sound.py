@@ -50,6 +50,14 @@ class Linear(Embedder[LinearParams]):
         return (batch.s - self.map(batch.x)).square().sum(dim=1).mean()
 
 
+class Whitened(Linear):
+    """It is shown fewer columns of class embeddings than there are attributes, or as many."""
+
+    semantics_scale: ClassVar = "whiten"
+    semantics_scales: ClassVar = ("none", "whiten")
+    scales: ClassVar = ("zscore", "l2")
+
+
 class Shifted(Linear):
     """It uses all that a transductive method may: unseen class embeddings, and unlabelled images."""
 

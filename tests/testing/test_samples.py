@@ -11,7 +11,7 @@ import pytest
 import torch
 from outside import distribution
 from testing import broken_datasets, broken_evaluators, broken_methods
-from testing.sound import Linear, Painter, Ridge, Right, Separable, Shifted
+from testing.sound import Linear, Painter, Ridge, Right, Separable, Shifted, Whitened
 
 from zslbench.discovery.registry import Entry
 from zslbench.testing import CHECKS, CheckFailed, name_of, promise_of, verdicts
@@ -27,6 +27,7 @@ TABLES = {
 }
 SOUND: list[Callable[[], Subject]] = [
     lambda: broken_methods.subject(Linear),
+    lambda: broken_methods.subject(Whitened),
     lambda: broken_methods.subject(Ridge),
     lambda: broken_methods.subject(Painter, replace(broken_methods.CARD, input="images")),
     lambda: broken_methods.subject(Shifted, replace(broken_methods.CARD, setting="semantic-transductive")),

@@ -53,6 +53,17 @@ def test_other_test_images_labels_and_unseen_classes_give_the_same_search_bit_fo
     assert log(one) == log(other) and one.best.values
 
 
+@pytest.mark.parametrize("how", [{"semantics_scale": "whiten"}, {"semantics_scale": "l2"}], ids=str)
+@pytest.mark.parametrize("method", ["example", "ridge"])
+def test_so_do_those_where_class_embeddings_are_scaled(run: Any, store: Store, method: str, how: Any) -> None:
+    data = toy_data()
+    one, other = (
+        search(store, run, configuration(method, given, request=how), trials=3, folds=2)
+        for given in (data, with_other_tests(data, None))
+    )
+    assert one.id != other.id and log(one) == log(other) and one.best.values
+
+
 def test_what_was_changed_does_decide_the_test(run: Any) -> None:
     data = toy_data()
     [one] = run([configuration(data=data).run(0)]).values()

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from searching import Answers, Example, ExampleParams, Killed, among, configuration, landscape, params_of, search, span
+from searching import (
+    METHODS,
+    Answers,
+    Example,
+    ExampleParams,
+    Killed,
+    among,
+    configuration,
+    landscape,
+    params_of,
+    search,
+    span,
+)
 from toy import toy_data
 
 from zslbench.api.embedder import Embedder
@@ -67,7 +80,7 @@ def test_fixed_values_are_in_the_first_trial_and_in_every_other_and_are_not_sear
     found = search(store, answers, configuration(lr=0.2, batch_size=9), trials=12)
     assert "lr" not in found.space and all("lr" not in trial.params for trial in found.trials)
     assert {(params_of(job).lr, params_of(job).batch_size) for job in answers.runs} == {(0.2, 9)}
-    assert found.tuned == {"lr": 0.2, "batch_size": 9, **found.best.params}
+    assert found.tuned == {"scale": "zscore", "lr": 0.2, "batch_size": 9, **found.best.params}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +112,7 @@ def test_a_default_outside_the_space_is_no_first_trial_and_no_error(store: Store
 
 @pytest.mark.parametrize(
     ("space", "trained", "chosen"),
-    [(span(1, 5, integer=True), 5, 3), (span(4, 5, integer=True), 5, 4), (among(1, 5), 5, 1), (among(1), 1, 1)],
+    [(span(1, 5, integer=True), 5, 3), (span(4, 5, integer=True), 5, 4), (among(1, 6), 6, 1), (among(1), 1, 1)],
 )
 def test_the_number_of_epochs_is_one_that_was_asked_for(store: Store, space: Any, trained: int, chosen: int) -> None:
     answers = Answers()
@@ -311,3 +324,35 @@ def test_a_search_with_random_or_given_weights_is_another_search(store: Store) -
     own = begin(configuration())
     others = [own.model_copy(update=change) for change in ({"pretrained": False}, {"weights": {"G": "12ab"}})]
     assert len({own.id, *(other.id for other in others)}) == 3
+
+
+def test_a_search_of_six_trials_learns_from_the_first_four_and_one_of_sixteen_has_a_longer_random_start(
+    tmp_path: Path,
+) -> None:
+    """A random start does not look at the values, so other values change what is proposed once they are learnt from."""
+
+    def proposed(trials: int, sign: int) -> list[Any]:
+        def curve(params: Any, fold: int) -> list[float]:
+            return [0.5 + 0.1 * sign * math.log10(params.lr)] * params.epochs
+
+        store = Store(tmp_path / f"{trials} {sign}")
+        found = search(store, Answers(curve), configuration(epochs=1), trials=trials, folds=1)
+        return [trial.params for trial in found.trials]
+
+    def alike(trials: int) -> int:
+        pairs = zip(proposed(trials, 1), proposed(trials, -1), strict=True)
+        return next((place for place, (up, down) in enumerate(pairs) if up != down), trials)
+
+    assert [alike(trials) for trials in (3, 6, 16, 32)] == [3, 4, 8, 8]
+
+
+def test_two_methods_of_one_space_try_different_points_and_one_method_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "other", type("Other", (Example,), {}))
+    of = [configuration("example"), configuration("other"), configuration("example", toy_data(seed=1))]
+    one, other, elsewhere = ([t.params for t in search(Store(tmp_path / str(i)), Answers(), own).trials]
+                             for i, own in enumerate(of))  # fmt: skip
+    assert one[0] == other[0] == elsewhere[0]  # the defaults
+    assert not [point for point in one[1:] if point in other]
+    assert one == elsewhere  # which data it is decides nothing

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from zslbench.errors import PluginError, UsageError, near_misses
 
@@ -21,6 +21,25 @@ Scale = Literal["none", "l2", "zscore", "minmax"]
 """How visual features are scaled; fitted on the training part only."""
 
 SCALES: tuple[Scale, ...] = get_args(Scale)
+
+SemanticsScale = Literal["none", "l2", "whiten"]
+"""How class embeddings are scaled; fitted on the seen classes of the training part only."""
+
+
+class Scaling(NamedTuple):
+    """How a run scales its data: the user, a preset or the method says so, and a search may choose.
+
+    Attributes:
+        scale: of visual features.
+        semantics_scale: of class embeddings.
+    """
+
+    scale: Scale = "none"
+    semantics_scale: SemanticsScale = "none"
+
+
+SCALINGS: Mapping[str, tuple[str, ...]] = {"scale": SCALES, "semantics_scale": get_args(SemanticsScale)}
+"""The values that each of them may have."""
 
 ExhibitKind = Literal["table", "curves", "reconstructions", "attributes"]
 """Metrics by method; seen-unseen curves; images beside their reconstructions; what class attributes vary in."""
@@ -41,10 +60,10 @@ def check_name(text: str, noun: str) -> None:
 class Preset:
     """Named hyper-parameters of a method, with the source they were taken from.
 
-    `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. The key `scale`
-    stands for feature scaling in both. A preset with `datasets` only exists for those data sets, one with `features`
-    for those features. With `reduced` it is a smaller version of the published method, whose results do not compare
-    with published numbers.
+    `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. A key that is
+    one of SCALINGS stands for that in both. A preset with `datasets` only exists for those data sets, one with
+    `features` for those features. With `reduced` it is a smaller version of the published method, whose results do
+    not compare with published numbers.
     """
 
     source: str
@@ -53,8 +72,8 @@ class Preset:
     features: str = ""
     reduced: bool = False
 
-    def resolve(self, dataset: str, features: str) -> tuple[dict[str, Any], str | None]:
-        """Returns the parameters for one data set, and the feature scaling if the preset names one.
+    def resolve(self, dataset: str, features: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Returns the parameters for one data set, and those of SCALINGS that the preset names.
 
         Raises:
             UsageError: the preset has values for certain data sets or features only, and not for these.
@@ -64,7 +83,8 @@ class Preset:
         if self.datasets and not self.params and dataset not in self.datasets:
             raise UsageError(f"it has no values for data set {dataset!r}, only for {', '.join(sorted(self.datasets))}")
         values = {**self.params, **self.datasets.get(dataset, {})}
-        return values, values.pop("scale", None)
+        scaling = {name: values.pop(name) for name in SCALINGS if name in values}
+        return values, scaling
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from zslbench.api.cards import Input, Scale
+from zslbench.api.cards import Input, Scale, SemanticsScale
 from zslbench.api.images import Crops
 from zslbench.api.params import Params, param
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
@@ -157,6 +157,9 @@ class Embedder(nn.Module, Generic[P]):
     Class attributes:
         version: raise it when the method's meaning changes, so that stored runs are not mistaken for new ones.
         scale: how visual features are scaled unless the user says otherwise.
+        scales: what tuning may choose it from, `scale` among them; by default it is left alone.
+        semantics_scale: how class embeddings are scaled unless the user says otherwise.
+        semantics_scales: what tuning may choose that from, likewise.
         input: what it is given; with `images`, its parameters extend `ImageParams`, and batches have `pixels`.
         parts: its networks that a file of weights may be given for, by name; the backbone is one of its own accord.
 
@@ -167,6 +170,9 @@ class Embedder(nn.Module, Generic[P]):
 
     version: ClassVar[int] = 1
     scale: ClassVar[Scale] = "none"
+    scales: ClassVar[tuple[Scale, ...]] = ()
+    semantics_scale: ClassVar[SemanticsScale] = "none"
+    semantics_scales: ClassVar[tuple[SemanticsScale, ...]] = ()
     input: ClassVar[Input] = "features"
     parts: ClassVar[tuple[str, ...]] = ()
     params_type: ClassVar[type[Params]] = Params

@@ -101,6 +101,10 @@ class TrainView:
         """Returns the view with its features replaced, scaled for instance."""
         return replace(self, x=x, unlabelled=unlabelled)
 
+    def with_classes(self, classes: ClassSet) -> TrainView:
+        """Returns the view with other embeddings of the same classes."""
+        return replace(self, classes=classes)
+
 
 @dataclass(frozen=True)
 class TestView:

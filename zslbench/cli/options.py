@@ -70,6 +70,12 @@ class Options:
         str | None,
         Option(help="none, l2, zscore or minmax; fitted on training images.", show_default="the method's own"),
     ] = None
+    semantics_scale: Annotated[
+        str | None,
+        Option(
+            help="none, l2 or whiten: of class embeddings; fitted on seen classes.", show_default="the method's own"
+        ),
+    ] = None
     input: Annotated[
         Literal["features", "images"] | None,
         ImagesOption(help="What methods are given.", show_default="what the method is made for"),
@@ -93,7 +99,7 @@ class Options:
         list[str] | None,
         TuningOption(
             metavar="KEY=SPACE",
-            help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C; again for more.",
+            help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C, scale=l2,none too; again for more.",
             show_default="the method's own",
         ),
     ] = None
@@ -203,7 +209,9 @@ class RunOptions(Options):
                 words.append(NEGATED.get(name, f"--{name}"))
             else:
                 words += [
-                    word for one in (value if isinstance(value, list) else [value]) for word in (f"--{name}", str(one))
+                    word
+                    for one in (value if isinstance(value, list) else [value])
+                    for word in (f"--{name.replace('_', '-')}", str(one))
                 ]
         return words
 

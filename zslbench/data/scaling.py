@@ -1,13 +1,18 @@
-"""Feature scaling, fitted on the training part only."""
+"""Scaling of features and of class embeddings, fitted on the training part only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from zslbench.api.cards import Scale
+from zslbench.api.cards import Scale, SemanticsScale
+from zslbench.api.views import ClassSet
+from zslbench.errors import DataError
+
+RANK = 1e-5
+"""Axes along which class embeddings vary less than this, beside the first one, are rounding."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,45 @@ class Scaler:
         if self.kind == "l2":
             return nn.functional.normalize(x, dim=-1)
         return (x - self.shift) / self.divisor
+
+
+@dataclass(frozen=True)
+class SemanticsScaler:
+    """`(s - mean) @ axes`, each row divided by its own norm for `l2`, or class embeddings as they are."""
+
+    kind: SemanticsScale
+    mean: Tensor
+    axes: Tensor
+
+    @classmethod
+    def fit(cls, kind: SemanticsScale, seen: Tensor) -> SemanticsScaler:
+        """Fits a scaler on the embeddings of the seen classes, `(C, A)`.
+
+        `whiten` turns to their principal axes, drops those along which they do not differ, and divides by the standard
+        deviation along each, then by one number, so that the mean squared norm is 1: margins keep their meaning.
+
+        Raises:
+            DataError: they are all alike, so that they cannot be whitened.
+        """
+        s = seen.double()
+        mean = s.mean(dim=0)
+        if kind != "whiten":
+            return cls(kind, mean, torch.empty(0))
+        _, singular, axes = torch.linalg.svd(s - mean, full_matrices=False)
+        if singular[0] <= torch.finfo(torch.float32).eps * torch.linalg.matrix_norm(s):
+            raise DataError(
+                "the seen classes have one and the same class embedding; leave out --semantics-scale whiten"
+            )
+        kept = singular > RANK * singular[0]
+        singular, axes = singular[kept], axes[kept]
+        first = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+        deviation = singular * first.sign()[:, 0] / len(s) ** 0.5  # with a sign that no library decides
+        return cls(kind, mean, axes.T / deviation / len(singular) ** 0.5)
+
+    def __call__(self, classes: ClassSet) -> ClassSet:
+        """Returns classes with their embeddings scaled; the number of columns may be smaller."""
+        if self.kind == "none":
+            return classes
+        if self.kind == "l2":
+            return replace(classes, semantics=nn.functional.normalize(classes.semantics, dim=1))
+        return replace(classes, semantics=((classes.semantics.double() - self.mean) @ self.axes).float())

@@ -23,6 +23,7 @@ FEATURES_AT_ONCE = 2**24
 class ModelScorer(Scorer):
     """Scores of a trained model; features are read and scaled chunk by chunk, unless `x` has them all.
 
+    `classes` are the view's as the model is shown them, if their embeddings are scaled.
     Where the input is images, an image's scores are the mean over its crops.
     """
 
@@ -35,13 +36,15 @@ class ModelScorer(Scorer):
         scale: Callable[[Tensor], Tensor],
         device: torch.device,
         x: Tensor | None = None,
+        classes: ClassSet | None = None,
     ) -> None:
         super().__init__(view)
         self.embedder, self.scale, self.device, self.x = embedder, scale, device, x
+        self.classes = view.classes if classes is None else classes
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the model's scores in float32, `(n, C)`."""
-        chosen = self.view.classes.select(classes).to(self.device)
+        chosen = self.classes.select(classes).to(self.device)
         if self.view.pixels is None:
             return self._scores(self._features(rows), chosen)
         step = max(1, FEATURES_AT_ONCE // self.view.x(slice(0, 1)).numel())

@@ -55,11 +55,14 @@ class Search(BaseModel):
     code: str = ""
     """Hash of a method that is a single file."""
     base: dict[str, Any]
-    """Hyper-parameters that were fixed, by a preset or by hand."""
+    """Hyper-parameters and scaling that were fixed, by a preset or by hand."""
     dataset: str
     fingerprint: str
     features: str
     scale: str
+    """Of features, unless it was searched."""
+    semantics_scale: str = "none"
+    """Of class embeddings, likewise."""
     setting: str
     precision: str
     metric: str
@@ -83,6 +86,7 @@ class Search(BaseModel):
             "scale", "setting", "precision", "metric", "folds",
         }  # fmt: skip
         fields |= {"code"} if self.code else set()  # ids are older than these fields
+        fields |= {"semantics_scale"} if self.semantics_scale != "none" else set()
         fields |= set() if self.pretrained else {"pretrained"}
         fields |= {"weights"} if self.weights else set()
         canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
@@ -109,7 +113,7 @@ class Search(BaseModel):
 
     @property
     def tuned(self) -> dict[str, Any]:
-        """The tuned preset: all hyper-parameters that were fixed or chosen."""
+        """The tuned preset: all hyper-parameters, and the scaling, that were fixed or chosen."""
         return {**self.base, **self.best.params}
 
     @property

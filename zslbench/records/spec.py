@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zslbench.api.cards import Input, Scale, Setting
+from zslbench.api.cards import SCALINGS, Input, Scale, Scaling, SemanticsScale, Setting
 
 SCHEMA = 2
 LABELS = {"dataset", "semantics"}
@@ -42,6 +42,7 @@ class RunSpec(BaseModel):
     semantics: str = "att"
     """Which class embeddings, for people; `fingerprint` identifies them."""
     scale: Scale
+    semantics_scale: SemanticsScale = "none"
     setting: Setting | Literal["unknown"]
     """What the method may use; unknown only for scores made elsewhere."""
     seed: int
@@ -56,6 +57,11 @@ class RunSpec(BaseModel):
     """Whether networks start from pretrained weights where there are some; images only."""
     weights: dict[str, str] = Field(default_factory=dict)
     """Hash of the file of weights given for a part of the method, by part; images only."""
+
+    @property
+    def scaling(self) -> Scaling:
+        """How its data were scaled."""
+        return Scaling(**{name: getattr(self, name) for name in SCALINGS})
 
     @cached_property
     def id(self) -> str:

@@ -29,7 +29,18 @@ from zslbench.report.rows import (
 from zslbench.report.table import Table, table_of
 from zslbench.runs.row import Row
 
-BEFORE = ["dataset", "features", "semantics", "scale", "label", "method", "settings", "uses", "hyper_parameters"]
+BEFORE = [
+    "dataset",
+    "features",
+    "semantics",
+    "scale",
+    "semantics_scale",
+    "label",
+    "method",
+    "settings",
+    "uses",
+    "hyper_parameters",
+]
 """What is said of a row before its metrics, in CSV and JSON."""
 
 
@@ -107,7 +118,7 @@ def _title(rows: list[Row], facts: list[str]) -> str:
 
 
 def _input(row: Row) -> str:
-    """Returns what the method is given, its scaling, and class embeddings that are not the data set's own."""
+    """Returns what the method is given, its scaling, and class embeddings that are not the data set's own as such."""
     spec = row.spec
     if spec is None:
         return "none" if row.refusal else "unknown"
@@ -116,7 +127,9 @@ def _input(row: Row) -> str:
         params = row.records[0].params
         given = f"{params['image_size']}x{params['image_size']} images, {params['backbone']}"
     scale = "" if spec.scale == "none" else spec.scale
-    return ", ".join(filter(None, [given, scale, "" if spec.semantics == "att" else spec.semantics]))
+    semantics = [spec.semantics, "" if spec.semantics_scale == "none" else spec.semantics_scale]
+    embeddings = "" if semantics == ["att", ""] else " ".join(filter(None, semantics))
+    return ", ".join(filter(None, [given, scale, embeddings]))
 
 
 def _fit_seconds(row: Row) -> str:
@@ -167,7 +180,7 @@ def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison 
 
 def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
     time, memory, spec = _seconds(row), _megabytes(row), row.spec
-    of_spec = (row.features, spec.semantics, spec.scale) if spec else ("", "", "")
+    of_spec = (row.features, spec.semantics, spec.scale, spec.semantics_scale) if spec else ("", "", "", "")
     origin = row.runs[0].origin if row.runs else ""
     before = [row.dataset_title, *of_spec, row.label, row.title, row.settings, row.uses, origin]
     data: dict[str, Any] = {**dict(zip(BEFORE, before, strict=True)), "seeds": len(row.records), **group}

@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.text import Text
 
+from zslbench.api.cards import SCALINGS
 from zslbench.api.dataset import Dataset
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator
@@ -66,7 +67,8 @@ def _declared(entry: Entry, root: Path) -> dict[str, Any]:
     """Returns what the class or the instance says that an entry stands for."""
     if entry.kind == "method":
         method = registry().resolve("method", entry.name, Embedder)
-        return {"version": method.version, "scale": method.scale, "parameters": _parameters(method.params_type)}
+        scaling = {key: getattr(method, key) for name in SCALINGS for key in (name, f"{name}s")}
+        return {"version": method.version, **scaling, "parameters": _parameters(method.params_type)}
     if entry.kind == "dataset":
         dataset = registry().resolve("dataset", entry.name, Dataset)
         return {
@@ -163,8 +165,8 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
     yield "url", facts.get("url", "")
     if kind == "method":
         yield "setting", f"{facts['setting']}: {USES[facts['setting']]}"
-        scaled = "" if facts["scale"] == "none" else f"; features are scaled by {facts['scale']}"
-        yield "input", facts["input"] + scaled
+        scaled = (_scaled("features", "scale", facts), _scaled("class embeddings", "semantics_scale", facts))
+        yield "input", "; ".join(filter(None, [facts["input"], *scaled]))
         yield "needs", "class embeddings that are attributes" * facts["needs_attributes"]
     elif kind == "dataset":
         yield from _about_dataset(facts)
@@ -173,6 +175,11 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
         yield "needs", " and ".join(needs + ["images as input"] * facts["needs_images"])
     own = f", {kind} version {facts['version']}" if "version" in facts else ""
     yield "plugin", " ".join(filter(None, [facts["plugin"], facts["plugin_version"]])) + own
+
+
+def _scaled(what: str, name: str, facts: Mapping[str, Any]) -> str:
+    searched = f" (search {','.join(facts[f'{name}s'])})" if facts[f"{name}s"] else ""
+    return f"{what} are scaled by {facts[name]}{searched}" if searched or facts[name] != "none" else ""
 
 
 def _about_dataset(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

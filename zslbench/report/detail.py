@@ -64,6 +64,7 @@ def _settings(record: RunRecord) -> dict[str, str]:
         "on": spec.on + (f", fold {spec.fold}" if spec.on == "validation" else ""),
         "seed": str(spec.seed),
         "scale": spec.scale,
+        **({} if spec.semantics_scale == "none" else {"semantics scale": spec.semantics_scale}),
         "parameters": _short(record.params),
         "chosen by": record.params_from,
     }

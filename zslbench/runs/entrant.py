@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from zslbench.api.cards import SCALES, Input, MethodCard, Scale
+from zslbench.api.cards import SCALINGS, Input, MethodCard, Scaling
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
@@ -25,6 +25,7 @@ from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.runs.code import check_code, code_of
 from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
+from zslbench.runs.scaling import misdeclared, own_scaling
 
 BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
@@ -39,7 +40,8 @@ class Entrant:
         entry: the method's place in the registry.
         preset: the name of the preset in use, or an empty string.
         given: the parameters given by hand.
-        fixed: hyper-parameters from the preset and by hand, which no search varies; JSON values.
+        fixed: hyper-parameters and scaling from the preset and by hand, which no search varies; JSON values.
+        scaling: how its data are scaled unless a search chooses.
         weights: hash of each file of weights, by part.
         named: whether other processes can find method and data by their names.
     """
@@ -54,7 +56,7 @@ class Entrant:
     given: Mapping[str, Any]
     fixed: Mapping[str, Any]
     params: Params
-    scale: Scale
+    scaling: Scaling
     weights: Mapping[str, str]
     named: bool
 
@@ -83,6 +85,8 @@ class Entrant:
             return f"{self.card.title} works on {self.method.input}, not on {wanted}; leave out --input"
         if self.card.needs_attributes and not self.data.attributes:
             return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
+        if self.card.needs_attributes and self.scaling.semantics_scale == "whiten":
+            return f"{self.card.title} needs attributes, and whitened class embeddings are none; see --semantics-scale"
         return ""
 
     def check_refusal(self) -> None:
@@ -111,7 +115,7 @@ class Entrant:
             "dataset": self.data.name,
             "fingerprint": self.data.fingerprint,
             "features": self.data.features_name,
-            "scale": self.scale,
+            **self.scaling._asdict(),
             "setting": self.card.setting,
             "precision": self.request.precision,
             "pretrained": self.method.input == "features" or self.request.pretrained,
@@ -130,6 +134,12 @@ class Entrant:
         embedder.weights, embedder.pretrained = self.request.weights, self.request.pretrained
         return embedder
 
+    def chosen(self, values: Mapping[str, Any]) -> tuple[Params, Scaling]:
+        """Returns what these values say of hyper-parameters, and of scaling, which is the entrant's by default."""
+        scaling = {name: value for name, value in values.items() if name in SCALINGS}
+        params = {name: value for name, value in values.items() if name not in SCALINGS}
+        return self.method.params_type.parse(params, self.owner), self.scaling._replace(**scaling)
+
     def run(
         self,
         seed: int,
@@ -140,10 +150,10 @@ class Entrant:
         origin: str = "",
         calibrated: bool = True,
     ) -> Run:
-        """Returns a run with these hyper-parameters, or with others."""
-        chosen = self.params if params is None else self.method.params_type.parse(params, self.owner)
+        """Returns a run with these hyper-parameters and scaling, or with others."""
+        chosen, scaling = (self.params, self.scaling) if params is None else self.chosen(params)
         spec = RunSpec(
-            **self.identity,
+            **{**self.identity, **scaling._asdict()},
             params=chosen.changed(),
             semantics=Path(self.request.semantics).stem,
             seed=seed,
@@ -178,9 +188,11 @@ class Run:
 
     def __str__(self) -> str:
         entrant, spec = self.entrant, self.spec
-        how = f" {pairs(spec.params)}"
+        own, other = entrant.scaling._asdict(), spec.scaling._asdict().items()
+        scaling = {name: value for name, value in other if value != own[name]}  # a search chose it
+        how = f" {pairs({**scaling, **spec.params})}"
         if entrant.preset and self.params == entrant.params:  # its name says what all its values would
-            how = f"@{entrant.preset} {pairs(entrant.given)}"
+            how = f"@{entrant.preset} {pairs({**scaling, **entrant.given})}"
         return f"{spec.method}{how}".rstrip() + f" on {spec.dataset}, seed {spec.seed}"
 
     @property
@@ -227,7 +239,8 @@ class Run:
         if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
             entrant = _entrant(asked, values["source"], request)
-        run = entrant.run(planned.seed, planned.on, planned.fold, params=planned.params, origin=values["origin"])
+        chosen = {**planned.scaling._asdict(), **planned.params}
+        run = entrant.run(planned.seed, planned.on, planned.fold, params=chosen, origin=values["origin"])
         now, then = run.spec.model_dump(), planned.model_dump()
         if changed := [name for name in then if now[name] != then[name]]:
             what = {"fingerprint": f"data set {planned.dataset}", "weights": "a file of weights"}
@@ -280,11 +293,12 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
     """Reads the data, and puts hyper-parameters together; later ones win: preset, the request's, the method's own."""
     entry = registry().entry("method", asked.method)
     method, owner = method_class(entry.name), f"method {entry.name!r}"
-    if method.scale not in SCALES:
-        raise PluginError(f"{owner}: its scale is {method.scale!r}; choose {', '.join(SCALES)}")
+    if wrong := misdeclared(method):
+        raise PluginError(f"{owner}: {wrong}")
     data, name = data_of(source, request, method.input)
     preset, given = asked.preset or request.preset or "", {**request.params, **asked.given}
-    values, scale = _preset(entry, method, preset, data)
+    values, scaling = _preset(entry, method, preset, data)
+    scaling |= {name: getattr(request, name) for name in SCALINGS if getattr(request, name) is not None}
     params = method.params_type.parse({**values, **given}, owner)
     weights = _digests(method, owner, request.weights)
     if isinstance(params, ImageParams):  # what is wrong with a name or a file is found before anything runs
@@ -301,9 +315,9 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
         method=method,
         preset=preset,
         given=given,
-        fixed={parameter: parsed[parameter] for parameter in {**values, **given}},
+        fixed={**scaling, **{parameter: parsed[parameter] for parameter in {**values, **given}}},
         params=params,
-        scale=cast(Scale, request.scale or scale or method.scale),
+        scaling=own_scaling(method)._replace(**scaling),
         weights=weights,
         named=entry.given is None and not isinstance(source, Dataset | ZSLData),
     )
@@ -338,20 +352,25 @@ def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]
         return with_semantics(labels_of(source, request.root, request.splits), request.semantics), str(error)
 
 
-def _preset(entry: Entry, method: type[Embedder[Any]], name: str, data: ZSLData) -> tuple[dict[str, Any], str | None]:
-    """Returns the values of a preset for a data set, and its feature scaling if it names one."""
+def _preset(
+    entry: Entry, method: type[Embedder[Any]], name: str, data: ZSLData
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the values of a preset for a data set, and what it says of scaling."""
     if not name:
-        return {}, None
+        return {}, {}
     what = f"preset {name!r} of method {entry.name!r}"
     try:
-        values, scale = entry.card.preset(name).resolve(data.name.lower(), data.features_name)
+        values, scaling = entry.card.preset(name).resolve(data.name.lower(), data.features_name)
     except UsageError as error:
         raise UsageError(f"{what}: {error}") from None
     try:
         method.params_type.parse(values, "")
     except UsageError as error:
         raise PluginError(f"{what} is wrong ({error})") from None
-    return values, scale
+    for option, value in scaling.items():
+        if value not in SCALINGS[option]:
+            raise PluginError(f"{what} is wrong ({option} is {value!r}; choose {', '.join(SCALINGS[option])})")
+    return values, scaling
 
 
 def _digests(method: type[Embedder[Any]], owner: str, files: Mapping[str, Path]) -> dict[str, str]:

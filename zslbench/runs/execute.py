@@ -206,7 +206,7 @@ class Execution:
             on_epoch=self._epoch,
             checkpoint=self.checkpoints / f"{how.name}.safetensors" if self.checkpoints else None,
         )
-        problem = Problem.of(self.data, spec.setting, spec.scale, fold)
+        problem = Problem.of(self.data, spec.setting, spec.scaling, fold)
         model = train(partial(run.entrant.make, run.params), problem, spec.seed, how, watch)
         self.fitted.append(model.fitted)
         return model

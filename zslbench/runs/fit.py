@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zslbench.api.cards import Scale, Setting
+from zslbench.api.cards import Scaling, Setting
 from zslbench.api.dataset import Fold, ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Scorer
 from zslbench.api.views import TestView, TrainView
-from zslbench.data.scaling import Scaler
+from zslbench.data.scaling import Scaler, SemanticsScaler
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.scorers import ModelScorer
 from zslbench.training.device import seeded
@@ -30,21 +30,33 @@ class Problem:
 
     Attributes:
         train: what a method may see, scaled.
-        test: the images to score, unscaled, and all classes.
-        scale: fitted on the training part.
+        test: the images to score and all classes, unscaled.
+        scale: of features, fitted on the training part.
+        semantics: of class embeddings, fitted on the seen classes of the training part.
     """
 
     train: TrainView
     test: TestView
     scale: Scaler
+    semantics: SemanticsScaler
 
     @classmethod
-    def of(cls, data: ZSLData, setting: Setting, scale: Scale, fold: Fold = None) -> Problem:
-        """Cuts a fold (None for the proposed split) and scales it by what its training part says."""
+    def of(cls, data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold = None) -> Problem:
+        """Cuts a fold (None for the proposed split) and scales it by what its training part says.
+
+        Raises:
+            DataError: class embeddings cannot be scaled so.
+        """
         view = data.train_view(setting, fold)
-        scaler = Scaler.fit(scale, view.x)
+        scaler = Scaler.fit(scaling.scale, view.x)
         unlabelled = None if view.unlabelled is None else scaler(view.unlabelled)
-        return cls(view.with_features(scaler(view.x), unlabelled), data.test_view(fold), scaler)
+        semantics = SemanticsScaler.fit(scaling.semantics_scale, view.classes.seen_only.semantics)
+        view = view.with_features(scaler(view.x), unlabelled).with_classes(semantics(view.classes))
+        return cls(view, data.test_view(fold), scaler, semantics)
+
+    def scorer(self, embedder: Embedder[Any], device: torch.device, x: Tensor | None = None) -> ModelScorer:
+        """Returns the scores of its test images by a model; `x` are their scaled features, where these are at hand."""
+        return ModelScorer(embedder, self.test, self.scale, device, x, self.semantics(self.test.classes))
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class Model:
 
     def scorer(self, x: Tensor | None = None) -> ModelScorer:
         """Returns the scores of the problem's test images; `x` are their scaled features, where these are at hand."""
-        scorer = ModelScorer(self.embedder, self.problem.test, self.problem.scale, self.device, x)
+        scorer = self.problem.scorer(self.embedder, self.device, x)
         with seeded(0, self.device), suppress(NotApplicable):  # decided here, where sums are the same on any machine
             scorer.check_independence()
             _ = scorer.conventional
@@ -76,7 +88,7 @@ def train(
 
     def measure(model: Embedder[Any]) -> dict[str, float]:
         assert watch is not None
-        return watch(ModelScorer(model, problem.test, problem.scale, how.device))
+        return watch(problem.scorer(model, how.device))
 
     with seeded(seed, how.device):
         embedder = make()

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from zslbench.api.cards import Input, MethodCard, Scale
+from zslbench.api.cards import Input, MethodCard, Scale, SemanticsScale
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.params import read_pairs
@@ -38,6 +38,7 @@ class Request(BaseModel):
         preset: named parameters of each method.
         params: hyper-parameters given by hand, for each method.
         scale: feature scaling, in place of each method's own.
+        semantics_scale: scaling of class embeddings, likewise.
         seeds: one run for each.
         precision: of training.
         input: `images` takes the counterpart of each method that works on images.
@@ -66,6 +67,7 @@ class Request(BaseModel):
     preset: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     scale: Scale | None = None
+    semantics_scale: SemanticsScale | None = None
     seeds: tuple[int, ...] = (0,)
     precision: Literal["32", "bf16"] = "32"
     input: Input | None = None
@@ -96,7 +98,8 @@ class Request(BaseModel):
             if error["type"] == "literal_error":
                 message = "choose " + error["ctx"]["expected"].replace("'", "")
             given = "" if isinstance(error["input"], Mapping) else f" {error['input']}"
-            raise UsageError(f"--{error['loc'][0]}{given}: {message}") from None
+            option = str(error["loc"][0]).replace("_", "-")
+            raise UsageError(f"--{option}{given}: {message}") from None
 
     @field_validator("search", mode="before")
     @classmethod

@@ -23,6 +23,7 @@ from zslbench.errors import NotApplicable
 from zslbench.runs import fit
 from zslbench.runs.fit import Problem
 from zslbench.runs.measure import watched
+from zslbench.runs.scaling import own_scaling
 from zslbench.testing.problem import painted, separable
 from zslbench.testing.subjects import MethodSubject
 from zslbench.training.device import seeded
@@ -66,9 +67,9 @@ class Model(fit.Model):
         return dict(self.embedder.state_dict())
 
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
-        """Returns the scores of unscaled features `(B, D)`, `(B, C)`."""
+        """Returns the scores of unscaled features `(B, D)` and classes, `(B, C)`."""
         with torch.no_grad():
-            return self.embedder.scores(self.scale(x), classes)
+            return self.embedder.scores(self.scale(x), self.problem.semantics(classes))
 
     def made(self, x: Tensor, pixels: Tensor) -> Tensor:
         """Returns what the model makes of images with these unscaled features, `(B, 3, H, W)`.
@@ -159,7 +160,7 @@ def train_view(subject: MethodSubject, data: ZSLData | None = None) -> TrainView
 
 
 def _problem(subject: MethodSubject, data: ZSLData | None) -> Problem:
-    return Problem.of(data or problem(subject), subject.setting, subject.target.scale)
+    return Problem.of(data or problem(subject), subject.setting, own_scaling(subject.target))
 
 
 def train(

@@ -7,14 +7,14 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from zslbench.api.cards import SCALES, Input
+from zslbench.api.cards import SCALINGS, Input
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder, ImageParams
 from zslbench.api.params import Params
 from zslbench.api.views import ClassSet
 from zslbench.errors import NotApplicable, UsageError
-from zslbench.evaluation.scorers import ModelScorer
-from zslbench.testing.fitting import CPU, Model, built, close, generous, problem, shortened, shown, train
+from zslbench.runs.scaling import misdeclared
+from zslbench.testing.fitting import CPU, Model, built, close, generous, problem, shortened, shown, train, train_view
 from zslbench.testing.isolation import untouched
 from zslbench.testing.registration import check_importable
 from zslbench.testing.subjects import MethodSubject
@@ -39,14 +39,14 @@ def check_citation(subject: MethodSubject) -> None:
 
 @after(check_importable)
 def check_declarations(subject: MethodSubject) -> None:
-    """Its version, input, feature scaling and type of hyper-parameters are valid."""
+    """Its version, input, scaling, what tuning may choose it from, and type of hyper-parameters are valid."""
     method = subject.target
     if not isinstance(method.version, int) or isinstance(method.version, bool) or method.version < 1:
         raise CheckFailed(f"version is {method.version!r}; a whole number from 1 is needed")
-    if method.scale not in SCALES:
-        raise CheckFailed(f"scale is {method.scale!r}; choose {', '.join(SCALES)}")
     if not (isinstance(method.params_type, type) and issubclass(method.params_type, Params)):
         raise CheckFailed(f"params_type is {method.params_type!r}; write class {method.__name__}(Embedder[MyParams])")
+    if wrong := misdeclared(method):
+        raise CheckFailed(wrong)
     if method.input not in get_args(Input):
         raise CheckFailed(f"input is {method.input!r}; choose {', '.join(get_args(Input))}")
     if subject.on_images and not issubclass(method.params_type, ImageParams):
@@ -79,7 +79,7 @@ def check_parameters_are_frozen(subject: MethodSubject) -> None:
 def check_search_space(subject: MethodSubject) -> None:
     """Each end and each choice of its search space is valid, and a model can be built with it."""
     kind = subject.target.params_type
-    shape = problem(subject).train_view(subject.setting).shape
+    shape = train_view(subject).shape
     for name, space in kind.search_space().items():
         if space.choices is None:
             try:
@@ -115,11 +115,13 @@ def check_presets(subject: MethodSubject) -> None:
             raise CheckFailed(f"preset {name!r} names no source")
         for dataset in preset.datasets or ("any",):
             try:
-                values, scale = preset.resolve(dataset, preset.features)
+                values, scaling = preset.resolve(dataset, preset.features)
             except UsageError as error:
                 raise CheckFailed(f"preset {name!r}: {error}") from error
-            if scale is not None and scale not in SCALES:
-                raise CheckFailed(f"preset {name!r} for {dataset}: scale is {scale!r}; choose {', '.join(SCALES)}")
+            for option, value in scaling.items():
+                if value not in SCALINGS[option]:
+                    every = ", ".join(SCALINGS[option])
+                    raise CheckFailed(f"preset {name!r} for {dataset}: {option} is {value!r}; choose {every}")
             try:
                 subject.target.params_type.parse(values, f"preset {name!r} for {dataset}")
             except UsageError as error:
@@ -147,10 +149,10 @@ def check_scores(subject: MethodSubject) -> None:
     if subject.target.embed is not Embedder.embed:
         with torch.no_grad():
             embedding = model.embedder.embed(model.scale(x))
-        if embedding.shape != (len(x), classes.semantics.shape[1]):
+        if embedding.shape != (len(x), size := model.view.shape.attributes):
             raise CheckFailed(
                 f"embed() of {len(x)} images has shape {tuple(embedding.shape)}; "
-                f"({len(x)}, {classes.semantics.shape[1]}) is needed, the size of class embeddings"
+                f"({len(x)}, {size}) is needed, the size of class embeddings"
             )
 
 
@@ -212,7 +214,7 @@ def check_devices_agree(subject: MethodSubject) -> None:
     there.embedder.load_state_dict(model.embedder.state_dict())
     with torch.no_grad():
         there.embedder.finish(view)
-        away = there.embedder.scores(model.scale(x).to(device), classes.to(device))
+        away = there.embedder.scores(model.scale(x).to(device), model.problem.semantics(classes).to(device))
     if away.device.type != device.type:
         raise CheckFailed(f"scores() of images on {device} are on {away.device}; create tensors on the images' device")
     if not close(away.cpu(), at_home, 1e-3):
@@ -258,7 +260,7 @@ def _check_numbers(scores: Tensor, images: int, classes: int, which: str) -> Non
 
 def _check_learns(subject: MethodSubject, data: ZSLData) -> None:
     model = train(subject, data, generous(subject.params))
-    decisions = ModelScorer(model.embedder, data.test_view(), model.scale, CPU).generalized
+    decisions = model.problem.scorer(model.embedder, CPU).generalized
     for side, right, classes in (
         ("unseen", decisions.hit_unseen[~decisions.seen], data.split.unseen),
         ("seen", decisions.hit_seen[decisions.seen], data.split.seen),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from zslbench.api.cards import Setting
+from zslbench.api.cards import SCALINGS, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator
@@ -102,9 +102,8 @@ class MethodSubject(Subject[type[Embedder[Any]]]):
         if not self.on_images:
             return kind()
         presets = self.card.presets.values() if self.card else ()
-        reduced = next((dict(preset.params) for preset in presets if preset.reduced), {})
-        reduced.pop("scale", None)
-        values = {**reduced, "crops": CROPS}
+        reduced: Mapping[str, Any] = next((preset.params for preset in presets if preset.reduced), {})
+        values = {**{name: value for name, value in reduced.items() if name not in SCALINGS}, "crops": CROPS}
         for size in IMAGE_SIZES:
             with suppress(ValidationError):
                 return kind(**{**values, "image_size": size})

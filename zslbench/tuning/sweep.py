@@ -1,13 +1,18 @@
-"""A whole grid of a closed form for little more than one fit: what no hyper-parameter changes is computed once."""
+"""A whole grid of a closed form for little more than one fit: what no hyper-parameter changes is computed once.
+
+Once for each way of scaling the data, that is, where these are searched too.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
+from zslbench.api.cards import SCALINGS, Scaling
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Metric
 from zslbench.api.views import TrainView
@@ -42,7 +47,23 @@ def measure(
 
     A point that fails has its error instead.
     """
-    problem = Problem.of(entrant.data, entrant.card.setting, entrant.scale, fold)
+    alike: dict[Scaling, list[int]] = {}
+    for place, point in enumerate(points):
+        own = {name: value for name, value in point.items() if name in SCALINGS}
+        alike.setdefault(entrant.scaling._replace(**own), []).append(place)
+    result: dict[int, float | Exception] = {}
+    for scaling, places in alike.items():
+        problem = partial(Problem.of, entrant.data, entrant.card.setting, scaling, fold)
+        found = _measure(entrant, problem, [points[place] for place in places], metric, device)
+        result |= zip(places, found, strict=True)
+    return [result[place] for place in range(len(points))]
+
+
+def _measure(
+    entrant: Entrant, make: Callable[[], Problem], points: list[dict[str, Any]], metric: str, device: torch.device
+) -> list[float | Exception]:
+    """Returns the metric of each point, or its error; all see the same problem, which is made here to end here."""
+    problem = make()
     x = problem.scale(problem.test.x(slice(0, len(problem.test)))).to(device)  # held: it is scored for every point
     evaluator = evaluators()[owner_of(metric)]
     factors: list[Any] = []
@@ -55,7 +76,7 @@ def measure(
     result: list[float | Exception] = []
     for point in points:
         try:
-            params = entrant.method.params_type.parse({**entrant.fixed, **point}, entrant.owner)
+            params, _ = entrant.chosen({**entrant.fixed, **point})
             with known_state(0), contained():  # as a run of seed 0
                 model = train(partial(entrant.make, params), problem, 0, Fit(device, solve=solve))
                 result.append(float(evaluator().evaluate(model.scorer(x))[metric]))

@@ -1,4 +1,4 @@
-"""The search over a method's hyper-parameters, on validation classes cut from trainval.
+"""The search over a method's hyper-parameters and scaling, on validation classes cut from trainval.
 
 Trials are runs like any other, and are proposed in rounds: what a round proposes depends on the earlier rounds alone,
 so a search comes out the same however many runs are executed at a time, and however often it was interrupted. A trial
@@ -16,12 +16,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from zlib import crc32
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from zslbench.api.embedder import Embedder, GradientParams
+from zslbench.api.embedder import Embedder
 from zslbench.api.params import Space
 from zslbench.errors import RunError, UsageError, one_line
 from zslbench.files import NotWritten
@@ -29,12 +30,13 @@ from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, pairs
+from zslbench.tuning.space import defaults, proposed, search_space
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
 """Trials proposed at a time; more would be proposed with less knowledge."""
 RANDOM = 8
-"""Trials before the sampler begins to learn from them; the first is the method's defaults."""
+"""Trials at most, and a third of those wanted, before the sampler begins to learn from them."""
 LARGEST_GRID = 1000
 
 Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
@@ -43,15 +45,9 @@ Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
 
 def begin(entrant: Entrant) -> Search:
     """Returns the empty log of the search that the entrant's request asks for."""
-    method, fixed, request = entrant.method, dict(entrant.fixed), entrant.request
-    given = dict(method.params_type.parse_space(text, entrant.owner) for text in request.search)
-    if both := sorted(set(given) & set(fixed)):
-        raise UsageError(f"{both[0]} is both fixed to {fixed[both[0]]} and searched; give one of them")
-    space = {name: own for name, own in method.params_type.search_space().items() if name not in fixed} | given
-    if not space:
-        raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
+    method, request, space = entrant.method, entrant.request, search_space(entrant)
     strategy: Literal["grid", "tpe"] = "grid" if request.grid or shares_factors(method) else "tpe"
-    points = math.prod(len(own.grid()) for own in _proposed(entrant, space).values())
+    points = math.prod(len(own.grid()) for own in proposed(entrant, space).values())
     if strategy == "grid" and points > LARGEST_GRID:
         raise UsageError(
             f"the grid of {entrant.owner} has {points} points; name fewer values by --search, or take --trials"
@@ -59,7 +55,7 @@ def begin(entrant: Entrant) -> Search:
     metric = tuning_metric(request.metric)
     return Search(
         **entrant.identity,
-        base=fixed,
+        base=dict(entrant.fixed),
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         folds=request.folds,
@@ -154,9 +150,9 @@ class Tuner:
 
     def _grid(self, entrant: Entrant, search: Search) -> Search:
         """Tries every combination, those still missing."""
-        proposed = _proposed(entrant, search.space)
-        combinations = itertools.product(*(space.grid() for space in proposed.values()))
-        points = [dict(zip(proposed, values, strict=True)) for values in combinations]
+        own = proposed(entrant, search.space)
+        combinations = itertools.product(*(space.grid() for space in own.values()))
+        points = [dict(zip(own, values, strict=True)) for values in combinations]
         if shares_factors(entrant.method):
             return self._saved(search, sweep(entrant, points, search, self.device))
         for start in range(len(search.trials), len(points), ROUND):
@@ -166,15 +162,13 @@ class Tuner:
     def _tpe(self, entrant: Entrant, search: Search) -> Search:
         """Lets Optuna's tree-structured Parzen estimator propose points (Bergstra et al., NIPS 2011)."""
         optuna.logging.set_verbosity(logging.WARNING)
-        proposed = _proposed(entrant, search.space)
-        distributions = {name: _distribution(space) for name, space in proposed.items()}
+        own = proposed(entrant, search.space)
+        distributions = {name: _distribution(space) for name, space in own.items()}
         while not search.finished:
             study = _study(search, distributions)
             if not search.trials:
-                defaults = entrant.method.params_type(**entrant.fixed).model_dump(mode="json")
-                study.enqueue_trial(
-                    {name: defaults[name] for name, own in proposed.items() if own.holds(defaults[name])}
-                )
+                first = defaults(entrant)
+                study.enqueue_trial({name: first[name] for name, space in own.items() if space.holds(first[name])})
             asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
             begun = [_Begun(entrant, search, _rounded(trial.params, search.space), trial) for trial in asked]
             search = self._round(search, begun)
@@ -221,7 +215,7 @@ class _Begun:
     def epochs(self) -> Space | None:
         """Where the number of epochs is chosen from, if it is read off the validation curves."""
         space = self.search.space
-        return None if "epochs" in _proposed(self.entrant, space) else space.get("epochs")
+        return None if "epochs" in proposed(self.entrant, space) else space.get("epochs")
 
     def run(self, fold: int) -> Run:
         params = {**self.entrant.fixed, **self.point}
@@ -282,18 +276,6 @@ class _Begun:
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-def _proposed(entrant: Entrant, space: dict[str, Space]) -> dict[str, Space]:
-    """Returns the space without the number of epochs, where that is read off the validation curve of one run.
-
-    A cosine schedule is laid over all epochs, so that a part of a run says nothing about a shorter one.
-    """
-    params = entrant.method.params_type
-    if not issubclass(params, GradientParams):
-        return space
-    schedules = space["schedule"].grid() if "schedule" in space else [params(**entrant.fixed).schedule]
-    return space if "cosine" in schedules else {name: own for name, own in space.items() if name != "epochs"}
-
-
 def _distribution(space: Space) -> BaseDistribution:
     if space.choices is not None:
         return CategoricalDistribution(space.choices)
@@ -308,7 +290,10 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
     with warnings.catch_warnings():  # options that Optuna calls experimental
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
-            seed=len(search.trials), n_startup_trials=RANDOM, multivariate=True, constant_liar=True
+            seed=_seed(search),
+            n_startup_trials=max(1, min(RANDOM, search.wanted // 3)),
+            multivariate=True,
+            constant_liar=True,
         )
     pruner = optuna.pruners.MedianPruner(n_startup_trials=ROUND)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
@@ -322,6 +307,11 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
         )
         study.add_trial(frozen)
     return study
+
+
+def _seed(search: Search) -> int:
+    """Returns another seed for each method and round; the data decide nothing but by the trials' values."""
+    return (crc32(search.method.encode()) + len(search.trials)) % 2**32
 
 
 def _rounded(point: dict[str, Any], space: dict[str, Space]) -> dict[str, Any]:

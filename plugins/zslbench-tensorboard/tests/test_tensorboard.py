@@ -124,6 +124,7 @@ def test_hyper_parameters_stand_beside_the_results(folder: Path) -> None:
         "dataset": "/data/my birds",
         "features": "res101",
         "scale": "none",
+        "semantics_scale": "none",
         "seed": 3.0,
         "params_from": "default",
         "lr": 0.5,

@@ -62,7 +62,7 @@ def zslbench_run_finished(record: RunRecord) -> None:
     from torch.utils.tensorboard.summary import hparams
 
     spec = record.spec
-    settings = {"method": spec.method, "dataset": spec.dataset, "features": spec.features, "scale": spec.scale}
+    settings = {"method": spec.method, "dataset": spec.dataset, "features": spec.features, **spec.scaling._asdict()}
     values = settings | {"seed": spec.seed, "params_from": record.params_from} | record.params
     metrics = {f"result/{name}": value for name, value in record.metrics.items()}
     if record.training is not None:
