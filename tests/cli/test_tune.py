@@ -152,6 +152,7 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
         (["tune", "devise", "-p", "margin=1", "--search", "margin=1,2"], ["margin is both fixed to 1.0 and searched"]),
         (["tune", "devise:margin=1", "--search", "margin=1,2"], ["margin is both fixed to 1.0 and searched"]),
         (["tune", "eszsl", "-p", "gamma=1", "-p", "lam=1"], ["nothing to search but what is fixed; see --search"]),
+        (["compare", "eszsl:gamma=1,lam=1", "--tuned"], ["nothing to search but what is fixed; see --search"]),
         (["tune", "eszsl", "--search", "gamma=1:2:200"], ["has 1400 points; name fewer values by --search"]),
         (
             ["tune", "devise", "--metric", "H cal"],

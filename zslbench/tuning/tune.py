@@ -43,11 +43,7 @@ Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
 
 def begin(entrant: Entrant) -> Search:
     """Returns the empty log of the search that the entrant's request asks for."""
-    method, fixed, request = entrant.method, dict(entrant.fixed), entrant.request
-    given = dict(method.params_type.parse_space(text, entrant.owner) for text in request.search)
-    if both := sorted(set(given) & set(fixed)):
-        raise UsageError(f"{both[0]} is both fixed to {fixed[both[0]]} and searched; give one of them")
-    space = {name: own for name, own in method.params_type.search_space().items() if name not in fixed} | given
+    method, request, space = entrant.method, entrant.request, space_of(entrant)
     if not space:
         raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
     strategy: Literal["grid", "tpe"] = "grid" if request.grid or shares_factors(method) else "tpe"
@@ -59,7 +55,7 @@ def begin(entrant: Entrant) -> Search:
     metric = tuning_metric(request.metric)
     return Search(
         **entrant.identity,
-        base=fixed,
+        base=dict(entrant.fixed),
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         folds=request.folds,
@@ -67,6 +63,15 @@ def begin(entrant: Entrant) -> Search:
         space=space,
         wanted=points if strategy == "grid" else request.trials,
     )
+
+
+def space_of(entrant: Entrant) -> dict[str, Space]:
+    """Returns what a search would vary: the method's own space without what is fixed, and what the request names."""
+    params, fixed = entrant.method.params_type, entrant.fixed
+    given = dict(params.parse_space(text, entrant.owner) for text in entrant.request.search)
+    if both := sorted(set(given) & set(fixed)):
+        raise UsageError(f"{both[0]} is both fixed to {fixed[both[0]]} and searched; give one of them")
+    return {name: own for name, own in params.search_space().items() if name not in fixed} | given
 
 
 def shares_factors(method: type[Embedder[Any]]) -> bool:
