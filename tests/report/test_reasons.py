@@ -103,7 +103,9 @@ def answer(made: Made, question: str, **how: Any) -> str:
 
 
 def figures(text: str) -> list[float]:
-    found = re.fullmatch(r".*\b(?:by) (\S+) points(?: \(|, )95% interval (\S+) to (\S+), p [=<] ([\d.]+)\)\.", text)
+    found = re.fullmatch(
+        r".*\b(?:by) (\S+) points(?: \(|, )95% interval (\S+) to (\S+), corrected p [=<] ([\d.]+)\)\.", text
+    )
     assert found, text
     return [float(word) for word in found.groups()]
 

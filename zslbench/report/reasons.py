@@ -49,7 +49,7 @@ def _answer(tested: Tested, itself: Row, variant: Row, name: Name) -> str:
     if comparison is None or pair is None:
         return f"{start} no test of {names[variant.label]} ({_obstacle([itself, variant], metric, name)})."
     better, worse, by = names[pair.better], names[pair.worse], metric.text(pair.difference) + " points" * metric.percent
-    figures = f"95% interval {' to '.join(map(metric.text, pair.interval()))}, {p_text(pair)}"
+    figures = f"95% interval {' to '.join(map(metric.text, pair.interval()))}, corrected {p_text(pair)}"
     if min(len(itself.records), len(variant.records)) == 1:
         figures += "; one seed, so what other seeds would give is not in it"
     if pair.corrected < comparison.alpha:
