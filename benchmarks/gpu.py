@@ -3,9 +3,9 @@
 python benchmarks/gpu.py DATASET [--minutes 8] [--backbone resnet101] [--no-pretrained] [--weights F=FILE ...]
 python benchmarks/gpu.py shapes --toy                   # the same at toy size, to see that it works
 
-At full size: images of 224 x 224, F on AlexNet, phi on AlexNet's conv5, the generator of Dosovitskiy and Brox. One epoch
-is timed first; the run then has as many epochs as fit into the minutes. OUT gets `losses.csv` with the mean of every
-loss in every epoch, `figures.json` with errors of the reconstructions, accuracies, seconds and device, and
+At full size: images of 224 x 224, F on AlexNet, phi on AlexNet's conv5, the generator of Dosovitskiy and Brox. One
+epoch is timed first; the run then has as many epochs as fit into the minutes. OUT gets `losses.csv` with the mean of
+every loss in every epoch, `figures.json` with errors of the reconstructions, accuracies, seconds and device, and
 `reconstructions.png`.
 """
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 import zslbench_methods
-from zslbench.api.cards import SCALES, SCALINGS, MethodCard, Preset, Setting
+from zslbench.api.cards import SCALES, SCALINGS, MethodCard, Preset, Setting, Variant
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, UsageError
 from zslbench.runs.entrant import method_class
@@ -46,6 +46,23 @@ source = "Me, 2020"
 [exhibits.figure-1]
 caption = "Attributes."
 kind = "attributes"
+"""
+VARIANTS = """
+[ablations.half]
+title = "Mine (half)"
+params = { alpha = 0.5, deep = false }
+question = "Does all of it matter?"
+
+[controls.noise]
+title = "noise"
+params = { target = "noise" }
+question = "Does it matter what it is?"
+
+[exhibits.table-3]
+caption = "Why."
+kind = "table"
+variants = true
+metrics = ["h"]
 """
 EXHIBIT = 'title = "Mine"\npaper = "Me"\n[exhibits.figure-1]\ncaption = "x"\n'
 
@@ -92,6 +109,50 @@ def test_an_exhibit_that_contradicts_itself_is_one_line_that_names_the_file(
         read(tmp_path, EXHIBIT + text)
     assert str(error.value).startswith(str(tmp_path / "mine.toml")) and "\n" not in str(error.value)
     assert said in str(error.value)
+
+
+def test_a_card_is_read_with_its_ablations_and_controls(tmp_path: Path) -> None:
+    card = read(tmp_path, CARD + VARIANTS)
+    assert card.ablations == {"half": Variant("Mine (half)", {"alpha": 0.5, "deep": False}, "Does all of it matter?")}
+    assert card.controls == {"noise": Variant("noise", {"target": "noise"}, "Does it matter what it is?")}
+    assert list(card.variants("mine")) == ["mine:alpha=0.5,deep=false", "mine:target=noise"]
+    shown = card.exhibits_of("mine")
+    assert shown["table-3"].methods == ("mine:alpha=0.5,deep=false", "mine", "mine:target=noise")
+    assert shown["table-2"] == card.exhibits["table-2"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[ablations.half]", "[ablations.Half]", "ablation name 'Half' is not lower-case letters"),
+        ("[controls.noise]", '[controls."a b"]', "control name 'a b' is not"),
+        ('title = "noise"', 'title = ""', "control 'noise': it needs a title, and params"),
+        ("{ alpha = 0.5, deep = false }", "{}", "ablation 'half': it needs a title, and params"),
+        ('"noise" }', "[1, 2] }", "control 'noise': target=[1, 2]: give a number, true, false, or a text"),
+        ('"noise" }', '"a,b" }', "control 'noise': target='a,b': give a number"),
+        ("what it is?", "what it is.", "is not one line that ends with a question mark"),
+        ("{ alpha = 0.5, deep = false }", '{ target = "noise" }', "two of its ablations and controls have the same"),
+        ("variants = true", 'variants = true\nmethods = ["mine"]', "exhibit 'table-3' shows variants"),
+        ('kind = "table"\nvariants', 'kind = "attributes"\nvariants', "it needs methods, unless it is of attributes"),
+        ('title = "noise"', 'title = "noise"\ncolour = "red"', "not a method card: "),
+        ('title = "noise"', "title = 3", "not a method card: "),
+        ('params = { target = "noise" }', "params = 3", "not a method card: "),
+        ('question = "Does all of it matter?"', "", "not a method card: "),
+    ],
+)
+def test_a_wrong_ablation_or_control_is_one_line_that_names_the_file(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert VARIANTS.count(old) == 1
+    with pytest.raises(PluginError) as error:
+        read(tmp_path, CARD + VARIANTS.replace(old, new))
+    assert str(error.value).startswith(str(tmp_path / "mine.toml")) and "\n" not in str(error.value)
+    assert said in str(error.value)
+
+
+def test_an_exhibit_of_variants_needs_some(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="exhibit 'table-3' shows variants; declare ablations or controls"):
+        read(tmp_path, CARD + VARIANTS[VARIANTS.index("[exhibits") :])
 
 
 def test_values_for_one_data_set_win_over_those_for_all(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zslbench.api.cards import MethodCard as MethodCard
     from zslbench.api.cards import Preset as Preset
     from zslbench.api.cards import TextEncoderCard as TextEncoderCard
+    from zslbench.api.cards import Variant as Variant
     from zslbench.api.dataset import Dataset as Dataset
     from zslbench.api.dataset import Split as Split
     from zslbench.api.dataset import ZSLData as ZSLData
@@ -93,6 +94,7 @@ _HOME = {
         "MethodCard",
         "Preset",
         "TextEncoderCard",
+        "Variant",
     ],
     "bench": ["Bench", "compare", "evaluate", "load", "run", "tune"],
     "data.imagefiles": ["FileImages"],

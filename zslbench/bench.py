@@ -43,6 +43,7 @@ from zslbench.runs.row import Row
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.tuning.oracle import oracle
+from zslbench.tuning.space import search_space
 from zslbench.tuning.tune import Tuner
 
 STORE = "zslbench-runs"
@@ -180,10 +181,10 @@ class Bench:
             rows = with_scores(rows, external, labels, self.store)
         errors: dict[str, Exception] = {}
         if request.tuned:
-            searches = self._tuner(request, as_found=not request.search and not request.grid).tune_each(
-                entrants, errors
-            )
-            rows = [row.tuned(searches.get(id(row.entrant))) for row in rows]
+            tunable = [entrant for entrant in entrants if search_space(entrant)] or entrants  # others are all fixed
+            tuner = self._tuner(request, as_found=not request.search and not request.grid)
+            searches = tuner.tune_each(tunable, errors)
+            rows = [row.tuned(searches.get(id(row.entrant))) if row.entrant in tunable else row for row in rows]
         runs = [run for row in rows for run in row.runs]
         outcomes = self._dispatcher.execute(runs, self.store, request.existing, errors)
         for row in rows:
@@ -271,10 +272,11 @@ class Bench:
             What was made and what could not be, by exhibit, and the results that it was made of.
         """
         request = self._request(seeds, options, [method], "seeds", "metrics")
-        card, (sources, lines) = Asked.of(method).for_input(request.input).card, self._datasets(dataset, request)
+        asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
+        exhibits = asked.card.exhibits_of(asked.method)
         problems: dict[str, ZSLBenchError] = {}
         entrants: dict[str, list[Entrant]] = {}
-        for name, exhibit in card.exhibits.items():
+        for name, exhibit in exhibits.items():
             try:
                 entrants[name] = resolve(exhibit.methods, sources, request)
             except ZSLBenchError as error:
@@ -285,7 +287,7 @@ class Bench:
         rows = {(row.label, row.source): row for row in results.rows}
         shown = {name: [rows[e.asked.label, e.source] for e in own] for name, own in entrants.items()}
         loaded = partial(map, partial(data_or_labels, request=request), sources)
-        made, failed = make_all(card.exhibits, shown, self.store, lambda: list(loaded()), out)
+        made, failed = make_all(exhibits, shown, self.store, lambda: list(loaded()), out)
         return made, problems | failed, results
 
     def load(

@@ -18,7 +18,7 @@ from typing import Literal
 
 import torch
 
-from zslbench import Embedder, MethodCard, Params, Preset, param
+from zslbench import Embedder, MethodCard, Params, Preset, Variant, param
 
 WORDS = "what it weighs, said at such length that no terminal of eighty columns has room for it on a single line"
 
@@ -52,7 +52,9 @@ CARD = """
 def zslbench_register(registry):
     presets = {"tried": Preset("a note", {"lam": 2.0, "exact": False}, {"cub": {"rank": 5}}, features="vgg")}
     card = MethodCard(
-        "Sample", "A. Author: A paper. 2020", url="https://example.org/paper", setting="transductive", presets=presets
+        "Sample", "A. Author: A paper. 2020", url="https://example.org/paper", setting="transductive", presets=presets,
+        ablations={"rough": Variant("roughly", {"exact": False, "rank": 1}, "Must it be exact?")},
+        controls={"mirror": Variant("mirrored", {"side": "right"}, "Is it the side?")},
     )
     registry.method("sample", "sample_file:Sample", card)
 """
@@ -82,6 +84,8 @@ def test_a_method_shows_paper_setting_and_every_parameter(sample: Path) -> None:
         "side left left, right which",
         "exact true true or false whether",
         "tried a note (for features vgg only) lam=2.0 exact=false cub: rank=5",
+        "ablations: the method without something rough roughly: `sample_file.py:exact=false,rank=1` Must it be exact?",
+        "place of the cause mirror mirrored: `sample_file.py:side=right` Is it the side?",
     ):
         assert words in text
 
@@ -105,6 +109,9 @@ def test_json_has_the_same_as_values(sample: Path) -> None:
     lam, *_, exact = found["parameters"]
     assert (lam["default"], lam["valid"], lam["search"]) == (0.5, "number > 0 and <= 100", "0.1:10:log")
     assert (exact["default"], exact["search"]) == (True, None)
+    assert found["controls"] == {
+        "mirror": {"title": "mirrored", "params": {"side": "right"}, "question": "Is it the side?"}
+    }
     assert found["presets"]["tried"] == {
         "source": "a note",
         "features": "vgg",

@@ -167,6 +167,7 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
         (["tune", "devise", "--scale", "l2", "--search", "scale=l2"], ["scale is both fixed to l2 and searched"]),
         (["tune", "sae@f2s", "--search", "scale=none"], ["scale is both fixed to l2 and searched"]),
         (["tune", "eszsl", "-p", "gamma=1", "-p", "lam=1"], ["nothing to search but what is fixed; see --search"]),
+        (["compare", "eszsl:gamma=1,lam=1", "--tuned"], ["nothing to search but what is fixed; see --search"]),
         (["tune", "eszsl", "--search", "gamma=1:2:200"], ["has 1400 points; name fewer values by --search"]),
         (
             ["tune", "devise", "--metric", "H cal"],

@@ -15,12 +15,13 @@ from pydantic import ConfigDict
 from testing.sound import Linear, LinearParams, Painter, Ridge
 from torch import Tensor, nn
 
-from zslbench import Batch, ClassSet, MethodCard, Preset, ProblemShape, TrainView, ZSLData, param
+from zslbench import Batch, ClassSet, MethodCard, Preset, ProblemShape, TrainView, Variant, ZSLData, param
 from zslbench.testing.subjects import MethodSubject
 
 CARD = MethodCard(title="Sample", paper="nobody: Nothing. 2026")
 Sample = Callable[[], MethodSubject]
 SAMPLES: list[tuple[str, Sample]] = []
+DEFAULT = {"lr": LinearParams().lr}
 
 
 def subject(method: Any, card: MethodCard = CARD) -> MethodSubject:
@@ -42,6 +43,9 @@ SAMPLES += [
     ("citation", lambda: subject(Linear, replace(CARD, paper=""))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"no_such": 1})}))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("", {"lr": 0.1})}))),
+    ("variants", lambda: subject(Linear, replace(CARD, ablations={"a": Variant("A", {"no_such": 1}, "Why?")}))),
+    ("variants", lambda: subject(Linear, replace(CARD, controls={"c": Variant("C", {"epochs": 0}, "Why?")}))),
+    ("variants", lambda: subject(Linear, replace(CARD, controls={"c": Variant("C", DEFAULT, "Why?")}))),
 ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from zslbench.errors import PluginError, UsageError, near_misses
 
@@ -88,6 +88,38 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A method changed so that the change tests a reason: an ablation takes a part out, a control replaces it.
+
+    Attributes:
+        title: how tables call it.
+        params: hyper-parameters that make it of the method: numbers, truth values, texts without commas.
+        question: what its difference from the method answers; one sentence that ends with a question mark.
+
+    Raises:
+        PluginError: a field is empty, or not of that form.
+    """
+
+    title: str
+    params: Mapping[str, Any]
+    question: str
+
+    def __post_init__(self) -> None:
+        if not self.title.strip() or not self.params:
+            raise PluginError("it needs a title, and params that change the method")
+        for name, value in self.params.items():
+            if not isinstance(value, str | int | float) or "," in str(value):
+                raise PluginError(f"{name}={value!r}: give a number, true, false, or a text without commas")
+        if not self.question.endswith("?") or len(self.question.splitlines()) != 1:
+            raise PluginError(f"question {self.question!r} is not one line that ends with a question mark")
+
+    def label(self, method: str) -> str:
+        """Returns this variant of a method of that name as commands take it: `spaen:alpha=0,beta=0`."""
+        texts = {name: str(v).lower() if isinstance(v, bool) else v for name, v in self.params.items()}
+        return f"{method}:{','.join(f'{name}={text}' for name, text in texts.items())}"
+
+
+@dataclass(frozen=True)
 class Exhibit:
     """A figure or table of a method's paper, of which `zslbench paper` makes the counterpart from run records.
 
@@ -99,6 +131,8 @@ class Exhibit:
         metrics: names of metrics, for a table.
         names: how the paper calls a method, where that is not the title of its card.
         source: how published numbers call the paper; theirs by this source stand beside measured ones.
+        variants: whether its methods are the ablations of the card, the method itself, and the controls, in place of
+            `methods`; below a table stands what tests say of each.
 
     Raises:
         PluginError: a field does not fit the others.
@@ -110,11 +144,12 @@ class Exhibit:
     metrics: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    variants: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ExhibitKind):
             raise PluginError(f"kind {self.kind!r} is none of {get_args(ExhibitKind)}")
-        if bool(self.methods) == (self.kind == "attributes"):
+        if bool(self.methods or self.variants) == (self.kind == "attributes"):
             raise PluginError("it needs methods, unless it is of attributes, which needs none")
         if bool(self.metrics) != (self.kind == "table"):
             raise PluginError("metrics are for a table, and a table needs them")
@@ -124,7 +159,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method's title as printed in tables and papers, its paper, what it may use, its presets and exhibits."""
+    """A method's title as printed, its paper, what it may use, its presets and exhibits, and what tests its reason."""
 
     title: str
     paper: str
@@ -142,18 +177,30 @@ class MethodCard:
     presets: Mapping[str, Preset] = field(default_factory=dict)
     exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
     """Figures and tables of its paper, by names that are those of their files: `table-1`."""
+    ablations: Mapping[str, Variant] = field(default_factory=dict)
+    """The method without something that is said to matter, by name."""
+    controls: Mapping[str, Variant] = field(default_factory=dict)
+    """The method with something in place of the said cause that cannot be the cause, by name."""
 
     def __post_init__(self) -> None:
         card = f"method card {self.title!r}"
-        for name in self.exhibits:
-            check_name(name, f"{card}: exhibit")
+        for noun in ("exhibit", "ablation", "control"):
+            for name in getattr(self, f"{noun}s"):
+                check_name(name, f"{card}: {noun}")
+        if len(self.variants("")) < len(self.ablations) + len(self.controls):
+            raise PluginError(f"{card}: two of its ablations and controls have the same params")
+        for name, exhibit in self.exhibits.items():
+            if exhibit.variants and (exhibit.methods or not self.variants("")):
+                raise PluginError(
+                    f"{card}: exhibit {name!r} shows variants; declare ablations or controls, and leave out methods"
+                )
         for name, value, known in (("setting", self.setting, Setting), ("input", self.input, Input)):
             if value not in get_args(known):
                 raise PluginError(f"{card}: {name} {value!r} is none of {get_args(known)}")
 
     @classmethod
     def read(cls, path: Path) -> MethodCard:
-        """Reads a TOML file of the fields above, with a table `[presets.NAME]` or `[exhibits.NAME]` for each of these.
+        """Reads a TOML file of the fields above, with a table `[presets.NAME]`, `[exhibits.NAME]` and so on for each.
 
         Raises:
             PluginError: the file is not TOML or has unknown or missing fields.
@@ -161,8 +208,9 @@ class MethodCard:
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
             presets = {name: Preset(**preset) for name, preset in values.pop("presets", {}).items()}
-            exhibits = {name: _exhibit(name, **exhibit) for name, exhibit in values.pop("exhibits", {}).items()}
-            return cls(**values, presets=presets, exhibits=exhibits)
+            values["exhibits"] = _each("exhibit", _exhibit, values.get("exhibits", {}))
+            values |= {f"{noun}s": _each(noun, Variant, values.get(f"{noun}s", {})) for noun in ("ablation", "control")}
+            return cls(**values, presets=presets)
         except PluginError as error:
             raise PluginError(f"{path}: {error}") from error
         except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
@@ -179,12 +227,40 @@ class MethodCard:
             raise UsageError(f"{self.title} has no preset {name!r}{hint}")
         return self.presets[name]
 
+    def variants(self, method: str) -> dict[str, Variant]:
+        """Returns its ablations, then its controls, as commands take them if the method has that name."""
+        return {variant.label(method): variant for variant in (*self.ablations.values(), *self.controls.values())}
 
-def _exhibit(name: str, *, methods: Iterable[str] = (), metrics: Iterable[str] = (), **values: Any) -> Exhibit:
-    try:
-        return Exhibit(methods=tuple(methods), metrics=tuple(metrics), **values)
-    except PluginError as error:
-        raise PluginError(f"exhibit {name!r}: {error}") from error
+    def exhibits_of(self, method: str) -> dict[str, Exhibit]:
+        """Returns its exhibits; those that show variants have them as their methods, by their titles."""
+        own = {method: self.published_as or self.title}
+        before, after = (
+            {variant.label(method): variant.title for variant in some.values()}
+            for some in (self.ablations, self.controls)
+        )
+        names = before | own | after
+        return {
+            name: replace(exhibit, methods=tuple(names), names=names) if exhibit.variants else exhibit
+            for name, exhibit in self.exhibits.items()
+        }
+
+
+T = TypeVar("T")
+
+
+def _each(noun: str, make: Callable[..., T], tables: Mapping[str, Mapping[str, Any]]) -> dict[str, T]:
+    """Returns what the tables of a file declare; what is wrong with one is said with its name."""
+    made = {}
+    for name, values in tables.items():
+        try:
+            made[name] = make(**values)
+        except PluginError as error:
+            raise PluginError(f"{noun} {name!r}: {error}") from error
+    return made
+
+
+def _exhibit(*, methods: Iterable[str] = (), metrics: Iterable[str] = (), **values: Any) -> Exhibit:
+    return Exhibit(methods=tuple(methods), metrics=tuple(metrics), **values)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -88,6 +88,13 @@ class Difference:
     degrees_of_freedom: float
     p: float
     corrected: float
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Returns the ends of the confidence interval of the difference, of this pair alone: what p goes with."""
+        if self.standard_error == 0:
+            return self.difference, self.difference
+        half = self.standard_error * float(stdtrit(self.degrees_of_freedom, (1 + confidence) / 2))
+        return self.difference - half, self.difference + half
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.text import Text
 
-from zslbench.api.cards import SCALINGS
+from zslbench.api.cards import SCALINGS, Variant
 from zslbench.api.dataset import Dataset
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator
@@ -117,6 +117,11 @@ USES = {
     "transductive": "training sees the unseen class embeddings and unlabelled test images",
 }
 
+VARIANTS = {
+    "ablations": "the method without something",
+    "controls": "the method with something else in place of the cause",
+}
+
 
 def print_description(description: Description, console: Console) -> None:
     """Prints a description; headings stand out in a terminal, and a pipe gets 80 columns of plain text."""
@@ -149,6 +154,9 @@ def _sections(description: Description, width: int) -> Iterator[tuple[str, Itera
         yield f"options (`--dataset {name}:NAME=VALUE,...`)", _parameter_lines(options, width)
     if presets := facts.get("presets"):
         yield f"presets (`{name}@PRESET`)", _presets(presets, width)
+    for noun, what in VARIANTS.items():
+        if variants := getattr(entry.card, noun, None):
+            yield f"{noun}: {what}", _variants(variants, name, width)
     if exhibits := facts.get("exhibits"):
         captions = [(key, exhibit["caption"].partition(". ")[0].rstrip(".")) for key, exhibit in exhibits.items()]
         yield f"figures and tables (`zslbench paper {name}`)", _table(captions, width)
@@ -222,6 +230,12 @@ def _presets(presets: Mapping[str, Mapping[str, Any]], width: int) -> Iterator[s
         yield from _wrapped(_values(preset["params"]), width, indent=6)
         for dataset, values in preset["datasets"].items():
             yield from _wrapped(_values(values), width, f"{dataset}: ", indent=6)
+
+
+def _variants(variants: Mapping[str, Variant], name: str, width: int) -> Iterator[str]:
+    for key, variant in variants.items():
+        yield from _wrapped(f"{variant.title}: `{variant.label(name)}`", width, f"{key}  ", hang=6)
+        yield from _wrapped(variant.question, width, indent=6)
 
 
 def _published_lines(description: Description, width: int) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -12,11 +11,20 @@ from zslbench.api.evaluator import Metric
 from zslbench.errors import DataError, near_misses
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.store import Store
-from zslbench.report.rows import comment, compare, line_of, metric_column, notes, printed, published_of, text_column
+from zslbench.report.reasons import Name, Tested, budgets, p_text, reasons
+from zslbench.report.rows import (
+    comment,
+    compare,
+    line_of,
+    metric_column,
+    notes,
+    printed,
+    published_of,
+    tested_metric,
+    text_column,
+)
 from zslbench.report.table import Table
 from zslbench.runs.row import Row, words
-
-Name = Callable[[Row], str]
 
 
 def naming(exhibit: Exhibit, rows: list[Row]) -> Name:
@@ -63,15 +71,24 @@ def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store, label: 
         beside = [published_of(row, exhibit.names, exhibit.source) for row in same]
         if any(beside):
             lines.append(comment("paper", columns, partial(printed, beside)))
-    tests = [note for group in groups for metric in shown if metric.ranks for note in _test(group, store, metric, name)]
-    below = [_protocol(rows, shown, headings), *shared_note(rows), *tests]
+    below = [_protocol(rows, shown, headings), *shared_note(rows), *_tests(exhibit, groups, store, shown, name)]
     below += notes([_as_named(row, exhibit) for row in rows], shown)
     return Table(exhibit.caption, [column.head for column in columns], lines, below, label)
 
 
-def _test(group: list[Row], store: Store, metric: Metric, name: Name) -> list[str]:
+def _tests(exhibit: Exhibit, groups: list[list[Row]], store: Store, shown: list[Metric], name: Name) -> list[str]:
+    """Returns what tests say of rows in the metrics that rank; of variants, in one that does not if none does."""
+    chosen = [metric for metric in shown if metric.ranks]
+    if exhibit.variants and not chosen:
+        chosen = [tested_metric(shown, [row for group in groups for row in group], store) or shown[0]]
+    tested = [Tested(group, metric, compare(group, store, metric)) for group in groups for metric in chosen]
+    lines = [note for one in tested for note in _ranking(one, name)]
+    return [*lines, *reasons(tested, name), *budgets(groups, name)] if exhibit.variants else lines
+
+
+def _ranking(tested: Tested, name: Name) -> list[str]:
     """Returns what a test says of each pair of neighbours in a metric, best first."""
-    comparison = compare(group, store, metric)
+    group, metric, comparison = tested
     if comparison is None:
         return []
     names = {row.label: name(row) for row in group}
@@ -80,8 +97,7 @@ def _test(group: list[Row], store: Store, metric: Metric, name: Name) -> list[st
     for better, worse in pairwise(comparison.letters):
         pair = pairs[better, worse]
         sign = ">" if pair.corrected < comparison.alpha else "~"
-        p = "< 0.001" if pair.corrected < 0.001 else f"= {pair.corrected:.3f}"
-        steps.append(f"{names[better]} {sign} {names[worse]} ({metric.text(pair.difference)}, p {p})")
+        steps.append(f"{names[better]} {sign} {names[worse]} ({metric.text(pair.difference)}, {p_text(pair)})")
     return [
         f"{group[0].dataset_title}, {metric.title}, best first, > if told apart and ~ if not: {'; '.join(steps)}; "
         f"paired test over test images and seeds, Holm's correction for all {len(comparison.differences)} pairs."

@@ -128,6 +128,24 @@ def check_presets(subject: MethodSubject) -> None:
                 raise CheckFailed(str(error)) from error
 
 
+@after(check_declarations)
+def check_variants(subject: MethodSubject) -> None:
+    """Each ablation and each control has values that the method takes, and is not the method as it is."""
+    card, kind = subject.known_card, subject.target.params_type
+    variants = {
+        f"{noun} {name!r}": v for noun in ("ablation", "control") for name, v in getattr(card, f"{noun}s").items()
+    }
+    if not variants:
+        raise Skip("it has no ablations and no controls")
+    for what, variant in variants.items():
+        try:
+            changed = kind.parse(variant.params, what).changed()
+        except UsageError as error:
+            raise CheckFailed(str(error)) from error
+        if not changed:
+            raise CheckFailed(f"{what} is the method with its defaults; let its params change something")
+
+
 @after(check_parameters)
 def check_trains(subject: MethodSubject) -> None:
     """It can be built and trained, and no loss becomes NaN or infinite."""

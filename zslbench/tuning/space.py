@@ -15,10 +15,10 @@ from zslbench.runs.scaling import searched_scaling
 def search_space(entrant: Entrant) -> dict[str, Space]:
     """Returns the space that the entrant's request asks for: the method's own, without what is fixed, and `--search`.
 
-    Scaling comes first: the rest is worth nothing where it is wrong.
+    Scaling comes first: the rest is worth nothing where it is wrong. Where everything is fixed, the space is empty.
 
     Raises:
-        UsageError: a space is wrong, or of something that is fixed; or there is none.
+        UsageError: a space is wrong, or of something that is fixed.
     """
     method, fixed = entrant.method, entrant.fixed
     scaling = {name: Space(choices=choices) for name, choices in searched_scaling(method).items()}
@@ -29,8 +29,6 @@ def search_space(entrant: Entrant) -> dict[str, Space]:
     space = own | given
     if entrant.card.needs_attributes and "semantics_scale" in space and space["semantics_scale"].holds("whiten"):
         raise UsageError(f"{entrant.owner} needs attributes, and whitened class embeddings are none; see --search")
-    if not space:
-        raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
     return {name: space[name] for name in {**SCALINGS, **space} if name in space}
 
 

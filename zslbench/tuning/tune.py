@@ -46,6 +46,8 @@ Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
 def begin(entrant: Entrant) -> Search:
     """Returns the empty log of the search that the entrant's request asks for."""
     method, request, space = entrant.method, entrant.request, search_space(entrant)
+    if not space:
+        raise UsageError(f"{entrant.owner} has nothing to search but what is fixed; see --search")
     strategy: Literal["grid", "tpe"] = "grid" if request.grid or shares_factors(method) else "tpe"
     points = math.prod(len(own.grid()) for own in proposed(entrant, space).values())
     if strategy == "grid" and points > LARGEST_GRID:
