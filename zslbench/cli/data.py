@@ -1,9 +1,11 @@
-"""`zslbench data`: list, get, verify, audit and describe data sets; make other class embeddings for one."""
+"""`zslbench data`: list, get, verify, audit, describe and split data sets; make other class embeddings for one."""
 
 from __future__ import annotations
 
+import csv
 import json as jsonlib
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from zslbench.data.audit import Finding
 
-app = typer.Typer(no_args_is_help=True, help="List, get, verify, audit and describe data sets.")
+app = typer.Typer(no_args_is_help=True, help="List, get, verify, audit, describe and split data sets.")
 
 Name = Annotated[str, Argument(help="Name of a data set, NAME:OPTION=VALUE,..., or a folder in the xlsa17 layout.")]
 
@@ -124,6 +126,26 @@ def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = 
         fields[f"option {option}"] = f"{getattr(dataset.options, option)} ({field.description})"
     width = max(map(len, fields))
     _print_lines([("", f"{field:{width}}  {value}", "") for field, value in fields.items()])
+
+
+@app.command("split")
+def split(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = None) -> None:
+    """List the images as a table: number from 1, class, and part; trainval is cut as runs cut it to choose gamma."""
+    from zslbench.data.catalogue import find_dataset
+
+    data = find_dataset(name).load_labels(folder(data_root), splits)
+    cut, whole = data.split_for(0), data.split
+    parts = {
+        "train": cut.train,
+        "validation_seen": cut.test_seen,
+        "validation_unseen": cut.test_unseen,
+        "test_seen": whole.test_seen,
+        "test_unseen": whole.test_unseen,
+    }
+    part_of = {row: part for part, rows in parts.items() for row in rows.tolist()}
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["image", "class", "part"])
+    table.writerows([row + 1, data.class_names[data.labels[row]], part_of[row]] for row in sorted(part_of))
 
 
 def _report(findings: Sequence[Finding], about: dict[str, str], title: str, json: bool, plain: bool) -> None:

@@ -262,6 +262,8 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
         if metric.note and any(metric.name in record.metrics for record in records):
             explained.setdefault(metric.note, []).append(metric.title)
     result += [f"{', '.join(titles)}: {note}." for note, titles in explained.items()]
-    if any(record.external for record in records):
-        result.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")
+    if any(record.external and not record.validated for record in records):
+        result.append(
+            "Scores made elsewhere without --validation have no calibrated H: no gamma can be chosen for them."
+        )
     return result
