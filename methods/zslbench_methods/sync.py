@@ -40,6 +40,7 @@ class SYNC(Embedder[SYNCParams]):
     lambda is a C-th of this one.
     """
 
+    deterministic = True
     scale: ClassVar = "l2"
     phantoms: Tensor
     V: Tensor

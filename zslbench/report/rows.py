@@ -251,6 +251,8 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
             f"warning: these rows did not get their hyper-parameters in the same way ({ways}); "
             "--tuned tunes every row alike."
         )
+    if once := dict.fromkeys(row.label for row in rows if row.stands_for_seeds):
+        result.append(f"{', '.join(once)}: no randomness, so one fit stands for every seed.")
     if any(row.oracle is not None for row in rows):
         result.append("test-peek gap: how much higher the best of the same trials is if it is picked on test images.")
     result += [
