@@ -70,7 +70,7 @@ def kinds(events: list[Event]) -> list[str]:
 def test_a_comparison_by_name_has_a_row_for_each_method_and_data_set_and_a_run_for_each_seed(bench: Bench) -> None:
     results = bench.compare(["devise:epochs=2", "eszsl"], dataset=["digits", toy_data()], seeds=2)
     frame, summary = results.frame(), results.summary()
-    assert len(results) == len(frame) == 8 and len(summary) == 4
+    assert len(results) == len(frame) == 6 and len(summary) == 4  # no seed changes ESZSL
     assert list(frame["method"].unique()) == ["devise:epochs=2", "eszsl"]
     assert list(frame["dataset"].unique()) == ["digits", "toy"]
     assert set(frame["seed"]) == {0, 1}
@@ -79,7 +79,9 @@ def test_a_comparison_by_name_has_a_row_for_each_method_and_data_set_and_a_run_f
     assert frame.loc[frame["method"] == "eszsl", "param_gamma"].notna().all(), "a parameter is no metric of its name"
     for _, row in summary.iterrows():
         own = frame[(frame["method"] == row["method"]) & (frame["dataset"] == row["dataset"])]
-        assert row["h"] == pytest.approx(own["h"].mean()) and row["h_std"] == pytest.approx(own["h"].std(), abs=1e-12)
+        assert row["h"] == pytest.approx(own["h"].mean()) and row["h_std"] == pytest.approx(
+            own["h"].std() if len(own) > 1 else 0.0
+        )
         assert row["ausuc_low"] <= row["ausuc"] <= row["ausuc_high"] and row["ausuc_group"]
 
 

@@ -13,7 +13,6 @@ from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from zslbench.api.cards import Input, Setting
@@ -21,7 +20,7 @@ from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.events import OnEvent
 from zslbench.data.catalogue import dataset_name, default_datasets, load_data
 from zslbench.data.folders import data_root as chosen_root
-from zslbench.data.scorefile import ScoreFile, read_scores
+from zslbench.data.scorefile import score_file, validation_file
 from zslbench.data.semantics import OWN
 from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.plugins import registry
@@ -229,6 +228,7 @@ class Bench:
         setting: Setting | Literal["unknown"] = "unknown",
         splits: str = "att_splits",
         save: bool = False,
+        validation: str | Path | tuple[ArrayLike, ArrayLike] | None = None,
     ) -> Results:
         """Measures class scores of every test image that any other code made.
 
@@ -240,16 +240,17 @@ class Bench:
             setting: what the method used in training.
             splits: split file, `NAME.mat`.
             save: whether to keep a record, which `external:NAME` shows.
+            validation: scores of the validation part, for the classes of trainval, on which gamma is chosen: a file, or
+                an array and the numbers of its images. They must be of a model trained on the rest of trainval alone.
+                `data.split_for(0)` says which images these are, and so does `zslbench data split`.
 
         Raises:
-            DataError: the scores do not fit the data set's test images and classes.
+            DataError: the scores do not fit the images and classes of the data set's test or validation part.
         """
-        if isinstance(scores, str | Path):
-            file = read_scores(Path(scores), images if images is None else Path(str(images)))
-        else:
-            file = ScoreFile.of(np.asarray(scores), images, name or "scores")
+        file = score_file(scores, images, name or "scores")
+        held_out = None if validation is None else validation_file(validation)
         data = labels_of(dataset, self.root, splits)
-        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting)
+        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting, held_out)
         if save:
             self.store.prepare()
             with self.store.claim(record.id, wait=True):

@@ -76,6 +76,8 @@ class AttributeEmbedder(Embedder[AttributeParams]):
 class DAP(AttributeEmbedder):
     """p(a_m | x) is a logistic regression of its own for each attribute m."""
 
+    deterministic = True
+
     def build(self, shape: ProblemShape) -> None:
         """Creates A regressions."""
         super().build(shape)
@@ -93,6 +95,7 @@ class DAP(AttributeEmbedder):
 class IAP(AttributeEmbedder):
     """p(a_m | x) = sum over seen classes k of [a_m = a_m^k] p(k | x), with p(k | x) a softmax regression."""
 
+    deterministic = True
     signatures: Tensor
 
     def build(self, shape: ProblemShape) -> None:

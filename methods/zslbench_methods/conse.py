@@ -21,6 +21,7 @@ class CONSEParams(LogisticParams):
 class CONSE(Embedder[CONSEParams]):
     """f(x) = sum over the T most probable seen classes of p(k | x) s_k, divided by the sum of these p(k | x)."""
 
+    deterministic = True
     scale: ClassVar = "zscore"
     seen: Tensor
 

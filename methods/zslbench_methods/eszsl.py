@@ -18,6 +18,7 @@ class ESZSLParams(Params):
 class ESZSL(Embedder[ESZSLParams]):
     """V = (X'X + gamma I)^-1 X'Y S (S'S + lambda I)^-1, Eq. (7), with Y in {-1, 1}; E(x) = V'x."""
 
+    deterministic = True
     V: Tensor
 
     def build(self, shape: ProblemShape) -> None:

@@ -27,6 +27,7 @@ class SAE(Embedder[SAEParams]):
     by one eigendecomposition of each side: W = P [(P'CU) / (a_i + lambda e_j)] U'.
     """
 
+    deterministic = True
     scale: ClassVar = "l2"
     W: Tensor
 

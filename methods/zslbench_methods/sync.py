@@ -38,8 +38,13 @@ class SYNC(Embedder[SYNCParams]):
     unless Sim is singular, as it is where two classes have one embedding. The paper sums over the N images: its lambda
     is N times this one. The released code takes means as here, but of one-vs-other also over the C classes: there, its
     lambda is a C-th of this one.
+
+    One-vs-other converges within 100 iterations. Struct does not quite: on the validation classes of 50 classes of CUB
+    (EfficientNet-Lite0 features), 400 iterations raise AUSUC from 58.3 to 59.0, at four times the price. Neither a wide
+    width of the maximum that shrinks in steps nor fewer iterations before it lower the objective any further.
     """
 
+    deterministic = True
     scale: ClassVar = "l2"
     phantoms: Tensor
     V: Tensor

@@ -22,7 +22,7 @@ def shell(line: str, *arguments: str, **environment: str) -> subprocess.Complete
 
 @pytest.fixture
 def stored(inside: Inside, store: Path) -> Path:
-    assert inside("compare", "eszsl", "-d", "digits", "--seeds", "2", "--device", "cpu").status == 0
+    assert inside("compare", "devise:epochs=1", "-d", "digits", "--seeds", "2", "--device", "cpu").status == 0
     return store
 
 
@@ -38,14 +38,14 @@ def test_closed_streams_lead_nowhere_and_change_nothing(stored: Path) -> None:
     record = next(stored.glob("runs/*/record.json"))
     before = record.read_bytes()
     for line in (">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
-        answer = shell(line, "compare", "eszsl", *CHEAP)
+        answer = shell(line, "compare", "devise:epochs=1", *CHEAP)
         assert answer.returncode == 0 and "Traceback" not in answer.stderr
     assert shell("2>&-", "show", "nothing").returncode == 2
     assert record.read_bytes() == before  # a stream that is closed is no file that is opened next
 
 
 def test_letters_that_the_encoding_lacks_are_written_otherwise(stored: Path) -> None:
-    table = ("compare", "eszsl", "-d", "digits", "--seeds", "2", "--device", "cpu")
+    table = ("compare", "devise:epochs=1", "-d", "digits", "--seeds", "2", "--device", "cpu")
     proper = shell("", *table, PYTHONIOENCODING="utf-8").stdout
     ascii_only = shell("", *table, PYTHONIOENCODING="ascii")
     assert "±" in proper

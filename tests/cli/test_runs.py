@@ -125,13 +125,28 @@ def test_existing_only_cached_shows_what_is_stored_and_executes_nothing(inside: 
     ("arguments", "seeds"), [((), [0]), (("--seed", "7"), [7]), (("--seeds", "3"), [0, 1, 2]), (("--seed", "0"), [0])]
 )
 def test_run_takes_one_seed_or_the_first_n(inside: Inside, arguments: tuple[str, ...], seeds: list[int]) -> None:
-    answer = inside("run", "eszsl", "-d", "digits", "--json", *arguments)
+    answer = inside("run", "devise:epochs=1", "-d", "digits", "--json", *arguments)
     assert [record["spec"]["seed"] for record in document(answer)["runs"]] == seeds
 
 
 def test_compare_runs_three_seeds_unless_told_otherwise(inside: Inside) -> None:
-    answer = inside("compare", "eszsl", "-d", "digits", "--json")
+    answer = inside("compare", "devise:epochs=1", "-d", "digits", "--json")
     assert [record["spec"]["seed"] for record in document(answer)["runs"]] == [0, 1, 2]
+
+
+def test_one_run_of_a_method_without_randomness_stands_for_all_seeds(inside: Inside, store: Path) -> None:
+    compared = ("compare", "eszsl", "devise:epochs=1", "sae", "-d", "digits", "--seeds", "2")
+    content = document(inside(*compared, "--json"))
+    seeds = [(record["spec"]["method"], record["spec"]["seed"]) for record in content["runs"]]
+    assert seeds == [("eszsl", 0), ("devise", 0), ("devise", 1), ("sae", 0)]
+    assert [row["metrics"]["h"]["n"] for row in content["summary"]] == [1, 2, 1]
+    out = inside(*compared, "--plain").out
+    assert out.count("±") > 1 and "±" not in next(line for line in out.splitlines() if line.startswith("ESZSL"))
+    assert out.splitlines().count("eszsl, sae: no randomness, so one fit stands for every seed.") == 1
+    [table] = document(inside("table", "gbu", *compared[4:], "-m", "eszsl devise:epochs=1 sae", "--json"))
+    assert len(table["pairs"]) == 3  # it is tested against rows of several seeds
+    assert "no randomness" not in inside(*compared[:-1], "1", "--plain").out
+    assert len(snapshot(store)) == 4
 
 
 def test_seeds_make_a_difference_to_a_method_that_draws(inside: Inside) -> None:

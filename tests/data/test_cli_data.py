@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -10,11 +11,14 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from zslbench import XLSA17Dataset
 from zslbench.cli.data import app
 from zslbench.data import catalogue, download
 from zslbench.discovery.registry import Registry
 from zslbench.errors import DataError, Hint, UsageError
 from zslbench_datasets import zslbench_register
+
+PARTS = ("train", "validation_seen", "validation_unseen", "test_seen", "test_unseen")
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +75,20 @@ def test_describe_prints_card_and_cosine(real_data):
 def test_describe_digits_needs_no_data(tmp_path):
     output = invoke("describe", "digits", "--data-root", tmp_path).stdout
     assert "1009 / 248 / 540" in output
+
+
+def test_split_lists_every_image_of_the_split_once_with_its_part(make_xlsa17):
+    folder = make_xlsa17()
+    lines = list(csv.DictReader(invoke("split", folder).stdout.splitlines()))
+    data = XLSA17Dataset.at(folder).load_labels(folder)
+    rows = {part: [int(line["image"]) - 1 for line in lines if line["part"] == part] for part in PARTS}
+    assert sum(map(len, rows.values())) == len(lines)
+    trainval = [row for part in PARTS[:3] for row in rows[part]]
+    assert sorted(trainval) == sorted(data.train.tolist())
+    assert [rows[part] for part in PARTS[3:]] == [sorted(data.test_seen.tolist()), sorted(data.test_unseen.tolist())]
+    classes = {part: {line["class"] for line in lines if line["part"] == part} for part in PARTS}
+    assert classes["validation_seen"] == classes["train"] and not classes["validation_unseen"] & classes["train"]
+    assert all(line["class"] == data.class_names[data.labels[int(line["image"]) - 1]] for line in lines)
 
 
 def test_list_shows_what_is_present(make_xlsa17, tmp_path):

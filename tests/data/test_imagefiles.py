@@ -69,6 +69,16 @@ def test_two_files_that_fit_equally_well_are_both_named(tmp_path: Path) -> None:
         find_images(["/disk/0.png"], tmp_path)
 
 
+def test_byte_identical_copies_that_fit_equally_well_are_taken_as_one(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a": 1, "b": 1})
+    shutil.copy(tmp_path / "a" / "0.png", tmp_path / "b" / "0.png")
+    assert find_images(["/disk/0.png"], tmp_path) == [tmp_path / "a" / "0.png"]
+    third = write_folder(tmp_path, {"c": 1}) / "c" / "0.png"
+    third.write_bytes((tmp_path / "a" / "0.png").read_bytes() + b"x")
+    with pytest.raises(DataError, match=r"c/0\.png both fit the image /disk/0\.png"):
+        find_images(["/disk/0.png"], tmp_path)
+
+
 def test_another_class_s_file_of_the_same_name_does_not_stand_in(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a": 2, "b": 1})
     names = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]

@@ -25,7 +25,7 @@ from zslbench.records.store import Store
 
 METHODS = ["devise:epochs=60", "eszsl", "ale:epochs=60", "sae"]
 COMPARE = [sys.executable, "-m", "zslbench", "compare", *METHODS, "-d", "digits", "--seeds", "2", "--json", "--plain"]
-RUNS = 8
+RUNS = 6
 LONGEST = 4.0
 """Seconds after the first line of progress within which a command is killed."""
 

@@ -75,7 +75,7 @@ def test_what_the_notebook_shows_is_what_it_computes(executed: NotebookNode) -> 
 
 def test_progress_ends_as_one_line_and_nothing_warns(executed: NotebookNode) -> None:
     texts = [output.data["text/plain"] for output in outputs(executed) if output.output_type == "display_data"]
-    assert [text for text in texts if "Figure" not in text] == ["6 of 6 runs done"]
+    assert [text for text in texts if "Figure" not in text] == ["4 of 4 runs done"]
     assert not [output for output in outputs(executed) if output.output_type == "stream"]
 
 

@@ -18,7 +18,7 @@ from zslbench import Registry, TextEncoder, TextEncoderCard, XLSA17Dataset
 from zslbench.data.matfile import read_strings
 from zslbench.data.semantics import with_semantics
 from zslbench.errors import DataError, Hint, PluginError, UsageError
-from zslbench.preparation.semantics import embed, read_texts, write
+from zslbench.preparation.semantics import embed, read_names, read_texts, write
 
 __all__ = ["inside", "store"]
 
@@ -259,6 +259,70 @@ def test_wrong_options_are_one_line(here: Path, inside: Any, arguments: list[str
     answer = inside("data", "semantics", "digits", *arguments)
     assert answer.status == 2
     assert said in answer.error()
+
+
+FLOWERS = ("pink primrose", "canterbury bell", "sweet pea", "king protein")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\n".join(FLOWERS),
+        "name\n" + "\n".join(FLOWERS),
+        "".join(f"{number} {name}\n" for number, name in enumerate(FLOWERS, 1)),
+        "".join(f"{number},{name}\n" for number, name in reversed(list(enumerate(FLOWERS)))),
+        "class;name\n" + "".join(f"class {number};{name}\n" for number, name in enumerate(FLOWERS, 1)),
+    ],
+    ids=["lines", "head", "numbered", "table from 0", "old names"],
+)
+def test_real_names_stand_in_lines_or_beside_numbers_or_old_names(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text(content)
+    classes = [f"class {number}" for number in range(1, 5)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Hint)
+        assert read_names(path, classes) == dict(zip(classes, FLOWERS, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a\nb\n", "it has 2 names; the data set has 3 classes"),
+        ("a\nb\nc\nd\n", "it has 4 names; the data set has 3 classes"),
+        ("a\nb\na\n", "the name 'a' is there twice"),
+        ("1,a\n2,\n3,c\n", "the name of class '2' is empty"),
+        ("1,a\n2,b\n4,c\n", "class 3') are missing"),
+        ("1,a,x\n2,b,x\n3,c,x\n", "it has 3 columns; a name a line, or two columns, class and name, are needed"),
+    ],
+)
+def test_a_bad_file_of_names_is_one_line(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read_names(path, ["class 1", "class 2", "class 3"])
+    assert str(caught.value).startswith(f"{path}: ") and said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_may_go_by_the_number_of_their_class(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("class,text\n2,the second\n1,the first\n2,again\n")
+    with pytest.warns(Hint, match="its classes are taken for their numbers, from 1"):
+        texts = read_texts(path, ["class 1", "class 2"])
+    assert texts == {"class 1": ["the first"], "class 2": ["the second", "again"]}
+
+
+def test_classes_without_names_are_looked_up_by_those_of_a_file(real_data: Path, here: Path, inside: Any) -> None:
+    """Those of FLO, whose classes are called class 1 to class 102; the file keeps these names."""
+    (here / "names.txt").write_text("".join(f"flower{number}\n" for number in range(102)))
+    (here / "glove.txt").write_text("".join(f"flower{number} {number} 1\n" for number in range(102)))
+    arguments = ("data", "semantics", "flo", "--data-root", real_data, "--from", "glove.txt")
+    assert "give them with --names FILE" in inside(*arguments).error()
+    assert "there is no such file" in inside(*arguments, "--names", "nowhere.txt").error()
+    answer = inside(*arguments, "--names", "names.txt", "--words", "class 102=flower7", "--out", "f.csv", "--plain")
+    assert (answer.status, answer.err) == (0, "")
+    lines = (here / "f.csv").read_text().splitlines()
+    assert (lines[1], lines[101], lines[102]) == ("class 1,0.0,1.0", "class 101,100.0,1.0", "class 102,7.0,1.0")
 
 
 ENCODERS = """

@@ -106,7 +106,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_message_costs_one_run(
     worker.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(worker))
     failed: list[str] = []
-    [row] = plan(["eszsl"], ["digits"], Request(root=Path(), seeds=(0, 1)))
+    [row] = plan(["devise:epochs=1"], ["digits"], Request(root=Path(), seeds=(0, 1)))
     listener = Listener(failed=lambda job, error: failed.append(str(error)))
     Processes(2).execute(row.runs, Setup(store=tmp_path / "store", device="cpu"), listener)
     assert failed == ["its process died with signal 9; issue the command again to go on"] * 2
@@ -178,7 +178,7 @@ def on_ray(
     """Executes four runs there; returns the ids of those that finished."""
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    [row] = plan(["eszsl"], ["digits"], Request(root=Path(), seeds=(0, 1, 2, 3)))
+    [row] = plan(["devise:epochs=1"], ["digits"], Request(root=Path(), seeds=(0, 1, 2, 3)))
     finished: list[str] = []
     listener = Listener(finished=lambda run, record: finished.append(record.id))
     with pytest.warns(Hint, match="nothing of their epochs"):

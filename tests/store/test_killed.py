@@ -16,7 +16,7 @@ from outside import command, distribution, start
 from zslbench.records.store import Store
 
 COMPARE = ["compare", "devise:epochs=5", "eszsl", "ale:epochs=5", "sae", "-d", "digits", "--seeds", "2", "--json"]
-RUNS = 8
+RUNS = 6
 
 
 @pytest.fixture

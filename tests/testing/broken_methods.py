@@ -370,6 +370,28 @@ class Deaf(Linear):
         return (s - self.map(self.view.x)).square().sum(dim=1).mean()
 
 
+@breaks("deterministic")
+class Tosses(Ridge):
+    """A closed form behind a random projection, which decides nothing but the last bits."""
+
+    deterministic = True
+
+    def build(self, shape: ProblemShape) -> None:
+        super().build(shape)
+        q, _ = torch.linalg.qr(torch.randn(shape.features, shape.features))
+        self.register_buffer("turn", q)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return x @ self.turn @ (self.turn.T @ self.W)
+
+
+@breaks("deterministic")
+class SaysSo(Linear):
+    """Trained by gradients on batches in random order."""
+
+    deterministic = True
+
+
 @breaks("global_state_untouched")
 class SeedsNumPy(Linear):
     def build(self, shape: ProblemShape) -> None:

@@ -116,6 +116,7 @@ class RidgeParams(Params):
 class Ridge(Embedder[RidgeParams]):
     """A linear map in closed form."""
 
+    deterministic = True
     scale: ClassVar = "zscore"
     W: Tensor
 

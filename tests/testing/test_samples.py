@@ -66,6 +66,7 @@ def test_a_sound_sample_passes(sample: Callable[[], Subject]) -> None:
         "devices_agree",
         "reconstructs",  # of those that make no images
         "reconstruction_improves",
+        "deterministic",
         "loss_falls",
         "losses_are_pure",
         "resume",

@@ -162,6 +162,8 @@ class Embedder(nn.Module, Generic[P]):
         semantics_scales: what tuning may choose that from, likewise.
         input: what it is given; with `images`, its parameters extend `ImageParams`, and batches have `pixels`.
         parts: its networks that a file of weights may be given for, by name; the backbone is one of its own accord.
+        deterministic: whether no seed changes what it comes to, so that one run stands for all seeds. It is not
+            inherited: a subclass may draw what its base does not, and says so itself.
 
     Attributes:
         weights: files of weights by part, as the user gave them; set before `build`.
@@ -175,10 +177,12 @@ class Embedder(nn.Module, Generic[P]):
     semantics_scales: ClassVar[tuple[SemanticsScale, ...]] = ()
     input: ClassVar[Input] = "features"
     parts: ClassVar[tuple[str, ...]] = ()
+    deterministic: ClassVar[bool] = False
     params_type: ClassVar[type[Params]] = Params
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.deterministic = bool(cls.__dict__.get("deterministic", False))
         for base in cls.__dict__.get("__orig_bases__", ()):  # its own: inherited ones have had their say
             for argument in get_args(base):
                 if isinstance(argument, type) and issubclass(argument, Params):

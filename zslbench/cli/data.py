@@ -1,9 +1,11 @@
-"""`zslbench data`: list, get, verify, audit and describe data sets; make other class embeddings for one."""
+"""`zslbench data`: list, get, verify, audit, describe and split data sets; make other class embeddings for one."""
 
 from __future__ import annotations
 
+import csv
 import json as jsonlib
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from zslbench.data.audit import Finding
 
-app = typer.Typer(no_args_is_help=True, help="List, get, verify, audit and describe data sets.")
+app = typer.Typer(no_args_is_help=True, help="List, get, verify, audit, describe and split data sets.")
 
 Name = Annotated[str, Argument(help="Name of a data set, NAME:OPTION=VALUE,..., or a folder in the xlsa17 layout.")]
 
@@ -126,6 +128,26 @@ def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = 
     _print_lines([("", f"{field:{width}}  {value}", "") for field, value in fields.items()])
 
 
+@app.command("split")
+def split(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = None) -> None:
+    """List the images as a table: number from 1, class, and part; trainval is cut as runs cut it to choose gamma."""
+    from zslbench.data.catalogue import find_dataset
+
+    data = find_dataset(name).load_labels(folder(data_root), splits)
+    cut, whole = data.split_for(0), data.split
+    parts = {
+        "train": cut.train,
+        "validation_seen": cut.test_seen,
+        "validation_unseen": cut.test_unseen,
+        "test_seen": whole.test_seen,
+        "test_unseen": whole.test_unseen,
+    }
+    part_of = {row: part for part, rows in parts.items() for row in rows.tolist()}
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["image", "class", "part"])
+    table.writerows([row + 1, data.class_names[data.labels[row]], part_of[row]] for row in sorted(part_of))
+
+
 def _report(findings: Sequence[Finding], about: dict[str, str], title: str, json: bool, plain: bool) -> None:
     """Prints findings as JSON or for people, and ends the command with status 1 if a check failed."""
     if json:
@@ -181,9 +203,18 @@ def semantics(
         list[str] | None,
         Option(metavar="'CLASS=WORDS'", help="Words to look up in place of a class name; again for more."),
     ] = None,
+    names: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="What classes are called, where the data set does not say: a name a line in its order, or a table of "
+            "class numbers or names, and names.",
+        ),
+    ] = None,
     out: Annotated[Path | None, Option(metavar="FILE", help="Where to write.", show_default="NAME-SOURCE.csv")] = None,
     splits: Splits = DEFAULT_SPLITS,
     data_root: DataRoot = None,
+    plain: Plain = False,
 ) -> None:
     """Make class embeddings from word vectors or texts, in a file that --semantics reads."""
     from zslbench.data.catalogue import find_dataset
@@ -192,6 +223,7 @@ def semantics(
         embed,
         is_texts,
         load_text_encoder,
+        read_names,
         read_texts,
         write,
     )
@@ -205,20 +237,22 @@ def semantics(
     pairs = _pairs(words or [])
     source = existing("--from", source, folder=source.is_dir())
     data = find_dataset(name).load_labels(folder(data_root), splits)
-    names, parts = data.class_names, [data.name.lower().replace(" ", "-"), source.stem]
+    own, parts = data.class_names, [data.name.lower().replace(" ", "-"), source.stem]
+    called = {} if names is None else read_names(existing("--names", names), own)
     if texts:
-        chosen, about = choose_text_encoder(encoder), read_texts(source, names)
+        chosen, about = choose_text_encoder(encoder), read_texts(source, list(called.values()) or own)
         rows = embed(about, load_text_encoder(chosen), chosen)
         origin, found = f"{source.name} by {chosen}", f"texts embedded by {chosen}"
         parts.append(chosen)
     else:
-        vectors = from_word_vectors(source, names, pairs)
+        vectors = from_word_vectors(source, own, called | pairs)
         rows, whole = vectors.rows, len(vectors.whole)
-        origin, found = source.name, f"{whole} names have an entry, {len(names) - whole} are means over words"
+        origin, found = source.name, f"{whole} names have an entry, {len(own) - whole} are means over words"
     target = out or Path("-".join(parts) + ".csv")
-    state = "written" if write(target, names, rows, origin) else "there already, the same"
-    typer.echo(f"{target}: {len(names)} classes, {rows.shape[1]} values each; {found} ({state})")
-    typer.echo(f"use it: {shlex.join(['zslbench', 'run', 'eszsl', '--dataset', name, '--semantics', str(target)])}")
+    state = "written" if write(target, own, rows, origin) else "there already, the same"
+    use = shlex.join(["zslbench", "run", "eszsl", "--dataset", name, "--semantics", str(target)])
+    _print_lines([("", f"{target}: {len(own)} classes, {rows.shape[1]} values each; {found} ({state})", "")], plain)
+    _print_lines([("", f"use it: {use}", "")], plain)
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

@@ -75,6 +75,15 @@ def evaluate(
         Path, Argument(help="Class scores of every test image: .csv, .npy, .npz, .safetensors, .pt or .mat.")
     ],
     dataset: Annotated[str, Option("--dataset", "-d", help="Name or folder of the data set.")],
+    validation: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="Class scores of the validation images (`zslbench data split`: validation_seen and validation_unseen) "
+            "for the classes of trainval, of a model trained on its train images alone; gamma is chosen on them, as "
+            "for other methods. With image numbers.",
+        ),
+    ] = None,
     images: Annotated[
         Path | None, Option(help="Image numbers, from 1, where SCORES has none: one a line, or an array.")
     ] = None,
@@ -94,7 +103,16 @@ def evaluate(
     from zslbench.bench import Bench
 
     bench = Bench(store=store, data_root=data_root)
-    results = bench.evaluate(scores, dataset, images=images, name=name, setting=setting, splits=splits, save=save)
+    results = bench.evaluate(
+        scores,
+        dataset,
+        images=images,
+        name=name,
+        setting=setting,
+        splits=splits,
+        save=save,
+        validation=validation,
+    )
     if json:
         print(jsonlib.dumps(results.json(), indent=1))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import unicodedata
@@ -146,7 +147,7 @@ def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:
     a file, one is taken that differs in case or in the form of an accent alone; a `Hint` says so.
 
     Raises:
-        DataError: two files fit a name equally well.
+        DataError: two files of different content fit a name equally well.
     """
     files = images_below(folder)
     found = _find(names, names, folder, files, str)
@@ -227,22 +228,22 @@ def _distinctive(names: Sequence[str]) -> dict[str, int]:
 
 def _best(name: str, folder: Path, candidates: list[Path], enough: int, key: Callable[[str], str]) -> Path | None:
     if own := [path for path in candidates if key(path.relative_to(folder).as_posix()) == name]:
-        if len(own) > 1:
-            raise _both(name, own, folder)
-        return own[0]
+        return _alone(name, own, folder)
     wanted = PurePosixPath(name).parts[::-1]
     shared = [_common(wanted, [key(part) for part in path.parts[::-1]]) for path in candidates]
     most = max(shared, default=0)
     if most < enough:
         return None
     best = [path for path, length in zip(candidates, shared, strict=True) if length == most]
-    if len(best) > 1:
-        raise _both(name, best, folder)
-    return best[0]
+    return _alone(name, best, folder)
 
 
-def _both(name: str, files: list[Path], folder: Path) -> DataError:
-    return DataError(f"{files[0]} and {files[1]} both fit the image {name}; keep one of them below {folder}")
+def _alone(name: str, files: list[Path], folder: Path) -> Path:
+    """Returns the first of several files of the same content."""
+    for other in files[1:]:
+        if not filecmp.cmp(files[0], other, shallow=False):
+            raise DataError(f"{files[0]} and {other} both fit the image {name}; keep one of them below {folder}")
+    return files[0]
 
 
 def _common(a: Sequence[str], b: Sequence[str]) -> int:

@@ -149,28 +149,37 @@ def match_all(
     return matching.found
 
 
-def class_positions(given: Sequence[str], class_names: Sequence[str], where: Path | str) -> list[int]:
-    """Returns for each class its position in a list that names all classes, or gives their numbers from 0 or 1.
+def class_positions(
+    given: Sequence[str], class_names: Sequence[str], where: Path | str, wanted: Sequence[str] | None = None
+) -> list[int]:
+    """Returns for each wanted class its position in a list that names them, or gives their numbers from 0 or 1.
 
     Numbers, and names that are matched, are said.
+
+    Args:
+        given: names or numbers.
+        class_names: all classes of the data set, in the order of their numbers.
+        where: the file, for messages.
+        wanted: the classes that must be there, and no others; by default all.
 
     Raises:
         DataError: a class is missing, unknown or there twice, or the list may hold names as well as numbers.
     """
     numbers = [int(name) for name in given if re.fullmatch(r"[0-9]{1,9}", name)]
-    base = min(numbers, default=0)
-    by_number = base in (0, 1) and sorted(numbers) == list(range(base, base + len(class_names)))
-    matching = match(class_names, given)
-    if by_number and len(given) == len(numbers):
-        positions = [numbers.index(base + c) for c in range(len(class_names))]
-        pairs = zip(class_names, positions, strict=True)
+    wanted = class_names if wanted is None else wanted
+    own = [class_names.index(name) for name in wanted]
+    base = next((base for base in (0, 1) if sorted(numbers) == sorted(base + c for c in own)), None)
+    matching = match(wanted, given)
+    if base is not None and len(given) == len(numbers):
+        positions = [numbers.index(base + c) for c in own]
+        pairs = zip(wanted, positions, strict=True)
         if any(matching.found.get(name, given[position]) != given[position] for name, position in pairs):
             raise DataError(f"{where}: its classes may be names or numbers from {base}, which differ; give the names")
         if matching.missing:
             warnings.warn(f"{where}: its classes are taken for their numbers, from {base}", Hint, stacklevel=2)
         return positions
-    found = match_all(class_names, given, where)
-    return [given.index(found[name]) for name in class_names]
+    found = match_all(wanted, given, where)
+    return [given.index(found[name]) for name in wanted]
 
 
 def _chain(ways: Sequence[Way]) -> Way:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zslbench.api.views import TestView
 from zslbench.data import arrays
@@ -29,7 +29,8 @@ class ScoreFile:
 
     Attributes:
         path: where it was read.
-        scores: `(N, C)`; columns in the data set's class order, or in that of `classes`, if the file names them.
+        scores: `(N, C)`; columns in the data set's class order, or in that of `classes`, if the file names them. Those
+            of a validation fold have columns for the classes of trainval alone.
         images: image numbers from 1, `(N,)`.
         classes: names or numbers of the classes, in the order of the columns.
         labels: names or numbers of the images' classes, `(N,)`, which must be those of the data set.
@@ -66,40 +67,47 @@ class ScoreFile:
         return digest.hexdigest()
 
     def matrix_for(self, view: TestView, class_names: tuple[str, ...]) -> NDArray[np.floating[Any]]:
-        """Returns the scores in the order of a view's images and classes; `class_names` is in the order of the files.
+        """Returns the scores in the order of a view's images and classes.
+
+        Args:
+            view: the test part, or that of a validation fold, whose classes are those of trainval.
+            class_names: all classes of the data set, in its order, which is that of columns without names.
 
         Raises:
             DataError: images or classes are missing, doubled or foreign, labels are others, or a score is not finite.
         """
-        own, count = self.classes, len(class_names)
-        positions = range(count) if own is None else class_positions(own, class_names, self.path)
-        column = dict(zip(class_names, positions, strict=True))
+        wanted = [name for name in class_names if name in view.classes.names]
+        own, count = self.classes, len(wanted)
+        positions = range(count) if own is None else class_positions(own, class_names, self.path, wanted)
+        column = dict(zip(wanted, positions, strict=True))
         needed = (len(self.images), count)
         if self.scores.shape != needed:
             advice = "; transpose them" if self.scores.shape == needed[::-1] else ""
+            kind = "classes of trainval" if count < len(class_names) else "classes"
             raise DataError(
                 f"{self.path}: scores have shape {self.scores.shape}; "
-                f"{needed[0]} images and {needed[1]} classes need {needed}{advice}"
+                f"{needed[0]} images and {needed[1]} {kind} need {needed}{advice}"
             )
         arrays.real_numbers(self.path, "scores", self.scores)
         if not np.isfinite(self.scores).all():
             raise DataError(f"{self.path}: {int((~np.isfinite(self.scores)).sum())} scores are NaN or infinite")
-        rows = self._rows(view)
+        rows = self._rows(view, "test" if count == len(class_names) else "validation")
         if self.labels is not None:
             self._check_labels([self.labels[row] for row in rows], view, class_names)
         return self.scores[rows][:, [column[name] for name in view.classes.names]]
 
-    def _rows(self, view: TestView) -> list[int]:
-        """Returns the row of each image of a view."""
+    def _rows(self, view: TestView, part: str) -> list[int]:
+        """Returns the row of each image of a view, which is this part of the data."""
         row = {image: i for i, image in enumerate((self.images - 1).tolist())}
         missing = [image for image in view.images.tolist() if image not in row]
         if len(row) != len(self.images) or len(self.images) != len(view) or missing:
             from_zero = set(row) == {image - 1 for image in view.images.tolist()}
             raise DataError(
                 f"{self.path}: it scores {len(self.images)} images ({len(row)} different); "
-                f"the test part has {len(view)}, of which {len(missing)} are missing"
+                f"the {part} part has {len(view)}, of which {len(missing)} are missing"
                 + (f", the first number {missing[0] + 1}" if missing else "")
                 + (" (they seem to count from 0; add 1)" if from_zero else "")
+                + "; `zslbench data split` lists the images of each part"
             )
         return [row[image] for image in view.images.tolist()]
 
@@ -119,6 +127,30 @@ class ScoreFile:
                 f"image {view.images[first] + 1} has {labels[first]!r}, and is {names[first]!r}; "
                 "give the image numbers and labels of the data set, or leave the labels out"
             )
+
+
+def score_file(scores: str | Path | ArrayLike, images: object, name: str) -> ScoreFile:
+    """Returns scores from a file, or from an array that is called so; `images` as a file or an array.
+
+    Raises:
+        UsageError, DataError: as `read_scores` and `ScoreFile.of`.
+    """
+    if isinstance(scores, str | Path):
+        return read_scores(Path(scores), None if images is None else Path(str(images)))
+    return ScoreFile.of(np.asarray(scores), images, name)
+
+
+def validation_file(given: str | Path | tuple[ArrayLike, ArrayLike]) -> ScoreFile:
+    """Returns scores of validation images, from a file or from an array and the numbers of its images.
+
+    Raises:
+        UsageError, DataError: it is neither; else as `score_file`.
+    """
+    if isinstance(given, str | Path):
+        return score_file(given, None, "")
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise UsageError("validation=: give a file, or a pair of an array of scores and the numbers of its images")
+    return score_file(*given, "validation")
 
 
 def read_scores(path: Path, index: Path | None = None) -> ScoreFile:
@@ -146,7 +178,9 @@ def read_scores(path: Path, index: Path | None = None) -> ScoreFile:
         kind = path.suffix or "a file without ending"
         raise UsageError(f"{path}: scores are read from {FORMATS}, not from {kind}")
     if path.suffix.lower() == ".npy" and index is None:
-        raise UsageError(f"{path}: a .npy holds scores only; give the image numbers with --images FILE")
+        raise UsageError(
+            f"{path}: a .npy holds scores only; give the image numbers with --images FILE, or put both into a .npz"
+        )
     found = arrays.read_arrays(path)
     if arrays.LONE in found:
         found["scores"] = found.pop(arrays.LONE)

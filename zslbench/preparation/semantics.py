@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,14 +12,18 @@ from numpy.typing import NDArray
 
 from zslbench.api.text_encoder import TextEncoder
 from zslbench.data.arrays import is_arrays
-from zslbench.data.names import match_all
+from zslbench.data.names import class_positions
 from zslbench.data.semantics import NOT_ATTRIBUTES
-from zslbench.data.tables import decoded, first_twice, read_table
+from zslbench.data.tables import decoded, first_twice, read_rows, read_table
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, one_line
 from zslbench.files import reading, write_whole
 
 COLUMNS = ("class", "text")
+HEADS = ("class", "classes", "class name", "class_name", "name", "names")
+"""What a head above a list of names may be."""
+NUMBERED = re.compile(r"(\d+)[.:)]?\s+(\S.*)")
+"""A line with a number before a name."""
 
 
 def is_texts(path: Path) -> bool:
@@ -26,8 +31,44 @@ def is_texts(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".json")
 
 
+def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Reads what classes are really called, where their names in the data set say nothing.
+
+    Args:
+        path: a name a line, in the data set's order; or a table, or lines, of numbers from 0 or 1 or old names, and
+            names. A head is passed over.
+        names: the classes.
+
+    Returns:
+        The real name of each class, by its own.
+
+    Raises:
+        DataError: a class is missing, unknown or there twice, or a name is empty or there twice.
+    """
+    table = read_rows(path)
+    rows = list(table.rows.values())
+    pairs = [NUMBERED.fullmatch(row[0]) if len(row) == 1 else None for row in rows]
+    if all(pairs):
+        rows = [[pair[1], pair[2]] for pair in pairs if pair]
+    width = max(map(len, rows))
+    if width > 2:
+        raise DataError(f"{path}: it has {width} columns; a name a line, or two columns, class and name, are needed")
+    if len(rows) == len(names) + 1 and (width == 2 or rows[0][0].lower() in HEADS):
+        rows = rows[1:]
+    if len(rows) != len(names):
+        raise DataError(f"{path}: it has {len(rows)} names; the data set has {len(names)} classes")
+    called = [row[-1] if len(row) == width else "" for row in rows]
+    if "" in called:
+        raise DataError(f"{path}: the name of class {rows[called.index('')][0]!r} is empty")
+    if (twice := first_twice(called)) is not None:
+        raise DataError(f"{path}: the name {twice!r} is there twice")
+    positions = class_positions([row[0] for row in rows], names, path) if width == 2 else range(len(names))
+    table.say()
+    return {name: called[position] for name, position in zip(names, positions, strict=True)}
+
+
 def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
-    """Reads the texts of each class, of which it may have several; the names of classes are matched as `match` does.
+    """Reads the texts of each class, of which it may have several; `class_positions` matches names and numbers.
 
     Args:
         path: a table with the columns `class` and `text`; JSON that maps each class to a text or a list of them; or a
@@ -43,8 +84,9 @@ def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
         if not name or not text:
             raise DataError(f"{path}: {where}: its class or its text is empty")
         texts.setdefault(name, []).append(text)
-    found = match_all(names, list(texts), path)
-    return {name: texts[found[name]] for name in names}
+    given = list(texts)
+    positions = class_positions(given, names, path)
+    return {name: texts[given[position]] for name, position in zip(names, positions, strict=True)}
 
 
 def _table_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:

@@ -83,8 +83,11 @@ def from_word_vectors(path: Path, names: Sequence[str], instead: Mapping[str, st
     for name in instead:
         if name not in names:
             raise UsageError(f"--words {name}=...: the data has no such class{near_misses(name, names)}")
-    if all(name == f"class {number}" for number, name in enumerate(names, 1)):
-        raise DataError(f"{path}: the data set has no class names to look up; describe its classes in a CSV of texts")
+    if set(names) - set(instead) and all(name == f"class {number}" for number, name in enumerate(names, 1)):
+        raise DataError(
+            f"{path}: the data set has no class names to look up; give them with --names FILE, or describe its classes "
+            "in a CSV of texts"
+        )
     phrases = {name: unicodedata.normalize("NFC", instead.get(name, name)) for name in names}
     found = _look_up(path, {form for phrase in phrases.values() for form in _all_forms(phrase)})
     rows, whole, unknown = [], [], {}

@@ -119,7 +119,7 @@ def _input(row: Row) -> str:
 
 
 def _protocol(rows: list[Row], shown: list[Metric], headings: list[str]) -> str:
-    counts = [len(row.records) for row in rows if row.records] or [0]
+    counts = [len(row.records) for row in rows if row.records and not row.stands_for_seeds] or [0]
     count = " to ".join(map(str, sorted({min(counts), max(counts)})))
     spread = f"mean ± standard deviation over {count} seeds" if max(counts) > 1 else "one seed"
     on = f"On test images of {', '.join(headings)}"

@@ -251,6 +251,8 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
             f"warning: these rows did not get their hyper-parameters in the same way ({ways}); "
             "--tuned tunes every row alike."
         )
+    if once := dict.fromkeys(row.label for row in rows if row.stands_for_seeds):
+        result.append(f"{', '.join(once)}: no randomness, so one fit stands for every seed.")
     if any(row.oracle is not None for row in rows):
         result.append("test-peek gap: how much higher the best of the same trials is if it is picked on test images.")
     result += [
@@ -262,6 +264,8 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
         if metric.note and any(metric.name in record.metrics for record in records):
             explained.setdefault(metric.note, []).append(metric.title)
     result += [f"{', '.join(titles)}: {note}." for note, titles in explained.items()]
-    if any(record.external for record in records):
-        result.append("Scores made elsewhere have no validation part, so no gamma can be chosen for them.")
+    if any(record.external and not record.validated for record in records):
+        result.append(
+            "Scores made elsewhere without --validation have no calibrated H: no gamma can be chosen for them."
+        )
     return result

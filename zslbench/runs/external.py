@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from zslbench.api.cards import Setting
-from zslbench.api.dataset import ZSLData
+from zslbench.api.dataset import Fold, ZSLData
 from zslbench.data.scorefile import ScoreFile
 from zslbench.errors import UsageError, near_misses
-from zslbench.evaluation.measuring import REPLICATES, Measurement
+from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, stored_decisions
 from zslbench.evaluation.scorers import MatrixScorer
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
@@ -23,19 +23,30 @@ PREFIX = "external:"
 
 
 def evaluate_scores(
-    file: ScoreFile, data: ZSLData, name: str, setting: Setting | Literal["unknown"]
+    file: ScoreFile,
+    data: ZSLData,
+    name: str,
+    setting: Setting | Literal["unknown"],
+    validation: ScoreFile | None = None,
 ) -> tuple[RunRecord, Arrays]:
     """Returns a record, and the decisions to be stored beside it.
 
-    Evaluators that choose something on validation classes are left out: there are no scores to choose on.
+    `validation` are scores of the first validation fold, on which runs of built-in methods choose gamma too. Without
+    them, evaluators that choose something on validation classes are left out.
     """
-    view = data.test_view()
-    scorer = MatrixScorer(file.matrix_for(view, data.class_names), view)
-    found = Measurement(asked("features", validated=False)).measure(scorer, REPLICATES)
+    scorer = _scorer(file, data)
+    measurement = Measurement(asked("features", validated=validation is not None))
+    digests, arrays, metrics = {"sha256": file.sha256}, {}, {}
+    if validation is not None:
+        on_validation = _scorer(validation, data, fold=0)
+        metrics = measurement.prepare(on_validation)
+        arrays = stored_decisions(on_validation, VALIDATION)[0]
+        digests["validation_sha256"] = validation.sha256
+    found = measurement.measure(scorer, REPLICATES)
     spec = RunSpec(
         method=PREFIX + name,
         method_version=1,
-        params={"sha256": file.sha256},
+        params=digests,
         dataset=data.name,
         fingerprint=data.fingerprint,
         features="",
@@ -44,8 +55,15 @@ def evaluate_scores(
         seed=0,
     )
     origin = {"file": str(file.path), "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    origin |= {} if validation is None else {"validation": str(validation.path)}
     how = {"params": spec.params, "params_from": "external scores", "provenance": environment() | origin}
-    return record_of(spec, scorer, found, **how)
+    record, decisions = record_of(spec, scorer, found, validated=validation is not None, validation=metrics, **how)
+    return record, decisions | arrays
+
+
+def _scorer(file: ScoreFile, data: ZSLData, fold: Fold = None) -> MatrixScorer:
+    view = data.test_view(fold)
+    return MatrixScorer(file.matrix_for(view, data.class_names), view)
 
 
 def with_scores(rows: list[Row], names: list[str], labels: Mapping[str, ZSLData], store: Store) -> list[Row]:

@@ -29,7 +29,7 @@ class Row:
         source: the data set as asked for.
         dataset: name (with options) or folder name, as in commands.
         dataset_title: as printed in papers.
-        runs: none for scores made elsewhere, and none where it is refused.
+        runs: none for scores made elsewhere, and none where it is refused; one where no seed changes the result.
         given: parameters given by hand.
         added_preset: its preset if that is not in `label`: the command chose it.
         added: parameters given by hand that are not in `label`.
@@ -65,7 +65,8 @@ class Row:
         how: dict[str, Any] = {"calibrated": request.calibrated}
         if search is not None:
             how |= {"params": search.tuned, "origin": search.origin}
-        runs = [] if entrant.refusal else [entrant.run(seed, request.on, request.fold, **how) for seed in request.seeds]
+        seeds = request.seeds[:1] if entrant.method.deterministic else request.seeds
+        runs = [] if entrant.refusal else [entrant.run(seed, request.on, request.fold, **how) for seed in seeds]
         name = split_source(entrant.source)[0]
         return cls(
             label=asked.label,
@@ -100,6 +101,11 @@ class Row:
     def spec(self) -> RunSpec | None:
         """What its runs share beside the seed; None where there are none."""
         return self.runs[0].spec if self.runs else None
+
+    @property
+    def stands_for_seeds(self) -> bool:
+        """Whether its one run stands for several seeds, none of which would change it."""
+        return self.entrant is not None and 0 < len(self.runs) < len(self.entrant.request.seeds)
 
     @property
     def features(self) -> str:

@@ -111,6 +111,15 @@ def check_another_seed_draws_others(subject: MethodSubject) -> None:
         raise CheckFailed("trained with seeds 0 and 1 it ends with the same weights; draw what is random from torch")
 
 
+@after(check_same_seed_same_scores)
+def check_deterministic(subject: MethodSubject) -> None:
+    """Where it says that it is deterministic, two seeds give the same weights and scores, bit for bit."""
+    if not subject.target.deterministic:
+        raise Skip("it does not say that it is deterministic")
+    models = [train(subject, seed=seed) for seed in (0, 1)]
+    _compare(subject, models, "it says deterministic = True, but two seeds differ; leave that out")
+
+
 @after(check_trains)
 def check_global_state_untouched(subject: MethodSubject) -> None:
     """Training and scoring leave the random states of Python, NumPy and torch alone, and torch's global settings."""

@@ -17,6 +17,7 @@ class ExemplarParams(Params):
 class Exemplars(Embedder[ExemplarParams]):
     """W minimises |S W - M|^2 + lambda |W|^2, M the mean feature of each seen class; F(x, s) = -|x - s W|^2."""
 
+    deterministic = True
     W: Tensor
 
     def build(self, shape: ProblemShape) -> None:
