@@ -150,6 +150,7 @@ class Embedder(nn.Module, Generic[P]):
     Class attributes:
         version: raise it when the method's meaning changes, so that stored runs are not mistaken for new ones.
         scale: how visual features are scaled unless the user says otherwise.
+        scales: how a search may scale visual features; empty for its own scale alone.
         input: what it is given; with `images`, its parameters extend `ImageParams`, and batches have `pixels`.
         parts: its networks that a file of weights may be given for, by name; the backbone is one of its own accord.
 
@@ -160,6 +161,7 @@ class Embedder(nn.Module, Generic[P]):
 
     version: ClassVar[int] = 1
     scale: ClassVar[Scale] = "none"
+    scales: ClassVar[tuple[Scale, ...]] = ()
     input: ClassVar[Input] = "features"
     parts: ClassVar[tuple[str, ...]] = ()
     params_type: ClassVar[type[Params]] = Params
