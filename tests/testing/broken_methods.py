@@ -42,6 +42,8 @@ SAMPLES += [
     ("citation", lambda: subject(Linear, replace(CARD, paper=""))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"no_such": 1})}))),
     ("presets", lambda: subject(Linear, replace(CARD, presets={"p": Preset("", {"lr": 0.1})}))),
+    ("presets_learn", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"lr": 1e-12})}))),
+    ("presets_learn", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"lr": 1e30})}))),
 ]
 
 
