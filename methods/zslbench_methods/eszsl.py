@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -11,14 +13,22 @@ from zslbench import ClassSet, Embedder, Params, ProblemShape, TrainView, param
 class ESZSLParams(Params):
     """Regularisation on the visual and on the semantic side."""
 
-    gamma: float = param(1.0, "weight of the visual-side penalty", search=(1e-3, 1e3), log=True, gt=0)
-    lam: float = param(1.0, "weight of the semantic-side penalty, lambda", search=(1e-3, 1e3), log=True, gt=0)
+    gamma: float = param(10.0, "weight of the visual-side penalty", search=(1e-3, 1e3), log=True, gt=0)
+    lam: float = param(0.1, "weight of the semantic-side penalty, lambda", search=(1e-3, 1e3), log=True, gt=0)
+    relative: bool = param(True, "measure gamma and lambda in mean eigenvalues of X'X and S'S")
 
 
 class ESZSL(Embedder[ESZSLParams]):
-    """V = (X'X + gamma I)^-1 X'Y S (S'S + lambda I)^-1, Eq. (7), with Y in {-1, 1}; E(x) = V'x."""
+    """V = (X'X + gamma I)^-1 X'Y S (S'S + lambda I)^-1, Eq. (7), with Y in {-1, 1}; E(x) = V'x.
 
+    The eigenvalues of X'X grow with the images, those of S'S with the classes, and both with the units of the data; so
+    gamma and lambda are, unlike in the paper, multiples of their means unless `relative` is False.
+    """
+
+    version = 2
     deterministic = True
+    scale: ClassVar = "zscore"
+    scales: ClassVar = ("zscore", "l2", "none")
     V: Tensor
 
     def build(self, shape: ProblemShape) -> None:
@@ -45,5 +55,6 @@ class ESZSL(Embedder[ESZSLParams]):
     def assemble(self, factors: tuple[Tensor, ...]) -> None:
         """Computes V = U [(U'X'YSQ)_ij / ((e_i + gamma)(f_j + lambda))] Q', which is Eq. (7) in the eigenvectors."""
         e, u, f, q, middle = factors
-        divisor = torch.outer(e + self.params.gamma, f + self.params.lam)
+        units = (e.mean(), f.mean()) if self.params.relative else (1.0, 1.0)
+        divisor = torch.outer(e + self.params.gamma * units[0], f + self.params.lam * units[1])
         self.V.copy_(u @ (middle / divisor) @ q.T)

@@ -14,7 +14,8 @@ from zslbench import ClassSet, Embedder, Params, ProblemShape, TrainView, param
 class SAEParams(Params):
     """Weight of the encoder, and in which space classes are compared."""
 
-    lam: float = param(1.0, "weight of the encoder term, lambda", search=(1e-2, 1e3), log=True, gt=0)
+    lam: float = param(0.5, "weight of the encoder term, lambda", search=(1e-2, 1e3), log=True, gt=0)
+    relative: bool = param(True, "measure lambda in mean eigenvalues of SS' over those of XX'")
     direction: Literal["f2s", "s2f"] = param(
         "s2f", "compare in the semantic space (f2s) or in the feature space (s2f)", search=["f2s", "s2f"]
     )
@@ -25,10 +26,14 @@ class SAE(Embedder[SAEParams]):
 
     The minimum solves the Sylvester equation A W + W B = C with A = SS', B = lambda XX', C = (1 + lambda) SX', here
     by one eigendecomposition of each side: W = P [(P'CU) / (a_i + lambda e_j)] U'.
+    What lambda weighs depends on the units of the data: images of many features make XX' large against SS'. So the
+    parameter is, unlike in the paper, a multiple of the mean of a over the mean of e unless `relative` is False.
     """
 
+    version = 2
     deterministic = True
-    scale: ClassVar = "l2"
+    scale: ClassVar = "zscore"
+    scales: ClassVar = ("zscore", "l2", "none")
     W: Tensor
 
     def build(self, shape: ProblemShape) -> None:
@@ -55,7 +60,8 @@ class SAE(Embedder[SAEParams]):
     def assemble(self, factors: tuple[Tensor, ...]) -> None:
         """Computes W."""
         a, p, e, u, middle = factors
-        divisor = a[:, None] + self.params.lam * e[None, :]
+        lam = self.params.lam * (a.mean() / e.mean() if self.params.relative else 1.0)
+        divisor = a[:, None] + lam * e[None, :]
         # where both spectra vanish the equation leaves W free; the smallest W is 0 there
-        solution = torch.where(divisor > divisor.max() * 1e-12, (1 + self.params.lam) * middle / divisor, 0.0)
+        solution = torch.where(divisor > divisor.max() * 1e-12, (1 + lam) * middle / divisor, 0.0)
         self.W.copy_(p @ solution @ u.T)

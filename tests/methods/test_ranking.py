@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -14,6 +15,7 @@ from toy import build, toy_view, train
 
 from zslbench.api.embedder import Batch
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
+from zslbench_methods.latem import LATEM, LATEMParams
 from zslbench_methods.ranking import ALE, SJE, DeViSE, RankingParams
 
 VIEW = toy_view(seed=2)
@@ -173,3 +175,66 @@ def test_the_map_is_linear_and_without_bias() -> None:
         model = method(kind())
         model.build(ProblemShape(4, 3, 5))
         assert {name: tuple(p.shape) for name, p in model.named_parameters()} == {"W.weight": (3, 4)}
+
+
+def rotated(view: TrainView) -> TrainView:
+    """The same problem with class embeddings turned in their space."""
+    random = np.random.default_rng(7)
+    turn = torch.from_numpy(np.linalg.qr(random.normal(size=(view.semantics.shape[1],) * 2))[0])
+    classes = replace(view.classes, semantics=(view.semantics.double() @ turn).float())
+    return replace(view, classes=classes)
+
+
+def scores_of(method: Any, params: Any, view: TrainView, **how: Any) -> Tensor:
+    model, _ = train(method, params, view, **how)
+    return model.scores(view.x, view.classes).detach()
+
+
+def unsolved(model: Any, view: TrainView) -> None:
+    """Leaves the weights in the coordinates of the embeddings."""
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+ADAM = [(DeViSE, RankingParams), (ALE, RankingParams), (SJE, RankingParams), (LATEM, LATEMParams)]
+
+
+@pytest.mark.parametrize("attributes", [5, 9], ids=["more classes than attributes", "fewer"])
+@pytest.mark.parametrize(("method", "kind"), ADAM)
+def test_what_adam_learns_does_not_depend_on_how_embeddings_are_turned(method: Any, kind: Any, attributes: int) -> None:
+    view, params = toy_view(attributes=attributes, seed=2), kind(epochs=10, batch_size=16, lr=0.01)
+    expected = scores_of(method, params, view)
+    assert apart(scores_of(method, params, rotated(view)), expected) < 1e-2
+    plain = scores_of(method, params, view, solve=unsolved)
+    assert apart(scores_of(method, params, rotated(view), solve=unsolved), plain) > 5e-2
+
+
+@pytest.mark.parametrize("attributes", [5, 9], ids=["more classes than attributes", "fewer"])
+@pytest.mark.parametrize(("method", "kind"), KINDS)
+def test_plain_sgd_learns_the_same_in_principal_axes(method: Any, kind: Any, attributes: int) -> None:
+    view = toy_view(attributes=attributes, seed=2)
+    params = kind(epochs=5, batch_size=1, lr=0.02, optimizer="sgd", beta1=0.0)
+    assert apart(scores_of(method, params, view), scores_of(method, params, view, solve=unsolved)) < 1e-4
+
+
+@pytest.mark.parametrize(("method", "kind"), ADAM)
+def test_axes_are_orthonormal_and_uncorrelated_over_seen_classes(method: Any, kind: Any) -> None:
+    model = build(method, kind(), VIEW)
+    model.solve(VIEW)
+    axes, s = model.basis.double().numpy(), VIEW.semantics.double().numpy()
+    assert axes.T @ axes == pytest.approx(np.eye(s.shape[1]), abs=1e-6)
+    along = s @ axes
+    assert along.T @ along == pytest.approx(np.diag(np.linalg.svd(s)[1] ** 2), abs=1e-5)
+    assert (along[np.abs(along).argmax(axis=0), range(s.shape[1])] > 0).all()
+
+
+@pytest.mark.parametrize(("method", "kind"), ADAM)
+def test_nothing_is_said_of_directions_in_which_no_seen_embedding_reaches(method: Any, kind: Any) -> None:
+    view = toy_view(attributes=9, seed=2)
+    model, _ = train(method, kind(epochs=10, batch_size=16, lr=0.01), view)
+    beyond = np.linalg.svd(view.semantics.double().numpy())[2][len(view.classes) :]  # (2, 9)
+    classes = ClassSet(torch.from_numpy(beyond).float(), ("a", "b"), torch.zeros(2).bool())
+    assert model.scores(view.x, view.classes).abs().max() > 0.1
+    assert model.scores(view.x, classes).abs().max() < 1e-5

@@ -46,6 +46,8 @@ SAMPLES += [
     ("variants", lambda: subject(Linear, replace(CARD, ablations={"a": Variant("A", {"no_such": 1}, "Why?")}))),
     ("variants", lambda: subject(Linear, replace(CARD, controls={"c": Variant("C", {"epochs": 0}, "Why?")}))),
     ("variants", lambda: subject(Linear, replace(CARD, controls={"c": Variant("C", DEFAULT, "Why?")}))),
+    ("presets_learn", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"lr": 1e-12})}))),
+    ("presets_learn", lambda: subject(Linear, replace(CARD, presets={"p": Preset("nobody", {"lr": 1e30})}))),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ from outside import distribution
 from testing import broken_datasets, broken_evaluators, broken_methods
 from testing.sound import Linear, Painter, Ridge, Right, Separable, Shifted, Whitened
 
+from zslbench import Preset
 from zslbench.discovery.registry import Entry
 from zslbench.testing import CHECKS, CheckFailed, name_of, promise_of, verdicts
 from zslbench.testing import methods as method_checks
 from zslbench.testing.checks import judge
+from zslbench.testing.presets import check_presets_learn
 from zslbench.testing.registration import check_registration_is_light
 from zslbench.testing.subjects import Subject
 
@@ -63,6 +66,7 @@ def test_a_sound_sample_passes(sample: Callable[[], Subject]) -> None:
         "registration_is_light",  # these are not registered; see below
         "presets",
         "variants",
+        "presets_learn",
         "devices_agree",
         "reconstructs",  # of those that make no images
         "reconstruction_improves",
@@ -117,3 +121,27 @@ def test_devices_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     method_checks.check_devices_agree(broken_methods.subject(Linear))
     with pytest.raises(CheckFailed, match="differ from those on the CPU"):
         method_checks.check_devices_agree(broken_methods.subject(Partial))
+
+
+def test_presets_that_are_for_any_data_set_are_tried_and_no_others() -> None:
+    """None of these learns; what is for other data alone is not to learn here."""
+    elsewhere = {
+        "birds": Preset("nobody", datasets={"cub": {"lr": 1e-12}}),
+        "vectors": Preset("nobody", {"lr": 1e-12}, features="res101"),
+    }
+    presets = {"anywhere": Preset("nobody", {"lr": 1e-12}, {"cub": {"lr": 0.1}})}
+    for given, expected in ((elsewhere, "skipped"), ({**elsewhere, **presets}, "failed")):
+        card = replace(broken_methods.CARD, presets=given)
+        verdict = judge(check_presets_learn, broken_methods.subject(Linear, card))
+        assert verdict.verdict == expected, verdict
+    assert re.search(r"preset 'anywhere'.* \d+% are right .*chance is 10%", verdict.reason)
+
+
+def test_a_preset_learns_with_the_scaling_that_it_names() -> None:
+    class Loud(Linear):
+        def loss(self, batch: Any) -> Any:
+            return super().loss(batch) * (float("nan") if float(batch.x.min()) >= 0 else 1.0)  # as features are
+
+    presets = {"raw": Preset("nobody", {"scale": "none"})}
+    verdict = judge(check_presets_learn, broken_methods.subject(Loud, replace(broken_methods.CARD, presets=presets)))
+    assert verdict.verdict == "failed" and "with preset 'raw': loss 'loss' became NaN" in verdict.reason

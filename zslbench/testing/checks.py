@@ -6,7 +6,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from zslbench.testing import datasets, evaluators, learning, methods, reconstruction, registration
+from zslbench.testing import datasets, evaluators, learning, methods, presets, reconstruction, registration
 from zslbench.testing.subjects import Subject, subjects
 from zslbench.testing.verdicts import Check, CheckFailed, Verdict, judge, name_of
 
@@ -22,7 +22,7 @@ def _checks(*modules: ModuleType) -> tuple[Check, ...]:
 
 
 CHECKS = {
-    "method": _checks(methods, reconstruction, learning),
+    "method": _checks(methods, presets, reconstruction, learning),
     "dataset": _checks(datasets),
     "evaluator": _checks(evaluators),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from zslbench.training.trainer import Fit
 CPU = torch.device("cpu")
 EPOCHS, BATCH = 3, 64
 EPOCHS_TO_LEARN, BATCH_TO_LEARN = 30, 32
+STEPS_TO_LEARN = 320
 
 
 class Shown(NamedTuple):
@@ -128,6 +130,12 @@ def generous(params: Params) -> Params:
     return _changed(params, lambda epochs: EPOCHS_TO_LEARN, BATCH_TO_LEARN)
 
 
+def sufficient(params: Params, images: int) -> Params:
+    """Returns parameters with 320 steps in every stage, or a few more, of small batches from so many images."""
+    turns = math.ceil(images / min(getattr(params, "batch_size", BATCH_TO_LEARN), BATCH_TO_LEARN))
+    return _changed(params, lambda epochs: math.ceil(STEPS_TO_LEARN / turns), BATCH_TO_LEARN)
+
+
 def _changed(params: Params, epochs: Callable[[int], int], batch: int) -> Params:
     values = params.model_dump()
     changes = {name: epochs(value) for name, value in values.items() if name.endswith("epochs")}
@@ -139,7 +147,7 @@ def _changed(params: Params, epochs: Callable[[int], int], batch: int) -> Params
         return params
 
 
-def _made(subject: MethodSubject, params: Params) -> Embedder[Any]:
+def made(subject: MethodSubject, params: Params) -> Embedder[Any]:
     """Returns a new embedder; what it might take from the network is drawn at random."""
     embedder = subject.target(params)
     embedder.pretrained = False
@@ -149,7 +157,7 @@ def _made(subject: MethodSubject, params: Params) -> Embedder[Any]:
 def built(subject: MethodSubject, params: Params, shape: ProblemShape, seed: int = 0) -> Embedder[Any]:
     """Returns a new embedder, built for a problem of this shape; the seed is set before."""
     with seeded(seed, CPU):
-        embedder = _made(subject, params)
+        embedder = made(subject, params)
         embedder.build(shape)
     return embedder
 
@@ -173,7 +181,7 @@ def train(
     seed: int = 0,
 ) -> Model:
     """Fits as a run does, on the separable problem and with short training unless these are given."""
-    make = partial(_made, subject, params or shortened(subject.params))
+    make = partial(made, subject, params or shortened(subject.params))
     model = fit.train(make, _problem(subject, data), seed, how or Fit(CPU), watched if watch else None)
     return Model(**vars(model))
 

@@ -1,0 +1,82 @@
+"""Checks of a method's presets: their values are valid, and it learns with them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from zslbench.api.cards import SCALINGS, Preset, Scaling
+from zslbench.api.params import Params
+from zslbench.errors import UsageError
+from zslbench.runs.fit import Problem
+from zslbench.runs.fit import train as fitted
+from zslbench.runs.scaling import own_scaling
+from zslbench.testing.fitting import CPU, made, problem, sufficient
+from zslbench.testing.methods import check_beats_chance, check_declarations, shortfall
+from zslbench.testing.subjects import MethodSubject
+from zslbench.testing.verdicts import CheckFailed, Skip, after
+from zslbench.training.trainer import Fit
+
+
+@after(check_declarations)
+def check_presets(subject: MethodSubject) -> None:
+    """Each preset has a source, and values that the method takes, for each of its data sets."""
+    for name, preset in _presets(subject).items():
+        if not preset.source.strip():
+            raise CheckFailed(f"preset {name!r} names no source")
+        for dataset in preset.datasets or ("any",):
+            try:
+                values, scaling = preset.resolve(dataset, preset.features)
+            except UsageError as error:
+                raise CheckFailed(f"preset {name!r}: {error}") from error
+            for option, value in scaling.items():
+                if value not in SCALINGS[option]:
+                    every = ", ".join(SCALINGS[option])
+                    raise CheckFailed(f"preset {name!r} for {dataset}: {option} is {value!r}; choose {every}")
+            try:
+                subject.target.params_type.parse(values, f"preset {name!r} for {dataset}")
+            except UsageError as error:
+                raise CheckFailed(str(error)) from error
+
+
+@after(check_presets, check_beats_chance)
+def check_presets_learn(subject: MethodSubject) -> None:
+    """With each preset that is for any data set it solves, in 320 steps, a separable problem far beyond chance."""
+    presets = _presets(subject)
+    if subject.on_images:
+        raise Skip("it takes minutes on images")
+    data = problem(subject)
+    useful = {}
+    for name, preset in presets.items():
+        try:
+            useful[name] = preset.resolve(data.name, data.features_name)
+        except UsageError:  # its values are for certain data sets or features alone
+            continue
+    if not useful:
+        raise Skip("its presets are for certain data sets or features alone")
+    for name, (values, scaling) in useful.items():
+        params = subject.target.params_type.parse(values, f"preset {name!r}")
+        try:
+            wrong = _shortfall(subject, params, Scaling(**{**own_scaling(subject.target)._asdict(), **scaling}))
+        except Exception as error:  # a loss that is NaN, for instance
+            raise CheckFailed(f"with preset {name!r}: {error}") from error
+        if wrong:
+            raise CheckFailed(f"with preset {name!r}, after 320 steps, {wrong}; is its learning rate for other data?")
+
+
+def _presets(subject: MethodSubject) -> dict[str, Preset]:
+    """Returns the presets by name.
+
+    Raises:
+        Skip: there are none.
+    """
+    if not subject.known_card.presets:
+        raise Skip("it has no presets")
+    return dict(subject.known_card.presets)
+
+
+def _shortfall(subject: MethodSubject, params: Params, scaling: Scaling) -> str:
+    """Returns what a training with these parameters misses, in words; nothing if it is enough."""
+    data = problem(subject)
+    cut = Problem.of(data, subject.setting, scaling)
+    model = fitted(partial(made, subject, sufficient(params, len(cut.train.x))), cut, 0, Fit(CPU))
+    return shortfall(model, data)
