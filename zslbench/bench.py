@@ -263,32 +263,37 @@ class Bench:
         method: str,
         out: Path,
         *,
+        exhibits: Sequence[str] = (),
         dataset: Datasets = None,
         seeds: int | Sequence[int] = 3,
         **options: Any,
     ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
         """Makes the figures and tables that the card of a method declares, in the folder `out`; else as `compare`.
 
+        `exhibits` names some of them, such as `table-2`; by default all are made.
+
         Returns:
             What was made and what could not be, by exhibit, and the results that it was made of.
         """
         request = self._request(seeds, options, [method], "seeds", "metrics")
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
-        exhibits = asked.card.exhibits_of(asked.method)
+        chosen = asked.card.exhibits_of(asked.method, exhibits)
         problems: dict[str, ZSLBenchError] = {}
         entrants: dict[str, list[Entrant]] = {}
-        for name, exhibit in exhibits.items():
+        for name, exhibit in chosen.items():
             try:
                 entrants[name] = resolve(exhibit.methods, sources, request)
             except ZSLBenchError as error:
                 problems[name] = error
         self._say(*lines)
         labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
-        results = self.compare(labels, dataset=sources, seeds=seeds, **options)
+        results = Results([], self.store, None, {})
+        if labels:  # some exhibits are of the data alone
+            results = self.compare(labels, dataset=sources, seeds=seeds, **options)
         rows = {(row.label, row.source): row for row in results.rows}
         shown = {name: [rows[e.asked.label, e.source] for e in own] for name, own in entrants.items()}
         loaded = partial(map, partial(data_or_labels, request=request), sources)
-        made, failed = make_all(exhibits, shown, self.store, lambda: list(loaded()), out)
+        made, failed = make_all(chosen, shown, self.store, lambda: list(loaded()), out)
         return made, problems | failed, results
 
     def load(

@@ -103,6 +103,16 @@ def test_only_what_is_stored_is_shown_if_nothing_may_run(inside: Inside, store: 
     assert records(store) == {}
 
 
+def test_one_exhibit_may_be_made_alone(inside: Inside, store: Path, tmp_path: Path) -> None:
+    answer = inside("paper", "eszsl", *ONE, "--out", tmp_path / "out", "--exhibit", "figure-1", "--json")
+    assert answer.status == 0
+    found = json.loads(answer.out)
+    assert (list(found["made"]), found["left_out"]) == (["figure-1"], {})
+    assert records(store) == {}  # what the others need was not run
+    page = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "## Figure 1" in page and "## Table 1" not in page and "--exhibit figure-1" in page, page
+
+
 def test_a_run_that_fails_costs_its_cells_and_the_command_fails(
     inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +137,7 @@ def test_a_run_that_fails_costs_its_cells_and_the_command_fails(
         (["paper", "eszsl", *ONE, "--out", "{tmp}/file"], "--out {tmp}/file: is a file; name a folder"),
         (["paper", "eszsl", *ONE, "--on", "validation"], "--on validation: papers show test images"),
         (["paper", "eszsl", *ONE, "--metrics", "h"], "--metrics: tables of a paper have the metrics of the paper"),
+        (["paper", "eszsl", *ONE, "--exhibit", "tabel-1"], "ESZSL has no exhibit 'tabel-1'; did you mean 'table-1'"),
         (["paper", "eszsl", *ONE, "--seed", "1"], "--seed and --seeds: give one of them"),
     ],
 )

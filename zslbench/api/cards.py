@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
@@ -231,8 +231,15 @@ class MethodCard:
         """Returns its ablations, then its controls, as commands take them if the method has that name."""
         return {variant.label(method): variant for variant in (*self.ablations.values(), *self.controls.values())}
 
-    def exhibits_of(self, method: str) -> dict[str, Exhibit]:
-        """Returns its exhibits; those that show variants have them as their methods, by their titles."""
+    def exhibits_of(self, method: str, wanted: Sequence[str] = ()) -> dict[str, Exhibit]:
+        """Returns its exhibits, or those wanted; those that show variants have them as their methods, by their titles.
+
+        Raises:
+            UsageError: it has no exhibit of a name; near misses are suggested.
+        """
+        for name in wanted:
+            if name not in self.exhibits:
+                raise UsageError(f"{self.title} has no exhibit {name!r}{near_misses(name, self.exhibits)}")
         own = {method: self.published_as or self.title}
         before, after = (
             {variant.label(method): variant.title for variant in some.values()}
@@ -242,6 +249,7 @@ class MethodCard:
         return {
             name: replace(exhibit, methods=tuple(names), names=names) if exhibit.variants else exhibit
             for name, exhibit in self.exhibits.items()
+            if not wanted or name in wanted
         }
 
 

@@ -75,6 +75,9 @@ def paper(
     out: Annotated[
         Path | None, Option(help="Folder for figures, tables and a page of them.", show_default="paper-METHOD")
     ] = None,
+    exhibit: Annotated[
+        list[str] | None, Option(help="Make this one alone, such as table-2; again for more.", show_default="all")
+    ] = None,
 ) -> None:
     """Make the figures and tables of a method's paper from run records; runs what is missing."""
     if options.on == "validation":
@@ -90,16 +93,18 @@ def paper(
     asked = Asked.of(method).for_input(options.input)
     if not asked.card.exhibits:
         raise UsageError(f"the card of method {asked.method!r} declares no exhibits; see docs/guide/methods.md")
+    wanted = exhibit or []
     folder = out or Path(f"paper-{asked.method}")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder}: is a file; name a folder")
     with options.bench() as (bench, display):
-        made, problems, results = bench.paper(method, folder, **request)
+        made, problems, results = bench.paper(method, folder, exhibits=wanted, **request)
         if not made:
             results.check()
             raise next(iter(problems.values()))
         left_out = {name: str(problems[name]) for name in asked.card.exhibits if name in problems}
-        command = ["zslbench", "paper", method, *options.words(), *(["--out", str(out)] if out else [])]
+        words = [*(["--out", str(out)] if out else []), *(word for name in wanted for word in ("--exhibit", name))]
+        command = ["zslbench", "paper", method, *options.words(), *words]
         page = write_index(folder, asked.card, shlex.join(command), made, left_out)
         if options.json:
             written = {name: [str(path) for path in one.files] for name, one in made.items()}

@@ -104,6 +104,8 @@ def write_index(
         f"Made from run records by\n\n    {printable(command)}",
     ]
     for name, exhibit in card.exhibits.items():
+        if name not in made and name not in left_out:  # nobody asked for it
+            continue
         parts.append(f"## {name.replace('-', ' ').capitalize()}\n\n{escaped_markdown(exhibit.caption, begins=True)}")
         parts.append(made[name].body if name in made else f"Not made: {escaped_markdown(left_out[name])}.")
     path = folder / PAGE_NAME
