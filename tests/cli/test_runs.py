@@ -53,7 +53,7 @@ def test_the_table_has_a_row_for_each_method_and_says_what_it_may_use(inside: In
     answer = inside("compare", *THREE, *CHEAP, "--plain")
     assert answer.status == 0
     heading, columns, _, *rows = answer.out.splitlines()
-    assert heading == "digits: inductive, per-class top-1 in percent on test images, one seed"
+    assert heading == "digits: inductive, pixels, zscore, per-class top-1 in percent on test images, one seed"
     assert columns.split("  ")[0] == "method"
     for title in ("U->U", "U->T", "S->T", "H", "AUSUC"):
         assert title in columns.split()
