@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -187,6 +187,14 @@ class Evaluator(ABC):
         Raises:
             NotApplicable: the method cannot answer this question; the reason is shown in tables.
         """
+
+    def remarks(self, metrics: Mapping[str, float]) -> Sequence[str]:
+        """Returns what a reader of a run must be warned of, each a sentence without a full stop; nothing by default.
+
+        It is asked of a new evaluator, whenever a run is shown. `metrics` are those of the run, which may be of an
+        older version of this evaluator: some may be missing.
+        """
+        return ()
 
     def arrays(self, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
         """Returns what is to be stored beside the record, by name; called after `evaluate`. Nothing by default."""
