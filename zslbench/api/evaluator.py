@@ -115,6 +115,14 @@ class Scorer(ABC):
         """
         raise NotApplicable("there is no model to make images")
 
+    def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns the features of some test images as the model is given them, `(n, D)`, and E(x), `(n, A)`.
+
+        Where the input is images, these are of centre crops. Raises `NotApplicable` where there is no model, or it has
+        no embedding.
+        """
+        raise NotApplicable("there is no model to embed images")
+
     @abstractmethod
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the scores of some test images for some classes of the view, given by position, `(n, C)`."""

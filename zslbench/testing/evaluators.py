@@ -243,6 +243,11 @@ class _Scorer(MatrixScorer):
         super().__init__(matrix, view)
         self.case = case
 
+    def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns the features of some images, which are their embeddings, `(n, 8)`."""
+        x = self.view.x(rows)
+        return x, x
+
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Returns some images and their reconstructions, `(n, 3, 16, 16)`."""
         places = torch.from_numpy(self.view.images[rows])
