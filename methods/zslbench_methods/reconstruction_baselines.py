@@ -2,6 +2,10 @@
 
 All of them decode what E tells of an image, with E on the features of the fixed backbone, as SP-AEN's E is; their
 generator, losses, and number of steps are SP-AEN's. So what differs is which space an image is reconstructed from.
+
+Features are standardised in each dimension, where SP-AEN's have unit length. Features of a network differ little from
+their mean, so that all images would have nearly the same E(x), and G would make one image of all for much of training.
+SP-AEN's G is given F of the pixels, which learns with it.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from zslbench_methods.spaen import classifier, ranking_loss
 class SAEImage(Embedder[ReconstructionParams]):
     """SAE: E classifies, and G reconstructs the image from E(x); both losses reach E, which one space must serve."""
 
-    scale: ClassVar = "l2"
+    scale: ClassVar = "zscore"
     input: ClassVar = "images"
     parts: ClassVar = ("phi", "G")
     branches: ClassVar[int] = 1

@@ -22,7 +22,7 @@ def test_a_run_on_images_prints_its_errors_and_draws_what_it_kept(inside: Inside
     answer = inside("run", TINY, *SCENES, "--plain")
     assert answer.status == 0, answer.err
     heading, head, _, line, *_ = answer.out.splitlines()
-    assert "32x32 images, pixels, l2" in heading
+    assert "32x32 images, pixels, zscore" in heading
     assert head.split()[-6:] == ["MSE", "unseen", "1-SSIM", "unseen", "train", "s"]
     [record] = Store(store).records()
     assert f"{record.metrics['mse_unseen']:.4f}" in line.split()
@@ -76,7 +76,7 @@ def test_both_inputs_stand_in_one_table(inside: Inside) -> None:
     answer = inside("compare", "eszsl", TINY, *SCENES, "--seeds", "1", "--plain")
     assert answer.status == 0, answer.err
     assert [line.split()[0] for line in answer.out.splitlines()[3:5]] == ["ESZSL", "DirectMap"]
-    assert "pixels, none" not in answer.out and "32x32 images, pixels, l2" in answer.out
+    assert "pixels, none" not in answer.out and "32x32 images, pixels, zscore" in answer.out
     assert answer.out.splitlines()[3].split().count("n/a") == 2
 
 

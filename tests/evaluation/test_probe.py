@@ -29,7 +29,7 @@ EACH = 20
 
 
 class Known(MatrixScorer):
-    """Features tell all attributes; E(x) tells those that `told` chooses, and has 10 dimensions of noise beside them."""
+    """Features tell all attributes; E(x) tells those in `told`, and has 10 dimensions of noise beside them."""
 
     def __init__(self, told: list[int], order: NDArray[np.int64] | None = None, seen: Any = SEEN) -> None:
         semantics = np.concatenate([seen, UNSEEN])

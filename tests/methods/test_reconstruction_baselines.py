@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from toy import build, toy_view, weights
 
 from zslbench import Batch, NotApplicable
+from zslbench.data.scaling import Scaler
+from zslbench.discovery.plugins import registry
 from zslbench_methods.reconstruction import ReconstructionParams
 from zslbench_methods.reconstruction_baselines import DirectMap, SAEImage, SplitBranch
 
@@ -102,6 +104,18 @@ def test_images_are_made_from_e_of_the_features_and_not_from_the_crops(method: t
         assert torch.equal(images, made.G(made.E(VIEW.x)).clamp(0, 1))
         assert torch.equal(images, made.reconstruct(VIEW.x, torch.zeros_like(PIXELS)))
         assert not torch.equal(images, made.reconstruct(VIEW.x.flip(0), PIXELS))
+
+
+@pytest.mark.parametrize("name", ["directmap", "sae-image", "splitbranch"])
+def test_embeddings_of_images_whose_features_are_much_alike_differ_as_much_as_their_mean(name: str) -> None:
+    entry = registry().entry("method", name)
+    method = registry().resolve("method", name, SAEImage)
+    alike = nn.functional.normalize(VIEW.x) / 10 + 1
+    for preset in entry.card.presets.values():
+        scaled = Scaler.fit(preset.params.get("scale", method.scale), alike)(alike)
+        with torch.no_grad():
+            embedding = model(method, hidden=64).E(scaled)
+        assert float(embedding.std(dim=0).mean()) > float(embedding.mean(dim=0).abs().mean())
 
 
 @ALL

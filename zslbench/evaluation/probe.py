@@ -1,4 +1,4 @@
-"""The evaluator `probe`: which attributes an embedding keeps that seen classes hardly differ in, by a linear read-out."""
+"""The evaluator `probe`: what an embedding keeps of attributes that seen classes hardly differ in."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Reconstruction(WeightedEvaluator):
     The structural similarity needs no pretrained network, so that it means the same everywhere (Wang et al.: Image
     quality assessment: from error visibility to structural similarity. TIP 2004). Both are means over images.
 
-    The variance of images over a side is the error of their mean image, which is the best that one image can do for all.
+    The variance of images is the error of their mean image, which is the best that one image can do for all.
     """
 
     metrics: ClassVar = (
@@ -85,7 +85,9 @@ class Reconstruction(WeightedEvaluator):
         if made < CONSTANT * images:
             return ("its reconstructions of unseen classes are the same for all images; nothing was learned from them",)
         if metrics["mse_unseen"] >= images:
-            return ("its reconstructions of unseen classes are no closer to the images than the mean of these images is",)
+            return (
+                "its reconstructions of unseen classes are no closer to the images than the mean of these images is",
+            )
         return ()
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
