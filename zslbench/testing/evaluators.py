@@ -283,6 +283,7 @@ def _scorer(case: Case, seed: int, classes: IntArray | None, images: IntArray | 
     random = np.random.default_rng(seed)
     count = SEEN + UNSEEN
     semantics = random.normal(size=(count, ATTRIBUTES))
+    semantics[:SEEN, 0] /= 10  # one attribute that seen classes hardly differ in
     semantics /= np.linalg.norm(semantics, axis=1, keepdims=True)
     y = np.repeat(np.arange(count), IMAGES)
     noise = 0.5 * random.normal(size=(len(y), ATTRIBUTES))
