@@ -120,7 +120,8 @@ def _errors(inputs: Array, targets: Array, second: NDArray[np.bool_]) -> Array:
     errors = np.empty_like(targets)
     for half in (second, ~second):
         errors[half] = (targets[half] - ridge(inputs[~half], targets[~half], inputs[half])) ** 2
-    return errors / targets.var(axis=0)
+    scaled: Array = errors / targets.var(axis=0)
+    return scaled
 
 
 def ridge(inputs: Array, targets: Array, new: Array) -> Array:
