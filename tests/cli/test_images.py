@@ -80,6 +80,19 @@ def test_both_inputs_stand_in_one_table(inside: Inside) -> None:
     assert answer.out.splitlines()[3].split().count("n/a") == 2
 
 
+def test_a_run_that_makes_one_image_of_all_says_so_and_so_does_its_record(inside: Inside, store: Path) -> None:
+    untrained = TINY.replace("autoencoder_lr=1e-3", "autoencoder_lr=1e-30")
+    answer = inside("run", untrained, *SCENES, "--plain")
+    assert answer.status == 0, answer.err
+    [line] = [line for line in answer.out.splitlines() if line.startswith("warning: directmap")]
+    remark = "its reconstructions of unseen classes are "
+    assert f": {remark}" in line
+    [record] = Store(store).records()
+    shown = inside("show", record.id, "--plain").out.splitlines()
+    assert any(line.startswith(f"warning: {remark}") for line in shown)
+    assert remark not in inside("run", untrained, *SCENES, "--plain", "--metrics", "h").out
+
+
 def test_a_mistyped_backbone_is_found_before_anything_runs(inside: Inside) -> None:
     answer = inside("run", TINY.replace("backbone=pixels", "backbone=resnet1001"), *SCENES)
     assert answer.status == 2

@@ -16,6 +16,7 @@ from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.params import Params
 from zslbench.errors import NotApplicable
+from zslbench.evaluation.measuring import remarks
 from zslbench.evaluation.reconstruction import SHOWN_SEEN, SHOWN_UNSEEN, Reconstruction, ssim
 from zslbench.evaluation.scorers import ModelScorer, StoredScorer
 
@@ -94,7 +95,8 @@ def test_an_image_has_a_share_of_the_mean_errors_of_its_side(tmp_path: Path) -> 
     metrics, seen = evaluator.evaluate(live), live.view.seen
     stored = StoredScorer(live.view, live.generalized)
     found = Reconstruction().influence(stored, metrics, evaluator.arrays(live))
-    assert {name: shares.sum() for name, shares in found.items()} == pytest.approx(metrics, rel=1e-5)
+    means = {name: value for name, value in metrics.items() if name.endswith("seen")}
+    assert {name: shares.sum() for name, shares in found.items()} == pytest.approx(means, rel=1e-5)
     errors = evaluator.arrays(live)["mse"]
     assert found["mse_unseen"].tolist() == [0 if s else e / (~seen).sum() for e, s in zip(errors, seen, strict=True)]
     assert not found["perceptual_seen"][~seen].any()
@@ -134,3 +136,57 @@ def test_an_image_is_scored_by_the_mean_over_its_crops(tmp_path: Path) -> None:
     crops = data.features[view.images[3:9]][..., :5].astype(np.float64) ** 2
     expected = (crops @ view.classes.semantics.double().numpy().T).mean(axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+class Close(Darker):
+    """Loses a tenth of the light."""
+
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return 0.9 * pixels
+
+
+class OneImage(Darker):
+    """Makes the same image of every one."""
+
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return torch.full_like(pixels, 0.4)
+
+
+class Unlike(Darker):
+    """Makes of each image what is as far from the mean on the other side."""
+
+    def reconstruct(self, x: Tensor, pixels: Tensor) -> Tensor:
+        return 1 - pixels
+
+
+def test_variances_are_those_of_unseen_images_and_of_what_is_made(tmp_path: Path) -> None:
+    data = toy_image_data(tmp_path)
+    assert data.pixels is not None and data.features is not None
+    metrics = Reconstruction().evaluate(scorer_of(data))
+    images = data.pixels.centres(data.test_unseen).double().numpy() / 255
+    made = images * (0.5 + 0.1 * np.tanh(data.features[data.test_unseen, 0, 0]))[:, None, None, None]
+    assert metrics["mse_mean_image"] == pytest.approx(((images - images.mean(axis=0)) ** 2).mean(), rel=1e-6)
+    assert metrics["variance_made"] == pytest.approx(made.var(axis=0).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [(Close, ""), (OneImage, "the same for all images"), (Unlike, "no closer to the images")]
+)
+def test_a_run_whose_reconstructions_tell_nothing_is_remarked_on(
+    tmp_path: Path, method: type[Embedder], expected: str
+) -> None:
+    metrics = Reconstruction().evaluate(scorer_of(toy_image_data(tmp_path), method))
+    said = remarks(metrics)
+    assert [name for name, _ in said] == ["reconstruction"] * bool(expected)
+    assert expected in " ".join(text for _, text in said)
+    older = {name: value for name, value in metrics.items() if name not in ("mse_mean_image", "variance_made")}
+    assert not remarks(older)
+
+
+def test_metrics_follow_from_what_is_stored_with_variances_or_without(tmp_path: Path) -> None:
+    live, evaluator = scorer_of(toy_image_data(tmp_path)), Reconstruction()
+    metrics = dict(evaluator.evaluate(live))
+    stored, arrays = StoredScorer(live.view, live.generalized), dict(evaluator.arrays(live))
+    assert Reconstruction().recomputed(stored, metrics, arrays) == pytest.approx(metrics, rel=1e-5)
+    del arrays["variances"], metrics["mse_mean_image"], metrics["variance_made"]
+    assert Reconstruction().recomputed(stored, metrics, arrays) == pytest.approx(metrics, rel=1e-5)

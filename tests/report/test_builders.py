@@ -158,6 +158,14 @@ def test_a_metric_that_does_not_apply_costs_its_own_column_and_the_reason_is_tol
     assert [label for label, line in lines_of(table).items() if line.cells[column].best] == ["sae"]
 
 
+def test_what_an_evaluator_without_a_column_says_does_not_stand_below(
+    rows: list[Row], store: Store, edited: Edit
+) -> None:
+    eszsl, sae, devise = rows
+    table = table_of([edited(eszsl, not_applicable={"probe": "it has no embedding"}), sae, devise], store)
+    assert not any("no embedding" in note for note in table.notes)
+
+
 def test_a_row_without_area_is_not_compared(rows: list[Row], store: Store, edited: Edit) -> None:
     eszsl, sae, devise = rows
     table = table_of([edited(eszsl, without=("ausuc",), not_applicable={"ausuc": "it failed"}), sae, devise], store)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -115,6 +115,14 @@ class Scorer(ABC):
         """
         raise NotApplicable("there is no model to make images")
 
+    def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns the features of some test images as the model is given them, `(n, D)`, and E(x), `(n, A)`.
+
+        Where the input is images, these are of centre crops. Raises `NotApplicable` where there is no model, or it has
+        no embedding.
+        """
+        raise NotApplicable("there is no model to embed images")
+
     @abstractmethod
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the scores of some test images for some classes of the view, given by position, `(n, C)`."""
@@ -187,6 +195,14 @@ class Evaluator(ABC):
         Raises:
             NotApplicable: the method cannot answer this question; the reason is shown in tables.
         """
+
+    def remarks(self, metrics: Mapping[str, float]) -> Sequence[str]:
+        """Returns what a reader of a run must be warned of, each a sentence without a full stop; nothing by default.
+
+        It is asked of a new evaluator, whenever a run is shown. `metrics` are those of the run, which may be of an
+        older version of this evaluator: some may be missing.
+        """
+        return ()
 
     def arrays(self, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
         """Returns what is to be stored beside the record, by name; called after `evaluate`. Nothing by default."""

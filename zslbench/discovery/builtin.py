@@ -27,6 +27,7 @@ def zslbench_register(registry: Registry) -> None:
             "pixel MSE and 1 - SSIM of reconstructed test images",
             CHEN,
         ),
+        ("probe", "probe:Probe", "attributes that seen classes hardly differ in, read out of E(x)", CHEN),
     ):
         registry.evaluator(name, f"zslbench.evaluation.{target}", EvaluatorCard(summary, paper))
     for name, summary in {

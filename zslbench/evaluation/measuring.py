@@ -165,6 +165,18 @@ def intervals_of(resampled: Sequence[Mapping[str, Array]]) -> dict[str, tuple[fl
     return found
 
 
+def remarks(values: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Returns what evaluators warn of in a run that has these metrics: the name of each, and the remark."""
+    found: list[tuple[str, str]] = []
+    for name, evaluator in evaluators().items():
+        if own := {metric.name: values[metric.name] for metric in evaluator.metrics if metric.name in values}:
+            try:
+                found += [(name, remark) for remark in evaluator().remarks(own)]
+            except Exception as error:
+                broken(name, error)
+    return found
+
+
 def owner_of(metric: str) -> str:
     """Returns the name of the evaluator that measures something; empty where none does."""
     return next((name for name, e in evaluators().items() if any(own.name == metric for own in e.metrics)), "")

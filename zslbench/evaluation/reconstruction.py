@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,6 +18,8 @@ PIXELS_AT_ONCE = 2**22
 """Numbers in the images that are held in memory at a time."""
 SHOWN_UNSEEN, SHOWN_SEEN = 32, 16
 """Images of each kind that are stored beside the record, as many of each class as of any other."""
+CONSTANT = 1e-3
+"""Reconstructions that vary less than this share of the variance of the images are one image."""
 WINDOW, DEVIATION = 11, 1.5
 STABILISERS = 0.01**2, 0.03**2
 """Those of Wang et al. for values in [0, 1]."""
@@ -30,6 +32,8 @@ class Reconstruction(WeightedEvaluator):
 
     The structural similarity needs no pretrained network, so that it means the same everywhere (Wang et al.: Image
     quality assessment: from error visibility to structural similarity. TIP 2004). Both are means over images.
+
+    The variance of images is the error of their mean image, which is the best that one image can do for all.
     """
 
     metrics: ClassVar = (
@@ -37,18 +41,22 @@ class Reconstruction(WeightedEvaluator):
         Metric("mse_seen", "MSE seen", percent=False, higher_is_better=False, shown=False),
         Metric("perceptual_unseen", "1-SSIM unseen", percent=False, higher_is_better=False),
         Metric("perceptual_seen", "1-SSIM seen", percent=False, higher_is_better=False, shown=False),
+        Metric("mse_mean_image", "MSE mean image", percent=False, higher_is_better=False, shown=False),
+        Metric("variance_made", "variance of reconstructions", percent=False, shown=False),
     )
     needs_images: ClassVar = True
 
     def __init__(self) -> None:
         self._errors: dict[str, Array] = {}
         self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._variances = np.empty(0)
 
     def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
         """Returns the metrics; every test image is reconstructed once."""
         shown = set(shown_rows(scorer).tolist())
         errors: dict[str, list[Tensor]] = {"mse": [], "perceptual": []}
         kept: dict[str, list[Tensor]] = {"originals": [], "made": []}
+        variances = _Variance(), _Variance()
         size = scorer.reconstruct(slice(0, 1))[0].numel()
         step = max(1, PIXELS_AT_ONCE // size)
         for start in range(0, len(scorer.view), step):
@@ -57,11 +65,30 @@ class Reconstruction(WeightedEvaluator):
             errors["mse"].append((made - original).square().mean(dim=(1, 2, 3)).cpu())
             errors["perceptual"].append(1 - ssim(made, original).cpu())
             own = [row - start for row in range(rows.start, rows.stop) if row in shown]
-            for name, images in (("originals", original), ("made", made)):
+            unseen = torch.from_numpy(~scorer.view.seen[rows]).to(original.device)
+            for name, images, variance in zip(kept, (original, made), variances, strict=True):
+                variance.add(images[unseen])
                 kept[name].append((images[own].clamp(0, 1) * 255).round().to(torch.uint8).cpu())
         self._errors = {name: torch.cat(values).double().numpy() for name, values in errors.items()}
         self._kept = {name: torch.cat(images).numpy() for name, images in kept.items()}
-        return super().evaluate(scorer)
+        self._variances = np.array([variance.value for variance in variances])
+        return self._metrics(scorer)
+
+    def _metrics(self, scorer: Scorer) -> Mapping[str, float]:
+        return {**super().evaluate(scorer), **dict(zip(OF_UNSEEN, self._variances.tolist(), strict=False))}
+
+    def remarks(self, metrics: Mapping[str, float]) -> Sequence[str]:
+        """Returns a remark where reconstructions of unseen classes are one image for all, or no better than that."""
+        if not set(OF_UNSEEN) <= set(metrics):
+            return ()
+        images, made = (metrics[name] for name in OF_UNSEEN)
+        if made < CONSTANT * images:
+            return ("its reconstructions of unseen classes are the same for all images; nothing was learned from them",)
+        if metrics["mse_unseen"] >= images:
+            return (
+                "its reconstructions of unseen classes are no closer to the images than the mean of these images is",
+            )
+        return ()
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics for each row of weights, of the images that `evaluate` made."""
@@ -71,9 +98,10 @@ class Reconstruction(WeightedEvaluator):
     def recomputed(
         self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, float]:
-        """Returns the means of the stored errors."""
+        """Returns the means of the stored errors, and the stored variances, which older runs do not have."""
         self._errors = {kind: arrays[kind].astype(np.float64) for kind in ("mse", "perceptual")}
-        return super().evaluate(scorer)
+        self._variances = arrays.get("variances", self._variances)
+        return self._metrics(scorer)
 
     def influence(
         self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
@@ -85,12 +113,37 @@ class Reconstruction(WeightedEvaluator):
         """Returns each test image's errors, and some images with what was made of them.
 
         `mse`, `perceptual`: `(N,)` float32. `rows`: row in the data set of each shown image, `(n,)`; `unseen`: whether
-        its class is unseen; `originals`, `made`: `(n, 3, H, W)` uint8.
+        its class is unseen; `originals`, `made`: `(n, 3, H, W)` uint8. `variances`: `(2,)` float64.
         """
         shown = shown_rows(scorer)
         errors = {name: values.astype(np.float32) for name, values in self._errors.items()}
         of_shown = {"rows": scorer.view.images[shown], "unseen": ~scorer.view.seen[shown]}
-        return {**errors, **self._kept, **of_shown}
+        return {**errors, **self._kept, **of_shown, "variances": self._variances}
+
+
+OF_UNSEEN = "mse_mean_image", "variance_made"
+"""The metrics that are variances, of images of unseen classes and of what is made of them."""
+
+
+class _Variance:
+    """The mean over pixels of their variance over images, which are added in parts."""
+
+    def __init__(self) -> None:
+        self.count, self.square = 0, 0.0
+        self.sum: Tensor | float = 0.0
+
+    def add(self, images: Tensor) -> None:
+        """Takes some images into account, `(n, 3, H, W)`."""
+        images = images.cpu().double() - 0.5  # which keeps more digits of a small variance
+        self.count += len(images)
+        self.sum = self.sum + images.sum(dim=0)
+        self.square += float(images.square().mean(dim=(1, 2, 3)).sum())
+
+    @property
+    def value(self) -> float:
+        """The variance; 0 where it is too small to be told from rounding."""
+        assert isinstance(self.sum, Tensor)
+        return max(0.0, self.square / self.count - float((self.sum / self.count).square().mean()))
 
 
 def _means(scorer: Scorer) -> list[tuple[str, str, NDArray[np.bool_]]]:

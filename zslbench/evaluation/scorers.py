@@ -65,6 +65,15 @@ class ModelScorer(Scorer):
             raise RunError(f"reconstruct() gave shape {tuple(made.shape)}; {tuple(original.shape)} is needed")
         return original, made.float()
 
+    def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns features and embeddings of some test images; see `Scorer`."""
+        if type(self.embedder).embed is Embedder.embed:
+            raise NotApplicable("it has no embedding of images")
+        x = self._features(rows)
+        x = x if self.view.pixels is None else x[:, 0]
+        with torch.no_grad():
+            return x, self.embedder.embed(x).float()
+
     def _features(self, rows: slice) -> Tensor:
         return self.scale(self.view.x(rows)).to(self.device) if self.x is None else self.x[rows]
 
@@ -128,6 +137,10 @@ class StoredScorer(Scorer):
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Raises `NeedsScores`."""
         raise NeedsScores("it needs the score of every class, and stored runs keep decisions alone")
+
+    def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Raises `NeedsScores`."""
+        raise NeedsScores("it needs the model, and stored runs keep decisions alone")
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Raises `NeedsScores`."""

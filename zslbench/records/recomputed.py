@@ -28,6 +28,7 @@ from zslbench.records.record import RunRecord
 from zslbench.records.sealed import decisions_name
 
 Arrays = Mapping[str, NDArray[Any]]
+_Computed = tuple[Mapping[str, float], dict[str, tuple[float, float]], Mapping[str, float]]
 PRECISION = 1e-6
 """How far two computations of one number may lie apart: reconstructions keep errors in single precision."""
 
@@ -58,17 +59,17 @@ def check_metrics(record: RunRecord, arrays: Arrays) -> list[str]:
             continue
         own = {metric.name for metric in kind.metrics}
         kept = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
+        found: _Computed = {}, {}, {}
         try:
-            found = _computed(kind(), scorer, validation, replicates, record.metrics, kept)
+            if name not in record.not_applicable:  # a plugin may have failed that has been mended since
+                found = _computed(kind(), scorer, validation, replicates, record.metrics, kept)
         except NeedsScores:
             continue
         except NotApplicable:
-            found = {}, {}, {}
+            pass
         except Exception as error:
             broken(name, error)
             continue
-        if name in record.not_applicable:  # a plugin may have failed that has been mended since
-            found = {}, {}, {}
         values, intervals, on_validation = found
         _compare("metric", _of(record.metrics, own), values)
         _compare("interval of", _ends(_of(record.intervals, own)), _ends(intervals))
@@ -85,7 +86,7 @@ def _computed(
     replicates: list[NDArray[np.float64]],
     metrics: Mapping[str, float],
     kept: Arrays,
-) -> tuple[Mapping[str, float], dict[str, tuple[float, float]], Mapping[str, float]]:
+) -> _Computed:
     """Returns metrics, intervals and metrics on validation classes of one evaluator, whose stored arrays are `kept`."""
     on_validation: Mapping[str, float] = {}
     if validation is not None and evaluator.needs_validation:

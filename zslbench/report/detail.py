@@ -15,7 +15,7 @@ from rich.text import Text
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import printable
 from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
-from zslbench.evaluation.measuring import metrics
+from zslbench.evaluation.measuring import metrics, remarks
 from zslbench.records.record import RunRecord
 from zslbench.report.render import show
 from zslbench.report.rows import shown_metrics
@@ -36,6 +36,8 @@ def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console:
     show([table_of(["metric", "value", "95 % interval", "validation"], lines)], console, plain=plain)
     for evaluator, reason in record.not_applicable.items():
         console.print(printable(f"{evaluator}: not applicable: {reason}"), markup=False, soft_wrap=True)
+    for _, remark in remarks(record.metrics):
+        console.print(printable(f"warning: {remark}"), markup=False, soft_wrap=True)
     _block(console, "classes", _classes(record, decisions), plain)
     if record.provenance:
         _block(console, "provenance", {k: _short(v) for k, v in record.provenance.items()}, plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Metric
-from zslbench.evaluation.measuring import evaluators, influence, metric_name, metrics
+from zslbench.evaluation.measuring import evaluators, influence, metric_name, metrics, owner_of, remarks
 from zslbench.evaluation.significance import Comparison, Estimate, compare_rows
 from zslbench.records.record import RunRecord
 from zslbench.report.published import Published, published_for
@@ -235,10 +236,12 @@ def _ignores_seed(records: Sequence[RunRecord]) -> bool:
 def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
     """Returns what a reader of these rows must know: what does not apply, what differs between rows, what was chosen.
 
-    `shown` are the metrics in the table.
+    `shown` are the metrics in the table; what an evaluator says of its other ones is left out.
     """
     records = [record for row in rows for record in row.records]
-    reasons = {(row.label, r) for row in rows for record in row.records for r in record.not_applicable.values()}
+    asked = {owner_of(metric.name) for metric in shown}
+    refused = [(row.label, record.not_applicable) for row in rows for record in row.records]
+    reasons = {(label, why) for label, own in refused for name, why in own.items() if name in asked}
     reasons |= {(row.label, row.refusal) for row in rows if row.refusal}
     result = [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
     treatments: dict[str, list[str]] = {}
@@ -259,6 +262,11 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
         f"warning: {label}: {count} seeds gave identical results, though it is trained; does it ignore its seed?"
         for label, count in dict.fromkeys((row.label, len(row.records)) for row in rows if _ignores_seed(row.records))
     ]
+    for row in rows:
+        said = [one for record in row.records for name, one in remarks(record.metrics) if name in asked]
+        for remark, count in Counter(said).items():
+            some = "" if count == len(row.records) else f" ({count} of {len(row.records)} seeds)"
+            result.append(f"warning: {row.label}: {remark}{some}.")
     explained: dict[str, list[str]] = {}
     for metric in shown:
         if metric.note and any(metric.name in record.metrics for record in records):

@@ -243,6 +243,11 @@ class _Scorer(MatrixScorer):
         super().__init__(matrix, view)
         self.case = case
 
+    def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Returns the features of some images, which are their embeddings, `(n, 8)`."""
+        x = self.view.x(rows)
+        return x, x
+
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Returns some images and their reconstructions, `(n, 3, 16, 16)`."""
         places = torch.from_numpy(self.view.images[rows])
@@ -278,6 +283,7 @@ def _scorer(case: Case, seed: int, classes: IntArray | None, images: IntArray | 
     random = np.random.default_rng(seed)
     count = SEEN + UNSEEN
     semantics = random.normal(size=(count, ATTRIBUTES))
+    semantics[:SEEN, 0] /= 10  # one attribute that seen classes hardly differ in
     semantics /= np.linalg.norm(semantics, axis=1, keepdims=True)
     y = np.repeat(np.arange(count), IMAGES)
     noise = 0.5 * random.normal(size=(len(y), ATTRIBUTES))
