@@ -22,6 +22,7 @@ class ReconstructionParams(ImageParams, EmbeddingParams):
     alpha: float = param(10.0, "weight of the reconstruction loss", ge=0)
     margin: float = param(0.2, "margin gamma of the ranking loss", search=(0.1, 2.0), log=True, gt=0)
     negative: Negative = param("random", "wrong class of the ranking loss, as in SP-AEN on features")
+    relative: bool = param(False, "measure score differences in the spread of the seen class embeddings")
     autoencoder_hidden: int = param(1024, "width of the layers between the semantic space and F's or G's rest", ge=1)
     autoencoder_lr: float = param(1e-4, "learning rate of what reconstructs", gt=0)
     phi: Perceptual = param("alexnet", "perceptual network: conv5 of AlexNet, or none to compare pixels alone")

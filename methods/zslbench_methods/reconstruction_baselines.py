@@ -73,7 +73,7 @@ class SAEImage(Embedder[ReconstructionParams]):
     def classification(self, embedding: Tensor, batch: Batch) -> dict[str, Tensor]:
         """L_cls, Eq. (2)."""
         p = self.params
-        return {"cls": p.ranking * ranking_loss(embedding[:, : self.attributes], batch, p.margin, p.negative)}
+        return {"cls": p.ranking * ranking_loss(embedding[:, : self.attributes], batch, p)}
 
     def reconstruction(self, embedding: Tensor, batch: Batch) -> dict[str, Tensor]:
         """alpha L_rec, Eq. (3), of images made from the whole embedding."""

@@ -12,7 +12,18 @@ import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from zslbench import Batch, Embedder, GradientParams, Objective, ProblemShape, Stage, TrainView, gradient_penalty, param
+from zslbench import (
+    Batch,
+    ClassSet,
+    Embedder,
+    GradientParams,
+    Objective,
+    ProblemShape,
+    Stage,
+    TrainView,
+    gradient_penalty,
+    param,
+)
 from zslbench_methods.targets import Target, matched, ridge_map
 
 CLS = "embed/cls"
@@ -30,9 +41,12 @@ class EmbeddingParams(GradientParams):
     alpha: float = param(1.0, "weight of the reconstruction loss", ge=0)
     margin: float = param(1.0, "margin gamma of the ranking loss", search=(0.2, 2.0), log=True, gt=0)
     negative: Negative = param(
-        "violating",
+        "hardest",
         "wrong class of the ranking loss: any seen one, any that violates the margin, or the one that does so most",
         search=["violating", "hardest"],
+    )
+    relative: bool = param(
+        True, "measure score differences in the spread of the seen class embeddings, not in the paper"
     )
     hidden: int = param(1024, "width of E's hidden layer, 0 for a linear E", ge=0)
     dropout: float = param(0.0, "dropout before each layer of E", search=[0.0, 0.2, 0.5], ge=0, lt=1)
@@ -54,7 +68,9 @@ class SPAENParams(EmbeddingParams):
         "what the critic takes for real: F(x), as in the paper, or a control: Gaussian noise, an F that was never "
         "trained, F(x) with coordinates of different images, or a ridge regression onto class embeddings",
     )
-    anchor: float = param(0.0, "weight of |F(x) - s|^2 / |s|^2, which ties F to classes; not in the paper", ge=0)
+    anchor: float = param(
+        0.0, "weight of the squared distance of F(x) to its class, centred and by the spread; not in the paper", ge=0
+    )
     autoencoder_epochs: int = param(4, "epochs of F and G before E in two-stage training", ge=1)
     unit_norm: float = param(2.0, "weight of (|F(x)| - 1)^2, a term of the released code", ge=0)
     critic_steps: int = param(2, "steps of the critic for each of E", ge=1)
@@ -142,7 +158,7 @@ class SPAEN(Embedder[SPAENParams]):
     def embed_loss(self, batch: Batch) -> dict[str, Tensor]:
         """L_cls with one wrong class an image, and how little E(x) looks real to the critic."""
         p, embedding = self.params, self.E(batch.x)
-        terms = {"cls": p.ranking * ranking_loss(embedding, batch, p.margin, p.negative)}
+        terms = {"cls": p.ranking * ranking_loss(embedding, batch, p)}
         if p.beta > 0:
             terms["adv"] = -p.beta * self.judged(embedding).mean()
         return terms
@@ -154,7 +170,8 @@ class SPAEN(Embedder[SPAENParams]):
         if p.unit_norm > 0:
             terms["norm"] = p.unit_norm * (embedding.norm(dim=1) - 1).square().mean()
         if p.anchor > 0:
-            terms["anchor"] = p.anchor * (embedding - batch.s).square().sum() / batch.s.square().sum()
+            mean, spread = centre_and_spread(batch.classes)
+            terms["anchor"] = p.anchor * (embedding - (batch.s - mean) / spread).square().sum(dim=1).mean()
         if p.beta > 0 and p.training == "joint":
             terms["adv"] = p.beta * self.judged(embedding).mean()
         return terms
@@ -190,17 +207,29 @@ class SPAEN(Embedder[SPAENParams]):
         }
 
 
-def ranking_loss(embedding: Tensor, batch: Batch, margin: float, negative: Negative) -> Tensor:
-    """Eq. (2): [gamma - s_y . E(x) + s_c . E(x)]+ with one c != y for each image, mean over the batch."""
+def ranking_loss(embedding: Tensor, batch: Batch, params: EmbeddingParams) -> Tensor:
+    """Eq. (2): [gamma - s_y . E(x) + s_c . E(x)]+ with one c != y for each image, mean over the batch.
+
+    If `relative`, scores are divided by the spread of the class embeddings. What all classes share moves no difference
+    of scores, so the margin means the same whether embeddings are much alike or not.
+    """
     scores = embedding @ batch.classes.semantics.T
-    violation = (margin + scores - scores.gather(1, batch.y[:, None])).clamp(min=0)
-    if negative == "hardest":
+    if params.relative:
+        scores = scores / centre_and_spread(batch.classes)[1]
+    violation = (params.margin + scores - scores.gather(1, batch.y[:, None])).clamp(min=0)
+    if params.negative == "hardest":
         return violation.scatter(1, batch.y[:, None], 0.0).amax(dim=1).mean()
     keys = batch.rand(len(batch.classes))
-    if negative == "violating":  # where no class violates, any is drawn, and its violation is 0
+    if params.negative == "violating":  # where no class violates, any is drawn, and its violation is 0
         keys = keys + (violation > 0)
     drawn = keys.scatter(1, batch.y[:, None], -1.0).argmax(dim=1)
     return violation.gather(1, drawn[:, None]).mean()
+
+
+def centre_and_spread(classes: ClassSet) -> tuple[Tensor, Tensor]:
+    """Returns the mean of the class embeddings, `(A,)`, and the root mean square of their distances to it."""
+    mean = classes.semantics.mean(dim=0)
+    return mean, (classes.semantics - mean).square().sum(dim=1).mean().sqrt().clamp(min=1e-12)
 
 
 def classifier(features: int, attributes: int, params: EmbeddingParams) -> nn.Sequential:

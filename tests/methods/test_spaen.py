@@ -16,6 +16,7 @@ from zslbench.errors import UsageError
 from zslbench_methods.spaen import SPAEN, SPAENParams, ranking_loss
 
 VIEW = toy_view(seed=1)
+ALL = torch.ones(8, dtype=torch.bool)
 SHORT: dict[str, Any] = {"epochs": 2, "autoencoder_epochs": 2, "batch_size": 16, "hidden": 6, "autoencoder_hidden": 6}
 
 
@@ -29,7 +30,11 @@ def linear(scores: list[list[float]], y: list[int], **values: Any) -> tuple[SPAE
     n = x.shape[1]
     classes = ClassSet(torch.eye(n), tuple(map(str, range(n))), torch.ones(n, dtype=torch.bool))
     view = TrainView("inductive", x, torch.tensor(y), classes)
-    model = build(SPAEN, SPAENParams(**({"hidden": 0, "dropout": 0.0, "alpha": 0.0, "beta": 0.0} | values)), view)
+    model = build(
+        SPAEN,
+        SPAENParams(**({"hidden": 0, "dropout": 0.0, "alpha": 0.0, "beta": 0.0, "relative": False} | values)),
+        view,
+    )
     (layer,) = (layer for layer in model.E if isinstance(layer, nn.Linear))
     with torch.no_grad():
         layer.weight.copy_(torch.eye(n))
@@ -56,6 +61,29 @@ def test_ranking_takes_one_wrong_class_and_weighs_it_by_its_violation(negative: 
 def test_ranking_against_the_hardest_class_takes_the_largest_violation() -> None:
     model, given = linear([[1.0, 0.75, -2.0, 0.5], [0.0, 0.0, 0.0, 3.0]], [0, 3], negative="hardest", ranking=4.0)
     assert ranking(model, given) == pytest.approx(4.0 * (0.75 + 0.0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "norm", "cosine"), [(64, 1.0, 0.05), (64, 7.0, 0.5), (1024, 1.0, 0.8), (1024, 0.1, 0.8)]
+)
+def test_losses_mean_the_same_whatever_size_norm_and_likeness_the_class_embeddings_have(
+    size: int, norm: float, cosine: float
+) -> None:
+    """Classes at the corners of a simplex, beside what they share; E and F give each image its own corner."""
+    corners = torch.linalg.qr(torch.randn(size, 9, generator=torch.Generator().manual_seed(2)))[0].T
+    semantics = norm * (cosine**0.5 * corners[:1] + (1 - cosine) ** 0.5 * corners[1:])
+    view = TrainView("inductive", torch.eye(8), torch.arange(8), ClassSet(semantics, VIEW.classes.names[:1] * 8, ALL))
+    model = build(SPAEN, SPAENParams(hidden=0, autoencoder_hidden=0, anchor=1.0, unit_norm=0.0), view)
+    centred = corners[1:] - corners[1:].mean(dim=0)
+    own = centred / centred.square().sum(dim=1, keepdim=True).sqrt()
+    for network in (model.E, model.F):
+        with torch.no_grad():
+            network[0].weight.copy_(own.T)
+    assert float(model.embed_loss(batch(view))["cls"].detach()) == pytest.approx(0.0, abs=1e-5)
+    assert float(model.autoencoder_loss(batch(view))["anchor"].detach()) == pytest.approx(0.0, abs=1e-5)
+    with torch.no_grad():
+        model.E[0].weight.zero_()
+    assert float(model.embed_loss(batch(view))["cls"].detach()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("negative", ["random", "violating", "hardest"])
@@ -215,7 +243,7 @@ class ClassificationOnly(SPAEN):
         return [Stage("E", [Objective("embed", self.ranking_loss, self.E.parameters())], self.params.epochs)]
 
     def ranking_loss(self, batch: Batch) -> Tensor:
-        return ranking_loss(self.E(batch.x), batch, self.params.margin, self.params.negative)
+        return ranking_loss(self.E(batch.x), batch, self.params)
 
 
 @pytest.mark.parametrize("training", ["joint", "two-stage"])
@@ -337,11 +365,13 @@ def test_shuffled_coordinates_are_those_of_f_one_by_one_and_of_no_image_together
     assert len(together) < len(f) / 4
 
 
-def test_the_anchor_is_the_squared_distance_to_the_class_relative_to_its_energy() -> None:
+def test_the_anchor_is_the_squared_distance_to_the_class_centred_and_by_the_spread() -> None:
     model = spaen(anchor=3.0)
     with torch.no_grad():
-        f, s = model.F(VIEW.x), VIEW.semantics[VIEW.y]
-        expected = 3.0 * float(((f - s) ** 2).sum() / (s**2).sum())
+        f, s = model.F(VIEW.x).numpy(), VIEW.semantics.numpy()
+        centred = s - s.mean(axis=0)
+        centred /= np.sqrt((centred**2).sum(axis=1).mean())
+        expected = 3.0 * ((f - centred[VIEW.y]) ** 2).sum(axis=1).mean()
     assert float(model.autoencoder_loss(batch())["anchor"].detach()) == pytest.approx(expected, rel=1e-5)
     assert "anchor" not in spaen().autoencoder_loss(batch())
 
