@@ -42,7 +42,6 @@ class LATEM(RankingEmbedder[LATEMParams]):
 
         They start small against the margin, and random: maps that start equal stay equal.
         """
-        super().build(shape)
         self.W = nn.Linear(shape.features, self.params.K * shape.attributes, bias=False)
         nn.init.normal_(self.W.weight, std=0.1 * shape.features**-0.5)
         self.register_buffer("alive", torch.ones(self.params.K, dtype=torch.bool))
@@ -53,7 +52,7 @@ class LATEM(RankingEmbedder[LATEMParams]):
 
     def scores_by_map(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns x'W_i s_c for each map, `(B, K, C)`; -inf for those that were dropped."""
-        scores: Tensor = self.W(x).unflatten(1, (self.params.K, -1)) @ (classes.semantics @ self.basis).T
+        scores: Tensor = self.W(x).unflatten(1, (self.params.K, -1)) @ classes.semantics.T
         return scores.masked_fill(~self.alive[:, None], -torch.inf)
 
     def loss(self, batch: Batch) -> Tensor:

@@ -23,20 +23,36 @@ P = TypeVar("P", bound=RankingParams)
 
 
 class RankingEmbedder(Embedder[P]):
-    """Whatever F is, training lowers the excess of wrong classes over the true one.
+    """Whatever F is, training lowers the excess of wrong classes over the true one."""
+
+    scales: ClassVar = ("zscore", "l2")
+
+    def violations(self, batch: Batch) -> Tensor:
+        """Returns `[m + F(x, c) - F(x, y)]+` for each image and class, `(B, C)`; 0 for the true class."""
+        scores = self.scores(batch.x, batch.classes)
+        excess = self.params.margin + scores - scores.gather(1, batch.y[:, None])
+        others = torch.ones_like(scores).scatter(1, batch.y[:, None], 0.0)
+        return excess.clamp(min=0) * others
+
+
+class BilinearEmbedder(RankingEmbedder[RankingParams]):
+    """E(x) = W'x without bias, so that s . E(x) = x'W s.
 
     Embeddings of classes resemble each other, and Adam, which gives every coordinate a step of its own, advances poorly
-    where coordinates go together. So weights are learnt in the principal axes of the seen embeddings, where these are
-    uncorrelated: the same bilinear forms in other coordinates. Steps of plain SGD are the same in both.
+    where coordinates go together. So W is learnt in the principal axes of the seen embeddings, where these are
+    uncorrelated: the same bilinear form in other coordinates. Steps of plain SGD are the same in both.
     """
 
     version = 2
-    scales: ClassVar = ("zscore", "l2")
+    scale: ClassVar = "zscore"
+    W: nn.Linear
     basis: Tensor
 
     def build(self, shape: ProblemShape) -> None:
-        """Creates the axes, `(A, A)`, one a column; the coordinates of the embeddings themselves until `solve`."""
+        """Creates W = 0, from where ranking alone decides what it becomes, and the axes, `(A, A)`, one a column."""
         self.register_buffer("basis", torch.eye(shape.attributes))
+        self.W = nn.Linear(shape.features, shape.attributes, bias=False)
+        nn.init.zeros_(self.W.weight)
 
     def solve(self, view: TrainView) -> None:
         """Finds the principal axes: right singular vectors of the seen embeddings.
@@ -51,26 +67,6 @@ class RankingEmbedder(Embedder[P]):
         signs = along.gather(1, along.abs().argmax(dim=1, keepdim=True)).sign()
         self.basis.zero_()
         self.basis[:, : len(axes)] = (signs * axes).T.to(self.basis)
-
-    def violations(self, batch: Batch) -> Tensor:
-        """Returns `[m + F(x, c) - F(x, y)]+` for each image and class, `(B, C)`; 0 for the true class."""
-        scores = self.scores(batch.x, batch.classes)
-        excess = self.params.margin + scores - scores.gather(1, batch.y[:, None])
-        others = torch.ones_like(scores).scatter(1, batch.y[:, None], 0.0)
-        return excess.clamp(min=0) * others
-
-
-class BilinearEmbedder(RankingEmbedder[RankingParams]):
-    """E(x) = W'x without bias, so that s . E(x) = x'W s. Its weights are those of W in the principal axes."""
-
-    scale: ClassVar = "zscore"
-    W: nn.Linear
-
-    def build(self, shape: ProblemShape) -> None:
-        """Creates W = 0, from where ranking alone decides what it becomes."""
-        super().build(shape)
-        self.W = nn.Linear(shape.features, shape.attributes, bias=False)
-        nn.init.zeros_(self.W.weight)
 
     def embed(self, x: Tensor) -> Tensor:
         """Maps `(B, D)` to `(B, A)`."""

@@ -23,6 +23,7 @@ from zslbench import XLSA17Dataset
 from zslbench.data.scorefile import ScoreFile, read_scores
 from zslbench.errors import DataError, Hint, UsageError
 from zslbench.runs.fit import Problem, train
+from zslbench.runs.scaling import own_scaling
 from zslbench.training.trainer import Fit
 from zslbench_methods.eszsl import ESZSL, ESZSLParams
 
@@ -494,7 +495,7 @@ class Fitted:
         data = zslbench.load("digits")
         self.scores, self.images = {}, {}
         for part, fold in (("test", None), ("validation", 0)):
-            problem = Problem.of(data, "inductive", "none", fold)
+            problem = Problem.of(data, "inductive", own_scaling(ESZSL), fold)
             model = train(lambda: ESZSL(ESZSLParams()), problem, 0, Fit(torch.device("cpu")))
             view = model.problem.test
             order = np.random.default_rng(1).permutation(len(view))  # neither rows nor columns as the harness has them

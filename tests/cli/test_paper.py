@@ -163,7 +163,7 @@ def test_the_flagship_and_its_counterpart_declare_every_figure_and_table_of_thei
     lacks_runs = "none of its runs is stored"
     assert found["left_out"] == dict.fromkeys(["table-1", "table-2", "figure-7"], lacks_runs)
     own = list(registry().entry("method", "spaen-image").card.exhibits)
-    assert own == ["table-2", "table-3", "figure-4", "figure-5", "figure-7"]
+    assert own == ["table-2", "probe", "table-3", "figure-4", "figure-5", "figure-7"]
     for words in (["spaen", "--input", "images"], ["spaen-image"]):
         answer = inside("paper", *words, "--preset", "small", "-d", "shapes:images_per_class=5", *cached)
         assert (answer.status, answer.err.splitlines()[-1]) == (1, f"zslbench: {lacks_runs}")

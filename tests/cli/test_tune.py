@@ -16,7 +16,7 @@ from zslbench.discovery.plugins import registry
 
 DIGITS = ("-d", "digits", "--device", "cpu")
 SHORT = ("--trials", "3", "--folds", "2", "--search", "epochs=1,2")
-CLOSED = ("--folds", "2", "--search", "gamma=0.1,10", "--search", "lam=0.01,1")
+CLOSED = ("--scale", "zscore", "--folds", "2", "--search", "gamma=0.1,10", "--search", "lam=0.01,1")
 
 
 def document(answer: Answer) -> Any:
@@ -37,10 +37,11 @@ def test_tune_prints_the_best_trials_and_stores_the_whole_log(inside: Inside, st
     assert stored["method"] == "devise" and len(stored["trials"]) == 3
     heading, head, _, *rows, counts = answer.out.splitlines()
     assert heading == f"devise on digits: tuned: 3 trials, ausuc, 2 folds (search {path.stem}); best first"
-    assert head.split() == ["epochs", "lr", "margin", "AUSUC", "folds"]
+    assert head.split() == ["scale", "epochs", "lr", "margin", "AUSUC", "folds"]
     means = sorted((100 * np.mean(trial["values"]) for trial in stored["trials"]), reverse=True)
-    assert [row.split()[3] for row in rows] == [f"{mean:.1f}" for mean in means]
-    assert {row.split()[0] for row in rows} <= {"1", "2"}
+    assert [row.split()[4] for row in rows] == [f"{mean:.1f}" for mean in means]
+    assert {row.split()[0] for row in rows} <= {"zscore", "l2"}
+    assert {row.split()[1] for row in rows} <= {"1", "2"}
     assert counts.startswith("3 complete, 0 pruned, 0 failed; ")
     assert "tuning devise on digits by AUSUC on validation classes: 3 trials, 2 folds" in answer.err
     assert len(list(store.glob("runs/*/record.json"))) == 6
@@ -67,7 +68,7 @@ def test_run_and_compare_use_tuned_values_and_every_record_says_so(inside: Insid
     [record] = document(answer)["runs"]
     assert "tuning" not in answer.err
     assert record["params_from"] == f"tuned: 3 trials, ausuc, 2 folds (search {search['id']})"
-    assert {name: record["params"][name] for name in search["tuned"]} == search["tuned"]
+    assert {**record["params"], "scale": record["spec"]["scale"]}.items() >= search["tuned"].items()
     assert record["params"]["margin"] in (2, 3) and record["spec"]["on"] == "test"
     content = document(inside("compare", "devise", *more, "--seeds", "2"))
     assert [run["params_from"] for run in content["runs"]] == [record["params_from"]] * 2
@@ -166,9 +167,12 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
         ),
         (["tune", "devise", "--scale", "l2", "--search", "scale=l2"], ["scale is both fixed to l2 and searched"]),
         (["tune", "sae@f2s", "--search", "scale=none"], ["scale is both fixed to l2 and searched"]),
-        (["tune", "eszsl", "-p", "gamma=1", "-p", "lam=1"], ["nothing to search but what is fixed; see --search"]),
-        (["compare", "eszsl:gamma=1,lam=1", "--tuned"], ["nothing to search but what is fixed; see --search"]),
-        (["tune", "eszsl", "--search", "gamma=1:2:200"], ["has 1400 points; name fewer values by --search"]),
+        (
+            ["tune", "eszsl", "-p", "gamma=1", "-p", "lam=1", "--scale", "l2"],
+            ["nothing to search but what is fixed; see --search"],
+        ),
+        (["compare", "conse:l2=1,top=1", "--tuned"], ["nothing to search but what is fixed; see --search"]),
+        (["tune", "eszsl", "--search", "gamma=1:2:200"], ["has 4200 points; name fewer values by --search"]),
         (
             ["tune", "devise", "--metric", "H cal"],
             ["--metric H cal: tuning chooses by acc_uu, acc_ut, acc_st, h, ausuc"],
@@ -196,7 +200,7 @@ def test_a_wrong_command_is_one_line_and_status_2(
 def test_another_space_is_refused_before_any_other_search_begins(inside: Inside, store: Path) -> None:
     inside("tune", "eszsl", *DIGITS, *CLOSED)
     before = [path.read_bytes() for path in store.glob("tuned/*")]
-    other = ["--search", "lam=1:10:log"]
+    other = ["--scale", "zscore", "--search", "lam=1:10:log"]
     answer = inside("compare", "sae", "eszsl", *DIGITS, "--folds", "2", "--tuned", *other)
     assert answer.status == 2
     assert answer.error() == (
@@ -268,7 +272,7 @@ def test_a_finished_search_is_used_as_it_was_made(inside: Inside) -> None:
     answer = inside("run", "devise", "-d", "digits", "--tuned", "--folds", "1", "--json")
     assert answer.status == 0, answer.err
     [record] = json.loads(answer.out)["runs"]
-    assert {name: record["params"][name] for name in search["tuned"]} == search["tuned"]
+    assert {**record["params"], "scale": record["spec"]["scale"]}.items() >= search["tuned"].items()
     refused = inside("tune", "devise", "-d", "digits", "--folds", "1")
     assert refused.status == 2
     assert "with another space" in refused.error()

@@ -385,6 +385,7 @@ def test_a_name_that_is_equal_wins_and_is_taken_once(tmp_path: Path) -> None:
     assert find_images(names, tmp_path) == [tmp_path / name for name in names]
     assert find_images(["a/0.JPG"], tmp_path) == [tmp_path / "a/0.JPG"]
     assert find_images(["A/1.JPG", "a/1.JPG"], tmp_path) == [None, None]  # which of the two is it?
+    (tmp_path / "a/0.JPG").write_text("another image")
     with pytest.raises(DataError, match="both fit the image"):
         find_images(["/disk/A/0.Jpg"], tmp_path)
 

@@ -15,7 +15,6 @@ from toy import build, toy_view, train
 
 from zslbench.api.embedder import Batch
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
-from zslbench_methods.latem import LATEM, LATEMParams
 from zslbench_methods.ranking import ALE, SJE, DeViSE, RankingParams
 
 VIEW = toy_view(seed=2)
@@ -198,7 +197,7 @@ def apart(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max())
 
 
-ADAM = [(DeViSE, RankingParams), (ALE, RankingParams), (SJE, RankingParams), (LATEM, LATEMParams)]
+ADAM = [(DeViSE, RankingParams), (ALE, RankingParams), (SJE, RankingParams)]
 
 
 @pytest.mark.parametrize("attributes", [5, 9], ids=["more classes than attributes", "fewer"])
