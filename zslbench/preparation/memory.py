@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ def kept() -> Iterator[None]:
     Otherwise whatever takes more than 32 MB is mapped and unmapped each time, and the kernel fills each page with zeros
     first: half the processor time of a small network on a CPU.
     """
-    library = ctypes.CDLL(None)
+    library = ctypes.CDLL(None) if os.name == "posix" else None
     if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
         yield
         return
