@@ -363,12 +363,12 @@ def test_a_search_prints_what_it_chose_and_gives_its_trials(bench: Bench) -> Non
     [search] = bench.tune("sae", dataset="digits", folds=2)
     best = search.best
     assert repr(search) == (
-        f"Search(sae on digits, grid of 14 trials, ausuc, 2 folds: best {best.value:.4f} with "
-        f"lam={best.params['lam']:.4g} direction={best.params['direction']})"
+        f"Search(sae on digits, grid of 42 trials, ausuc, 2 folds: best {best.value:.4f} with "
+        f"scale={best.params['scale']} lam={best.params['lam']:.4g} direction={best.params['direction']})"
     )
     trials = search.frame()
-    assert list(trials.columns)[:5] == ["param_lam", "param_direction", "ausuc", "fold_0", "fold_1"]
-    assert len(trials) == 14 and trials.loc[trials["ausuc"].idxmax(), "param_lam"] == search.tuned["lam"]
+    assert list(trials.columns)[:6] == ["param_scale", "param_lam", "param_direction", "ausuc", "fold_0", "fold_1"]
+    assert len(trials) == 42 and trials.loc[trials["ausuc"].idxmax(), "param_lam"] == search.tuned["lam"]
     assert np.allclose(trials[["fold_0", "fold_1"]].mean(axis=1), trials["ausuc"])
 
 
@@ -412,7 +412,7 @@ def test_tuning_has_no_seeds(bench: Bench) -> None:
 
 @pytest.mark.parametrize("space", ["gamma=0.1,1", ["gamma=0.1,1"], {"gamma": [0.1, 1]}, {"gamma": "0.1,1"}])
 def test_a_search_space_is_a_text_several_or_a_mapping(bench: Bench, space: Any) -> None:
-    [search] = bench.tune("eszsl", dataset="digits", folds=1, search=space, lam=1.0)
+    [search] = bench.tune("eszsl", dataset="digits", folds=1, search=space, lam=1.0, scale="l2")
     assert [trial.params["gamma"] for trial in search.trials] == [0.1, 1.0]
 
 

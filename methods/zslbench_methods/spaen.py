@@ -90,7 +90,7 @@ class SPAENParams(EmbeddingParams):
 
 
 class SPAEN(Embedder[SPAENParams]):
-    """E classifies, F and G reconstruct, the critic D compares E(x') with F(x).
+    """E classifies, F and G reconstruct, the critic D compares E(x) with F(x).
 
     L_cls, Eq. (2), trains E; L_rec, Eq. (3) in feature space, trains F and G; L_adv, Eq. (4) in its Wasserstein form
     with gradient penalty, trains D against E (and F, in joint training). E and {F, G} share no term but through D,
@@ -193,12 +193,12 @@ class SPAEN(Embedder[SPAENParams]):
     def critic_loss(self, batch: Batch) -> dict[str, Tensor]:
         """-beta L_adv, Eq. (4), with the gradient penalty of Gulrajani et al., 2017, on the logit.
 
-        F(x) is real, and E(x') of another image is fake: here that of the image beside it in the batch.
+        F(x) is real and E(x) is fake. Both means of Eq. (4) are taken over the same batch; the penalty, which the paper
+        does not have, lies between F and E of the same image.
         """
-        p, size = self.params, len(batch.y)
-        beside = (torch.arange(size, device=batch.y.device) ^ 1).clamp(max=size - 1)
+        p = self.params
         with torch.no_grad():
-            fake = self.E(batch.x)[beside]
+            fake = self.E(batch.x)
             real = matched(p.target, batch, lambda: self.F(self.seen_by_f(batch)), self.ridge)
         penalty = gradient_penalty(self.D, real, fake, batch.rand(1))
         return {

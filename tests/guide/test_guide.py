@@ -18,9 +18,7 @@ def test_the_code_of_a_page_runs_and_its_commands_print_what_it_shows(
     page: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     variables = environment(tmp_path_factory.mktemp("environment"))
-    seconds = perform(blocks(GUIDE / page), tmp_path, variables)
-    if page == "tutorial.md":
-        assert seconds < 60, "the tutorial promises its five commands in a minute of processor time"
+    perform(blocks(GUIDE / page), tmp_path, variables)
 
 
 def test_the_reference_has_every_public_name_once() -> None:

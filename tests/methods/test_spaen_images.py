@@ -105,7 +105,7 @@ def test_with_both_weights_zero_only_the_ranking_loss_trains_only_e(training: st
     before = weights(made)
     step(made.stages()[0].objectives[0])
     assert changed(before, weights(made)) == {"E"}
-    values = {"ranking": 1000.0, "margin": 0.2, "negative": "random"}
+    values = {"ranking": 1000.0, "margin": 0.2, "negative": "random", "relative": False}
     features = build(SPAEN, SPAENParams(hidden=6, alpha=0, beta=0, **values), VIEW)
     assert isinstance(features, SPAEN)
     features.E.load_state_dict(made.E.state_dict())

@@ -140,7 +140,7 @@ def test_a_scaling_that_does_not_exist_is_one_line(file: Path) -> None:
     file.write_text(METHOD.replace("zscore", "zscroe"))
     answer = command("run", file, *CHEAP)
     assert answer.status == 1
-    assert answer.error() == "method 'ridge-file': its scale is 'zscroe'; choose none, l2, zscore, minmax"
+    assert answer.error() == "method 'ridge-file': scale is 'zscroe'; choose none, l2, zscore, minmax"
 
 
 def test_a_file_that_is_not_there_is_a_wrong_command(tmp_path: Path) -> None:

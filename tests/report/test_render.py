@@ -168,7 +168,7 @@ def test_csv_gives_back_the_means_of_the_records(rows: list[Row], store: Store, 
     assert found[2]["refused"] == f"no {STRANGE}"
     assert {found[2][name] for name in (*METRICS, "seconds", "peak_memory_mb", "ausuc_group")} == {""}
     assert [(row["features"], row["scale"], row["hyper_parameters"]) for row in (found[0], found[3])] == [
-        ("res101", "none", "default"),
+        ("res101", "zscore", "default"),
         ("pixels", "zscore", "given epochs=1"),
     ]
     assert [row["ausuc_group"] for row in found] == ["b", "a", "", ""]

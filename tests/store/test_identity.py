@@ -119,7 +119,7 @@ def test_an_explicit_default_equals_none() -> None:
 
 
 def test_a_preset_equals_the_same_parameters_given_one_by_one() -> None:
-    preset, given_values = ids("sae@f2s", "sae:direction=f2s,lam=1,relative=false", scale="l2")
+    preset, given_values = ids("sae@f2s", "sae:direction=f2s,relative=false", scale="l2")
     assert preset == given_values
 
 

@@ -28,6 +28,7 @@ def methods_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their meaning has changed since, so runs of today have other identities."""
     for method in (DeViSE, SAE, ESZSL):
         monkeypatch.setattr(method, "version", 1)
+        monkeypatch.setattr(method, "scales", ())
     monkeypatch.setattr(SAE, "scale", "l2")
     monkeypatch.setattr(ESZSL, "scale", "none")
 

@@ -21,7 +21,7 @@ def kept() -> Iterator[None]:
     first: half the processor time of a small network on a CPU.
     """
     library = ctypes.CDLL(None) if os.name == "posix" else None
-    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+    if library is None or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
         yield
         return
     library.mallopt(MMAP_MAX, 0)
