@@ -34,6 +34,7 @@ CPU = torch.device("cpu")
 EPOCHS, BATCH = 3, 64
 EPOCHS_TO_LEARN, BATCH_TO_LEARN = 30, 32
 STEPS_TO_LEARN = 320
+MOST_STEPS = 1200
 
 
 class Shown(NamedTuple):
@@ -131,9 +132,10 @@ def generous(params: Params) -> Params:
 
 
 def sufficient(params: Params, images: int) -> Params:
-    """Returns parameters with 320 steps in every stage, or a few more, of small batches from so many images."""
+    """Returns parameters with their own epochs, but 320 to 1200 steps in every stage, of small batches."""
     turns = math.ceil(images / min(getattr(params, "batch_size", BATCH_TO_LEARN), BATCH_TO_LEARN))
-    return _changed(params, lambda epochs: math.ceil(STEPS_TO_LEARN / turns), BATCH_TO_LEARN)
+    least, most = math.ceil(STEPS_TO_LEARN / turns), math.ceil(MOST_STEPS / turns)
+    return _changed(params, lambda epochs: max(least, min(epochs, most)), BATCH_TO_LEARN)
 
 
 def _changed(params: Params, epochs: Callable[[int], int], batch: int) -> Params:

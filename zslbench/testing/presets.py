@@ -16,6 +16,9 @@ from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
 from zslbench.training.trainer import Fit
 
+EASE = 0.5
+"""Of what defaults must reach: published rates are for larger data and longer training than a check has."""
+
 
 @after(check_declarations)
 def check_presets(subject: MethodSubject) -> None:
@@ -40,17 +43,15 @@ def check_presets(subject: MethodSubject) -> None:
 
 @after(check_presets, check_beats_chance)
 def check_presets_learn(subject: MethodSubject) -> None:
-    """With each preset that is for any data set it solves, in 320 steps, a separable problem far beyond chance."""
+    """With each preset that names no data sets it solves a small separable problem far beyond chance."""
     presets = _presets(subject)
     if subject.on_images:
         raise Skip("it takes minutes on images")
     data = problem(subject)
     useful = {}
     for name, preset in presets.items():
-        try:
+        if not preset.datasets and not preset.features:  # else learning rates, say, are of those data sets
             useful[name] = preset.resolve(data.name, data.features_name)
-        except UsageError:  # its values are for certain data sets or features alone
-            continue
     if not useful:
         raise Skip("its presets are for certain data sets or features alone")
     for name, (values, scaling) in useful.items():
@@ -60,7 +61,7 @@ def check_presets_learn(subject: MethodSubject) -> None:
         except Exception as error:  # a loss that is NaN, for instance
             raise CheckFailed(f"with preset {name!r}: {error}") from error
         if wrong:
-            raise CheckFailed(f"with preset {name!r}, after 320 steps, {wrong}; is its learning rate for other data?")
+            raise CheckFailed(f"with preset {name!r} {wrong}; is its learning rate for other data?")
 
 
 def _presets(subject: MethodSubject) -> dict[str, Preset]:
@@ -79,4 +80,4 @@ def _shortfall(subject: MethodSubject, params: Params, scaling: Scaling) -> str:
     data = problem(subject)
     cut = Problem.of(data, subject.setting, scaling)
     model = fitted(partial(made, subject, sufficient(params, len(cut.train.x))), cut, 0, Fit(CPU))
-    return shortfall(model, data)
+    return shortfall(model, data, EASE)
