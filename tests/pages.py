@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import subprocess
 import sysconfig
 import venv
@@ -74,12 +73,11 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def perform(page: list[Block], folder: Path, variables: dict[str, str]) -> float:
-    """Writes the files of a page and executes its commands, in order; returns the processor time they took in seconds.
+def perform(page: list[Block], folder: Path, variables: dict[str, str]) -> None:
+    """Writes the files of a page and executes its commands, in order.
 
     A command must succeed unless what is shown below it says that something failed.
     """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for block in page:
         if block.title:
             path = folder / block.title
@@ -95,8 +93,6 @@ def perform(page: list[Block], folder: Path, variables: dict[str, str]) -> float
                 assert done.returncode == 0 or may_fail, said
                 missing = absent(shown, (done.stdout + done.stderr).splitlines())
                 assert not missing, f"{said}\nnot there, in this order: {missing}"
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def absent(shown: list[str], lines: list[str]) -> str:

@@ -153,10 +153,9 @@ class Bench:
             seeds: how many, counted from 0, or which.
             metrics: which the tables show, by name or title; by default those that say so themselves.
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
-                `semantics_scale`, `precision`,
-                `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`, `existing`, `tuned`, `oracle`, and for
-                `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed` names a single seed. Any other name is
-                a hyper-parameter of every method.
+                `semantics_scale`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
+                `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
+                names a single seed. Any other name is a hyper-parameter of every method.
 
         Returns:
             A row for each method and data set. Runs that failed are in `errors`.
