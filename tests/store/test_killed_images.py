@@ -36,10 +36,10 @@ def observer(tmp_path: Path) -> Path:
 
         save, due = trainer._Trainer._save_if_due, [0]
 
-        def every_third(self, *arguments):
+        def every_third(self, *arguments, **named):
             due[0] += 1
             self.how.checkpoint_seconds = 0.0 if due[0] % 3 == 0 else 1e9
-            save(self, *arguments)
+            save(self, *arguments, **named)
 
         trainer._Trainer._save_if_due = every_third
 
@@ -61,7 +61,7 @@ def killed(observer: Path, after: int) -> list[tuple[str, int]]:
     """Kills a run after so many epochs; returns them."""
     process = start(*RUN, path=observer)
     until = time.monotonic() + 120
-    while len(epochs(observer, process.pid)) < after and time.monotonic() < until:
+    while len(epochs(observer, process.pid)) < after and process.poll() is None and time.monotonic() < until:
         time.sleep(0.005)
     os.kill(process.pid, 9)
     process.communicate()
