@@ -51,6 +51,19 @@ SAMPLES += [
 ]
 
 
+@breaks("presets_learn", presets={"p": Preset("nobody", {"lr": 0.001})})
+class Ruined(Linear):
+    """It starts from a solution in closed form, and its training with the preset turns that into a worse one."""
+
+    def solve(self, view: TrainView) -> None:
+        x = torch.cat([view.x, torch.ones(len(view.x), 1)], dim=1).double()
+        solved = torch.linalg.lstsq(x, view.semantics[view.y].double()).solution.float() / 2
+        self.map.weight.data, self.map.bias.data = solved[:-1].T.contiguous(), solved[-1]
+
+    def loss(self, batch: Batch) -> Tensor:
+        return super().loss(batch) if self.params.lr != 0.001 else self.map(batch.x)[:, :3].square().sum(dim=1).mean()
+
+
 @breaks("declarations")
 class StrangeScale(Linear):
     scale: ClassVar = "standard"

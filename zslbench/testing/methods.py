@@ -253,21 +253,26 @@ def _check_numbers(scores: Tensor, images: int, classes: int, which: str) -> Non
         raise CheckFailed(f"scores() among {which} classes are NaN or infinite")
 
 
+def right(model: fit.Model) -> dict[str, float]:
+    """Returns which share of a problem's test images is right among the classes of their side, unseen and seen."""
+    decisions = model.problem.scorer(model.embedder, CPU).generalized
+    return {
+        "unseen": float(decisions.hit_unseen[~decisions.seen].mean()),
+        "seen": float(decisions.hit_seen[decisions.seen].mean()),
+    }
+
+
 def shortfall(model: fit.Model, data: ZSLData, ease: float = 1.0) -> str:
     """Returns which share of a problem's images that must be right is not, in words; nothing if a model has learnt.
 
     `ease` is a factor on the shares.
     """
-    decisions = model.problem.scorer(model.embedder, CPU).generalized
-    for side, right, classes in (
-        ("unseen", decisions.hit_unseen[~decisions.seen], data.split.unseen),
-        ("seen", decisions.hit_seen[decisions.seen], data.split.seen),
-    ):
-        enough = ease * ENOUGH[side]
-        if right.mean() < enough:
+    for side, share in right(model).items():
+        classes, enough = len(getattr(data.split, side)), ease * ENOUGH[side]
+        if share < enough:
             return (
-                f"of the images of {side} classes {right.mean():.0%} are right among these {len(classes)}, where "
-                f"chance is {1 / len(classes):.0%} and {enough:.0%} are needed"
+                f"of the images of {side} classes {share:.0%} are right among these {classes}, where "
+                f"chance is {1 / classes:.0%} and {enough:.0%} are needed"
             )
     return ""
 

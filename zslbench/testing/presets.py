@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+
+import torch
 
 from zslbench.api.cards import SCALINGS, Preset, Scaling
 from zslbench.api.params import Params
@@ -10,8 +13,8 @@ from zslbench.errors import UsageError
 from zslbench.runs.fit import Problem
 from zslbench.runs.fit import train as fitted
 from zslbench.runs.scaling import own_scaling
-from zslbench.testing.fitting import CPU, made, problem, sufficient
-from zslbench.testing.methods import check_beats_chance, check_declarations, shortfall
+from zslbench.testing.fitting import CPU, built, made, problem, sufficient
+from zslbench.testing.methods import check_beats_chance, check_declarations, right, shortfall
 from zslbench.testing.subjects import MethodSubject
 from zslbench.testing.verdicts import CheckFailed, Skip, after
 from zslbench.training.trainer import Fit
@@ -43,7 +46,7 @@ def check_presets(subject: MethodSubject) -> None:
 
 @after(check_presets, check_beats_chance)
 def check_presets_learn(subject: MethodSubject) -> None:
-    """With each preset that names no data sets it solves a small separable problem far beyond chance."""
+    """With each preset that names no data sets it solves a small separable problem far beyond chance and its start."""
     presets = _presets(subject)
     if subject.on_images:
         raise Skip("it takes minutes on images")
@@ -78,6 +81,17 @@ def _presets(subject: MethodSubject) -> dict[str, Preset]:
 def _shortfall(subject: MethodSubject, params: Params, scaling: Scaling) -> str:
     """Returns what a training with these parameters misses, in words; nothing if it is enough."""
     data = problem(subject)
-    cut = Problem.of(data, subject.setting, scaling)
-    model = fitted(partial(made, subject, sufficient(params, len(cut.train.x))), cut, 0, Fit(CPU))
-    return shortfall(model, data, EASE)
+    cut, enough = Problem.of(data, subject.setting, scaling), sufficient(params, len(data.train))
+    model = fitted(partial(made, subject, enough), cut, 0, Fit(CPU))
+    wrong = shortfall(model, data, EASE)
+    if wrong or not model.fitted.losses:  # a closed form has no state before it
+        return wrong
+    start = replace(model, embedder=built(subject, enough, cut.train.shape))
+    start.embedder.solve(cut.train)
+    start.embedder.eval()
+    with torch.no_grad():
+        start.embedder.finish(cut.train)
+    before, after = (right(some)["unseen"] for some in (start, model))
+    if after > before:
+        return ""
+    return f"of the images of unseen classes {after:.0%} are right among these, and {before:.0%} before training"
