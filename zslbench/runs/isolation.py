@@ -48,10 +48,6 @@ def _cudnn(wanted: tuple[bool, ...]) -> None:
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = wanted
 
 
-def _deterministic(wanted: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(wanted[0], warn_only=wanted[1])
-
-
 def _stream(name: str) -> tuple[str, Callable[[], Any], Callable[[Any], None], Any]:
     return f"sys.{name}", lambda: getattr(sys, name), lambda value: setattr(sys, name, value), KEEP
 
@@ -76,8 +72,8 @@ SETTINGS: tuple[tuple[str, Callable[[], Any], Callable[[Any], Any], Any], ...] =
     ("torch's number of threads", torch.get_num_threads, torch.set_num_threads, KEEP),
     (
         "torch's deterministic algorithms",
-        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
-        _deterministic,
+        torch.get_deterministic_debug_mode,
+        torch.set_deterministic_debug_mode,
         KEEP,
     ),
     (

@@ -44,17 +44,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     devices = [device.index or 0] if device.type == "cuda" else []
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices):
         torch.set_num_threads(1)
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms() does the same, and loads a compiler
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before, warn_only=warn_only)
+            torch.set_deterministic_debug_mode(before)
             torch.set_num_threads(threads)
 
 
