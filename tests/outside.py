@@ -9,9 +9,12 @@ import sys
 import threading
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from textwrap import dedent
 
+import forkserver
 import pytest
 
 import zslbench.cli
@@ -55,19 +58,42 @@ class Answer:
 
 def command(*arguments: object, environment: dict[str, str] | None = None, path: Path | None = None) -> Answer:
     """Runs `zslbench ...` in a process of its own; `path` holds further distributions."""
-    process = start(*arguments, environment=environment, path=path)
-    out, err = process.communicate(timeout=240)
-    return Answer(process.returncode, out, err)
+    if not forkserver.can_obey(environment or {}, path):
+        process = start(*arguments, environment=environment, path=path)
+        out, err = process.communicate(timeout=240)
+        return Answer(process.returncode, out, err)
+    variables = _variables(environment, path)
+    places = list(filter(None, [str(Path.cwd()), *variables.get("PYTHONPATH", "").split(os.pathsep), *_installed()]))
+    with TemporaryFile() as out, TemporaryFile() as err, Path(os.devnull).open() as none:
+        streams = none.fileno(), out.fileno(), err.fileno()
+        status = forkserver.forked(forkserver.address(), [*map(str, arguments)], variables, places, streams)
+        out.seek(0)
+        err.seek(0)
+        return Answer(status, out.read().decode(), err.read().decode())
+
+
+@cache
+def _installed() -> list[str]:
+    """Returns the module path of an interpreter that nobody gave any."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    script = "import sys; print(*sys.path[1:], sep='\\n')"
+    found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    return found.stdout.splitlines()
+
+
+def _variables(environment: dict[str, str] | None, path: Path | None) -> dict[str, str]:
+    """Returns the environment of a command."""
+    extra = {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))} if path else {}
+    return {**os.environ, "COLUMNS": "80", **extra, **(environment or {})}
 
 
 def start(
     *arguments: object, environment: dict[str, str] | None = None, path: Path | None = None, session: bool = False
 ) -> subprocess.Popen[str]:
     """Starts `zslbench ...` without waiting for it, in a group of processes of its own where it begins a session."""
-    extra = {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))} if path else {}
     return subprocess.Popen(
         [sys.executable, "-m", "zslbench", *map(str, arguments)],
-        env={**os.environ, "COLUMNS": "80", **extra, **(environment or {})},
+        env=_variables(environment, path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

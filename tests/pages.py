@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import forkserver
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 SHOWN_ONLY = ("text",)
@@ -56,9 +58,10 @@ def environment(folder: Path) -> dict[str, str]:
     )
     below = sysconfig.get_path("purelib")
     Path(own.stdout.strip(), "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
-    for name in ("zslbench", "pip"):
+    client = forkserver.CLIENT.format(python=python, address=forkserver.address())
+    for name, text in {"zslbench": client, "pip": f'#!/bin/sh\nexec "{python}" -m pip "$@"\n'}.items():
         script = folder / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{python}" -m {name} "$@"\n')
+        script.write_text(text)
         script.chmod(0o755)
     return {
         **os.environ,
