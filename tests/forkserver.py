@@ -51,11 +51,8 @@ def address() -> str:
     pipe = subprocess.PIPE  # for all three: Python remembers of a stream whether it can be a pipe
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-    _processes.append(process)
+    atexit.register(process.communicate)  # which closes its input, and so ends it
     return place
-
-
-_processes: list[subprocess.Popen[bytes]] = []
 
 
 def forked(

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from zslbench.bench import compare as compare
     from zslbench.bench import evaluate as evaluate
     from zslbench.bench import load as load
+    from zslbench.bench import load_model as load_model
     from zslbench.bench import run as run
     from zslbench.bench import tune as tune
     from zslbench.data.imagefiles import FileImages as FileImages
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from zslbench.records.spec import RunSpec as RunSpec
     from zslbench.report.results import Result as Result
     from zslbench.report.results import Results as Results
+    from zslbench.runs.model import TrainedModel as TrainedModel
 
 _HOME = {
     "api.backbone": ["Backbone", "load_weights"],
@@ -96,7 +98,7 @@ _HOME = {
         "TextEncoderCard",
         "Variant",
     ],
-    "bench": ["Bench", "compare", "evaluate", "load", "run", "tune"],
+    "bench": ["Bench", "compare", "evaluate", "load", "load_model", "run", "tune"],
     "data.imagefiles": ["FileImages"],
     "data.xlsa17": ["XLSA17Dataset"],
     "errors": ["DataError", "NotApplicable"],
@@ -107,6 +109,7 @@ _HOME = {
     "discovery.registry": ["Registry"],
     "report.results": ["Result", "Results"],
     "records.spec": ["RunSpec"],
+    "runs.model": ["TrainedModel"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, cast, get_args
 
 from numpy.typing import ArrayLike
 
@@ -37,6 +37,8 @@ from zslbench.report.results import Result, Results
 from zslbench.report.rows import named_metrics
 from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
+from zslbench.runs.kept import KeepModel
+from zslbench.runs.model import TrainedModel
 from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
 from zslbench.runs.row import Row
 from zslbench.training import together
@@ -67,6 +69,7 @@ class Bench:
         device: str = "auto",
         jobs: int | None = None,
         engine: str | None = None,
+        keep_model: KeepModel | None = None,
         on_event: OnEvent | Literal["progress"] | None = "progress",
     ) -> None:
         """Checks the settings; nothing is written before something is to be run.
@@ -77,6 +80,8 @@ class Bench:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             jobs: runs at a time, in processes of their own; by default one, or what an engine has room for.
             engine: name of an engine; by default `processes` with several jobs, else `inline`.
+            keep_model: whether final models are kept beside records: `auto` keeps those up to 64 MB, `always` all, and
+                `never` none; by default `ZSLBENCH_KEEP_MODEL`, else `auto`.
             on_event: is told what happens; by default a progress bar on standard error. None is silent.
 
         Raises:
@@ -94,7 +99,10 @@ class Bench:
             raise UsageError(f"several processes train one run together here; leave out --jobs and --engine {name}")
         self._folder = expanded(Path(store or os.environ.get("ZSLBENCH_STORE") or STORE))
         told = Display() if isinstance(on_event, str) else on_event
-        self._dispatcher = Dispatcher(name, jobs, device, told)
+        kept = keep_model or os.environ.get("ZSLBENCH_KEEP_MODEL") or "auto"
+        if kept not in get_args(KeepModel):
+            raise UsageError(f"keep_model={kept!r}: choose {', '.join(get_args(KeepModel))}")
+        self._dispatcher = Dispatcher(name, jobs, device, told, cast(KeepModel, kept))
         self._say = self._dispatcher.say
 
     def __repr__(self) -> str:
@@ -347,6 +355,10 @@ class Bench:
         store = Store(self._folder, create=False)
         return Result(store.lookup(run), store)
 
+    def load_model(self, run: str) -> TrainedModel:
+        """Returns the model of the one stored run whose id starts with these characters; see `Result.model`."""
+        return self.record(run).model(device=self.device)
+
     def _request(
         self, seeds: int | Sequence[int], options: Mapping[str, Any], methods: list[MethodLike], *further: str
     ) -> Request:
@@ -409,5 +421,7 @@ tune = _function(Bench.tune)  # type: ignore[arg-type]
 """`Bench.tune`, which takes the settings of a bench too."""
 evaluate = _function(Bench.evaluate)
 """`Bench.evaluate`, which takes the settings of a bench too."""
+load_model = _function(Bench.load_model)
+"""`Bench.load_model`, which takes the settings of a bench too."""
 load = _function(Bench.load)
 """`Bench.load`, which takes the settings of a bench too."""

@@ -41,6 +41,7 @@ class Digits(Dataset):
             features=(table[:, :-1] / 16).astype(np.float32),
             labels=labels,
             semantics=(lit / np.sqrt(lit.sum(axis=1, keepdims=True))).astype(np.float32),
+            attribute_names=tuple("abcdefg"),
             class_names=tuple(str(digit) for digit in range(10)),
             train=np.flatnonzero(~unseen & (rank % 5 != 4)),
             test_seen=np.flatnonzero(~unseen & (rank % 5 == 4)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import ClassVar, Literal, TypeVar
 
 import torch
@@ -35,6 +36,7 @@ class CMTStarParams(CMTParams):
 
 
 P = TypeVar("P", bound=CMTParams)
+GATES: dict[str, type[ClassGaussians] | type[LocalOutliers]] = {"gaussian": ClassGaussians, "loop": LocalOutliers}
 
 
 class CMT(Embedder[P]):
@@ -77,17 +79,35 @@ class CMTStar(CMT[CMTStarParams]):
     told apart by distance too, where the paper trains a softmax classifier.
     """
 
-    gate: ClassGaussians | LocalOutliers
     tau: Tensor
+
+    def build(self, shape: ProblemShape) -> None:
+        """Creates the network, and room for what the gate is fitted to."""
+        super().build(shape)
+        for name in ("tau", *self._of_gate):
+            self.register_buffer(name, None, persistent=False)
 
     def finish(self, view: TrainView) -> None:
         """Fits the gate to the mapped training images."""
         mapped = self.embed(view.x)
+        fitted: ClassGaussians | LocalOutliers
         if self.params.gate == "gaussian":
-            self.gate, novelty = ClassGaussians.fit(mapped, view.y, view.semantics)
+            fitted, novelty = ClassGaussians.fit(mapped, view.y, view.semantics)
         else:
-            self.gate, novelty = LocalOutliers.fit(mapped)
+            fitted, novelty = LocalOutliers.fit(mapped)
+        for name, field in self._of_gate.items():
+            setattr(self, name, getattr(fitted, field))
         self.tau = torch.quantile(novelty, 1 - self.params.rejected)
+
+    @property
+    def gate(self) -> ClassGaussians | LocalOutliers:
+        """The fitted gate."""
+        return GATES[self.params.gate](**{field: getattr(self, name) for name, field in self._of_gate.items()})
+
+    @property
+    def _of_gate(self) -> dict[str, str]:
+        """The buffer of each of the gate's attributes."""
+        return {f"gate_{field.name}": field.name for field in fields(GATES[self.params.gate])}
 
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns the distance beyond the best of the own side, negative, plus tau - n(x) for seen classes.

@@ -514,6 +514,17 @@ class ForgetsItsScale(Linear):
         return self.factor * super().scores(x, classes)
 
 
+@breaks("kept_model")
+class GateBesideItsBuffers(Linear):
+    """What it needs to score is found by finish(), from training images that a kept model does not have."""
+
+    def finish(self, view: TrainView) -> None:
+        self.middle = self.map(view.x).mean(dim=0)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.map(x) - 0.1 * self.middle
+
+
 @breaks("state_round_trip", input="images")
 class ForgetsItsPalette(Painter):
     light = 1.0

@@ -6,8 +6,8 @@ import copy
 import hashlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -104,6 +104,9 @@ class ZSLData:
         features_fingerprint: hash of the features, if the reader knows it and has checked that they are finite.
         images: the images, where the input is images.
         pixels: crops of them, once they are prepared.
+        attribute_names: what each dimension of the class embeddings is called, `A` texts; empty where nobody says.
+        backbone: what made the features: `backbone`, its full name, and `weights`, a hash of them; empty where nobody
+            wrote it down.
 
     Raises:
         DataError: sizes do not fit, two classes have one name, a label is out of range, a split is empty or not
@@ -126,6 +129,8 @@ class ZSLData:
     features_fingerprint: str | None = None
     images: Images | None = None
     pixels: Pixels | None = None
+    attribute_names: tuple[str, ...] = ()
+    backbone: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_arrays(

@@ -248,7 +248,9 @@ class Embedder(nn.Module, Generic[P]):
     def finish(self, view: TrainView) -> None:
         """Called when training is over, and before scores in between: for what needs a trained model, such as a gate.
 
-        It may be called more than once, uses no randomness, and what it computes is not part of checkpoints.
+        It may be called more than once, and uses no randomness. A kept model is used without training images, so what
+        it computes must be buffers, of any shape; `register_buffer(name, None, persistent=False)` in `build` leaves
+        them out of checkpoints.
         """
 
     def solve(self, view: TrainView) -> None:

@@ -16,11 +16,12 @@ from zslbench.api.images import Pixels
 
 @dataclass(frozen=True)
 class ProblemShape:
-    """Sizes a method needs to build its networks: features D, class embedding A, classes to train on."""
+    """What a method needs to build its networks: features D, class embedding A, classes to train on, their names."""
 
     features: int
     attributes: int
     classes: int
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class TrainView:
     @property
     def shape(self) -> ProblemShape:
         """The sizes a method is built for."""
-        return ProblemShape(self.x.shape[-1], self.semantics.shape[1], len(self.classes))
+        return ProblemShape(self.x.shape[-1], self.semantics.shape[1], len(self.classes), self.classes.names)
 
     def to(self, device: torch.device | str) -> TrainView:
         """Returns the same view on a device."""

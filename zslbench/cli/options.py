@@ -36,7 +36,7 @@ TuningOption = partial(Option, rich_help_panel="Tuning")
 ImagesOption = partial(Option, rich_help_panel="Images")
 
 OF_TUNING = ("trials", "grid", "metric", "folds", "search")
-IN_NO_FIGURE = ("data_root", "device", "jobs", "engine", "store", "existing", "json", "plain", "debug")
+IN_NO_FIGURE = ("data_root", "device", "jobs", "engine", "store", "existing", "keep_model", "json", "plain", "debug")
 NEGATED = {"pretrained": "--no-pretrained", "calibrated": "--uncalibrated"}
 
 
@@ -122,6 +122,10 @@ class Options:
     existing: Annotated[
         Literal["reuse", "rerun", "only-cached"], Option(help="What to do about runs that are stored already.")
     ] = "reuse"
+    keep_model: Annotated[
+        Literal["auto", "always", "never"],
+        Option(envvar="ZSLBENCH_KEEP_MODEL", help="Keep final models, for `predict`: auto keeps those up to 64 MB."),
+    ] = "auto"
     json: Json = False
     plain: Plain = False
     debug: Annotated[bool, Option("--debug", help="Show a traceback where something fails.")] = False
@@ -133,7 +137,9 @@ class Options:
         from zslbench.report.progress import Display
 
         display = Display(plain=self.plain or self.json)
-        settings = {name: getattr(self, name) for name in ("store", "data_root", "device", "jobs", "engine")}
+        settings = {
+            name: getattr(self, name) for name in ("store", "data_root", "device", "jobs", "engine", "keep_model")
+        }
         with Bench(on_event=display, **settings) as bench:
             yield bench, display
 

@@ -61,7 +61,8 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
         bad = int(np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))[0])
         raise DataError(f"{path}: the embedding of class {data.class_names[bad]!r} is zero or not finite")
     attributes = bool((rows >= 0).all()) and not _says_none(path)
-    return replace(data, semantics=(rows / norms).astype(np.float32), original_semantics=None, attributes=attributes)
+    own = (rows / norms).astype(np.float32)
+    return replace(data, semantics=own, original_semantics=None, attributes=attributes, attribute_names=())
 
 
 def _says_none(path: Path) -> bool:

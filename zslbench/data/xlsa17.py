@@ -18,7 +18,7 @@ from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
 from zslbench.data.foldercard import images_folder, read_card
 from zslbench.data.imagefiles import FileImages, find_images, what_is_there
 from zslbench.data.imagelists import check_folders, read_boxes
-from zslbench.data.matfile import indices, read_arrays, read_strings, variables
+from zslbench.data.matfile import indices, made_from, read_arrays, read_strings, variables
 from zslbench.data.names import hint, match
 from zslbench.data.tables import read_lines
 from zslbench.errors import DataError, Hint, near_misses
@@ -37,12 +37,14 @@ class SplitFile:
         class_names: C names; `class 1` and so on where the file has none, as FLO's.
         parts: image indices by the file's own names, such as `trainval_loc`; `train_loc` and `val_loc` may be absent.
         original_semantics: class embeddings before their normalisation, `(C, A)`, or None; not checked at all.
+        attribute_names: A names, or none: the release has none, data sets that `data build` made have.
     """
 
     semantics: NDArray[np.float32]
     class_names: tuple[str, ...]
     parts: dict[str, IntArray]
     original_semantics: NDArray[np.float32] | None = None
+    attribute_names: tuple[str, ...] = ()
 
 
 class XLSA17Dataset(Dataset):
@@ -150,7 +152,10 @@ class XLSA17Dataset(Dataset):
             raise DataError(f"{path}: att has shape {att.shape}; a matrix (embedding size, classes) is needed")
         names = read_strings(path, "allclasses_names") or tuple(f"class {c + 1}" for c in range(att.shape[1]))
         parts = {name: indices(values, f"{path}: {name}") for name, values in arrays.items()}
-        return SplitFile(_rows(att), names, parts, None if original is None else _rows(original))
+        called = read_strings(path, "attribute_names") or ()
+        if called and len(called) != len(att):
+            raise DataError(f"{path}: it has {len(called)} attribute_names; att has {len(att)} attributes")
+        return SplitFile(_rows(att), names, parts, None if original is None else _rows(original), called)
 
     def read_labels(self, root: Path) -> tuple[IntArray, Path]:
         """Reads the class of each image, `(N,)` int64 from 0, and returns it with the file it was found in.
@@ -220,10 +225,16 @@ class XLSA17Dataset(Dataset):
                 validation_folds=lists or (() if suggested is None else (suggested,)),
                 original_semantics=split.original_semantics,
                 attributes=self.card.attributes,
+                attribute_names=split.attribute_names,
                 features_fingerprint=None if loaded is None else loaded.fingerprint,
+                backbone={} if loaded is None else self._backbone(self.features_path(root, features)),
             )
         except DataError as error:
             raise DataError(f"{error} (read from {self.split_path(root, splits)} and {labels_path})") from error
+
+    def _backbone(self, path: Path) -> dict[str, str]:
+        """Returns what a file of features says of the backbone that made them."""
+        return {name: value for name, value in made_from(path).items() if name in ("backbone", "weights")}
 
     def _check_labels(self, root: Path, labels: IntArray, path: Path) -> None:
         """Raises a DataError if labels that come with features differ from `labels.mat`, on which audits rely."""

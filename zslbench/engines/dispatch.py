@@ -15,6 +15,7 @@ from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, find
+from zslbench.runs.kept import KeepModel
 from zslbench.runs.provenance import outdated
 from zslbench.runs.request import Existing
 from zslbench.training import together
@@ -25,12 +26,14 @@ Outcomes = dict[str, RunRecord | Exception]
 class Dispatcher:
     """Executes runs on one engine, and in this process what no other can find by its name."""
 
-    def __init__(self, engine: str, jobs: int | None, device: str, on_event: OnEvent | None) -> None:
+    def __init__(
+        self, engine: str, jobs: int | None, device: str, on_event: OnEvent | None, keep_model: KeepModel = "auto"
+    ) -> None:
         """Starts no process yet."""
         chosen = registry().resolve("engine", engine, Engine)
         self._engine: Engine = chosen() if jobs is None else chosen(jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
-        self._device, self._on_event = device, on_event
+        self._device, self._on_event, self._keep_model = device, on_event, keep_model
         self._out: TextIO | None = None
 
     def close(self) -> None:
@@ -47,7 +50,7 @@ class Dispatcher:
         outcomes: Outcomes = {}
         stored: list[RunRecord] = []
         trials, errors = errors is None, {} if errors is None else errors
-        setup = Setup(store=store.root.absolute(), existing=existing, device=self._device)
+        setup = Setup(store=store.root.absolute(), existing=existing, device=self._device, keep_model=self._keep_model)
         distinct = list({run.id: run for run in runs}.values())
 
         def finished(run: Run, record: RunRecord, stored: bool = False) -> None:

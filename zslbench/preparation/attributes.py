@@ -14,13 +14,13 @@ from zslbench.errors import DataError
 from zslbench.files import existing
 
 
-def read_attributes(path: Path, class_names: Sequence[str]) -> NDArray[np.float64]:
+def read_attributes(path: Path, class_names: Sequence[str]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Reads attribute strengths from a CSV file: class names in the first column, attribute names in the head.
 
     It may be saved by a spreadsheet, have no head, or classes in columns; what is unusual is said.
 
     Returns:
-        `(C, A)`, in the order of `class_names`, which are matched as `match` does.
+        `(C, A)`, in the order of `class_names`, which are matched as `match` does; and the names of the attributes.
 
     Raises:
         UsageError: there is no such file.
@@ -39,4 +39,4 @@ def read_attributes(path: Path, class_names: Sequence[str]) -> NDArray[np.float6
     if zero := [name for name, row in zip(names, values, strict=True) if not row.any()]:
         raise DataError(f"{path}: class {zero[0]!r} has no attribute but zeros, so it cannot be L2-normalised")
     table.say()
-    return values[[names.index(found[name]) for name in class_names]]
+    return values[[names.index(found[name]) for name in class_names]], tuple(attributes)

@@ -87,6 +87,7 @@ class Plan:
         folder: where to.
         images: the images by class.
         attributes: `(C, A)` in the order of the classes.
+        attribute_names: what they are called.
         table: where the attributes were read from.
         roles: which classes or images play which part.
         roles_from: where the roles come from, for messages and the card.
@@ -98,6 +99,7 @@ class Plan:
     folder: Path
     images: ImageFolder
     attributes: NDArray[np.float64]
+    attribute_names: tuple[str, ...]
     table: Path
     roles: Roles
     roles_from: str
@@ -125,7 +127,7 @@ def plan(
     if folder.resolve().is_relative_to(images.resolve()):
         raise UsageError(f"{folder}: it lies in the folder of images; name one beside it")
     found = ImageFolder.read(images)
-    values = read_attributes(attributes, found.class_names)
+    values, attribute_names = read_attributes(attributes, found.class_names)
     if splits is not None:
         roles, roles_from = read_roles(splits, found.class_names, found.names), str(splits)
     elif unseen_classes is not None:
@@ -141,7 +143,7 @@ def plan(
         "seed": str(seed),
     }
     made = _is_made(folder, source)
-    return Plan(folder, found, values, attributes.absolute(), roles, roles_from, seed, source, made)
+    return Plan(folder, found, values, attribute_names, attributes.absolute(), roles, roles_from, seed, source, made)
 
 
 def build(planned: Plan, extractor: Extractor) -> tuple[bool, dict[str, str]]:
@@ -227,6 +229,7 @@ def _write_split(planned: Plan, split: dict[str, NDArray[np.int64]]) -> None:
         "allclasses_names": list(planned.images.class_names),
         "att": (attributes / np.linalg.norm(attributes, axis=1, keepdims=True)).T,
         "original_att": attributes.T,
+        "attribute_names": list(planned.attribute_names),
     }
     variables |= {name: (rows + 1.0)[:, None] for name, rows in split.items()}
     write_mat(planned.folder / f"{SPLITS}.mat", variables, source=planned.source)

@@ -25,6 +25,14 @@ BATCH = {"cpu": 8, "cuda": 256}
 memory (MobileNet v2, one thread: as fast at 32 as at 8)."""
 
 
+class NoneReadable(DataError):
+    """Of all images, none can be read; `reasons` are by position."""
+
+    def __init__(self, message: str, reasons: dict[int, str]) -> None:
+        super().__init__(message)
+        self.reasons = reasons
+
+
 def extract(
     images: Images,
     backbone: Backbone,
@@ -57,7 +65,8 @@ def extract(
 
     Raises:
         UsageError: another process is at it.
-        DataError: the folder cannot be written, or no image is readable.
+        DataError: the folder cannot be written.
+        NoneReadable: no image is readable.
         RunError: memory does not suffice for one input, or the backbone gives something else than finite `(B, D)`.
     """
     try:
@@ -87,7 +96,8 @@ def extract(
             raise UsageError(f"{folder}: another process is making these features; wait for it") from None
     state = rows.state
     if len(state.unreadable) == len(images):
-        raise DataError(f"none of {len(images)} images can be read; {images.name(0)}: {state.unreadable[0]}")
+        message = f"none of {len(images)} images can be read; {images.name(0)}: {state.unreadable[0]}"
+        raise NoneReadable(message, state.unreadable)
     return np.memmap(folder / FILE, np.float32, "r").reshape(-1, state.size), state.unreadable
 
 

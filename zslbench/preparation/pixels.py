@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from zslbench.api.backbone import Backbone
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.images import CROPS, Images, Pixels, corner, square_side, which_crop
@@ -61,6 +63,7 @@ def with_images(
         features=crop_features(data.images, loaded, params.crops, unreadable, device, progress),
         features_name=loaded.features,
         features_fingerprint=data.images.fingerprint,  # which spares a second look for values that are not finite
+        backbone={"backbone": loaded.name, "weights": loaded.fingerprint},
         pixels=Pixels(file, np.arange(len(data.images)), params.image_size, params.crops),
         train=train,
         test_seen=test_seen,
@@ -130,15 +133,10 @@ def crop_features(
         "crops": str(crops),
         "unreadable": hashlib.sha256(repr(sorted(unreadable)).encode()).hexdigest(),
     }
-    backbone = loaded.backbone
-    size = int(max(backbone.prepare(Image.new("RGB", (64, 64))).shape[1:]))  # only the backbone knows
-    blank = Image.new("RGB", (size, size))
-
-    def inputs(image: Image.Image) -> Tensor:
-        return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
+    inputs, blank = crop_inputs(loaded.backbone, crops)
 
     def make(folder: Path) -> None:
-        _, found = extract(images, backbone, folder, source, device, None, progress, inputs, crops, blank)
+        _, found = extract(images, loaded.backbone, folder, source, device, None, progress, inputs, crops, blank)
         for row in found.keys() - unreadable:
             raise DataError(f"{images.name(row)}: it could be read before, and cannot now ({found[row]})")
 
@@ -148,6 +146,16 @@ def crop_features(
         return np.memmap(folder / FILE, np.float32, "r").reshape(len(images), crops, -1)
 
     return made_once(kept_folder("crops", source), read, make)
+
+
+def crop_inputs(backbone: Backbone, crops: int) -> tuple[Callable[[Image.Image], Tensor], Image.Image]:
+    """Returns what gives a backbone's inputs for the crops of an image, `(crops, 3, H, W)`, and a black image."""
+    size = int(max(backbone.prepare(Image.new("RGB", (64, 64))).shape[1:]))  # only the backbone knows
+
+    def inputs(image: Image.Image) -> Tensor:
+        return torch.stack([backbone.prepare_crop(crop) for crop in cut_crops(image, size, crops)])
+
+    return inputs, Image.new("RGB", (size, size))
 
 
 def cut_crops(image: Image.Image, size: int, crops: int) -> list[Image.Image]:

@@ -25,7 +25,7 @@ from zslbench.evaluation.measuring import (
 )
 from zslbench.evaluation.scorers import StoredScorer
 from zslbench.records.record import RunRecord
-from zslbench.records.sealed import decisions_name
+from zslbench.records.sealed import named_by
 
 Arrays = Mapping[str, NDArray[Any]]
 _Computed = tuple[Mapping[str, float], dict[str, tuple[float, float]], Mapping[str, float]]
@@ -36,7 +36,7 @@ PRECISION = 1e-6
 def check_decisions(path: Path) -> Arrays:
     """Returns the arrays of a file of decisions, or raises a ValueError where its content does not match its name."""
     content = path.read_bytes()
-    if path.name != decisions_name(content):
+    if path.name != named_by(content, "decisions"):
         raise ValueError(f"the content of {path.name} does not match its name")
     return safetensors.numpy.load(content)
 

@@ -67,6 +67,8 @@ class RunRecord(BaseModel):
     provenance: dict[str, Any] = Field(default_factory=dict)
     arrays: str = ""
     """File beside the record with each test image's decisions; named by the hash of its content."""
+    model: str = ""
+    """File beside the record with the final model, if it was kept; named likewise."""
 
     @property
     def external(self) -> bool:

@@ -31,6 +31,6 @@ def unseal(content: bytes) -> bytes:
     return canonical
 
 
-def decisions_name(content: bytes) -> str:
-    """Returns the name of a file of decisions, which is their checksum."""
-    return f"decisions-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+def named_by(content: bytes, what: str) -> str:
+    """Returns the name of a file of decisions, or of a model, which has its checksum in it."""
+    return f"{what}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"

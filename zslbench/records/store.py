@@ -2,6 +2,7 @@
 
 STORE/runs/ID/record.json              the record; its presence means that the run is finished
 STORE/runs/ID/decisions-HASH.safetensors   each test image's decisions
+STORE/runs/ID/model-HASH.safetensors       the final model, if it was kept
 STORE/partial/ID/                      checkpoints of a run under way; gone when it is finished
 STORE/claims/ID.lock                   held by the process that runs it; the system frees it when that dies
 STORE/tuned/ID.json                    the log of a search over hyper-parameters, as far as it has come
@@ -31,13 +32,16 @@ from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses
 from zslbench.files import Locked, NotWritten, Unsealed, locked, reading, seal, write_whole, writing
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import Older, upgraded
-from zslbench.records.sealed import decisions_name, unseal
+from zslbench.records.sealed import named_by, unseal
 from zslbench.records.search import Search
 
 RECORD = "record.json"
-MADE = "decisions-*.safetensors", "reconstructions.png", ".*.part"
+MADE = "decisions-*.safetensors", "model-*.safetensors", "reconstructions.png", ".*.part"
 """What an earlier record leaves in a run's folder, is made from it, or was being written when a process died."""
 T = TypeVar("T", RunRecord, Search)
+
+
+AGAIN = "run it again with --existing rerun"
 
 
 class Busy(Exception):
@@ -160,8 +164,10 @@ class Store:
             done = f"it cannot be set aside ({error.strerror})"
         warnings.warn(f"{path}: damaged {what} ({reason}); {done}", stacklevel=4)
 
-    def save(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
+    def save(self, record: RunRecord, arrays: Mapping[str, NDArray[Any]], model: bytes | None = None) -> RunRecord:
         """Stores a finished run, replacing an earlier one with the same id; returns the record as stored.
+
+        `model` is a file to keep beside it; without one, that which the record names stays.
 
         The caller holds the claim, so unfinished files in the run's folder are those of processes that died. Files that
         the store did not make stay.
@@ -174,12 +180,15 @@ class Store:
             raise NotWritten(f"{folder}: it is a symbolic link, through which nothing is written; remove the link")
         # safetensors writes the memory of an array as it lies, whatever its strides
         content = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-        record = record.model_copy(update={"arrays": decisions_name(content)})
+        record = record.model_copy(update={"arrays": named_by(content, "decisions")})
         write_whole(folder / record.arrays, content)
+        if model is not None:
+            record = record.model_copy(update={"model": named_by(model, "model")})
+            write_whole(folder / record.model, model)
         write_whole(folder / RECORD, seal(record.model_dump(mode="json")))
         with writing(folder):
             for old in (path for pattern in MADE for path in folder.glob(pattern)):
-                if old.name != record.arrays and not old.is_dir():
+                if old.name not in (record.arrays, record.model) and not old.is_dir():
                     old.unlink(missing_ok=True)
         self.discard_partial(record.id)
         return record
@@ -187,12 +196,21 @@ class Store:
     def arrays(self, record: RunRecord) -> dict[str, NDArray[Any]]:
         """Returns the decisions of a run; raises a DataError where their file is missing or damaged."""
         path = self._folder_of(record.id) / record.arrays
-        advice = "run it again with --existing rerun"
-        with reading(path, advice=advice):
-            content = path.read_bytes()
-            if decisions_name(content) != path.name:
-                raise DataError(f"{path}: damaged, its content does not match its name; {advice}")
-            return dict(safetensors.numpy.load(content))
+        with reading(path, advice=AGAIN):
+            return dict(safetensors.numpy.load(_checked(path, "decisions")))
+
+    def model_path(self, record: RunRecord) -> Path | None:
+        """Returns where the model of a run is, or None where it was not kept or was removed."""
+        path = self._folder_of(record.id) / record.model
+        return path if record.model and path.is_file() else None
+
+    def model(self, record: RunRecord) -> bytes:
+        """Returns the file of the model of a run; raises a DataError where there is none, or a damaged one."""
+        path = self.model_path(record)
+        if path is None:
+            raise DataError(f"run {record.id} kept no model; run it again with --keep-model always --existing rerun")
+        with reading(path, advice=AGAIN):
+            return _checked(path, "model")
 
     def beside(self, record: RunRecord, name: str) -> Path:
         """Returns the path of a file that is made from a record, beside it."""
@@ -269,3 +287,11 @@ class Store:
             except Locked:
                 raise Busy(run) from None
             yield
+
+
+def _checked(path: Path, what: str) -> bytes:
+    """Returns the content of a file that is named by its hash."""
+    content = path.read_bytes()
+    if named_by(content, what) != path.name:
+        raise DataError(f"{path}: damaged, its content does not match its name; {AGAIN}")
+    return content

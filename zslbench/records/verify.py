@@ -63,8 +63,21 @@ def _records(store: Store) -> Iterator[Checked]:
             except (DataError, ValueError) as error:
                 problem = str(error)
                 _set_aside(store, record, problem)
+            problem = problem or _wrong_model(store, record)
         if record is not None or problem:  # it may have been removed meanwhile
             yield Checked("record", run, problem, unchecked)
+
+
+def _wrong_model(store: Store, record: RunRecord) -> str:
+    """Sets a damaged model aside, whose run stays: no number is made of it. Returns what is wrong with it."""
+    path = store.model_path(record)
+    try:
+        if path is not None:
+            store.model(record)
+    except DataError as error:
+        store.set_aside(path or store.root, str(error), "model")
+        return str(error)
+    return ""
 
 
 def _set_aside(store: Store, record: RunRecord, problem: str) -> None:

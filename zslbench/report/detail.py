@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import rich.table
@@ -24,10 +25,16 @@ from zslbench.report.table import Column, Table, table_of
 CLASSES_SHOWN = 5
 
 
-def print_record(record: RunRecord, arrays: Mapping[str, NDArray[Any]], console: Console, *, plain: bool) -> None:
-    """Prints settings, metrics with intervals, the curve's best point, extreme classes, confusions, provenance."""
+def print_record(
+    record: RunRecord, arrays: Mapping[str, NDArray[Any]], console: Console, *, plain: bool, model: Path | None = None
+) -> None:
+    """Prints settings, metrics with intervals, the curve's best point, extreme classes, confusions, provenance.
+
+    `model` is where the kept model is.
+    """
     decisions = Decisions.of(arrays)
-    _block(console, "run", _settings(record), plain)
+    size = "not kept" if model is None else f"kept, {model.stat().st_size / 1e3:,.0f} kB"
+    _block(console, "run", _settings(record) | ({} if record.external else {"model": size}), plain)
     lines = []
     for metric in [metric for metric in metrics().values() if metric.name in record.metrics]:
         interval = " to ".join(map(metric.text, record.intervals.get(metric.name, ())))

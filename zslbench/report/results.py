@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from zslbench.api.evaluator import Decisions
-from zslbench.errors import NotApplicable, RunError, UsageError, near_misses, printable
+from zslbench.errors import DataError, NotApplicable, RunError, UsageError, near_misses, printable
 from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
@@ -23,6 +23,8 @@ from zslbench.report.grids import write_pairs
 from zslbench.report.render import FORMATS, html_table, print_tables
 from zslbench.report.rows import named_metrics, summary
 from zslbench.report.table import Table
+from zslbench.runs.kept import Kept
+from zslbench.runs.model import TrainedModel
 from zslbench.runs.row import Row
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -96,9 +98,22 @@ class Result:
         gamma = np.concatenate([[-np.inf], curve.gaps])
         return pd.DataFrame({"gamma": gamma, "acc_ut": curve.acc_ut[0], "acc_st": curve.acc_st[0]})
 
+    def model(self, *, device: str = "auto") -> TrainedModel:
+        """Returns the final model, to embed, score and recognise any images.
+
+        Raises:
+            DataError: the run kept none, or its file is damaged.
+            UsageError, PluginError: the method is not installed in that version.
+        """
+        if self._store is None:
+            raise DataError("scores that were made elsewhere have no model")
+        where = self._store.model_path(self.record) or self.id
+        return TrainedModel(self.record, Kept.unpacked(self._store.model(self.record), where), where, device)
+
     def show(self, *, plain: bool = False) -> None:
         """Prints settings, metrics with intervals, the curve, extreme classes, confusions, provenance."""
-        print_record(self.record, self.arrays(), Console(no_color=plain), plain=plain)
+        model = None if self._store is None else self._store.model_path(self.record)
+        print_record(self.record, self.arrays(), Console(no_color=plain), plain=plain, model=model)
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())

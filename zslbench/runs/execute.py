@@ -29,6 +29,7 @@ from zslbench.records.store import Store
 from zslbench.runs.entrant import BACKBONE, Run
 from zslbench.runs.fit import Model, Problem, Watch, train
 from zslbench.runs.isolation import contained, known_state
+from zslbench.runs.kept import LIMIT, KeepModel, Kept
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
@@ -42,6 +43,7 @@ class Setup(BaseModel):
 
     Attributes:
         store: folder of the store; absolute, because a method may change the working folder.
+        keep_model: whether final models are kept: those up to 64 MB, all, or none.
         folder: the working folder, which relative names are of.
     """
 
@@ -50,6 +52,7 @@ class Setup(BaseModel):
     store: Path
     existing: Existing = "reuse"
     device: str = "auto"
+    keep_model: KeepModel = "auto"
     folder: Path = Field(default_factory=Path.cwd)
 
     @cached_property
@@ -107,8 +110,9 @@ def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: Run
     execution = Execution(run, setup.device, store.partial(run.id), listener)
     try:
         found = execution.complete(kept, store.arrays(kept)) if kept else execution.whole()
+        model = execution.to_keep(setup.keep_model)
         with interruption.deferred():
-            record = store.save(*found)
+            record = store.save(*found, model)
             execution.fitted.clear()
     except (interruption.Interrupted, KeyboardInterrupt):
         for fitted in execution.fitted:
@@ -147,6 +151,7 @@ class Execution:
         self.device = choose_device(device)
         self.started = datetime.now(UTC)
         self.fitted: list[Fitted] = []
+        self.final: Model | None = None
         self.fold = (run.spec.fold,) if run.spec.on == "validation" else ()
         reset_peak_memory(self.device)
         run.entrant.check_files()
@@ -160,6 +165,7 @@ class Execution:
         epochs, validation, arrays, seconds = self.validate() if self.validated else (None, {}, {}, 0.0)
         watch = watched if spec.on == "validation" else None
         model = self._fit(self.fold, Fit(self.device, "final", epochs=epochs), watch)
+        self.final = model
         scorer = model.scorer()
         found = self.measurement.measure(scorer, REPLICATES)
         record, decisions = record_of(
@@ -177,9 +183,18 @@ class Execution:
                 losses=model.fitted.losses,
                 watched=model.fitted.watched,
             ),
-            provenance=provenance(run, self.device, self.started) | {"peak_memory_mb": peak_memory(self.device)},
+            provenance=provenance(run, self.device, self.started)
+            | ({"features_from": dict(self.data.backbone)} if self.data.backbone else {})
+            | {"peak_memory_mb": peak_memory(self.device)},
         )
         return record, decisions | arrays
+
+    def to_keep(self, wanted: KeepModel) -> bytes | None:
+        """Returns the file of the final model, if there is one and it is to be kept; trials of searches keep none."""
+        if self.final is None or wanted == "never" or self.run.spec.on == "validation":
+            return None
+        kept = Kept.of(self.final, self.data.attribute_names)
+        return kept.packed() if wanted == "always" or kept.size <= LIMIT else None
 
     def complete(self, record: RunRecord, arrays: Arrays) -> tuple[RunRecord, Arrays]:
         """Adds the fit on validation classes to a run that was done without one."""

@@ -16,6 +16,8 @@ import torch
 from zslbench.api.embedder import Batch, Embedder, Objective, Stage
 from zslbench.api.images import Pixels
 from zslbench.api.views import TrainView
+from zslbench.errors import one_line
+from zslbench.runs.kept import Kept, restored
 from zslbench.testing.draws import recorded
 from zslbench.testing.fitting import (
     CPU,
@@ -23,6 +25,7 @@ from zslbench.testing.fitting import (
     built,
     close,
     generous,
+    made,
     problem,
     shortened,
     shown,
@@ -212,6 +215,21 @@ def check_state_round_trip(subject: MethodSubject) -> None:
             f"a model restored from its saved state gives other {what}; keep what training finds in parameters or "
             "persistent buffers, or let finish() find it again"
         )
+
+
+@after(check_state_round_trip)
+def check_kept_model(subject: MethodSubject) -> None:
+    """A model that is kept in a file gives the same scores, bit for bit, when it is read without training images."""
+    model, images = train(subject), shown(problem(subject))
+    kept = Kept.unpacked(Kept.of(model).packed(), "the file")
+    advice = "keep what training and finish() find in parameters or buffers that build() registers"
+    try:
+        embedder = restored(partial(made, subject, model.embedder.params), kept)
+        answers = replace(model, embedder=embedder).answers(images)
+    except Exception as error:
+        raise CheckFailed(f"a kept model cannot be used ({one_line(error)}); {advice}") from error
+    if what := differing(model.answers(images), answers):
+        raise CheckFailed(f"a kept model gives other {what}; {advice}")
 
 
 @after(check_same_seed_same_scores, check_state_round_trip)

@@ -46,7 +46,8 @@ class Generative(Embedder[P]):
     softmax: nn.Linear
 
     def build(self, shape: ProblemShape) -> None:
-        """Creates what standardises features and class embeddings."""
+        """Creates what standardises features and class embeddings, and notes the class of each row of the softmax."""
+        self.rows = {name: row for row, name in enumerate(shape.names)}
         self.visual, self.semantic = Standard(shape.features), Standard(shape.attributes)
 
     def solve(self, view: TrainView) -> None:
@@ -100,10 +101,6 @@ class Generative(Embedder[P]):
         if self.params.softmax_decay > 0:
             terms["decay"] = self.params.softmax_decay / 2 * self.softmax.weight.square().sum()
         return terms
-
-    def finish(self, view: TrainView) -> None:
-        """Notes which class each row of the softmax stands for."""
-        self.rows = {name: row for row, name in enumerate(view.classes.names)}
 
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns logits, which order classes as the softmax over just these classes does, `(B, C)`."""
