@@ -1,0 +1,331 @@
+"""What a kept model is asked about: images in files, features in files, parts of data sets; and classes of any kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from zslbench.api.dataset import ZSLData
+from zslbench.api.embedder import ImageParams
+from zslbench.api.images import Images
+from zslbench.api.views import ClassSet
+from zslbench.data.arrays import called, is_arrays, read_arrays, real_numbers
+from zslbench.data.catalogue import dataset_name, load_data
+from zslbench.data.imagefiles import FileImages, images_below
+from zslbench.data.semantics import OWN
+from zslbench.data.tables import Table, first_twice, is_number, read_table
+from zslbench.data.xlsa17 import SPLITS
+from zslbench.errors import DataError, UsageError, near_misses
+from zslbench.files import existing
+from zslbench.preparation.backbones import Loaded, load_backbone
+from zslbench.preparation.extract import NoneReadable, extract
+from zslbench.preparation.pixels import crop_inputs, with_images
+from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, read_texts
+from zslbench.runs.model import TrainedModel, Which
+from zslbench.runs.request import split_source
+
+PARTS = {"trainval": "train", "test_seen": "test_seen", "test_unseen": "test_unseen"}
+AT_ONCE = 512
+"""Images whose features are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some of what a model is asked about.
+
+    Attributes:
+        names: of the images.
+        x: their features, `(n, D)`, or `(n, K, D)` of crops.
+        unreadable: further images, and why they cannot be read.
+    """
+
+    names: list[str]
+    x: NDArray[np.float32]
+    unreadable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that a model is asked about, block by block.
+
+    Attributes:
+        names: of the images.
+        read: gives the blocks of some of them, by their positions.
+        images: the images themselves, where there are any.
+        labels: the class of each, where it is known.
+    """
+
+    names: list[str]
+    read: Callable[[NDArray[np.int64]], Iterator[Block]]
+    images: Images | None = None
+    labels: tuple[str, ...] = ()
+
+    def blocks(self, done: Collection[str] = ()) -> Iterator[Block]:
+        """Yields those that are not done yet."""
+        return self.read(np.array([i for i, name in enumerate(self.names) if name not in done], dtype=np.int64))
+
+    @classmethod
+    def of_rows(
+        cls, names: Sequence[str], x: NDArray[np.float32], images: Images | None = None, labels: Sequence[str] = ()
+    ) -> Source:
+        """Returns a source of features that are there, possibly on disk."""
+
+        def read(rows: NDArray[np.int64]) -> Iterator[Block]:
+            for start in range(0, len(rows), AT_ONCE):
+                own = rows[start : start + AT_ONCE]
+                yield Block([names[row] for row in own], np.array(x[own]), {})
+
+        return cls(list(names), read, images, tuple(labels))
+
+    @classmethod
+    def of_part(cls, data: ZSLData, part: str) -> Source:
+        """Returns a part of a data set; images are called by their numbers, from 1."""
+        rows = getattr(data, PARTS[part]) if part else np.arange(len(data.labels))
+        assert data.features is not None
+        chosen = None if data.images is None else Some(data.images, rows)
+        labels = [data.class_names[c] for c in data.labels[rows]]
+        return cls.of_rows([str(row + 1) for row in rows], data.features[rows], chosen, labels)
+
+    @classmethod
+    def of_files(cls, model: TrainedModel, files: Sequence[Path], loaded: Loaded, device: torch.device) -> Source:
+        """Returns images in files, whose features a backbone makes when they are asked for."""
+        names = [str(path) for path in files]
+
+        def read(rows: NDArray[np.int64]) -> Iterator[Block]:
+            return blocks_of_images(model, [files[row] for row in rows], loaded, device)
+
+        return cls(names, read, FileImages(names, list(files)))
+
+
+class Some(Images):
+    """Some images of a data set."""
+
+    def __init__(self, images: Images, rows: NDArray[np.int64]) -> None:
+        self._images, self._rows = images, rows
+        self.fingerprint = images.fingerprint
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, row: int) -> str:
+        """Returns what the data set calls the image."""
+        return self._images.name(int(self._rows[row]))
+
+    def read(self, row: int) -> Image:
+        """Decodes the image."""
+        return self._images.read(int(self._rows[row]))
+
+
+def part_of(text: str) -> tuple[str, str]:
+    """Splits a data set as asked for, `NAME[:PART]`, into its name with options and the part; all of it by default."""
+    name, _, part = text.rpartition(":")
+    return (name, part) if part in PARTS else (text, "")
+
+
+def source_of_data(
+    model: TrainedModel, text: str, root: Path, splits: str = SPLITS, weights: Path | None = None
+) -> Source:
+    """Returns a data set, or a part of it.
+
+    Args:
+        model: its run says which features are read, unless `text` does, and which crops.
+        text: `NAME`, `NAME:test_unseen`, `NAME@FEATURES:test_unseen`.
+        root: folder of the data sets.
+        splits: split file.
+        weights: of the backbone, where the run is on images.
+
+    Raises:
+        UsageError, DataError: there is no such data set, or its files are missing or wrong.
+    """
+    name, part = part_of(text)
+    dataset, features = split_source(dataset_name(name))
+    spec, params = model.record.spec, model.params
+    data = load_data(dataset, root, features or spec.features or None, splits, OWN, spec.input)
+    if isinstance(params, ImageParams):
+        data = with_images(data, params, weights, spec.pretrained, model.device)
+    return Source.of_part(data, part)
+
+
+def source_of_files(
+    model: TrainedModel, paths: Sequence[Path], backbone: str | None = None, weights: Path | None = None
+) -> Source:
+    """Returns a file of features, or images in files and folders.
+
+    Args:
+        model: its run says which backbone makes features of images, if anybody wrote it down.
+        paths: one file of arrays; or images, and folders of images.
+        backbone: its name, where the run does not say.
+        weights: of the backbone.
+
+    Raises:
+        UsageError, DataError: as `features_in`, `image_files` and `backbone_of`.
+    """
+    if len(paths) == 1 and is_arrays(paths[0]):
+        x = features_in(existing("INPUT", paths[0]), model.features)
+        return Source.of_rows([str(row + 1) for row in range(len(x))], x)
+    files = image_files(paths)
+    return Source.of_files(model, files, backbone_of(model, backbone, weights), model.device)
+
+
+def features_in(path: Path, columns: int) -> NDArray[np.float32]:
+    """Reads features from a file of arrays: the one matrix with so many columns, or rows as in the GBU release.
+
+    Raises:
+        DataError: none fits, or several do.
+    """
+    found = {name: array for name, array in read_arrays(path).items() if array.dtype.kind in "fiu" and array.ndim == 2}
+    fitting = {name: array for name, array in found.items() if columns in array.shape}
+    fitting = {"features": fitting["features"]} if "features" in fitting else fitting
+    if len(fitting) != 1:
+        shapes = ", ".join(f"{called(name)} {array.shape}" for name, array in found.items()) or "no matrix"
+        raise DataError(
+            f"{path}: it holds {shapes}; one matrix of features is needed, with the {columns} columns of the run"
+        )
+    [(name, array)] = fitting.items()
+    array = real_numbers(path, name, array)
+    return np.asarray(array if array.shape[1] == columns else array.T, dtype=np.float32)
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Returns images: files, and those at any depth below folders.
+
+    Raises:
+        UsageError: a path does not exist.
+        DataError: a folder has no images.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file or folder")
+        own = images_below(path) if path.is_dir() else [path]
+        if not own:
+            raise DataError(f"{path}: there are no images in this folder")
+        files += own
+    return files
+
+
+def backbone_of(
+    model: TrainedModel, name: str | None = None, weights: Path | None = None, pretrained: bool = True
+) -> Loaded:
+    """Returns the backbone that made the features a model was trained on.
+
+    Args:
+        model: its record says which backbone that was, if anybody wrote it down.
+        name: of the backbone, where the record does not say.
+        weights, pretrained: as for `load_backbone`.
+
+    Raises:
+        UsageError: the record does not say, and no name is given.
+        DataError: the weights are not those that the training features were made with.
+    """
+    known = model.record.provenance.get("features_from") or {}
+    wanted = name or known.get("backbone")
+    if not wanted:
+        raise UsageError(
+            f"run {model.record.id} does not say which backbone made its features {model.record.spec.features!r}; "
+            "name it by --backbone"
+        )
+    loaded = load_backbone(wanted, weights, pretrained and model.record.spec.pretrained)
+    if "weights" in known and loaded.fingerprint != known["weights"]:
+        raise DataError(
+            f"backbone {loaded.name}: its weights are not those of the training features, which are from "
+            f"{known['backbone']}; give the same by --weights or --backbone"
+        )
+    return loaded
+
+
+def blocks_of_images(
+    model: TrainedModel, files: Sequence[Path], loaded: Loaded, device: torch.device
+) -> Iterator[Block]:
+    """Yields features of images, some at a time, so that memory is bounded whatever their number.
+
+    Raises:
+        RunError: the backbone fails.
+    """
+    crops = int(model.record.params["crops"]) if model.record.spec.input == "images" else 0
+    for start in range(0, len(files), AT_ONCE):
+        own = files[start : start + AT_ONCE]
+        images: Images = FileImages([str(path) for path in own], list(own))
+        with TemporaryDirectory(prefix="zslbench-") as folder:
+            inputs = crop_inputs(loaded.backbone, crops)[0] if crops else None
+            try:
+                x, bad = extract(images, loaded.backbone, Path(folder), {}, device, inputs=inputs, each=max(1, crops))
+            except NoneReadable as none:
+                bad = none.reasons
+                x = np.empty((0, 0), np.float32)
+            x = np.array(x)
+        good = [str(path) for row, path in enumerate(own) if row not in bad]
+        shape = (len(good), crops, -1) if crops else (len(good), -1)
+        yield Block(good, x.reshape(shape) if good else x, {str(own[row]): why for row, why in bad.items()})
+
+
+def classes_of(text: str, model: TrainedModel, encoder: str | None = None) -> ClassSet:
+    """Returns the classes that are meant: `all`, `seen` or `unseen` ones of the run, or those that a file describes."""
+    if text in ("all", "seen", "unseen"):
+        return model.chosen(cast(Which, text))
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise UsageError(f"--classes {text}: there is no such file; give one, or all, seen or unseen")
+    return classes_in(path, model, encoder)
+
+
+def classes_in(path: Path, model: TrainedModel, encoder: str | None = None) -> ClassSet:
+    """Returns the classes that a file describes, for a model to choose from.
+
+    Args:
+        path: class embeddings, a table of a class and its values in each row, as attributes are given; or texts, as
+            `read_texts` reads them with the columns `class` and `text`, for a text encoder; or names, one a line.
+        model: whose class embeddings say how many values there are, and how they are normalised.
+        encoder: the text encoder, where several are installed.
+
+    Raises:
+        UsageError, DataError: it is none of these, or does not fit the model.
+    """
+    if is_arrays(path):
+        raise DataError(f"{path}: classes need names; give a table, with the name of a class first in each row")
+    table = read_table(path) if path.suffix.lower() != ".json" and not path.is_dir() else None
+    if table is None or {"class", "text"} <= {cell.lower() for cell in table.head}:
+        names = _texts_names(path, table)
+        texts = read_texts(path, names)
+        chosen = choose_text_encoder(encoder)
+        return model.described(list(texts), embed(texts, load_text_encoder(chosen), chosen))
+    return _of_numbers(path, table, model)
+
+
+def _of_numbers(path: Path, table: Table, model: TrainedModel) -> ClassSet:
+    wanted, names = model.classes.semantics.shape[1], [row[0] for row in table.body.values()]
+    if all(map(is_number, table.head[1:])):  # no head
+        raise DataError(f"{path}: its first line must be a head, with a name above each column")
+    if (twice := first_twice(names)) is not None:
+        raise DataError(f"{path}: class {twice!r} is there twice")
+    values, columns = table.numbers(), table.head[1:]
+    if known := model.attributes:
+        if missing := [name for name in known if name not in columns]:
+            near = near_misses(missing[0], columns, listed=False)
+            raise DataError(f"{path}: column {missing[0]!r} is missing ({len(missing)} of {len(known)} are){near}")
+        if strange := [name for name in columns if name not in known]:
+            raise DataError(f"{path}: column {strange[0]!r} is none of the {wanted} attributes of the run")
+        values = values[:, [columns.index(name) for name in known]]
+    table.say()
+    if values.shape[1] != wanted:
+        raise DataError(f"{path}: it has {values.shape[1]} columns of values; the run has {wanted} attributes")
+    return model.described(names, values)
+
+
+def _texts_names(path: Path, table: Table | None) -> list[str]:
+    """Returns the classes that a file of texts has, in their order."""
+    if table is not None:
+        column = [cell.lower() for cell in table.head].index("class")
+        return list(dict.fromkeys(row[column] for row in table.body.values()))
+    if path.is_dir():
+        return [file.stem for file in sorted(path.glob("*.txt"))]
+    return list(json.loads(path.read_text(encoding="utf-8")))
