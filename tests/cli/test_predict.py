@@ -205,7 +205,8 @@ from zslbench import TextEncoder, TextEncoderCard
 
 class Colours(TextEncoder):
     def encode(self, texts):
-        return np.array([[float(word in text) for word in ("red", "green", "blue")] for text in texts], np.float32) + .01
+        words = ("red", "green", "blue")
+        return np.array([[float(word in text) for word in words] for text in texts], np.float32) + 0.01
 
 def zslbench_register(registry):
     registry.text_encoder("colours", "{module}:Colours", TextEncoderCard("colours", "none"))
