@@ -65,7 +65,7 @@ def test_scores_are_gone_and_so_is_the_model() -> None:
     live = Scored(np.eye(2), np.arange(2), np.array([True, False])).scorer
     stored = StoredScorer(live.view, live.generalized)
     assert stored.embedder is None
-    with pytest.raises(NeedsScores, match="stored runs keep decisions alone"):
+    with pytest.raises(NeedsScores, match="these runs kept decisions alone"):
         stored.scores(slice(0, 1), np.arange(2))
     with pytest.raises(NotApplicable):
         stored.reconstruct(slice(0, 1))

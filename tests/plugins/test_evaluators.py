@@ -185,18 +185,55 @@ class Odd(Evaluator):
 """
 
 
-def test_an_evaluator_that_needs_every_score_says_so_of_stored_runs_and_measures_new_ones(
+TOP_5 = """
+import numpy as np
+from zslbench import Evaluator, Metric
+
+class Odd(Evaluator):
+    metrics = (Metric("top5", "Top-5"),)
+
+    def evaluate(self, scorer):
+        classes = np.arange(len(scorer.view.classes))
+        scores = scorer.scores(slice(0, len(scorer.view)), classes).numpy()
+        best = np.argsort(-scores, axis=1)[:, :5]
+        return {"top5": float((best == scorer.view.y[:, None]).any(axis=1).mean())}
+"""
+
+
+def test_an_evaluator_of_every_score_measures_stored_runs_with_their_models_and_trains_nothing(
     tmp_path: Path, store: Path
 ) -> None:
-    command("run", "sae", *CHEAP)
+    methods = ("compare", "devise:epochs=2", "sae", "eszsl", "spaen:epochs=2", *CHEAP, "--plain")
+    command(*methods)
+    kept = {record.id: record for record in Store(store).records()}
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(TOP_5)
+    answer = command(*methods, path=site)
+    assert "Top-5" in answer.out and "[1/4]" not in answer.err
+    assert answer.err.splitlines()[-1] == "4 of 4 runs were stored already"
+    assert "sae: stored runs are measured with their kept models" in answer.err
+    for record in Store(store).records():
+        assert record.training == kept[record.id].training and record.model == kept[record.id].model
+        assert set(record.measured_later) == {"odd"} and "zslbench" in record.measured_later["odd"]
+    fresh = command(*methods, "--store", tmp_path / "fresh", path=site)
+    assert fresh.status == 0
+    assert {r.id: r.metrics["top5"] for r in Store(tmp_path / "fresh").records()} == {
+        r.id: r.metrics["top5"] for r in Store(store).records()
+    }
+
+
+def test_an_evaluator_that_needs_every_score_says_so_of_runs_without_models_and_measures_new_ones(
+    tmp_path: Path, store: Path
+) -> None:
+    command("run", "sae", *CHEAP, "--keep-model", "never")
     site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
     (site / "odd_code.py").write_text(NEEDY)
     answer = command("run", "sae", *CHEAP, path=site)
     assert answer.status == 0
     [warning] = [line for line in answer.err.splitlines() if line.startswith("warning: ")]
     assert warning == (
-        "warning: evaluator 'odd' cannot measure stored runs: it needs the score of every class, and stored runs keep "
-        "decisions alone; --existing rerun measures them"
+        "warning: evaluator 'odd' cannot measure stored runs: it needs the model, and these runs kept decisions alone; "
+        "--existing rerun measures them"
     )
     assert command("run", "sae", *CHEAP, "--existing", "rerun", path=site).status == 0
     [record] = Store(store).records()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -260,10 +260,19 @@ def view_of(arrays: Arrays, class_names: Sequence[str]) -> TestView:
     return TestView(arrays["images"], y, classes, None)
 
 
-def stored_scorer(arrays: Arrays, view: TestView, no_conventional: str = "", prefix: str = "") -> StoredScorer:
-    """Returns the scorer of what `stored_decisions` gave; the view says the classes, and has the images at least."""
+def stored_scorer(
+    arrays: Arrays,
+    view: TestView,
+    no_conventional: str = "",
+    prefix: str = "",
+    model: Callable[[], Scorer] | None = None,
+) -> StoredScorer:
+    """Returns the scorer of what `stored_decisions` gave; the view says the classes, and has the images at least.
+
+    `model` gives the scores of the kept model, if there is one.
+    """
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     decisions = Decisions.of(own)
     alone = {name.removeprefix(CONVENTIONAL): array for name, array in own.items() if name.startswith(CONVENTIONAL)}
     view = replace(view, images=own["images"], y=decisions.y)
-    return StoredScorer(view, decisions, no_conventional or (Decisions.of(alone) if alone else None))
+    return StoredScorer(view, decisions, no_conventional or (Decisions.of(alone) if alone else None), model)

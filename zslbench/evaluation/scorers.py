@@ -116,16 +116,22 @@ class MatrixScorer(Scorer):
 
 
 class StoredScorer(Scorer):
-    """Decisions that were kept; whatever needs the score of every class raises `NeedsScores`."""
+    """Decisions that were kept; what needs more asks the kept model, or raises `NeedsScores` where there is none."""
 
-    def __init__(self, view: TestView, decisions: Decisions, conventional: Decisions | str | None = None) -> None:
+    def __init__(
+        self,
+        view: TestView,
+        decisions: Decisions,
+        conventional: Decisions | str | None = None,
+        model: Callable[[], Scorer] | None = None,
+    ) -> None:
         """Takes the decisions of a run among all classes, and its images and classes.
 
         `conventional` are those of images of unseen classes among these alone, or why the method has none; None where
-        they are those among all classes, without the seen ones.
+        they are those among all classes, without the seen ones. `model` gives the scores of the kept model of the run.
         """
         super().__init__(view)
-        self.generalized, self._conventional = decisions, conventional
+        self.generalized, self._conventional, self._model = decisions, conventional, model
 
     @cached_property
     def conventional(self) -> Decisions:
@@ -135,16 +141,23 @@ class StoredScorer(Scorer):
         return among_unseen(self.generalized) if self._conventional is None else self._conventional
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
-        """Raises `NeedsScores`."""
-        raise NeedsScores("it needs the score of every class, and stored runs keep decisions alone")
+        """Returns the model's, or raises `NeedsScores`."""
+        return self.model.scores(rows, classes)
 
     def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Raises `NeedsScores`."""
-        raise NeedsScores("it needs the model, and stored runs keep decisions alone")
+        """Returns the model's, or raises `NeedsScores`."""
+        return self.model.embeddings(rows)
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Raises `NeedsScores`."""
-        raise NeedsScores("it needs the model, and stored runs keep decisions alone")
+        """Returns the model's, or raises `NeedsScores`."""
+        return self.model.reconstruct(rows)
+
+    @cached_property
+    def model(self) -> Scorer:
+        """The scores of the kept model."""
+        if self._model is None:
+            raise NeedsScores("it needs the model, and these runs kept decisions alone")
+        return self._model()
 
 
 def among_unseen(decisions: Decisions) -> Decisions:

@@ -52,6 +52,8 @@ class RunRecord(BaseModel):
     """Evaluators that the method cannot answer, with the reason."""
     measured: dict[str, int] = Field(default_factory=dict)
     """Evaluators that were asked, and their versions: each has metrics here, or is not applicable."""
+    measured_later: dict[str, str] = Field(default_factory=dict)
+    """Of those that measured it after it was stored: when, and by which version."""
     validated: bool = False
     """Whether a fit on the training part of trainval was scored on validation classes too."""
     validation: dict[str, float] = Field(default_factory=dict)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
+import zslbench
 from zslbench.api.cards import Input
+from zslbench.api.embedder import ImageParams
 from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.errors import Hint, NeedsScores
 from zslbench.evaluation.measuring import (
     REPLICATES,
     VALIDATION,
@@ -20,11 +25,15 @@ from zslbench.evaluation.measuring import (
     stored_decisions,
     stored_scorer,
 )
+from zslbench.evaluation.scorers import ModelScorer
 from zslbench.files import NotWritten
+from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
-from zslbench.runs.entrant import Run
+from zslbench.runs.entrant import BACKBONE, Run
+from zslbench.runs.kept import Kept, restored
+from zslbench.training.device import choose_device
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -61,6 +70,45 @@ def record_of(spec: RunSpec, scorer: Scorer, found: Measured, **further: Any) ->
     return record, decisions | found.arrays
 
 
+class KeptScorer:
+    """Gives the scores of the kept model of a run on its test images, once it is asked.
+
+    Attributes:
+        asked: whether it was.
+    """
+
+    def __init__(self, run: Run, record: RunRecord, store: Store, fold: tuple[int, ...]) -> None:
+        self._run, self._record, self._store, self._fold = run, record, store, fold
+        self.asked = False
+
+    def __call__(self) -> Scorer:
+        """Reads the model, and prepares images where the run is on them.
+
+        Raises:
+            NeedsScores: no model was kept, or it is of another state of the method.
+        """
+        if self._store.model_path(self._record) is None:
+            raise NeedsScores("it needs the model, and these runs kept decisions alone")
+        run, device = self._run, choose_device("cpu")
+        kept = Kept.unpacked(self._store.model(self._record), self._record.id)
+        try:
+            embedder = restored(partial(run.entrant.make, run.params), kept)
+        except ValueError as error:
+            raise NeedsScores(f"it needs the model, and the method changed since ({error})") from error
+        data = run.entrant.data
+        if isinstance(run.params, ImageParams):
+            request = run.entrant.request
+            data = with_images(data, run.params, request.weights.get(BACKBONE), request.pretrained, device)
+        view = data.test_view(self._fold)
+        self.asked = True
+        return ModelScorer(embedder, view, kept.scale, device, classes=kept.semantics(view.classes))
+
+
+def now() -> str:
+    """Returns the time and the version of zslbench, for what is measured later."""
+    return f"{datetime.now(UTC).isoformat(timespec='seconds')}, zslbench {zslbench.__version__}"
+
+
 def measured_again(run: Run, record: RunRecord, store: Store, *, claimed: bool = False) -> RunRecord:
     """Returns the record with the metrics of evaluators that it lacks, or has of another version, and stores it.
 
@@ -81,7 +129,10 @@ def measured_again(run: Run, record: RunRecord, store: Store, *, claimed: bool =
     if record.validated and not unmeasured:
         view = data.test_view((*fold, record.spec.fold))
         measurement.prepare(stored_scorer(arrays, view, record.no_conventional, VALIDATION))
-    found = measurement.measure(stored_scorer(arrays, data.test_view(fold), record.no_conventional), REPLICATES)
+    model, view = KeptScorer(run, record, store, fold), data.test_view(fold)
+    found = measurement.measure(stored_scorer(arrays, view, record.no_conventional, model=model), REPLICATES)
+    if model.asked and found.measured:
+        warnings.warn(f"{record.spec.method}: stored runs are measured with their kept models", Hint, stacklevel=2)
     for name, reason in (unmeasured | found.unmeasured).items():
         warnings.warn(
             f"evaluator {name!r} cannot measure stored runs: {reason}; --existing rerun measures them", stacklevel=2
@@ -96,6 +147,7 @@ def measured_again(run: Run, record: RunRecord, store: Store, *, claimed: bool =
             "not_applicable": {n: why for n, why in record.not_applicable.items() if n not in found.measured}
             | found.not_applicable,
             "measured": record.measured | found.measured,
+            "measured_later": record.measured_later | dict.fromkeys(found.measured, now()),
         }
     )
     try:
