@@ -57,17 +57,17 @@ if TYPE_CHECKING:
     from zslbench.api.views import TestView as TestView
     from zslbench.api.views import TrainView as TrainView
     from zslbench.bench import Bench as Bench
-    from zslbench.bench import compare as compare
-    from zslbench.bench import evaluate as evaluate
-    from zslbench.bench import load as load
-    from zslbench.bench import load_model as load_model
-    from zslbench.bench import run as run
-    from zslbench.bench import tune as tune
     from zslbench.data.imagefiles import FileImages as FileImages
     from zslbench.data.xlsa17 import XLSA17Dataset as XLSA17Dataset
     from zslbench.discovery.registry import Registry as Registry
     from zslbench.errors import DataError as DataError
     from zslbench.errors import NotApplicable as NotApplicable
+    from zslbench.functions import compare as compare
+    from zslbench.functions import evaluate as evaluate
+    from zslbench.functions import load as load
+    from zslbench.functions import load_model as load_model
+    from zslbench.functions import run as run
+    from zslbench.functions import tune as tune
     from zslbench.records.record import RunRecord as RunRecord
     from zslbench.records.search import Search as Search
     from zslbench.records.spec import RunSpec as RunSpec
@@ -98,7 +98,8 @@ _HOME = {
         "TextEncoderCard",
         "Variant",
     ],
-    "bench": ["Bench", "compare", "evaluate", "load", "load_model", "run", "tune"],
+    "bench": ["Bench"],
+    "functions": ["compare", "evaluate", "load", "load_model", "run", "tune"],
     "data.imagefiles": ["FileImages"],
     "data.xlsa17": ["XLSA17Dataset"],
     "errors": ["DataError", "NotApplicable"],

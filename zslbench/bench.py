@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial, wraps
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 from numpy.typing import ArrayLike
 
@@ -51,8 +51,6 @@ STORE = "zslbench-runs"
 """The store of whoever names none."""
 
 Datasets = Sequence[DatasetLike] | DatasetLike | None
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Bench:
@@ -397,31 +395,3 @@ class Bench:
                     row.oracle = oracle(row.entrant, row.search, trials, self.device)
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error
-
-
-def _function(verb: Callable[Concatenate[Bench, P], R]) -> Callable[P, R]:
-    """Returns a verb of a bench as a function that takes the settings of the bench among its options."""
-    settings, own = inspect.signature(Bench).parameters, inspect.signature(verb)
-
-    @wraps(verb)
-    def function(*arguments: Any, **options: Any) -> Any:
-        with Bench(**{name: options.pop(name) for name in settings if name in options}) as bench:
-            return verb(bench, *arguments, **options)
-
-    function.__doc__ = f"{inspect.getdoc(verb)}\n\nIt takes the settings of a bench too: {', '.join(settings)}."
-    function.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])  # type: ignore[attr-defined]
-    return function
-
-
-run = _function(Bench.run)  # type: ignore[arg-type]
-"""`Bench.run`, of a bench with default settings or with those among the options; so are the functions below."""
-compare = _function(Bench.compare)  # type: ignore[arg-type]
-"""`Bench.compare`, which takes the settings of a bench too."""
-tune = _function(Bench.tune)  # type: ignore[arg-type]
-"""`Bench.tune`, which takes the settings of a bench too."""
-evaluate = _function(Bench.evaluate)
-"""`Bench.evaluate`, which takes the settings of a bench too."""
-load_model = _function(Bench.load_model)
-"""`Bench.load_model`, which takes the settings of a bench too."""
-load = _function(Bench.load)
-"""`Bench.load`, which takes the settings of a bench too."""

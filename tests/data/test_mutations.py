@@ -124,9 +124,9 @@ KINDS = {
     "semantics pt": Kind(".pt", lambda p: torch.save(torch.tensor(ROWS).bfloat16(), p), of_semantics, True),
     "semantics text": Kind(".txt", lambda p: p.write_bytes(lines(" ")), of_semantics),
     "semantics csv": Kind(".csv", lambda p: p.write_bytes(lines(";")), of_semantics),
-    "attributes": Kind(".csv", lambda p: p.write_bytes(ATTRIBUTES), lambda p: read_attributes(p, NAMES)),
+    "attributes": Kind(".csv", lambda p: p.write_bytes(ATTRIBUTES), lambda p: read_attributes(p, NAMES)[0]),
     "attributes gz": Kind(
-        ".csv", lambda p: p.write_bytes(gzip.compress(ATTRIBUTES)), lambda p: read_attributes(p, NAMES), True
+        ".csv", lambda p: p.write_bytes(gzip.compress(ATTRIBUTES)), lambda p: read_attributes(p, NAMES)[0], True
     ),
     "roles": Kind(".csv", lambda p: p.write_bytes(ROLES), of_roles),
     "texts csv": Kind(".csv", lambda p: p.write_bytes(table(["class", "text"], TEXTS)), lambda p: read_texts(p, NAMES)),

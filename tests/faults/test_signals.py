@@ -154,7 +154,10 @@ def interrupted(folder: Path, name: str, target: str, jobs: int, place: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "target", "jobs", "place"),
-    [("SIGTERM", "parent", 1, "training"), ("SIGINT", "group", 2, "training")],
+    [
+        ("SIGTERM", "parent", 1, "training"),
+        pytest.param("SIGINT", "group", 2, "training", marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_it_goes_on_from_the_epoch_shown_last(
     folder: Path, name: str, target: str, jobs: int, place: str

@@ -27,7 +27,7 @@ def test_ranking_methods_reach_the_known_level_on_awa1(method: str, real_data: P
     assert metrics["ausuc"] >= 0.095
 
 
-@pytest.mark.parametrize("method", ["sje", "latem", "sync"])
+@pytest.mark.parametrize("method", ["sje", *(pytest.param(m, marks=pytest.mark.slow) for m in ("latem", "sync"))])
 def test_later_embedding_methods_recognise_unseen_animals_thrice_as_often_as_chance(
     method: str, real_data: Path
 ) -> None:
