@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from zslbench import __version__, interruption
-from zslbench.cli import build, check, data, listing, output, predict, run, runs, show, table
+from zslbench.cli import build, check, data, explain, listing, output, predict, run, runs, show, table
 from zslbench.discovery.plugins import plugins
 from zslbench.errors import Hint, ZSLBenchError, printable, thread_failed
 
@@ -26,17 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    run.run,
-    run.compare,
-    run.tune,
-    table.table,
-    table.paper,
-    run.evaluate,
-    predict.predict,
-    show.show,
-    show.published,
-):
+for command in (run.run, run.compare, run.tune, table.table, table.paper, run.evaluate, predict.predict):
+    app.command()(command)
+for command in (show.show, explain.explain, show.published):
     app.command()(command)
 app.command("list")(listing.list_)
 app.command()(listing.describe)
