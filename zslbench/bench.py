@@ -39,6 +39,7 @@ from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_label
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
 from zslbench.runs.model import TrainedModel
+from zslbench.runs.remeasure import Remeasured, measure
 from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
 from zslbench.runs.row import Row
 from zslbench.training import together
@@ -343,6 +344,20 @@ class Bench:
             What was checked; `problem` says what is wrong.
         """
         return verify(Store(self._folder, create=False))
+
+    def measure(
+        self, runs: Sequence[str] | None = None, *, evaluator: str | None = None, dataset: str | None = None
+    ) -> list[Remeasured]:
+        """Measures stored runs by evaluators that were installed later, or whose version rose; nothing is trained.
+
+        Args:
+            runs: the beginnings of their ids; all runs by default.
+            evaluator: this one alone.
+            dataset: the data set of these runs, where their records do not say how it is found.
+        """
+        store = Store(self._folder, create=False)
+        records = store.records() if runs is None else map(store.lookup, runs)
+        return list(measure(store, self.root, list(records), evaluator, dataset))
 
     def record(self, run: str) -> Result:
         """Returns the one stored run whose id starts with these characters.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean, variance
@@ -12,6 +13,7 @@ from statistics import mean, variance
 import pytest
 from outside import CHEAP, command, distribution
 from scipy import stats
+from synthetic import make_xlsa17
 
 from zslbench.records.store import Store
 
@@ -220,6 +222,39 @@ def test_an_evaluator_of_every_score_measures_stored_runs_with_their_models_and_
     assert {r.id: r.metrics["top5"] for r in Store(tmp_path / "fresh").records()} == {
         r.id: r.metrics["top5"] for r in Store(store).records()
     }
+
+
+def test_measure_asks_later_evaluators_of_stored_runs_and_says_what_it_cannot(tmp_path: Path, store: Path) -> None:
+    command("run", "sae", *CHEAP, "--scale", "l2")
+    command("run", "devise:epochs=2", *CHEAP, "--keep-model", "never")
+    kept = {record.spec.method: record for record in Store(store).records()}
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(TOP_5)
+    answer = command("measure", "--all", path=site)
+    lines = {line.split()[1]: line for line in answer.out.splitlines()}
+    [sae, devise] = [Store(store).lookup(kept[name].id) for name in ("sae", "devise")]
+    assert lines["sae"] == f"{sae.id} sae on digits: Top-5 {100 * sae.metrics['top5']:.1f}"
+    assert "it needs the model, and these runs kept decisions alone" in lines["devise"] and answer.status == 1
+    assert sae.training == kept["sae"].training and devise == kept["devise"]
+    again = command("measure", sae.id[:6], "--evaluator", "odd", path=site)
+    assert again.out == f"{sae.id} sae on digits: nothing is missing\n" and again.status == 0
+    assert "--evaluator eve: there is none" in command("measure", "--all", "--evaluator", "eve").error()
+    assert "give run ids, or --all for every run" in command("measure").error()
+
+
+def test_a_run_whose_data_are_others_now_is_measured_by_nobody(tmp_path: Path, store: Path) -> None:
+    folder = make_xlsa17(tmp_path)
+    assert command("run", "eszsl", "-d", folder, "--uncalibrated").status == 0
+    site = distribution(tmp_path, "odd", SOURCE.format(module="odd"))
+    (site / "odd_code.py").write_text(TOP_5)
+    [record] = Store(store).records()
+    shutil.rmtree(folder)
+    gone = command("measure", record.id, path=site)
+    assert gone.status == 1 and str(folder) in gone.out and len(gone.out.splitlines()) == 1
+    make_xlsa17(tmp_path, seed=1)
+    other = command("measure", record.id, path=site)
+    assert "its data set toy or its method eszsl is another now" in other.out.lower()
+    assert [record] == list(Store(store).records())
 
 
 def test_an_evaluator_that_needs_every_score_says_so_of_runs_without_models_and_measures_new_ones(

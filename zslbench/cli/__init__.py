@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 for command in (run.run, run.compare, run.tune, table.table, table.paper, run.evaluate, predict.predict):
     app.command()(command)
-for command in (show.show, explain.explain, show.published):
+for command in (show.show, explain.explain, explain.measure, show.published):
     app.command()(command)
 app.command("list")(listing.list_)
 app.command()(listing.describe)

@@ -1,4 +1,4 @@
-"""`zslbench explain`: look inside a stored run."""
+"""`zslbench explain` and `measure`: stored runs, looked into and measured by further evaluators."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from zslbench.cli.options import DEFAULT_SPLITS, DEFAULT_STORE, DataRoot, Plain, Splits, StoreFolder
+from zslbench.errors import UsageError, printable
 
 
 def explain(
@@ -34,3 +35,30 @@ def explain(
     if figure is not None:
         draw_insight(figure, result)
         print(f"figure: {figure}")
+
+
+def measure(
+    runs: Annotated[list[str] | None, Argument(metavar="[RUN...]", help="Run ids, or their first characters.")] = None,
+    every: Annotated[bool, Option("--all", help="Every stored run.")] = False,
+    evaluator: Annotated[str | None, Option(help="This one alone (`list evaluators`).")] = None,
+    dataset: Annotated[str | None, Option("--dataset", "-d", help="Of runs whose records do not name it.")] = None,
+    data_root: DataRoot = None,
+    store: StoreFolder = DEFAULT_STORE,
+) -> None:
+    """Measure stored runs by evaluators that were installed later; nothing is trained."""
+    from typer import Exit
+
+    from zslbench.bench import Bench
+    from zslbench.evaluation.measuring import metrics
+
+    if bool(runs) == every:
+        raise UsageError("give run ids, or --all for every run")
+    titles, problems = metrics(), 0
+    for one in Bench(store=store, data_root=data_root).measure(runs or None, evaluator=evaluator, dataset=dataset):
+        spec = one.record.spec
+        said = [f"{titles[name].title} {titles[name].text(value)}" for name, value in one.added.items()]
+        said += [one.problem] if one.problem else []
+        problems += bool(one.problem)
+        print(printable(f"{one.record.id} {spec.method} on {spec.dataset}: {', '.join(said) or 'nothing is missing'}"))
+    if problems:
+        raise Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -109,14 +110,17 @@ def now() -> str:
     return f"{datetime.now(UTC).isoformat(timespec='seconds')}, zslbench {zslbench.__version__}"
 
 
-def measured_again(run: Run, record: RunRecord, store: Store, *, claimed: bool = False) -> RunRecord:
+def measured_again(
+    run: Run, record: RunRecord, store: Store, *, claimed: bool = False, only: Collection[str] | None = None
+) -> RunRecord:
     """Returns the record with the metrics of evaluators that it lacks, or has of another version, and stores it.
 
-    They are computed from the stored decisions; what needs more is left out, with a warning. `claimed` says that the
-    caller holds the claim on the run.
+    They are computed from the stored decisions, or with the kept model; what needs more is left out, with a warning.
+    `claimed` says that the caller holds the claim on the run, `only` which evaluators are meant.
     """
     wanted = asked(record.spec.input, validated=record.validated)
     missing = {name: e for name, e in wanted.items() if record.measured.get(name) != e.version}
+    missing = {name: e for name, e in missing.items() if only is None or name in only}
     if not missing:
         return record
     arrays, data = store.arrays(record), run.entrant.data

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 import zslbench
+from zslbench.data.semantics import OWN
 from zslbench.records.record import RunRecord
 from zslbench.runs.code import method_code, plugin_of
 from zslbench.runs.entrant import Run, method_class
@@ -35,8 +36,15 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "method_code": method_code(run.entrant.method),
+        "dataset": run.entrant.source,
         "splits": run.entrant.request.splits,
+        **({"semantics": semantics} if (semantics := run.entrant.request.semantics) != OWN else {}),
+        **({"weights": weights} if (weights := _paths(run)) else {}),
     }
+
+
+def _paths(run: Run) -> dict[str, str]:
+    return {part: str(path) for part, path in run.entrant.request.weights.items()}
 
 
 @cache
