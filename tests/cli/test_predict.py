@@ -141,6 +141,17 @@ def test_features_without_a_known_backbone_ask_for_its_name(inside: Inside, tmp_
     assert line == "the features have shape (1, 768); the run was trained on 64 columns"
 
 
+def test_a_backbone_that_is_gone_is_named(run: str, inside: Inside, tmp_path: Path, store: Path) -> None:
+    opened = Store(store)
+    [record] = opened.records()
+    provenance = record.provenance | {"features_from": {"backbone": "gone-net", "weights": "0"}}
+    opened.save(record.model_copy(update={"provenance": provenance}), opened.arrays(record))
+    line = inside("predict", run, tmp_path / "images").error()
+    assert "has features of backbone 'gone-net', which is not installed; install the plugin that has it" in line
+    line = inside("predict", run, tmp_path / "images", "--backbone", "pixels").error()
+    assert "its weights are not those of the training features, which are from gone-net" in line
+
+
 def test_an_image_that_cannot_be_read_is_listed_and_costs_no_other(run: str, inside: Inside, tmp_path: Path) -> None:
     (tmp_path / "images" / "pink" / "broken.png").write_bytes(b"no image")
     answer = inside("predict", run, tmp_path / "images" / "pink", "--csv", tmp_path / "out.csv")

@@ -26,7 +26,7 @@ from zslbench.data.tables import Table, first_twice, is_number, read_table
 from zslbench.data.xlsa17 import SPLITS
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.files import existing
-from zslbench.preparation.backbones import Loaded, load_backbone
+from zslbench.preparation.backbones import Loaded, find_backbone, load_backbone
 from zslbench.preparation.extract import NoneReadable, extract
 from zslbench.preparation.pixels import crop_inputs, with_images
 from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, read_texts
@@ -234,6 +234,15 @@ def backbone_of(
             f"run {model.record.id} does not say which backbone made its features {model.record.spec.features!r}; "
             "name it by --backbone"
         )
+    try:
+        find_backbone(wanted)
+    except UsageError as error:
+        if name:
+            raise
+        raise UsageError(
+            f"run {model.record.id} has features of backbone {wanted!r}, which is not installed; install the plugin "
+            "that has it, or name another by --backbone"
+        ) from error
     loaded = load_backbone(wanted, weights, pretrained and model.record.spec.pretrained)
     if "weights" in known and loaded.fingerprint != known["weights"]:
         raise DataError(
