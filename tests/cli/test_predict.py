@@ -224,14 +224,42 @@ def zslbench_register(registry):
 """
 
 
-def test_sentences_describe_new_classes_where_there_is_an_encoder(run: str, tmp_path: Path) -> None:
+@pytest.fixture
+def described(coloured: Path, tmp_path: Path) -> tuple[str, Path]:
+    """A run whose class embeddings are of words, by an encoder in the folder that is returned too."""
     site = distribution(tmp_path, "colour-words", ENCODER.replace("{module}", "colour_words"))
+    words = {"yellow": "red and green", "pink": "red and blue", "aqua": "green and blue"}
+    write(tmp_path / "texts.csv", [["class", "text"], *([name, words.get(name, name)] for name in COLOURS)])
+    out = tmp_path / "words.csv"
+    made = command("data", "semantics", coloured, "--from", tmp_path / "texts.csv", "--out", out, path=site)
+    assert made.status == 0, made.err
+    answer = command("run", "eszsl", "-d", coloured, "--semantics", out, "--uncalibrated", "--json", path=site)
+    return str(json.loads(answer.out)["runs"][0]["id"]), site
+
+
+def test_sentences_and_names_describe_new_classes_where_those_of_the_run_came_from_an_encoder(
+    described: tuple[str, Path], tmp_path: Path
+) -> None:
+    run, site = described
     table = write(
         tmp_path / "t.csv", [["class", "text"], ["rose", "it is red"], ["sky", "it is blue"], ["sky", "blue"]]
     )
-    answer = command("predict", run, tmp_path / "images" / "red", "--classes", table, "--json", path=site)
-    assert answer.status == 0, answer.err
-    assert {one["class"] for one in json.loads(answer.out)} == {"rose"}
+    (tmp_path / "names.txt").write_text("blue thing\nred thing\n")
+    for classes, wanted in ((table, "rose"), (tmp_path / "names.txt", "red thing")):
+        answer = command("predict", run, tmp_path / "images" / "red", "--classes", classes, "--json", path=site)
+        assert answer.status == 0, answer.err
+        assert {one["class"] for one in json.loads(answer.out)} == {wanted}
+    images = tmp_path / "images"
+    other = command("predict", run, images, "--classes", table, "--encoder", "another", path=site)
+    assert other.error() == f"--encoder another: the class embeddings of run {run} are by colours"
+    gone = command("predict", run, images, "--classes", table)
+    assert "no text encoder is installed" in gone.error()
+
+
+def test_texts_are_refused_where_the_run_was_trained_on_attributes(run: str, inside: Inside, tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", [["class", "text"], ["rose", "it is red"]])
+    line = inside("predict", run, tmp_path / "images", "--classes", table).error()
+    assert line.endswith(f"the class embeddings of run {run} are from no text encoder; give a table of their values")
 
 
 def test_from_python_a_model_is_found_by_the_beginning_of_its_id(run: str, coloured: Path) -> None:

@@ -65,6 +65,16 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
     return replace(data, semantics=own, original_semantics=None, attributes=attributes, attribute_names=())
 
 
+def encoder_of(semantics: str) -> str:
+    """Returns the text encoder that made a file of class embeddings, if it says so, else an empty string."""
+    path = Path(semantics).expanduser()
+    if semantics in (OWN, ORIGINAL) or is_arrays(path):
+        return ""
+    with reading(path, "text"), path.open("rb") as file:
+        line = file.readline(1000).decode("utf-8", "replace").strip()
+    return line.rpartition(" by ")[2] if line.startswith(NOT_ATTRIBUTES) and " by " in line else ""
+
+
 def _says_none(path: Path) -> bool:
     with path.open("rb") as file:
         return file.readline().startswith(NOT_ATTRIBUTES.encode())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from zslbench.data.arrays import called, is_arrays, read_arrays, real_numbers
 from zslbench.data.catalogue import dataset_name, load_data
 from zslbench.data.imagefiles import FileImages, images_below
 from zslbench.data.semantics import OWN
-from zslbench.data.tables import Table, first_twice, is_number, read_table
+from zslbench.data.tables import Table, decoded, first_twice, is_number, read_table
 from zslbench.data.xlsa17 import SPLITS
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.files import existing
@@ -74,26 +74,25 @@ class Source:
         return self.read(np.array([i for i, name in enumerate(self.names) if name not in done], dtype=np.int64))
 
     @classmethod
-    def of_rows(
-        cls, names: Sequence[str], x: NDArray[np.float32], images: Images | None = None, labels: Sequence[str] = ()
-    ) -> Source:
-        """Returns a source of features that are there, possibly on disk."""
+    def of_features(cls, x: NDArray[np.float32], rows: NDArray[np.int64], **further: Any) -> Source:
+        """Returns a source of some rows of features, which may be on disk; images are called by numbers from 1."""
+        names = [str(row + 1) for row in rows]
 
-        def read(rows: NDArray[np.int64]) -> Iterator[Block]:
-            for start in range(0, len(rows), AT_ONCE):
-                own = rows[start : start + AT_ONCE]
-                yield Block([names[row] for row in own], np.array(x[own]), {})
+        def read(positions: NDArray[np.int64]) -> Iterator[Block]:
+            for start in range(0, len(positions), AT_ONCE):
+                own = positions[start : start + AT_ONCE]
+                yield Block([names[i] for i in own], np.array(x[rows[own]]), {})
 
-        return cls(list(names), read, images, tuple(labels))
+        return cls(names, read, **further)
 
     @classmethod
     def of_part(cls, data: ZSLData, part: str) -> Source:
-        """Returns a part of a data set; images are called by their numbers, from 1."""
+        """Returns a part of a data set, or all of it."""
         rows = getattr(data, PARTS[part]) if part else np.arange(len(data.labels))
         assert data.features is not None
-        chosen = None if data.images is None else Some(data.images, rows)
-        labels = [data.class_names[c] for c in data.labels[rows]]
-        return cls.of_rows([str(row + 1) for row in rows], data.features[rows], chosen, labels)
+        images = None if data.images is None else Some(data.images, rows)
+        labels = tuple(data.class_names[c] for c in data.labels[rows])
+        return cls.of_features(data.features, rows, images=images, labels=labels)
 
     @classmethod
     def of_files(cls, model: TrainedModel, files: Sequence[Path], loaded: Loaded, device: torch.device) -> Source:
@@ -171,7 +170,7 @@ def source_of_files(
     """
     if len(paths) == 1 and is_arrays(paths[0]):
         x = features_in(existing("INPUT", paths[0]), model.features)
-        return Source.of_rows([str(row + 1) for row in range(len(x))], x)
+        return Source.of_features(x, np.arange(len(x)))
     files = image_files(paths)
     return Source.of_files(model, files, backbone_of(model, backbone, weights), model.device)
 
@@ -291,23 +290,38 @@ def classes_in(path: Path, model: TrainedModel, encoder: str | None = None) -> C
     """Returns the classes that a file describes, for a model to choose from.
 
     Args:
-        path: class embeddings, a table of a class and its values in each row, as attributes are given; or texts, as
-            `read_texts` reads them with the columns `class` and `text`, for a text encoder; or names, one a line.
+        path: class embeddings, a table of a class and its values in each row, as attributes are given. Where those of
+            the run came from a text encoder, also texts, as `read_texts` reads them with the columns `class` and
+            `text`, or a `.txt` of names, one a line.
         model: whose class embeddings say how many values there are, and how they are normalised.
-        encoder: the text encoder, where several are installed.
+        encoder: the text encoder; by default that of the run, which it must be.
 
     Raises:
         UsageError, DataError: it is none of these, or does not fit the model.
     """
     if is_arrays(path):
         raise DataError(f"{path}: classes need names; give a table, with the name of a class first in each row")
+    if path.suffix.lower() == ".txt":
+        lines = [line.strip() for line in decoded(path)[0].splitlines() if line.strip()]
+        return _of_texts(path, {name: [name] for name in lines}, model, encoder)
     table = read_table(path) if path.suffix.lower() != ".json" and not path.is_dir() else None
     if table is None or {"class", "text"} <= {cell.lower() for cell in table.head}:
-        names = _texts_names(path, table)
-        texts = read_texts(path, names)
-        chosen = choose_text_encoder(encoder)
-        return model.described(list(texts), embed(texts, load_text_encoder(chosen), chosen))
+        return _of_texts(path, read_texts(path, _texts_names(path, table)), model, encoder)
     return _of_numbers(path, table, model)
+
+
+def _of_texts(path: Path, texts: dict[str, list[str]], model: TrainedModel, encoder: str | None) -> ClassSet:
+    """Returns classes by their texts, embedded as those of the run were: by another encoder they would mean nothing."""
+    own = model.record.provenance.get("semantics_by")
+    if own is None:
+        raise DataError(
+            f"{path}: it holds texts, and the class embeddings of run {model.record.id} are from no text encoder; "
+            "give a table of their values"
+        )
+    if encoder not in (None, own):
+        raise UsageError(f"--encoder {encoder}: the class embeddings of run {model.record.id} are by {own}")
+    chosen = choose_text_encoder(own)
+    return model.described(list(texts), embed(texts, load_text_encoder(chosen), chosen))
 
 
 def _of_numbers(path: Path, table: Table, model: TrainedModel) -> ClassSet:
