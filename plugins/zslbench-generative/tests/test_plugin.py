@@ -57,9 +57,9 @@ def test_every_method_needs_unseen_embeddings_and_says_so_with_its_paper(registr
 def test_the_papers_values_are_valid_for_every_data_set(registry: Registry, dataset: str) -> None:
     for entry in registry.entries("method"):
         method = registry.resolve("method", entry.name, Embedder)
-        given, scale = entry.card.preset("paper").resolve(dataset, "res101")
+        given, scaling = entry.card.preset("paper").resolve(dataset, "res101")
         params = method.params_type.parse(given, entry.name)
-        assert scale == "minmax" and not params.standardise
+        assert scaling == {"scale": "minmax"} and not params.standardise
 
 
 def test_the_papers_numbers_of_features_are_those_of_a_class(registry: Registry) -> None:
