@@ -125,6 +125,7 @@ def test_wrong_input_is_one_line_each(run: str, coloured: Path, inside: Inside, 
         ("-d", "no-such-data"): "unknown data set 'no-such-data'",
         (tmp_path / "images", "--classes", "no.csv"): "--classes no.csv: there is no such file",
         (tmp_path / "images", "--gamma", "much"): "--gamma much: give auto, or a number",
+        (tmp_path / "images", "--gamma", "nan"): "--gamma nan: give auto, or a number",
         (tmp_path / "images", "--csv", "a.csv", "--json"): "--csv and --json: give one of them",
     }.items():
         answer = inside("predict", run, *arguments)

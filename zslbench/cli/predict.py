@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,14 +21,14 @@ class Asking:
         str | None, Option("--dataset", "-d", help="In place of INPUT: a data set, NAME or NAME:test_unseen.")
     ] = None
     classes: Annotated[
-        str, Option(help="all, seen, unseen, or a file: a table of classes and attributes, or texts with an encoder.")
+        str, Option(help="all, seen, unseen, or a file: a table of classes and attributes, or texts.")
     ] = "all"
     top: Annotated[int, Option(help="Classes to tell for each image.", min=1)] = 1
     gamma: Annotated[
         str, Option(help="Is subtracted from scores of seen classes where others compete: auto, or a number.")
     ] = "auto"
     csv: Annotated[Path | None, Option(help="Write to this file as it comes; started again, it goes on.")] = None
-    grid: Annotated[Path | None, Option(help="Draw the first images with their classes to this PNG.")] = None
+    grid: Annotated[Path | None, Option(help="Draw some images with their classes to this PNG.")] = None
     backbone: Annotated[str | None, Option(help="What made the features, where the run does not say.")] = None
     weights: Annotated[Path | None, Option(help="Its weights, a file.")] = None
     encoder: Annotated[str | None, Option(help="For texts: `list text-encoders`.")] = None
@@ -86,6 +87,9 @@ def _gamma(text: str) -> float | Literal["auto"]:
     if text == "auto":
         return "auto"
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise UsageError(f"--gamma {text}: give auto, or a number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"--gamma {text}: give auto, or a number")
+    return value
