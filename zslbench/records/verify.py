@@ -122,7 +122,7 @@ def _checkpoints(store: Store) -> Iterator[Checked]:
 def _leftovers(store: Store) -> Iterator[Checked]:
     """Yields what a killed process left, and what was set aside; a run under way may own some of it."""
     found: set[Path] = set()
-    for pattern in ("**/.*.part", "runs/*/record.json.damaged*", "tuned/*.damaged*"):
+    for pattern in ("**/.*.part", "runs/*/*.damaged*", "tuned/*.damaged*"):
         found |= set(store.root.glob(pattern))
     found |= {path for path in store.root.glob("runs/*") if not path.is_dir() or not any(path.glob("record.json*"))}
     found |= {path for path in store.root.glob("partial/*") if store.record_path(path.name).exists()}
