@@ -98,13 +98,14 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=session,
-        preexec_fn=_with_ctrl_c if session else None,
+        preexec_fn=_with_signals if session else None,
     )
 
 
-def _with_ctrl_c() -> None:
-    """A shell that started the tests in the background has Ctrl-C ignored."""
+def _with_signals() -> None:
+    """A shell that started the tests in the background has Ctrl-C ignored, and `nohup` the end of the terminal."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass
