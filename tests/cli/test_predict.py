@@ -257,6 +257,15 @@ def test_sentences_and_names_describe_new_classes_where_those_of_the_run_came_fr
     assert "no text encoder is installed" in gone.error()
 
 
+def test_texts_that_cannot_be_read_are_one_line(described: tuple[str, Path], tmp_path: Path) -> None:
+    run, site = described
+    (tmp_path / "texts.json").write_text('{"rose": ')
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("texts.json", "cannot be read as JSON"), ("empty", "it has no file CLASS.txt")):
+        answer = command("predict", run, tmp_path / "images", "--classes", tmp_path / name, path=site)
+        assert answer.status == 1 and reason in answer.error()
+
+
 def test_texts_are_refused_where_the_run_was_trained_on_attributes(run: str, inside: Inside, tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", [["class", "text"], ["rose", "it is red"]])
     line = inside("predict", run, tmp_path / "images", "--classes", table).error()

@@ -67,13 +67,13 @@ def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: called[position] for name, position in zip(names, positions, strict=True)}
 
 
-def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list[str]]:
     """Reads the texts of each class, of which it may have several; `class_positions` matches names and numbers.
 
     Args:
         path: a table with the columns `class` and `text`; JSON that maps each class to a text or a list of them; or a
             folder with a file `CLASS.txt` for each class, a text a line.
-        names: the classes.
+        names: the classes; by default those that the file names.
 
     Raises:
         DataError: it is none of these, names a class of no data, or lacks one; near misses are named.
@@ -84,6 +84,8 @@ def read_texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
         if not name or not text:
             raise DataError(f"{path}: {where}: its class or its text is empty")
         texts.setdefault(name, []).append(text)
+    if names is None:
+        return texts
     given = list(texts)
     positions = class_positions(given, names, path)
     return {name: texts[given[position]] for name, position in zip(names, positions, strict=True)}

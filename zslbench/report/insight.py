@@ -10,6 +10,7 @@ import pandas as pd
 
 from zslbench.api.dataset import ZSLData
 from zslbench.errors import DataError, NotApplicable
+from zslbench.evaluation.measuring import view_of
 from zslbench.files import whole
 from zslbench.report.figures import COLOURS, DPI, PAGE, style
 from zslbench.report.results import Result
@@ -73,14 +74,12 @@ def hubness(result: Result, gamma: float | None = None) -> tuple[float, pd.DataF
         attracts most images makes it large (N_1 of Radovanovic et al.: Hubs in space. JMLR 2010); and a row for each
         class: `seen`, `images` of it in the test, and `given`, most given first.
     """
-    counts, decisions = result.confusion(gamma), result.decisions()
+    counts = result.confusion(gamma)
     given = counts.to_numpy().sum(axis=0).astype(np.float64)
     apart = given - given.mean()
     spread = np.sqrt((apart**2).mean())
     skewness = float((apart**3).mean() / spread**3) if spread > 0 else 0.0
-    seen = np.zeros(len(given), dtype=bool)
-    seen[np.unique(decisions.choice_seen[decisions.choice_seen >= 0])] = True
-    seen[np.unique(decisions.y[decisions.seen])] = True
+    seen = view_of(result.arrays(), result.record.class_names).classes.seen.numpy()
     images = counts.to_numpy().sum(axis=1)
     table = pd.DataFrame({"seen": seen, "images": images, "given": given.astype(np.int64)}, index=counts.index)
     return skewness, table.rename_axis("class").sort_values("given", ascending=False, kind="stable")

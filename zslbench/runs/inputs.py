@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,7 +305,7 @@ def classes_in(path: Path, model: TrainedModel, encoder: str | None = None) -> C
         return _of_texts(path, {name: [name] for name in lines}, model, encoder)
     table = read_table(path) if path.suffix.lower() != ".json" and not path.is_dir() else None
     if table is None or {"class", "text"} <= {cell.lower() for cell in table.head}:
-        return _of_texts(path, read_texts(path, _texts_names(path, table)), model, encoder)
+        return _of_texts(path, read_texts(path), model, encoder)
     return _of_numbers(path, table, model)
 
 
@@ -342,13 +341,3 @@ def _of_numbers(path: Path, table: Table, model: TrainedModel) -> ClassSet:
     if values.shape[1] != wanted:
         raise DataError(f"{path}: it has {values.shape[1]} columns of values; the run has {wanted} attributes")
     return model.described(names, values)
-
-
-def _texts_names(path: Path, table: Table | None) -> list[str]:
-    """Returns the classes that a file of texts has, in their order."""
-    if table is not None:
-        column = [cell.lower() for cell in table.head].index("class")
-        return list(dict.fromkeys(row[column] for row in table.body.values()))
-    if path.is_dir():
-        return [file.stem for file in sorted(path.glob("*.txt"))]
-    return list(json.loads(path.read_text(encoding="utf-8")))

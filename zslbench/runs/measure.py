@@ -86,10 +86,8 @@ class KeptScorer:
         """Reads the model, and prepares images where the run is on them.
 
         Raises:
-            NeedsScores: no model was kept, or it is of another state of the method.
+            NeedsScores: the model is of another state of the method.
         """
-        if self._store.model_path(self._record) is None:
-            raise NeedsScores("it needs the model, and these runs kept decisions alone")
         run, device = self._run, choose_device("cpu")
         kept = Kept.unpacked(self._store.model(self._record), self._record.id)
         try:
@@ -134,7 +132,8 @@ def measured_again(
         view = data.test_view((*fold, record.spec.fold))
         measurement.prepare(stored_scorer(arrays, view, record.no_conventional, VALIDATION))
     model, view = KeptScorer(run, record, store, fold), data.test_view(fold)
-    found = measurement.measure(stored_scorer(arrays, view, record.no_conventional, model=model), REPLICATES)
+    kept = model if store.model_path(record) else None
+    found = measurement.measure(stored_scorer(arrays, view, record.no_conventional, model=kept), REPLICATES)
     if model.asked and found.measured:
         warnings.warn(f"{record.spec.method}: stored runs are measured with their kept models", Hint, stacklevel=2)
     for name, reason in (unmeasured | found.unmeasured).items():
