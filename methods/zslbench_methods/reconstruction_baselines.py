@@ -39,7 +39,10 @@ class SAEImage(Embedder[ReconstructionParams]):
         p, parts = self.params, Parts(self.weights, self.pretrained)
         self.attributes = shape.attributes
         self.E = classifier(shape.features, self.branches * shape.attributes, p)
-        self.G = parts.generator(self.branches * shape.attributes, p.autoencoder_hidden, p.image_size, p.width)
+        inputs = self.branches * shape.attributes
+        generator = parts.generator(inputs, p.autoencoder_hidden, p.image_size, p.width)
+        # The ranking loss leaves the length of E(x) free, and G does not converge if it grows as both are trained.
+        self.G = nn.Sequential(nn.RMSNorm(inputs, elementwise_affine=False), generator)
         self.phi = parts.perceptual(p.phi)
 
     def embed(self, x: Tensor) -> Tensor:

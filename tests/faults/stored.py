@@ -59,6 +59,14 @@ def _curves(work: Path) -> Answer:
     return {"arrays": arrays, "text": [line.split()[:-1] for line in text.splitlines()], "curves": curves}
 
 
+def _predicted(work: Path) -> Answer:
+    """Has every kept model score images."""
+    with bench(work) as own:
+        data = own.load(toy(work))
+        models = {one.method: one.model() for one in own.records()}
+        return {name: digest(model.scores(data.features[:5])) for name, model in sorted(models.items())}
+
+
 def searched(work: Path) -> Answer:
     with bench(work) as own:
         [found] = own.tune("devise:epochs=2", dataset=toy(work), folds=1, trials=3, search=["lr=1e-3:1e-2:log"])
@@ -157,6 +165,7 @@ def _old_indexed(work: Path) -> None:
 STORED = [
     Kind("record", "store/runs/*/record.json", _runs, _listed_and_compared, as_json=True),
     Kind("decisions", "store/runs/*/decisions-*", _runs, _curves),
+    Kind("model", "store/runs/*/model-*", _runs, _predicted),
     Kind("search", "store/tuned/*.json", _with_search, searched, as_json=True),
     Kind("checkpoint", "store/partial/*/*", _broken_off, partial(compared, methods=LONG)),
     Kind("cache-entry", "cache/mat/*/*.npy cache/mat/*/*.json", _cached, loaded, rot=True),
