@@ -179,6 +179,13 @@ def test_a_text_file_gives_each_class_its_line_whatever_their_order(
     np.testing.assert_allclose(with_semantics(data, str(path)).semantics, unit(ROWS), rtol=1e-5)
 
 
+@pytest.mark.parametrize("head", ["", "class,red,blue\n", "class,red,red\n", "class,1,2\n", "class,red\n"])
+def test_columns_are_called_as_a_head_says(data: ZSLData, tmp_path: Path, head: str) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text(head + "".join(f"{name},1,{i + 2}\n" for i, name in enumerate(data.class_names)))
+    assert with_semantics(data, str(path)).attribute_names == (("red", "blue") if "blue" in head else ())
+
+
 def test_a_name_may_have_blanks_where_commas_divide(data: ZSLData, tmp_path: Path) -> None:
     """FLO has no names, so its classes are `class 1`, `class 2` and so on."""
     data = replace(data, class_names=tuple(f"class {c}" for c in range(11)))

@@ -14,8 +14,9 @@ from rich.console import Console
 from zslbench.api.events import Event
 from zslbench.errors import printable
 from zslbench.report.progress import Display
-from zslbench.report.render import FORMATS, escaped_markdown, show, show_lines
+from zslbench.report.render import FORMATS, escaped_markdown
 from zslbench.report.table import Cell, Column, Line, Table
+from zslbench.report.terminal import show, show_lines
 
 EVIL = "\x1b[31mred\x1b[0m\x9b2J\nsecond\u202eline\r\x07 [bold]x[/bold] [red]"
 NAMES = [EVIL, "=HYPERLINK(1)", "+1+1", "-2+3", "@SUM(1)", "# title", "> quote", "1. list", "<script>x</script>", "a|b"]

@@ -106,8 +106,11 @@ def test_contributions_add_up_to_the_score(bench: Bench) -> None:
     [result] = bench.run("eszsl", dataset="digits", calibrated=False)
     model, x = result.model(), features(DIGITS.test_unseen[:20])
     np.testing.assert_allclose(model.contributions(x).sum(axis=2), model.scores(x), rtol=1e-4, atol=1e-5)
-    [other] = bench.run("conse", dataset="digits", calibrated=False)
-    with pytest.raises(zslbench.NotApplicable, match="conse are no sum over attributes"):
+    [cosine] = bench.run("sae@f2s", dataset="digits", calibrated=False)
+    model = cosine.model()
+    np.testing.assert_allclose(model.contributions(x).sum(axis=2), model.scores(x), rtol=1e-4, atol=1e-5)
+    [other] = bench.run("cmt:epochs=1", dataset="digits", calibrated=False)
+    with pytest.raises(zslbench.NotApplicable, match="cmt are no sum over attributes"):
         other.model().contributions(x)
 
 

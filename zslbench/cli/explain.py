@@ -25,7 +25,7 @@ def explain(
     """Show which unseen classes fail, what they are taken for, hubs, and what attributes the embedding keeps."""
     from zslbench.bench import Bench
     from zslbench.report.insight import draw_insight, insight_tables
-    from zslbench.report.render import print_tables
+    from zslbench.report.terminal import print_tables
 
     bench = Bench(store=store, data_root=data_root, on_event=None)
     result = bench.record(run)

@@ -38,13 +38,14 @@ def list_(what: Annotated[What, Argument(help="What to list.")], json: Json = Fa
         return
     from rich.console import Console
 
-    from zslbench.report.render import show_lines
-    from zslbench.report.table import table_of
+    from zslbench.report.table import Cell, Column, Line, Table
+    from zslbench.report.terminal import show_lines
 
     console = Console()
     if rows:
-        columns = COLUMNS[what]
-        show_lines(table_of(list(columns), [[_cell(row, column) for column in columns] for row in rows]), console)
+        columns = [Column(name, "left", rank=name == "presets") for name in COLUMNS[what]]
+        lines = [Line(tuple(Cell(_cell(row, column.title)) for column in columns)) for row in rows]
+        show_lines(Table("", columns, lines), console)
     else:
         print(f"no {what} are installed")
     for plugin in plugins().problems:

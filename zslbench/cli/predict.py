@@ -53,7 +53,7 @@ def predict(
     from zslbench.bench import Bench
     from zslbench.report.predictions import answers_table, draw_predictions, lines_below
     from zslbench.report.progress import image_progress
-    from zslbench.report.render import print_tables
+    from zslbench.report.terminal import print_tables
     from zslbench.runs.inputs import classes_of, source_of_data, source_of_files
     from zslbench.runs.predictions import PredictionFile, Question, answered
 

@@ -54,7 +54,7 @@ def _execute(methods: list[str], options: RunOptions, seeds: int, *, alone: bool
 def tune(method: Annotated[str, Argument(help=METHOD)], options: Options) -> None:
     """Choose hyper-parameters on validation classes; `run --tuned` and `compare --tuned` use the result."""
     from zslbench.report.builders import search_table
-    from zslbench.report.render import print_tables
+    from zslbench.report.terminal import print_tables
     from zslbench.runs.request import Asked
 
     with options.bench() as (bench, _):

@@ -28,7 +28,7 @@ def show(
     """Show a stored run: settings, metrics with intervals, curve, classes, provenance."""
     from zslbench.bench import Bench
     from zslbench.report.detail import runs_table
-    from zslbench.report.render import print_tables
+    from zslbench.report.terminal import print_tables
 
     bench = Bench(store=store)
     if run is None:
@@ -69,7 +69,7 @@ def published(
 ) -> None:
     """Show published numbers as printed, with their sources; --lint those that contradict each other."""
     from zslbench.report.published import as_json, group_tables, groups_of, lint_table, usable_numbers
-    from zslbench.report.render import print_tables
+    from zslbench.report.terminal import print_tables
 
     numbers = usable_numbers()
     methods = _titles("method", method, (number.method for number in numbers))

@@ -15,7 +15,7 @@ from zslbench.api.dataset import ZSLData
 from zslbench.data.arrays import called, is_arrays, read_arrays, take_classes
 from zslbench.data.names import class_positions, match
 from zslbench.data.names import hint as say_matched
-from zslbench.data.tables import Table, read_rows, to_numbers
+from zslbench.data.tables import Table, is_number, read_rows, to_numbers
 from zslbench.errors import DataError, Hint, UsageError, near_misses
 from zslbench.files import SMALL, reading
 
@@ -55,14 +55,14 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
     path = Path(semantics).expanduser()
     if not path.is_file():
         raise UsageError(f"--semantics {semantics}: that is no file; give att, original, or a file of arrays or text")
-    rows = _from_arrays(path, data) if is_arrays(path) else _from_text(path, data)
+    rows, named = (_from_arrays(path, data), ()) if is_arrays(path) else _from_text(path, data)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or (norms == 0).any():
         bad = int(np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))[0])
         raise DataError(f"{path}: the embedding of class {data.class_names[bad]!r} is zero or not finite")
     attributes = bool((rows >= 0).all()) and not _says_none(path)
     own = (rows / norms).astype(np.float32)
-    return replace(data, semantics=own, original_semantics=None, attributes=attributes, attribute_names=())
+    return replace(data, semantics=own, original_semantics=None, attributes=attributes, attribute_names=named)
 
 
 def encoder_of(semantics: str) -> str:
@@ -118,7 +118,8 @@ def _say(path: Path, what: str) -> None:
     warnings.warn(f"{path}: {what}", Hint, stacklevel=2)
 
 
-def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
+def _from_text(path: Path, data: ZSLData) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Returns the values, and what the columns are called: where a head stands above the classes, as many texts."""
     names, large = data.class_names, path.stat().st_size > SMALL
     table = _lines_of(path, set(names)) if large else read_rows(path, blanks=True)
     matching = match(names, [row[0] for row in table.rows.values()])
@@ -140,7 +141,13 @@ def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
         table.assumed.append("decimal commas")
     table.say()
     say_matched(path, matching)
-    return values
+    return values, () if min(table.rows) in numbers else _called(table.head[1:], len(cells[0]))
+
+
+def _called(heads: list[str], columns: int) -> tuple[str, ...]:
+    """Returns what columns are called; nothing where the first line of a file is no head of theirs."""
+    named = len(set(heads)) == columns and all(heads) and not any(map(is_number, heads))
+    return tuple(heads) if named and len(heads) == columns else ()
 
 
 def _wanted(table: Table, names: set[str]) -> dict[str, int]:

@@ -13,6 +13,9 @@ from zslbench.evaluation.measuring import metrics
 from zslbench.evaluation.significance import Comparison, Difference
 from zslbench.records.search import Search
 from zslbench.report.rows import (
+    ABOUT,
+    COST,
+    GAP,
     Kept,
     RowColumn,
     compare,
@@ -59,9 +62,9 @@ def comparison_tables(rows: list[Row], chosen: list[Metric] | None = None) -> li
         for heading, text in {"uses": lambda row: row.uses, "input": _input}.items():
             texts = {text(row) for row in members}
             facts += texts if len(texts) == 1 else []
-            columns += [] if len(texts) == 1 else [text_column(heading, text, words=True)]
+            columns += [] if len(texts) == 1 else [text_column(heading, text, words=True, rank=ABOUT)]
         columns += [metric_column(metric, members) for metric in shown]
-        columns += [text_column("train s", _fit_seconds), *peek_columns(members)]
+        columns += [text_column("train s", _fit_seconds, rank=COST), *peek_columns(members)]
         lines = [line for row in members for line in lines_of(row, columns)]
         tables.append(Table(_title(members, facts), [column.head for column in columns], lines))
     if tables:
@@ -95,8 +98,8 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
     columns = [text_column("method", name_of, words=True)]
     for metric in shown:
         columns += [metric_column(metric, rows), *(_test_columns(metric, letters) if metric is tested else [])]
-    columns += [text_column("total s", lambda row: _whole(_seconds(row)))]
-    columns += [text_column("MB", lambda row: _whole(_megabytes(row))), *peek_columns(rows)]
+    columns += [text_column("total s", lambda row: _whole(_seconds(row)), rank=COST)]
+    columns += [text_column("MB", lambda row: _whole(_megabytes(row)), rank=COST), *peek_columns(rows)]
     after = [*([f"{tested.name}_group"] if tested else []), "seconds", "peak_memory_mb", "oracle", "refused"]
     return Table(
         title=_title(rows, [rows[0].dataset_title, *sorted({row.features for row in rows if row.runs})]),
@@ -142,7 +145,10 @@ def _test_columns(metric: Metric, letters: Mapping[str, str]) -> list[RowColumn]
         ends = [record.intervals[metric.name] for record in row.records if metric.name in record.intervals]
         return " to ".join(metric.text(sum(end[side] for end in ends) / len(ends)) for side in (0, 1)) if ends else ""
 
-    return [text_column("95 %", interval), text_column("group", lambda row: letters.get(row.label, ""))]
+    return [
+        text_column("95 %", interval, rank=ABOUT),
+        text_column("group", lambda row: letters.get(row.label, ""), rank=GAP),
+    ]
 
 
 def _seconds(row: Row) -> float | None:

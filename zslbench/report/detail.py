@@ -18,9 +18,9 @@ from zslbench.errors import printable
 from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
 from zslbench.evaluation.measuring import metrics, remarks
 from zslbench.records.record import RunRecord
-from zslbench.report.render import show
 from zslbench.report.rows import shown_metrics
 from zslbench.report.table import Column, Table, table_of
+from zslbench.report.terminal import show
 
 CLASSES_SHOWN = 5
 

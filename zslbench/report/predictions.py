@@ -52,7 +52,7 @@ def draw_predictions(path: Path, question: Question, source: Source) -> None:
         for i, text in enumerate(texts):
             row, column = divmod(i, ACROSS)
             bottom = 1 - row / rows - width / (rows * high)
-            axes = figure.add_axes((column / ACROSS + 0.01, bottom, 0.98 / ACROSS, width / (rows * high)))
+            axes = figure.add_axes(((column + 0.01) / ACROSS, bottom, 0.98 / ACROSS, width / (rows * high)))
             axes.axis("off")
             try:
                 axes.imshow(np.asarray(central_square(source.images.read(images[i]), SIDE).convert("RGB")))

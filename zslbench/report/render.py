@@ -15,45 +15,10 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
-import rich.table
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.text import Text
 from tabulate import tabulate
 
 from zslbench.errors import printable
 from zslbench.report.table import Cell, Table, grouped
-
-
-def print_tables(tables: list[Table], *, plain: bool) -> None:
-    """Prints tables and their notes on standard output; if `plain`, or in a pipe, as bare text."""
-    console = Console(no_color=plain)
-    show(tables, console, plain=plain or not console.is_terminal)
-
-
-def show(tables: list[Table], console: Console, *, plain: bool) -> None:
-    """Prints tables and their notes; if `plain`, as bare text that no width of a terminal folds."""
-    if plain:
-        console.print(as_text(tables, bare=True), highlight=False, soft_wrap=True, markup=False)
-        return
-    for table in map(cleaned, tables):
-        if table.lines:
-            console.print(_rich(table))
-        for note in table.notes:
-            console.print(note, highlight=False, markup=False, style="dim")
-
-
-def show_lines(table: Table, console: Console) -> None:
-    """Prints each line unbroken; in a terminal the widest columns give way, names never, and a pipe gets all."""
-    table = cleaned(table)
-    rows = [table.head, *([cell.text for cell in line.cells] for line in table.lines)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if console.is_terminal:
-        while sum(widths) + 2 * (len(widths) - 1) > console.width and max(widths[1:]) > 1:
-            widths[1 + widths[1:].index(max(widths[1:]))] -= 1
-    for i, row in enumerate(rows):
-        cells = (_cut(text, width).ljust(width) for text, width in zip(row, widths, strict=True))
-        console.print(Text("  ".join(cells).rstrip(), style="" if i else "bold"), soft_wrap=True)
 
 
 def cleaned(table: Table) -> Table:
@@ -65,25 +30,6 @@ def cleaned(table: Table) -> Table:
         lines.append(replace(line, cells=cells, group=printable(line.group)))
     notes = [printable(note) for note in table.notes]
     return replace(table, title=printable(table.title), columns=columns, lines=lines, notes=notes)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
-
-
-def _rich(table: Table) -> rich.table.Table:
-    title = Text(table.title) if table.title else None
-    grid = rich.table.Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for head, column in zip(table.head, table.columns, strict=True):
-        grid.add_column(Text(head), justify=column.align, no_wrap=column.align == "right", overflow="fold")
-    for group, lines in grouped(table.lines):
-        if group:
-            grid.add_row(Text(group, style="italic"))
-        for line in lines:
-            style, indent = ("dim", "  ") if line.comment else ("", "")
-            cells = [Text(cell.text, style="bold green" if cell.best else style) for cell in line.cells]
-            grid.add_row(Text(indent, style=style) + cells[0], *cells[1:])
-    return grid
 
 
 def as_text(tables: list[Table], *, bare: bool = False) -> str:

@@ -20,9 +20,10 @@ from zslbench.records.store import Store
 from zslbench.report.builders import comparison_tables, field_tables, in_groups
 from zslbench.report.detail import print_record
 from zslbench.report.grids import write_pairs
-from zslbench.report.render import FORMATS, html_table, print_tables
+from zslbench.report.render import FORMATS, html_table
 from zslbench.report.rows import named_metrics, summary
 from zslbench.report.table import Table
+from zslbench.report.terminal import print_tables
 from zslbench.runs.kept import Kept
 from zslbench.runs.model import TrainedModel
 from zslbench.runs.row import Row

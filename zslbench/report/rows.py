@@ -120,6 +120,10 @@ def _estimate(record: RunRecord, metric: Metric, store: Kept) -> Estimate | None
     return None if found is None else Estimate(record.metrics[metric.name], found)
 
 
+GAP, ABOUT, COST = 1, 2, 3
+"""Ranks of columns that a narrow terminal leaves out before any metric."""
+
+
 @dataclass(frozen=True)
 class RowColumn:
     """A column of a table of rows: its heading, and what it shows of a row.
@@ -134,9 +138,9 @@ class RowColumn:
     place: int = 0
 
 
-def text_column(title: str, text: Callable[[Row], str], *, words: bool = False) -> RowColumn:
+def text_column(title: str, text: Callable[[Row], str], *, words: bool = False, rank: int = 0) -> RowColumn:
     """Returns a column of texts, of which none is the best; `words` are aligned on the left."""
-    return RowColumn(Column(title, "left" if words else "right"), lambda row: Cell(text(row)))
+    return RowColumn(Column(title, "left" if words else "right", rank=rank), lambda row: Cell(text(row)))
 
 
 def metric_column(metric: Metric, rows: Sequence[Row], place: int = 0, group: str = "") -> RowColumn:
@@ -164,7 +168,7 @@ def peek_columns(rows: Sequence[Row]) -> list[RowColumn]:
         return metric.text(row.oracle - row.records[0].metrics[metric.name], "+")
 
     tuned = [metrics()[name] for name in tuned_by]
-    return [text_column(f"test-peek gap, {metric.title}", partial(gap, metric)) for metric in tuned]
+    return [text_column(f"test-peek gap, {metric.title}", partial(gap, metric), rank=GAP) for metric in tuned]
 
 
 def line_of(rows: Sequence[Row], columns: Sequence[RowColumn], group: str = "") -> Line:

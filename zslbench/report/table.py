@@ -18,11 +18,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column; columns of one `group`, a data set for instance, stand side by side below its name."""
+    """Heading of a column; columns of one `group`, a data set for instance, stand side by side below its name.
+
+    Columns of the highest `rank` are the first to be left out where a table is too wide for a terminal.
+    """
 
     title: str
     align: Literal["left", "right"] = "right"
     group: str = ""
+    rank: int = 0
 
 
 @dataclass(frozen=True)

@@ -129,14 +129,18 @@ class TrainedModel:
     def contributions(self, x: ArrayLike, classes: Classes = "all") -> NDArray[np.float32]:
         """Returns how much each dimension of the class embeddings adds to each score, `s_a E(x)_a`, `(N, C, A)`.
 
+        Where scores are cosines, both vectors have unit length.
+
         Raises:
-            NotApplicable: the method's scores are not `s . E(x)`.
+            NotApplicable: the method's scores are neither `s . E(x)` nor their cosine.
         """
-        semantics = self._kept.semantics(self.chosen(classes)).semantics.numpy()
-        added: NDArray[np.float32] = self.embed(x)[:, None] * semantics[None]
-        if not np.allclose(added.sum(axis=2), self.scores(x, classes), rtol=1e-3, atol=1e-4):
-            raise NotApplicable(f"the scores of {self.record.spec.method} are no sum over attributes")
-        return added
+        semantics, embedded = self._kept.semantics(self.chosen(classes)).semantics.numpy(), self.embed(x)
+        scores = self.scores(x, classes)
+        for s, e in [(semantics, embedded), (_unit(semantics), _unit(embedded))]:
+            added: NDArray[np.float32] = e[:, None] * s[None]
+            if np.allclose(added.sum(axis=2), scores, rtol=1e-3, atol=1e-4):
+                return added
+        raise NotApplicable(f"the scores of {self.record.spec.method} are no sum over attributes")
 
     def chosen(self, classes: Classes) -> ClassSet:
         """Returns the classes that are meant."""
@@ -240,3 +244,9 @@ def _installed(record: RunRecord) -> type[Embedder[Any]]:
     if code and code != method_code(method):
         warnings.warn(f"run {record.id} was made by another state of {spec.method}'s code", stacklevel=4)
     return method
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns each row divided by its length; a row of zeros stays one."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
