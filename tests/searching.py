@@ -125,7 +125,7 @@ class Answers:
     runs: list[Run] = field(default_factory=list)
     calls: int = 0
 
-    def __call__(self, jobs: list[Run]) -> dict[str, RunRecord | Exception]:
+    def __call__(self, jobs: list[Run], status: str = "") -> dict[str, RunRecord | Exception]:
         self.calls += 1
         if self.calls == self.kill_at:
             raise Killed
@@ -163,7 +163,7 @@ def run(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Callable[...,
     monkeypatch.setattr(execution, "provenance", lambda *arguments: {})
     monkeypatch.setattr(execution, "REPLICATES", 50)
 
-    def run(runs: list[Run]) -> dict[str, RunRecord | Exception]:
+    def run(runs: list[Run], status: str = "") -> dict[str, RunRecord | Exception]:
         outcomes: dict[str, RunRecord | Exception] = {}
         listener = Listener(
             finished=lambda run, record: outcomes.update({run.id: record}),

@@ -191,7 +191,7 @@ class Bench:
             searches = tuner.tune_each(tunable, errors)
             rows = [row.tuned(searches.get(id(row.entrant))) if row.entrant in tunable else row for row in rows]
         runs = [run for row in rows for run in row.runs]
-        outcomes = self._dispatcher.execute(runs, self.store, request.existing, errors)
+        outcomes = self._dispatcher.execute(runs, store=self.store, existing=request.existing, errors=errors)
         for row in rows:
             found = [outcomes.get(run.id) for run in row.runs]
             row.records += [record for record in found if isinstance(record, RunRecord)]

@@ -146,3 +146,20 @@ def test_errors_of_plugins_are_kept_as_errors_of_ours_with_their_cause(tmp_path:
     [unknown] = results.errors.values()
     assert str(unknown) == "ValueError: first line"  # no command knows this class
     assert isinstance(unknown.__cause__, ValueError)
+
+
+def test_a_search_says_where_it_stands_and_nothing_of_its_trials(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Lines, "every", 0.0)
+    for kind in (_Lines, _Bars):
+        out = StringIO()
+        display = Display()
+        display.kind, display.console = kind, Console(file=out, force_terminal=kind is _Bars, width=120)
+        where = "trials 5 to 8 of 16, fold 2 of 3, best AUSUC 60.3, about 12 s left"
+        display(Event("began", text=where, total=4, trials=True))
+        display(Event("started", run=runs[0]))
+        display(Event("epoch", run=runs[0], progress=HALF))
+        display(Event("ended", total=4, trials=True))
+        assert where in out.getvalue() and "devise" not in out.getvalue()
+        assert ("0 of 4 fits done" in out.getvalue()) == (kind is _Lines)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Event:
     """One thing that happened.
 
-    `said`: `text` is a line for people. `began`: `total` runs are wanted, which may be `trials` of a search. Of a
+    `said`: `text` is a line for people. `began`: `total` runs are wanted, which may be `trials` of a search; then
+    `text` says where the search stands. Of a
     `run`: `started`; `epoch`, with its `progress`; `finished`, with its `record`, which may have been `stored` already;
     `failed`, with the `error`. `ended`: all that began is done.
     """

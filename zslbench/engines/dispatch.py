@@ -41,11 +41,18 @@ class Dispatcher:
         self._engine.close()
 
     def execute(
-        self, runs: list[Run], store: Store, existing: Existing, errors: dict[str, Exception] | None = None
+        self,
+        runs: list[Run],
+        status: str = "",
+        *,
+        store: Store,
+        existing: Existing,
+        errors: dict[str, Exception] | None = None,
     ) -> Outcomes:
         """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored.
 
-        Failures are added to `errors`; where there are none, these are trials, whose failures their search's log tells.
+        Failures are added to `errors`; where there are none, these are trials, whose failures their search's log tells,
+        and `status` says where that stands.
         """
         outcomes: Outcomes = {}
         stored: list[RunRecord] = []
@@ -65,7 +72,7 @@ class Dispatcher:
         def epoch(run: Run, progress: Progress) -> None:
             self._tell(Event("epoch", run=run, progress=progress))
 
-        self._tell(Event("began", total=len(distinct), trials=trials))
+        self._tell(Event("began", text=status, total=len(distinct), trials=trials))
         self._out = sys.stdout
         try:
             with redirect_stdout(sys.stderr):  # methods and engines may print

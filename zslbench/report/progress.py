@@ -39,7 +39,7 @@ class Display:
         if event.kind == "said":
             self.say(event.text)
         elif event.kind == "began":
-            self.view = self.kind(self.console, event.total, quiet=event.trials)
+            self.view = self.kind(self.console, event.total, event.text, quiet=event.trials)
         elif view is None:
             return
         elif event.kind == "ended":
@@ -60,12 +60,17 @@ class Display:
 
 
 class _Lines:
-    """Plain lines: one when a run starts and ends, and one every few seconds in between; none of them if `quiet`."""
+    """Plain lines: one when a run starts and ends, and one every few seconds in between.
+
+    If `quiet`, where the search stands every few seconds, and nothing else.
+    """
 
     every = SECONDS_BETWEEN_LINES
+    last = 0.0
+    """When a line was printed, by any view: rounds of a search may be shorter than the time between lines."""
 
-    def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
-        self.console, self.total, self.quiet, self.done, self.last = console, total, quiet, 0, 0.0
+    def __init__(self, console: Console, total: int, status: str = "", *, quiet: bool) -> None:
+        self.console, self.total, self.status, self.quiet, self.done = console, total, status, quiet, 0
 
     def close(self) -> None:
         pass
@@ -74,25 +79,27 @@ class _Lines:
         self._line(self.done + 1, name)
 
     def epoch(self, name: str, progress: Progress) -> None:
-        if time.monotonic() - self.last >= self.every:
-            self._line(self.done + 1, f"{name}: {describe(progress)}")
+        if time.monotonic() - _Lines.last >= self.every:
+            where = f"{self.status}: {self.done} of {self.total} fits done"
+            self._line(self.done + 1, f"{name}: {describe(progress)}", where)
 
     def ended(self, name: str, result: str) -> None:
         self.done += 1
         if result:
             self._line(self.done, f"{name}: {result}")
 
-    def _line(self, number: int, text: str) -> None:
-        if not self.quiet:
-            self.last = time.monotonic()
-            self._show(f"[{number}/{self.total}] {text}")
+    def _line(self, number: int, text: str, quietly: str = "") -> None:
+        """Shows a text, or another one, if there is one, where a search is quiet about its trials."""
+        if shown := quietly if self.quiet else f"[{number}/{self.total}] {text}":
+            _Lines.last = time.monotonic()
+            self._show(shown)
 
     def _show(self, text: str) -> None:
         self.console.print(printable(text), markup=False)
 
 
 class _Cell(_Lines):
-    """One line below a notebook's cell that replaces itself; a line stays for each run that fails. None if `quiet`."""
+    """One line below a notebook's cell that replaces itself; a line stays for each run that fails, unless `quiet`."""
 
     every = SECONDS_BETWEEN_UPDATES
     failed = 0
@@ -124,16 +131,17 @@ class _Cell(_Lines):
 class _Bars:
     """A bar over all runs, and one over the epochs of each run under way."""
 
-    def __init__(self, console: Console, total: int, *, quiet: bool) -> None:
+    def __init__(self, console: Console, total: int, status: str = "", *, quiet: bool) -> None:
+        name = Column(no_wrap=True, max_width=max(8, console.width // 2 - 10), overflow="ellipsis")
         columns = (
             SpinnerColumn(),
-            BarColumn(16, table_column=Column(min_width=16)),
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(8, table_column=Column(min_width=8)),
+            TextColumn("{task.description}", markup=False, table_column=name),
             TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
         )
         self.bar = Bar(*columns, console=console, transient=True, expand=True)
-        self.runs = self.bar.add_task("runs", total=total, detail=f"0/{total}")
-        self.total, self.quiet, self.done = total, quiet, 0
+        self.total, self.status, self.quiet, self.done = total, status, quiet, 0
+        self.runs = self.bar.add_task("search" if status else "runs", total=total, detail=self._count())
         self.current: dict[str, TaskID] = {}
         self.bar.start()
 
@@ -141,7 +149,7 @@ class _Bars:
         self.bar.stop()
 
     def started(self, name: str) -> None:
-        self.current[name] = self.bar.add_task(name, total=None, detail="")
+        self.current[name] = self.bar.add_task("fit" if self.quiet else name, total=None, detail="")
 
     def epoch(self, name: str, progress: Progress) -> None:
         if name in self.current:
@@ -150,11 +158,14 @@ class _Bars:
 
     def ended(self, name: str, result: str) -> None:
         self.done += 1
-        self.bar.update(self.runs, completed=self.done, detail=f"{self.done}/{self.total}")
+        self.bar.update(self.runs, completed=self.done, detail=self._count())
         if name in self.current:
             self.bar.remove_task(self.current.pop(name))
         if result and not self.quiet:
             self.bar.console.print(printable(f"{name}: {result}"), markup=False)
+
+    def _count(self) -> str:
+        return self.status or f"{self.done}/{self.total}"
 
 
 def describe(progress: Progress) -> str:

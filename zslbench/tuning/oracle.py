@@ -25,7 +25,7 @@ def oracle(entrant: Entrant, search: Search, execute: Execute, device: str) -> f
         seed, origin = entrant.request.seeds[0], f"oracle of search {search.id}"
         fixed = search.base
         runs = [entrant.run(seed, params=fixed | point, origin=origin, calibrated=False) for point in points]
-        outcomes = execute(list({run.id: run for run in runs}.values())).values()
+        outcomes = execute(list({run.id: run for run in runs}.values()), "the best trials on test images").values()
         values = [o.metrics[search.metric] for o in outcomes if isinstance(o, RunRecord) and search.metric in o.metrics]
     if not values:
         raise RunError(f"no trial of {search.method} on {search.dataset} could be run on all of trainval")

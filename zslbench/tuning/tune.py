@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -39,8 +40,8 @@ RANDOM = 8
 """Trials at most, and a third of those wanted, before the sampler begins to learn from them."""
 LARGEST_GRID = 1000
 
-Execute = Callable[[list[Run]], dict[str, RunRecord | Exception]]
-"""Executes runs and returns what came of each, by id."""
+Execute = Callable[[list[Run], str], dict[str, RunRecord | Exception]]
+"""Executes runs and returns what came of each, by id; the text says where the search stands."""
 
 
 def begin(entrant: Entrant) -> Search:
@@ -93,6 +94,8 @@ class Tuner:
     say: Callable[[str], None] = lambda line: None
     afresh: bool = False
     as_found: bool = False
+    since: tuple[float, int] = field(default=(0.0, 0), init=False)
+    """When the search under way began or went on, and with how many trials."""
 
     def begin_or_resume(self, entrant: Entrant) -> Search:
         """Returns the log of the search that is asked for as far as it is stored, else an empty one."""
@@ -140,6 +143,7 @@ class Tuner:
         search = self.begin_or_resume(entrant)
         if not search.finished:
             self.store.prepare()
+            self.since = time.monotonic(), len(search.trials)
             self.say(
                 f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
                 f"classes: {search.wanted} trials, {search.cuts}"
@@ -181,12 +185,27 @@ class Tuner:
         for fold in range(search.folds):
             alive = [trial for trial in begun if trial.state == "complete"]
             runs = [trial.run(fold) for trial in alive]
-            outcomes = self.execute(list({run.id: run for run in runs}.values()))
+            distinct = list({run.id: run for run in runs}.values())
+            outcomes = self.execute(distinct, self._status(search, len(begun), fold))
             for trial, run in zip(alive, runs, strict=True):
                 trial.add(outcomes[run.id])
                 if trial.state == "complete" and fold + 1 < search.folds and trial.hopeless():
                     trial.state = "pruned"
         return self._saved(search, [trial.ended() for trial in begun])
+
+    def _status(self, search: Search, count: int, fold: int) -> str:
+        """Returns where a search stands that is about to run a number of trials on a fold."""
+        done, (began, before) = len(search.trials), self.since
+        which = f"trials {done + 1} to {done + count}" if count > 1 else f"trial {done + 1}"
+        parts = [f"{which} of {search.wanted}"]
+        parts += [f"fold {fold + 1} of {search.folds}"] * (search.folds > 1)
+        if search.complete:
+            metric = tuning_metric(search.metric)
+            parts.append(f"best {metric.title} {metric.text(search.best.value)}")
+        if made := done - before + (under_way := count * fold / search.folds):
+            each = (time.monotonic() - began) / made
+            parts.append(f"about {each * (search.wanted - done - under_way):.0f} s left")
+        return ", ".join(parts)
 
     def _saved(self, search: Search, trials: list[SearchTrial]) -> Search:
         search = search.model_copy(update={"trials": [*search.trials, *trials]})
