@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import sysconfig
 import threading
+import traceback
 import warnings
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 
@@ -49,6 +52,30 @@ class Hint(UserWarning):
 def one_line(error: BaseException) -> str:
     """Returns what a person is told of an error: our own message, or the type and first line of any other."""
     return str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def located(error: BaseException) -> str:
+    """Returns `one_line`, and where a person's own code failed: ` (file, line N, in name)`.
+
+    That is the innermost place outside installed packages; there is none where all of the code was installed.
+    """
+    if isinstance(error, ZSLBenchError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith("<") and not _is_installed(Path(f.filename))]
+    if not own:
+        return one_line(error)
+    path, here = Path(own[-1].filename), Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{one_line(error)} ({shown}, line {own[-1].lineno}, in {own[-1].name})"
+
+
+_HERE = Path(__file__).parent
+_INSTALLED = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
+def _is_installed(path: Path) -> bool:
+    return path.is_relative_to(_HERE) or any(path.is_relative_to(folder) for folder in _INSTALLED)
 
 
 def printable(text: str) -> str:

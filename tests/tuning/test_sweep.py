@@ -164,4 +164,4 @@ def test_an_oracle_without_a_run_is_an_error(store: Store, run: Any) -> None:
     of = configuration()
     found = search(store, run, of, trials=2, folds=1)
     with pytest.raises(RunError, match="no trial of example on toy could be run on all of trainval"):
-        oracle(of, found, lambda jobs: {job.spec.id: RunError("no") for job in jobs}, "cpu")
+        oracle(of, found, lambda jobs, status: {job.spec.id: RunError("no") for job in jobs}, "cpu")

@@ -10,7 +10,7 @@ from zslbench.api.engine import Engine, Listener
 from zslbench.api.events import Event, OnEvent
 from zslbench.api.progress import Progress
 from zslbench.discovery.plugins import registry
-from zslbench.errors import UsageError, ZSLBenchError, one_line
+from zslbench.errors import UsageError, ZSLBenchError, located
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
@@ -116,6 +116,6 @@ class Dispatcher:
 def _wrapped(error: Exception, run: Run) -> ZSLBenchError:
     method = run.entrant.entry.file or run.spec.method
     hint = f" (--debug shows where; `zslbench check {method}` may too)" if run.entrant.entry.given is None else ""
-    wrapped = ZSLBenchError(f"{one_line(error)}{hint}")
+    wrapped = ZSLBenchError(f"{located(error)}{hint}")
     wrapped.__cause__ = error
     return wrapped

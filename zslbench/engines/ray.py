@@ -12,7 +12,7 @@ from typing import Any
 
 from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
-from zslbench.errors import Hint, RunError, UsageError, ZSLBenchError, one_line
+from zslbench.errors import Hint, RunError, UsageError, ZSLBenchError, located
 from zslbench.records.record import RunRecord
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, fulfil_sent
@@ -81,7 +81,7 @@ def _tell(ray: Any, done: Any, run: Run, listener: Listener) -> None:
         record = ray.get(done)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        listener.failed(run, cause if isinstance(cause, ZSLBenchError) else RunError(one_line(cause)))
+        listener.failed(run, cause if isinstance(cause, ZSLBenchError) else RunError(located(cause)))
     except ray.exceptions.RayError as error:
         listener.failed(run, RunError(f"its worker died ({str(error).splitlines()[0]}); issue the command again"))
     else:

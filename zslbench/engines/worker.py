@@ -59,7 +59,7 @@ def _obey(line: str, send: Any) -> None:
     from dataclasses import asdict
 
     from zslbench.api.engine import Listener
-    from zslbench.errors import Hint, one_line, thread_failed
+    from zslbench.errors import Hint, located, thread_failed
     from zslbench.files import NotWritten
     from zslbench.runs.execute import Setup, fulfil_sent
 
@@ -75,7 +75,7 @@ def _obey(line: str, send: Any) -> None:
         record = fulfil_sent(run, Setup.model_validate(setup), listener)
     except Exception as error:
         unwritten = isinstance(error, NotWritten)
-        send("failed", text=one_line(error), unwritten=unwritten, traceback=traceback.format_exc())
+        send("failed", text=located(error), unwritten=unwritten, traceback=traceback.format_exc())
     else:
         send("finished", record=record.model_dump(mode="json") if record else None)
 
