@@ -20,7 +20,7 @@ from zslbench_methods.spaen import classifier, ranking_loss
 class SAEImage(Embedder[ReconstructionParams]):
     """SAE: E classifies, and G reconstructs the image from E(x); both losses reach E, which one space must serve."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     scale: ClassVar = "l2"
     input: ClassVar = "images"
     parts: ClassVar = ("phi", "G")

@@ -119,5 +119,15 @@ def test_generators_have_the_same_layers_but_for_what_they_are_given() -> None:
         for m in (SAEImage, SplitBranch)
     ]
     different = [name for name in sizes[0] if sizes[0][name] != sizes[1][name]]
-    assert different == ["G.0.0.weight"]
-    assert sizes[1]["G.0.0.weight"] == (6, 2 * VIEW.shape.attributes)
+    assert different == ["G.1.0.0.weight"]
+    assert sizes[1]["G.1.0.0.weight"] == (6, 2 * VIEW.shape.attributes)
+
+
+@ALL
+def test_what_is_made_does_not_depend_on_the_length_of_the_embedding(method: type[SAEImage]) -> None:
+    made = model(method).eval()
+    before = made.reconstruct(VIEW.x, PIXELS)
+    with torch.no_grad():
+        made.E[-1].weight.mul_(50)
+        made.E[-1].bias.mul_(50)
+    torch.testing.assert_close(made.reconstruct(VIEW.x, PIXELS), before, rtol=1e-4, atol=1e-4)
