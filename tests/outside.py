@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,6 +106,23 @@ def start(
         start_new_session=session,
         preexec_fn=_with_signals if session else None,
     )
+
+
+def on_terminal(width: int, *arguments: object) -> list[str]:
+    """Returns the lines that `zslbench ...` prints on a terminal of a width, which is its standard output alone."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "dumb"}
+    run = [sys.executable, "-m", "zslbench", *map(str, arguments)]
+    process = subprocess.Popen(run, env=environment, stdout=its, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    os.close(its)
+    parts = []
+    with suppress(OSError):  # which is how Linux says that nobody holds the other end any more
+        while part := os.read(ours, 65536):
+            parts.append(part)
+    os.close(ours)
+    assert process.wait(timeout=240) == 0
+    return re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", b"".join(parts).decode()).replace("\r\n", "\n").splitlines()
 
 
 def _with_signals() -> None:

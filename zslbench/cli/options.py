@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Option
 
+from zslbench.cli.output import starting
 from zslbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,8 +134,9 @@ class Options:
     @contextmanager
     def bench(self) -> Iterator[tuple[Bench, Display]]:
         """Gives the bench that the options describe, and what shows its progress."""
-        from zslbench.bench import Bench
-        from zslbench.report.progress import Display
+        with starting():
+            from zslbench.bench import Bench
+            from zslbench.report.progress import Display
 
         display = Display(plain=self.plain or self.json)
         settings = {

@@ -6,6 +6,8 @@ import codecs
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from zslbench.files import NotWritten
@@ -38,6 +40,19 @@ class _Stream(io.TextIOWrapper):
         if self.fileno() != 2:
             reason = f"cannot be written ({error.strerror}); what was run is stored"
             raise NotWritten(f"standard output: {reason}") from error
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Shows in a terminal that the command is alive while what it needs is imported, which takes seconds."""
+    moving = sys.stderr is not None and sys.stderr.isatty()
+    if moving:
+        print("starting ...", end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if moving:
+            print("\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def prepare() -> None:

@@ -14,8 +14,8 @@ from rich.text import Text
 from zslbench.report.render import as_text, cleaned
 from zslbench.report.table import Column, Line, Table, grouped
 
-BETWEEN = 3
-"""Blanks between two columns."""
+BETWEEN, AROUND = 2, 2
+"""Blanks between two columns, and on both sides of a table."""
 SUMMARY = 40
 """The last column of a list is not cut below this, while another one can be left out."""
 NAMES = 20
@@ -36,7 +36,7 @@ def show(tables: list[Table], console: Console, *, plain: bool) -> None:
     for table in map(cleaned, tables):
         layout = fitted(table, console.width)
         if table.lines:
-            console.print(_grid(layout))
+            console.print(*([Text(table.title, style="bold")] if table.title else []), _grid(layout), sep="\n")
         for note in [*layout.table.notes, *layout.said(console.width)]:
             console.print(note, highlight=False, markup=False, style="dim")
 
@@ -101,7 +101,7 @@ def _with_columns(table: Table, kept: Sequence[int]) -> Table:
 
 
 def _sum(widths: Sequence[int]) -> int:
-    return sum(widths) + BETWEEN * (len(widths) - 1)
+    return sum(widths) + BETWEEN * (len(widths) - 1) + AROUND
 
 
 def _needed(table: Table, index: int) -> int:
@@ -125,8 +125,7 @@ def _longest(text: str) -> int:
 
 def _grid(layout: Layout) -> rich.table.Table:
     table = layout.table
-    title = Text(table.title) if table.title else None
-    grid = rich.table.Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    grid = rich.table.Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     columns: list[tuple[str, Column, int]] = list(zip(table.head, table.columns, layout.widths, strict=True))
     for head, column, width in columns:
         grid.add_column(Text(head), justify=column.align, width=width, overflow="fold")
