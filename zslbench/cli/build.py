@@ -15,7 +15,7 @@ from typer import Argument, Option
 from zslbench.cli.data import Name, exit_if_failed, print_findings
 from zslbench.cli.options import DataRoot, Plain, with_options
 from zslbench.data.folders import data_root as root_of
-from zslbench.errors import UsageError
+from zslbench.errors import UsageError, printable
 from zslbench.files import existing
 
 if TYPE_CHECKING:
@@ -178,6 +178,9 @@ def build(
     from zslbench.preparation.build import build as make
 
     planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, options.seed)
+    drawn = "" if splits or unseen_classes else f", drawn by --seed {options.seed}; name others by --unseen-classes"
+    count, classes = len(planned.unseen), len(planned.images.class_names)
+    typer.echo(f"{folder}: {count} of {classes} classes are unseen: {', '.join(map(printable, planned.unseen))}{drawn}")
     with options.extractor(backbone) as extractor:
         new, skipped = make(planned, extractor)
     if not new:

@@ -14,14 +14,12 @@ from zslbench.api.text_encoder import TextEncoder
 from zslbench.data.arrays import is_arrays
 from zslbench.data.names import class_positions
 from zslbench.data.semantics import NOT_ATTRIBUTES
-from zslbench.data.tables import decoded, first_twice, read_rows, read_table
+from zslbench.data.tables import HEADS, decoded, first_twice, read_rows, read_table
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, one_line
-from zslbench.files import reading, write_whole
+from zslbench.files import is_clutter, reading, write_whole
 
 COLUMNS = ("class", "text")
-HEADS = ("class", "classes", "class name", "class_name", "name", "names")
-"""What a head above a list of names may be."""
 NUMBERED = re.compile(r"(\d+)[.:)]?\s+(\S.*)")
 """A line with a number before a name."""
 
@@ -76,7 +74,7 @@ def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list
         names: the classes; by default those that the file names.
 
     Raises:
-        DataError: it is none of these, names a class of no data, or lacks one; near misses are named.
+        DataError: it is none of these, or lacks a class; near misses are named. Others are left out with a warning.
     """
     read = _folder_of_texts if path.is_dir() else _json_of_texts if path.suffix.lower() == ".json" else _table_of_texts
     texts: dict[str, list[str]] = {}
@@ -87,7 +85,7 @@ def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list
     if names is None:
         return texts
     given = list(texts)
-    positions = class_positions(given, names, path)
+    positions = class_positions(given, names, path, only=False)
     return {name: texts[given[position]] for name, position in zip(names, positions, strict=True)}
 
 
@@ -119,7 +117,7 @@ def _json_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _folder_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".txt" and file.name[0] != "."]
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".txt" and not is_clutter(file.name)]
     if not files:
         raise DataError(f"{path}: it has no file CLASS.txt")
     for file in files:
