@@ -98,12 +98,15 @@ def test_a_class_that_is_in_no_data_set_is_recognised_by_its_attributes(
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([["class", "r", "g"], ["x", "1", "0"]], "column 'b' is missing (1 of 3 are)"),
-        ([["class", "r", "g", "b", "ultraviolet"], ["x", "1", "0", "0", "1"]], "column 'ultraviolet' is none of the 3"),
+        ([["class", "r"], ["x", "1"]], "2 attributes ('g', 'b') are missing"),
+        ([["class", "r", "R", "g", "b"], ["x", "1", "0", "0", "1"]], "'R' differs from 'r' only in case; keep one"),
         ([["class", "r", "g", "b"], ["x", "1", "nan", "0"]], "row 2 ('x'), column 'g'"),
         ([["class", "r", "g", "b"], ["x", "0", "0", "0"]], "the embedding of class 'x' is zero or not finite"),
         ([["class", "r", "g", "b"], ["x", "1", "0", "0"], ["x", "1", "0", "0"]], "class 'x' is there twice"),
-        ([["x", "1", "0", "0"], ["y", "1", "0", "1"]], "its first line must be a head"),
+        (
+            [["x", "1", "0", "0"], ["y", "1", "0", "1"]],
+            "('r', 'g', 'b') are missing; it has '1', '2', '3' instead (read with no head line)",
+        ),
     ],
 )
 def test_a_table_of_classes_that_does_not_fit_is_one_line(

@@ -21,6 +21,7 @@ from zslbench.files import existing
 if TYPE_CHECKING:
     from zslbench.api.images import Images
     from zslbench.data.imagefiles import Copies, FileImages
+    from zslbench.preparation.build import Plan
     from zslbench.preparation.features import Extractor
 
 SHOWN = 20
@@ -178,10 +179,8 @@ def build(
     from zslbench.preparation.build import build as make
 
     planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, options.seed)
-    drawn = "" if splits or unseen_classes else f", drawn by --seed {options.seed}; name others by --unseen-classes"
-    count, classes = len(planned.unseen), len(planned.images.class_names)
-    typer.echo(f"{folder}: {count} of {classes} classes are unseen: {', '.join(map(printable, planned.unseen))}{drawn}")
     with options.extractor(backbone) as extractor:
+        _say_unseen(planned, options.seed)
         new, skipped = make(planned, extractor)
     if not new:
         typer.echo(f"{folder}: nothing to do, all of it was there already")
@@ -193,6 +192,13 @@ def build(
     print_findings(findings, f"{folder}, features {features}")
     _next(_path(folder), "" if dataset.card.default_features == features else features)
     exit_if_failed(findings)
+
+
+def _say_unseen(planned: Plan, seed: int) -> None:
+    """Prints which classes are unseen, before the work begins."""
+    names, classes = ", ".join(map(printable, planned.unseen)), len(planned.images.class_names)
+    drawn = f" (drawn by --seed {seed}; choose others by --unseen-classes)" if planned.drawn else ""
+    typer.echo(f"{planned.folder.name}: {len(planned.unseen)} of {classes} classes are unseen: {names}{drawn}")
 
 
 @with_options(Computing)

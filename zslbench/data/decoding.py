@@ -31,7 +31,7 @@ _RAW = "3fr,arw,cr2,cr3,dcr,dng,erf,kdc,mef,mos,mrw,nef,nrw,orf,pef,raf,raw,rw2,
 _OTHER = "ai,avif,dcm,djvu,emf,eps,exr,fits,hdr,heic,heics,heif,hif,ico,jxl,jxr,pcx,pdf,ps,psd,svg,svgz,tga,wmf,xcf"
 NOT_READ = frozenset(f".{suffix}" for suffix in f"{_RAW},{_OTHER}".split(",")) - SUFFIXES
 """How pictures are called that are not decoded."""
-CONVERT = "convert them to JPEG or PNG"
+CONVERT = "convert such files to JPEG or PNG"
 _STARTS = {
     b"%PDF": "a PDF",
     b"%!PS": "PostScript",

@@ -211,9 +211,9 @@ def images_below(folder: Path) -> list[Path]:
 def say_not_read(where: Path, listing: Listing) -> None:
     """Warns of pictures of formats that are not read, and counts what is no picture."""
     if listing.not_read:
-        warnings.warn(f"{where}: {listing.not_read} are not read; {CONVERT}", stacklevel=2)
+        warnings.warn(f"{where}: not read: {listing.not_read}; {CONVERT}", stacklevel=2)
     if listing.no_images:
-        warnings.warn(f"{where}: passed over {listing.no_images}, which are no images", Hint, stacklevel=2)
+        warnings.warn(f"{where}: no images, and passed over: {listing.no_images}", Hint, stacklevel=2)
 
 
 def what_is_there(folder: Path, name: str) -> str:
@@ -226,7 +226,7 @@ def what_is_there(folder: Path, name: str) -> str:
     if files:
         return f"there are {len(files)} images of other names, {files[0].as_posix()} for one"
     if listing.not_read:
-        return f"the {listing.not_read} below it are not read; {CONVERT}"
+        return f"it has only {listing.not_read}, which cannot be read; {CONVERT}"
     return "there are no images below it"
 
 

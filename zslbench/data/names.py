@@ -226,12 +226,16 @@ def _pairs(wanted: Sequence[str], found: Sequence[str], key: Way) -> dict[str, s
 
 
 def instead(matching: Matching) -> str:
-    """Says what was found in place of missing names, and which of them may mean which; nothing of very many."""
-    if not 0 < len(matching.others) <= LISTED:
+    """Says what was found in place of missing names, and which may mean which."""
+    return f"; it has {shown(matching.others)} instead{meant(matching)}" if matching.others else ""
+
+
+def meant(matching: Matching) -> str:
+    """Asks for each of the first missing names whether a near one was meant; of very many none is near."""
+    if len(matching.others) > LISTED:
         return ""
     near = {name: near_misses(name, matching.others, listed=False) for name in matching.missing[:SHOWN]}
-    meant = "".join(f"{text.removesuffix('?')} for {name!r}?" for name, text in near.items() if text)
-    return f"; it has {shown(matching.others)} instead{meant}"
+    return "".join(f"{text.removesuffix('?')} for {name!r}?" for name, text in near.items() if text)
 
 
 def shown(names: Sequence[str], most: int = SHOWN) -> str:

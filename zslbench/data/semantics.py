@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zslbench.api.dataset import ZSLData
 from zslbench.data.arrays import called, is_arrays, read_arrays, take_classes
-from zslbench.data.names import class_positions, instead, listed, match
+from zslbench.data.names import class_positions, listed, match, meant
 from zslbench.data.names import hint as say_matched
 from zslbench.data.tables import Table, read_rows, to_numbers
 from zslbench.errors import DataError, Hint, UsageError
@@ -122,7 +122,7 @@ def _from_text(path: Path, data: ZSLData) -> NDArray[np.float64]:
     table = table if large else table.upright(names)
     matching = match(names, table.column())
     if matching.missing:
-        raise DataError(f"{path}: no line for {listed(matching.missing, 'class')}{instead(matching)}{table.how}")
+        raise DataError(f"{path}: it has no line for {listed(matching.missing, 'class')}{meant(matching)}{table.how}")
     lines = _wanted(table, set(matching.found.values()))
     numbers = [lines[matching.found[name]] for name in names]
     cells = [table.rows[number][1:] for number in numbers]

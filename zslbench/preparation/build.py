@@ -59,6 +59,11 @@ class Plan:
     source: dict[str, str]
     made: bool
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the unseen classes were drawn."""
+        return self.roles_from.startswith("--random-unseen")
+
 
 def plan(
     folder: Path,

@@ -56,7 +56,7 @@ class ImageFolder:
         if unread := {name: own for name, own in found.items() if own.not_read and not own.images}:
             kinds = Listing([], sum((own.others for own in unread.values()), Counter[str]())).not_read
             have = "has" if len(unread) == 1 else "have"
-            what = f"{listed(list(unread), 'class')} {have} only {kinds}, which are not read"
+            what = f"{listed(list(unread), 'class')} {have} only {kinds}, which cannot be read"
             raise DataError(f"{folder}: {what}; {CONVERT}, or move what is no class out of it")
         if empty := [name for name, own in found.items() if not own.images]:
             warnings.warn(f"{folder}: left out, because there are no images in it: {shown(empty)}", stacklevel=2)
@@ -115,8 +115,9 @@ def _check_layout(folder: Path, classes: Mapping[str, Path], found: Mapping[str,
         )
     if not filled and not any(own.not_read for own in found.values()):
         beside = files_below(folder)
-        have = f"its {len(beside.images)} images are in no folder of a class" if beside.images else "no images"
-        unread = f" ({beside.not_read} are not read; {CONVERT})" if beside.not_read else ""
+        names = [path.name for path in beside.images]
+        have = f"its images are in no folder of a class ({shown(names, FEW)})" if names else "no images"
+        unread = f" (not read: {beside.not_read}; {CONVERT})" if beside.not_read else ""
         raise DataError(f"{folder}: {have}{unread}; each class is a sub-folder that holds its images")
 
 

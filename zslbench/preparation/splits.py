@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zslbench.api.dataset import HELD_OUT, IntArray, Split
 from zslbench.data.imagefiles import IMAGE_PARTS
-from zslbench.data.names import PATH_WAYS, hint, instead, listed, match, match_all
+from zslbench.data.names import PATH_WAYS, hint, listed, match, match_all, meant
 from zslbench.data.tables import first_twice, read_table
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.files import existing
@@ -105,7 +105,7 @@ def read_roles(path: Path, class_names: Sequence[str], image_names: Sequence[str
         raise DataError(f"{path}: the image {first_twice(names)!r} is there twice")
     matching = match(names, image_names, PATH_WAYS)
     if lost := matching.missing:
-        raise DataError(f"{path}: {listed(lost, 'image')} not there{instead(matching)}")
+        raise DataError(f"{path}: not among the images: {listed(lost, 'image')}{meant(matching)}")
     hint(path, matching)
     table.say()
     return Roles(parts={matching.found[name]: part for name, part in rows})

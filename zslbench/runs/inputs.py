@@ -211,7 +211,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
             continue
         listing = files_below(path)
         if not listing.images:
-            unread = f"; {listing.not_read} are not read; {CONVERT}" if listing.not_read else ""
+            unread = f"; not read: {listing.not_read}; {CONVERT}" if listing.not_read else ""
             raise DataError(f"{path}: there are no images in this folder{unread}")
         say_not_read(path, listing)
         files += listing.images
