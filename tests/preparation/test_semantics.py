@@ -284,6 +284,16 @@ def test_real_names_stand_in_lines_or_beside_numbers_or_old_names(tmp_path: Path
         assert read_names(path, classes) == dict(zip(classes, FLOWERS, strict=True))
 
 
+def test_names_and_texts_of_further_classes_are_left_out_and_named(tmp_path: Path) -> None:
+    names, texts = tmp_path / "names.csv", tmp_path / "texts.csv"
+    names.write_text("class,called\nowl,Owl\nfox,Fox\nelk,Elk\ncat,Cat\n")
+    texts.write_text("class,text\nowl,hoots\nfox,barks\nelk,bugles\n")
+    with pytest.warns(UserWarning, match=r"2 classes \('owl', 'elk'\) are not in the data; they are left out"):
+        assert read_names(names, ["cat", "fox"]) == {"cat": "Cat", "fox": "Fox"}
+    with pytest.warns(UserWarning, match="class 'elk' is not in the data; it is left out"):
+        assert read_texts(texts, ["owl", "fox"]) == {"owl": ["hoots"], "fox": ["barks"]}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

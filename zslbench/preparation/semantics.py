@@ -34,14 +34,14 @@ def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
 
     Args:
         path: a name a line, in the data set's order; or a table, or lines, of numbers from 0 or 1 or old names, and
-            names. A head is passed over.
+            names. A head is passed over; classes that are not in the data are left out with a warning.
         names: the classes.
 
     Returns:
         The real name of each class, by its own.
 
     Raises:
-        DataError: a class is missing, unknown or there twice, or a name is empty or there twice.
+        DataError: a class is missing or there twice, or a name is empty or there twice.
     """
     table = read_rows(path)
     rows = list(table.rows.values())
@@ -51,18 +51,20 @@ def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
     width = max(map(len, rows))
     if width > 2:
         raise DataError(f"{path}: it has {width} columns; a name a line, or two columns, class and name, are needed")
-    if len(rows) == len(names) + 1 and (width == 2 or rows[0][0].lower() in HEADS):
+    if rows[0][0].lower() in HEADS or (width == 2 and len(rows) == len(names) + 1):
         rows = rows[1:]
+    if empty := [row[0] for row in rows if len(row) < width or not row[-1]]:
+        raise DataError(f"{path}: the name of class {empty[0]!r} is empty")
+    if width == 2:
+        positions = class_positions([row[0] for row in rows], names, path, only=False)
+        rows = [rows[position] for position in positions]
     if len(rows) != len(names):
         raise DataError(f"{path}: it has {len(rows)} names; the data set has {len(names)} classes")
-    called = [row[-1] if len(row) == width else "" for row in rows]
-    if "" in called:
-        raise DataError(f"{path}: the name of class {rows[called.index('')][0]!r} is empty")
+    called = [row[-1] for row in rows]
     if (twice := first_twice(called)) is not None:
         raise DataError(f"{path}: the name {twice!r} is there twice")
-    positions = class_positions([row[0] for row in rows], names, path) if width == 2 else range(len(names))
     table.say()
-    return {name: called[position] for name, position in zip(names, positions, strict=True)}
+    return dict(zip(names, called, strict=True))
 
 
 def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list[str]]:
