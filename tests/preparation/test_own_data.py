@@ -223,6 +223,10 @@ def test_all_that_does_not_match_is_one_line(own: Own) -> None:
             [["number", "class", "x"], *(["7", name, i] for i, name in enumerate(NAMES))],
             "are in column 2 ('class'); move it",
         ),
+        (
+            [[*rows()[0], "latin"], *([*row, "Ursus"] for row in rows()[1:])],
+            "no numbers but words in column 'latin'; remove",
+        ),
         ([["My animals", "", ""], ["", "", ""], *rows()], "and nothing may stand above the head"),
     ],
 )

@@ -101,7 +101,11 @@ def name_copies(name: str, images: FileImages, copies: Sequence[Copies]) -> None
 SECONDS_OF_SILENCE = 10.0
 
 Backbone = Annotated[
-    str, Option(help="`list backbones`, torchvision:NAME or timm:NAME; a name alone is looked for in this order.")
+    str,
+    Option(
+        help="What makes the features: one of `zslbench list backbones`, torchvision:NAME or timm:NAME; a name alone is "
+        "looked for in this order."
+    ),
 ]
 
 
@@ -152,8 +156,10 @@ class Computing:
 @with_options(Computing)
 def build(
     folder: Annotated[Path, Argument(metavar="DIR", help="Folder to make the data set in.")],
-    images: Annotated[Path, Option(help="Folder of images: a sub-folder for each class.")],
-    attributes: Annotated[Path, Option(help="CSV: class names in the first column, then a column for each attribute.")],
+    images: Annotated[Path, Option(help="Folder of images: in it a folder for each class, called as the class is.")],
+    attributes: Annotated[
+        Path, Option(help="Table, CSV of any spreadsheet: class names first, then a column for each attribute.")
+    ],
     backbone: Backbone,
     splits: Annotated[
         Path | None, Option(help="CSV with class,role (seen, validation, unseen) or image,part (trainval, test_*).")

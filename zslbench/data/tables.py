@@ -16,7 +16,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zslbench.data.names import FEW, match, shown
+from zslbench.data.names import FEW, listed, match, shown
 from zslbench.errors import DataError, Hint
 from zslbench.files import EXPANSION, SMALL, check_expansion, reading
 
@@ -104,9 +104,10 @@ class Table:
 
     def headed(self) -> Table:
         """Returns the table with a head; where it begins with a row of numbers, columns are called by theirs."""
-        if not all(map(is_number, self.head[1:])) or self.head[0].lower() in HEADS:
+        counted = [str(i) for i in range(1, len(self.head))]
+        if not all(map(is_number, self.head[1:])) or self.head[0].lower() in HEADS or self.head[1:] == counted:
             return self
-        head = {0: ["", *(str(i) for i in range(1, len(self.head)))]}
+        head = {0: ["", *counted]}
         return replace(self, rows=head | self.rows, assumed=[*self.assumed, "no head line"])
 
     def lined_up(self, names: Sequence[str]) -> Table:
@@ -143,6 +144,12 @@ class Table:
         rows = {number: row[1:] for number, row in self.rows.items()}
         return replace(self, rows=rows, assumed=[*self.assumed, "row numbers left out"])
 
+    def _has_words(self, number: int) -> bool:
+        """Returns whether several rows have a word in this column, and none has anything else."""
+        cells = self.column(number)[1:]
+        words = [cell for cell in cells if cell and not is_number(cell) and cell.lower() not in YES_AND_NO]
+        return len(cells) == len(words) > 1
+
     def _elsewhere(self, names: Sequence[str]) -> str:
         """Says where names are that are not in the first column."""
         for number in range(1, len(self.head)):
@@ -164,6 +171,10 @@ class Table:
             DataError: a cell holds no finite number, or one that can be read in two ways; row and column are named.
         """
         numbers, head = list(self.body), self.head
+        if words := [name for j, name in enumerate(head) if j >= first and self._has_words(j)]:
+            raise DataError(
+                f"{self.path}: no numbers but words in {listed(words, 'column')}; remove what is no attribute"
+            )
 
         def where(i: int, j: int) -> str:
             return f"row {numbers[i]} ({self.body[numbers[i]][0]!r}), column {head[first + j]!r}"
