@@ -21,7 +21,19 @@ from zslbench.errors import DataError, UsageError, ZSLBenchError, one_line
 
 EXPANSION, SMALL = 100, 2**26
 """How many times its own size a file's content may be, and how many bytes it may be whatever the file's size."""
-CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+CLUTTER = {
+    *(
+        "__macosx",
+        "thumbs.db",
+        "ehthumbs.db",
+        "ehthumbs_vista.db",
+        "desktop.ini",
+        "icon\r",
+        "__pycache__",
+        "lost+found",
+    ),
+    *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "system volume information"),
+}
 """Names, in lower case, of files and folders that programs leave behind and nobody means, hidden ones aside."""
 FULL = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
 """What libraries say of a full disk where they do not pass its number on; the last is NumPy's."""
@@ -186,7 +198,9 @@ def is_clutter(path: PurePath | str) -> bool:
     archive that is walked: what lies further up does not make it clutter.
     """
     parts = PurePath(path).parts
-    return any(part.casefold() in CLUTTER or (part[0] == "." and part not in (".", "..")) for part in parts)
+    return any(
+        part.casefold() in CLUTTER or (part.startswith((".", "~$")) and part not in (".", "..")) for part in parts
+    )
 
 
 @contextmanager
@@ -251,7 +265,10 @@ def existing(option: str, path: Path, folder: bool = False) -> Path:
     """Returns the path that a command names, the home folder put in for `~`; raises a UsageError if it is not there."""
     path = expanded(path)
     if not (path.is_dir() if folder else path.is_file()):
-        raise UsageError(f"{option} {path}: there is no such {'folder' if folder else 'file'}")
+        kind, other = ("folder", "file") if folder else ("file", "folder")
+        raise UsageError(
+            f"{option} {path}: {f'it is a {other}, no {kind}' if path.exists() else f'there is no such {kind}'}"
+        )
     return path
 
 

@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read_are_one_line(inside: Inside, tmp_path: Path, 
     assert "row 3 ('2'), column '0': the cell is empty" in said("ragged.csv", b"image,0\n1,2\n2\n")
     assert "row 2 ('1'), column '0': 'two' is no number" in said("text.csv", b"image,0\n1,two\n")
     foreign = said("foreign.csv", b"image,zero\n1,2\n")
-    assert "10 classes ('0', '1', '2' and 7 more) are missing; it has 'zero' instead" in foreign
+    assert "10 classes ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9') are missing; it has 'zero' instead" in foreign
     assert "cannot be read as CSV" in said("empty.csv", b"")
     assert "scores are read from .csv, .tsv, .npy, .npz, .safetensors, .pt or .mat, not from .txt" in said(
         "scores.txt", b"", status=2

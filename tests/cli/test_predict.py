@@ -98,12 +98,15 @@ def test_a_class_that_is_in_no_data_set_is_recognised_by_its_attributes(
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([["class", "r", "g"], ["x", "1", "0"]], "column 'b' is missing (1 of 3 are)"),
-        ([["class", "r", "g", "b", "ultraviolet"], ["x", "1", "0", "0", "1"]], "column 'ultraviolet' is none of the 3"),
+        ([["class", "r"], ["x", "1"]], "2 attributes ('g', 'b') are missing"),
+        ([["class", "r", "R", "g", "b"], ["x", "1", "0", "0", "1"]], "'R' differs from 'r' only in case; keep one"),
         ([["class", "r", "g", "b"], ["x", "1", "nan", "0"]], "row 2 ('x'), column 'g'"),
         ([["class", "r", "g", "b"], ["x", "0", "0", "0"]], "the embedding of class 'x' is zero or not finite"),
         ([["class", "r", "g", "b"], ["x", "1", "0", "0"], ["x", "1", "0", "0"]], "class 'x' is there twice"),
-        ([["x", "1", "0", "0"], ["y", "1", "0", "1"]], "its first line must be a head"),
+        (
+            [["x", "1", "0", "0"], ["y", "1", "0", "1"]],
+            "('r', 'g', 'b') are missing; it has '1', '2', '3' instead (read with no head line)",
+        ),
     ],
 )
 def test_a_table_of_classes_that_does_not_fit_is_one_line(
@@ -111,6 +114,51 @@ def test_a_table_of_classes_that_does_not_fit_is_one_line(
 ) -> None:
     answer = inside("predict", run, tmp_path / "images", "--classes", write(tmp_path / "new.csv", rows))
     assert answer.status != 0 and reason in answer.error()
+
+
+NEW = "class,r,g,b\norange,1,0.5,0\nsky,0.25,0.5,1\n"
+WAYS = {
+    "semicolons": (NEW.replace(",", ";").replace(".", ",").encode(), "';' between cells and decimal commas"),
+    "UTF-16": (NEW.replace(",", "\t").encode("utf-16"), "read with UTF-16 and tabs between cells"),
+    "transposed": (b"class,orange,sky\nr,1,0.25\ng,0.5,0.5\nb,0,1\n", "rows and columns exchanged"),
+    "row numbers": (b",class,r,g,b\n0,orange,1,0.5,0\n1,sky,0.25,0.5,1\n", "row numbers left out"),
+    "further columns": (
+        b"class,note,b,g,r,size\norange,?,0,0.5,1,3\nsky,,1,0.5,0.25,7\n",
+        "2 attributes ('note', 'size') are not in the data; they are left out",
+    ),
+    "case": (b"class,R,G,B\norange,1,0.5,0\nsky,0.25,0.5,1\n", "without regard to case: 'R' is taken for 'r'"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_answers_are_the_same_however_the_table_of_classes_is_written(
+    run: str, inside: Inside, tmp_path: Path, way: str
+) -> None:
+    def answer(content: bytes) -> tuple[list[dict[str, object]], str]:
+        (tmp_path / "new.csv").write_bytes(content)
+        given = inside("predict", run, tmp_path / "images", "--classes", tmp_path / "new.csv", "--top", 2, "--json")
+        assert given.status == 0, given.err
+        return json.loads(given.out), given.err
+
+    usual, quiet = answer(NEW.encode())
+    assert quiet == ""
+    content, said = WAYS[way]
+    answers, told = answer(content)
+    assert answers == usual
+    assert said in told and len(told.splitlines()) == 1
+
+
+def test_a_folder_of_pictures_that_are_not_read_says_so(run: str, inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "a.heic").write_bytes(b"x")
+    line = inside("predict", run, tmp_path / "phone").error()
+    assert line.endswith(
+        "there are no images in this folder; not read: 1 .heic file; convert such files to JPEG or PNG"
+    )
+    Image.new("RGB", (40, 40)).save(tmp_path / "phone" / "b.png")
+    answer = inside("predict", run, tmp_path / "phone", "--json")
+    assert "warning" in answer.err and "not read: 1 .heic file" in answer.err
+    assert len(json.loads(answer.out)) == 1
 
 
 def test_wrong_input_is_one_line_each(run: str, coloured: Path, inside: Inside, tmp_path: Path) -> None:

@@ -295,3 +295,29 @@ def test_four_threads_take_no_more_memory_than_is_given(tmp_path: Path, kind: st
     unreadable, taken = ran.stdout.splitlines()
     assert unreadable == "{}"
     assert int(taken) < 1.8 * 2 * 10**8  # what is free again stays with the C library for a while
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jpg", b"", "(it is empty)"),
+        (
+            "a.jpg",
+            b"\x00\x00\x00\x18ftypheic",
+            "(it is HEIC or the like, whatever its name says; convert it to JPEG or PNG)",
+        ),
+        ("a.jpg", b"\n<!DOCTYPE html><html>", "(it is a web page)"),
+        ("a.png", b"%PDF-1.7", "(it is a PDF)"),
+        ("a.png", b"version https://git-lfs.github.com/spec/v1", "(it is a pointer of Git LFS, to be fetched"),
+        ("a.CR2", b"unknown", "(.cr2 files are not read; convert it to JPEG or PNG)"),
+        ("a.jpg", b"unknown", "not an image that can be identified"),
+    ],
+)
+def test_what_is_no_image_is_named_so_far_as_its_first_bytes_tell(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableImage) as error:
+        load_image(tmp_path / name)
+    assert str(error.value).startswith("not an image that can be identified")
+    assert said in str(error.value)

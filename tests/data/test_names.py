@@ -82,12 +82,13 @@ def test_paths_match_across_systems() -> None:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (["cat"], "table.csv: 4 classes ('dog', 'cow', 'owl' and 1 more) are missing"),
-        (["cat", "dog", "cow", "owl", "bta"], "class 'bat' is missing; did you mean 'bta'?"),
+        (["cat"], "table.csv: 4 classes ('dog', 'cow', 'owl', 'bat') are missing"),
+        (["cat", "dog", "cow", "owl", "bta"], "is missing; it has 'bta' instead; did you mean 'bta' for 'bat'?"),
         (["cat", "dog", "cow", "owl", "x"], "class 'bat' is missing; it has 'x' instead"),
         (["cat", "dog", "cow", "owl", "bat", "x"], "class 'x' is not in the data"),
         (["cat", "dog", "cow", "owl", "bat", "Bat"], "'Bat' is not in the data; 'Bat' differs from 'bat' only in case"),
         (["cat", "dog", "cow", "owl", "bat", "bat"], "class 'bat' is there twice"),
+        (["Cat", "x", "owl", "bta", "cwo"], "for 'cow'?; did you mean 'bta' for 'bat'?"),
     ],
 )
 def test_all_mismatches_are_one_line_with_the_likely_cause(found: list[str], said: str) -> None:
@@ -96,5 +97,16 @@ def test_all_mismatches_are_one_line_with_the_likely_cause(found: list[str], sai
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_file_may_have_others_where_they_are_allowed() -> None:
-    assert match_all(["cat"], ["dog", "cat"], "table.csv", only=False) == {"cat": "cat"}
+def test_a_file_may_have_others_where_they_are_allowed_which_are_named() -> None:
+    with pytest.warns(UserWarning, match=r": 2 classes \('dog', 'owl'\) are not in the data; they are left out$"):
+        assert match_all(["cat"], ["dog", "cat", "owl", "dog"], "table.csv", only=False) == {"cat": "cat"}
+    with pytest.raises(DataError, match="'Cat' differs from 'cat' only in case; keep one of the two"):
+        match_all(["cat"], ["dog", "cat", "Cat"], "table.csv", only=False)
+
+
+def test_at_most_ten_names_of_each_kind_are_shown() -> None:
+    with pytest.raises(DataError) as error:
+        match_all([f"wanted {i:02}" for i in range(12)], [f"OTHER*{i}" for i in range(25)], "table.csv")
+    assert str(error.value).startswith("table.csv: 12 classes ('wanted 00', ")
+    assert "'wanted 09' and 2 more) are missing; it has 'OTHER*0', " in str(error.value)
+    assert "'OTHER*9' and 15 more instead" in str(error.value)

@@ -17,6 +17,7 @@ from planned import plan
 from synthetic import toy_files
 
 from zslbench import XLSA17Dataset, ZSLData
+from zslbench.data import names
 from zslbench.data import semantics as module
 from zslbench.data.arrays import CLASSES
 from zslbench.data.semantics import with_semantics
@@ -164,7 +165,7 @@ def test_a_large_file_is_read_line_by_line(data: ZSLData, tmp_path: Path, monkey
     monkeypatch.setattr(module, "SMALL", 0)
     np.testing.assert_allclose(with_semantics(data, str(path)).semantics, unit(ROWS), rtol=1e-5)
     path.write_text("zebra 1 2 3 4")
-    with pytest.raises(DataError, match="it has no line for class"):
+    with pytest.raises(DataError, match="it has no line for 11 classes"):
         with_semantics(data, str(path))
 
 
@@ -233,7 +234,7 @@ BAD = {
     "missing class": (_text(lambda given, data: given[1:]), "it has no line for class {0}"),
     "misspelt class": (
         _text(lambda given, data: [given[0].replace("class", "clas"), *given[1:]]),
-        "it has no line for class {0}; did you mean '011.clas'?",
+        "it has no line for class {0}; did you mean '011.clas' for {0}?",
     ),
     "class twice": (_text(lambda given, data: [*given, given[2]]), "line 12: class {2} comes a second time"),
     "short line": (
@@ -286,10 +287,11 @@ def test_a_large_file_of_other_words_is_not_recited(
     path = tmp_path / "vectors.txt"
     path.write_text("\n".join(f"word{i} 1 2" for i in range(500)))
     for listed in (1000, 100):
-        monkeypatch.setattr(module, "LISTED", listed)
+        monkeypatch.setattr(names, "LISTED", listed)
         with pytest.raises(DataError) as error:
             with_semantics(data, str(path))
-        assert str(error.value) == f"{path}: it has no line for class {data.class_names[0]!r}, nor for 10 more"
+        some = ", ".join(map(repr, data.class_names[:10]))
+        assert str(error.value) == f"{path}: it has no line for 11 classes ({some} and 1 more)"
 
 
 def test_what_is_neither_a_name_nor_a_file_is_a_wrong_command(data: ZSLData, tmp_path: Path) -> None:

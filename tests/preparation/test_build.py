@@ -145,7 +145,7 @@ def test_files_of_other_origin_are_not_overwritten(build, make_xlsa17) -> None: 
     (folder / "att_splits.mat").unlink()
     answer = build(folder=folder)
     assert answer.status == COMMAND
-    assert "res101.mat: it is there already, and `data build` did not finish it" in answer.error()
+    assert "res101.mat: it is there already, and `data build` did not finish it" in answer.err
 
 
 def test_a_second_backbone_is_added_to_the_same_data_set(build, inside: Inside, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -201,7 +201,7 @@ def test_a_class_that_damage_leaves_too_small_is_one_line_and_leaves_no_data_set
         (images / "e" / f"{i}.png").write_text("no image")
     answer = build()
     assert answer.status == FAILED
-    assert "class 'e' has 1 readable images; each class needs two" in answer.error()
+    assert "each class needs two readable images; 'e' has 1" in answer.err
     assert list((tmp_path / "set").glob("*.mat")) == []
 
 
@@ -209,7 +209,7 @@ def test_a_class_that_damage_leaves_too_small_is_one_line_and_leaves_no_data_set
     ("options", "status", "message"),
     [
         (["--unseen-classes", "a,b", "--random-unseen", "0.5"], COMMAND, "contradict each other; give one of them"),
-        (["--unseen-classes", "a,z"], COMMAND, "--unseen-classes: there are no images of 'z'"),
+        (["--unseen-classes", "a,z"], COMMAND, "--unseen-classes: no images of 'z'; known: a, b, c, d, e, f, g"),
         (["--random-unseen", "2"], COMMAND, "--random-unseen 2: a share of the classes between 0 and 1"),
         (["--splits", "nowhere.csv"], COMMAND, "--splits nowhere.csv: there is no such file"),
         (["--device", "tpu"], COMMAND, "--device tpu: choose auto, cpu, cuda or cuda:N"),

@@ -68,7 +68,7 @@ def test_a_mark_of_utf_8_and_further_columns_do_not_matter(tmp_path: Path) -> No
             "2 classes ('polar bear', 'grizzly+bear') are missing",
         ),
         ("class,text\npolar bear,white\n", "class 'grizzly+bear' is missing"),
-        ("class,text\npolar baer,white\n", "are missing; did you mean 'polar baer'?"),
+        ("class,text\npolar baer,white\n", "it has 'polar baer' instead; did you mean 'polar baer' for 'polar bear'?"),
         ("class,text\npolar bear,\n", "row 2: its class or its text is empty"),
         ("class,text\npolar bear\n", "row 2: its class or its text is empty"),
         (
@@ -77,7 +77,7 @@ def test_a_mark_of_utf_8_and_further_columns_do_not_matter(tmp_path: Path) -> No
         ),
         ('class,text\npolar bear,"white\n', "the double quote in row 2 is not closed"),
         ("class,text\npolar bear,é\n".encode() + b"\xe9", "cannot be read as text"),
-        ("class,text\npolar bear,white\ngrizzly+bear,brown\nseal,grey\n", "class 'seal' is not in the data"),
+        ("class,text\nPolar Bear,x\npolar bear,white\ngrizzly+bear,brown\n", "differs from 'polar bear' only in case"),
     ],
 )
 def test_a_bad_file_of_texts_is_one_line_that_says_where(tmp_path: Path, content: str | bytes, said: str) -> None:
@@ -282,6 +282,16 @@ def test_real_names_stand_in_lines_or_beside_numbers_or_old_names(tmp_path: Path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Hint)
         assert read_names(path, classes) == dict(zip(classes, FLOWERS, strict=True))
+
+
+def test_names_and_texts_of_further_classes_are_left_out_and_named(tmp_path: Path) -> None:
+    names, texts = tmp_path / "names.csv", tmp_path / "texts.csv"
+    names.write_text("class,called\nowl,Owl\nfox,Fox\nelk,Elk\ncat,Cat\n")
+    texts.write_text("class,text\nowl,hoots\nfox,barks\nelk,bugles\n")
+    with pytest.warns(UserWarning, match=r"2 classes \('owl', 'elk'\) are not in the data; they are left out"):
+        assert read_names(names, ["cat", "fox"]) == {"cat": "Cat", "fox": "Fox"}
+    with pytest.warns(UserWarning, match="class 'elk' is not in the data; it is left out"):
+        assert read_texts(texts, ["owl", "fox"]) == {"owl": ["hoots"], "fox": ["barks"]}
 
 
 @pytest.mark.parametrize(

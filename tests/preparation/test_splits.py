@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zslbench.errors import DataError, UsageError
+from zslbench.errors import DataError, Hint, UsageError
 from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
 
 PARTS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
@@ -79,6 +79,13 @@ def test_a_share_that_leaves_no_problem_is_a_wrong_command(share: float) -> None
 def test_an_unknown_unseen_class_is_a_wrong_command() -> None:
     with pytest.raises(UsageError, match="no images of 'clas 1'; did you mean 'class 1'"):
         named_unseen(names_of([2] * 8), "class 0, clas 1")
+    with pytest.raises(UsageError, match=r"no images of 'unicorn'; nor of 'clas 7'; did you mean 'class 7'"):
+        named_unseen(names_of([2] * 8), "unicorn, class 0, clas 7")
+
+
+def test_unseen_classes_may_be_written_as_people_write_them() -> None:
+    with pytest.warns(Hint, match="'Class_3' is taken for 'class 3', and likewise 1 more"):
+        assert named_unseen(names_of([2] * 8), "Class_3, class-1").unseen == ("class 3", "class 1")
 
 
 def test_too_few_classes_are_named() -> None:
@@ -118,9 +125,13 @@ def test_a_file_of_parts_says_which_images_are_what(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["name,role", "a,seen"], "its columns are name,role; class,role or image,part is needed"),
-        (["class,role", "a,seeen"], "class 'a' has the role 'seeen'; seen, validation, unseen are known"),
+        (
+            ["class,role", "a,seeen", "b,un"],
+            "class 'a' has the role 'seeen' (and 1 more); seen, validation, unseen are known",
+        ),
         (["class,role", *(f"{c},seen" for c in "abcdef")], "class 'g' is missing"),
-        (["class,role", *(f"{c},seen" for c in "abcdefgh")], "class 'h' is not in the data"),
+        (["class,role", *(f"{c},seen" for c in "abcdefH")], "class 'g' is missing; it has 'H' instead"),
+        (["class,role", *(f"{c},seen" for c in "abcdefgG")], "'G' differs from 'g' only in case"),
         (["class,role", *(f"{c},seen" for c in "abcdefgg")], "class 'g' is there twice"),
         (["class,role", *(f"{c},seen" for c in CLASSES)], "7 seen and 0 unseen classes"),
         (
@@ -128,7 +139,7 @@ def test_a_file_of_parts_says_which_images_are_what(tmp_path: Path) -> None:
             "at least 2 seen classes that are not for validation",
         ),
         (["image,part", "a/0.png,train"], "image 'a/0.png' has the part 'train'"),
-        (["image,part", "a/9.png,trainval"], "1 of its images are not there, for instance 'a/9.png'"),
+        (["image,part", "a/9.png,trainval"], "not among the images: image 'a/9.png'; did you mean 'a/1.png' or"),
         (["image,part", "a/0.png,trainval", "a/0.png,trainval"], "the image 'a/0.png' is there twice"),
     ],
 )
@@ -142,9 +153,10 @@ def test_each_fault_of_a_split_file_is_one_line(tmp_path: Path, lines: list[str]
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"f/0.png": "trainval"}, "class 'f' is in test_unseen and in trainval"),
-        ({"f/0.png": "test_seen"}, "class 'f' is in test_unseen and in test_seen"),
-        ({"a/0.png": "test_seen"}, "class 'a' is in test_seen, and has no trainval image"),
+        ({"f/0.png": "trainval"}, "in test_unseen and in trainval: class 'f'"),
+        ({"f/0.png": "test_seen"}, "in test_unseen and in test_seen: class 'f'"),
+        ({"a/0.png": "test_seen"}, "in test_seen, and without a trainval image: class 'a'"),
+        ({f"{c}/0.png": "test_seen" for c in "ac"}, r"without a trainval image: 2 classes \('a', 'c'\)"),
         (dict.fromkeys(IMAGES, "trainval"), "no readable image has the part test_seen"),
     ],
 )

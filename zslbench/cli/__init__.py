@@ -80,6 +80,9 @@ def main() -> NoReturn:
         if type(error).__module__.split(".")[0] not in ("click", "typer") or not hasattr(error, "exit_code"):
             raise
         message = error.format_message() if hasattr(error, "format_message") else str(error)
+        told = getattr(getattr(error, "param", None), "help", None)
+        if told and type(error).__name__ == "MissingParameter":
+            message = f"{message.rstrip('.')}: {told}"
         _fail(message.replace("Value error, ", ""), error.exit_code)
     sys.exit(status or 0)
 

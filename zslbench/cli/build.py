@@ -15,12 +15,13 @@ from typer import Argument, Option
 from zslbench.cli.data import Name, exit_if_failed, print_findings
 from zslbench.cli.options import DataRoot, Plain, with_options
 from zslbench.data.folders import data_root as root_of
-from zslbench.errors import UsageError
+from zslbench.errors import UsageError, printable
 from zslbench.files import existing
 
 if TYPE_CHECKING:
     from zslbench.api.images import Images
     from zslbench.data.imagefiles import Copies, FileImages
+    from zslbench.preparation.build import Plan
     from zslbench.preparation.features import Extractor
 
 SHOWN = 20
@@ -100,7 +101,11 @@ def name_copies(name: str, images: FileImages, copies: Sequence[Copies]) -> None
 SECONDS_OF_SILENCE = 10.0
 
 Backbone = Annotated[
-    str, Option(help="`list backbones`, torchvision:NAME or timm:NAME; a name alone is looked for in this order.")
+    str,
+    Option(
+        help="What makes the features: one of `zslbench list backbones`, torchvision:NAME or timm:NAME; a name alone "
+        "is looked for in this order."
+    ),
 ]
 
 
@@ -151,8 +156,10 @@ class Computing:
 @with_options(Computing)
 def build(
     folder: Annotated[Path, Argument(metavar="DIR", help="Folder to make the data set in.")],
-    images: Annotated[Path, Option(help="Folder of images: a sub-folder for each class.")],
-    attributes: Annotated[Path, Option(help="CSV: class names in the first column, then a column for each attribute.")],
+    images: Annotated[Path, Option(help="Folder of images: in it a folder for each class, called as the class is.")],
+    attributes: Annotated[
+        Path, Option(help="Table, CSV of any spreadsheet: class names first, then a column for each attribute.")
+    ],
     backbone: Backbone,
     splits: Annotated[
         Path | None, Option(help="CSV with class,role (seen, validation, unseen) or image,part (trainval, test_*).")
@@ -179,6 +186,7 @@ def build(
 
     planned = plan(folder, images, attributes, splits, unseen_classes, random_unseen, options.seed)
     with options.extractor(backbone) as extractor:
+        _say_unseen(planned, options.seed)
         new, skipped = make(planned, extractor)
     if not new:
         typer.echo(f"{folder}: nothing to do, all of it was there already")
@@ -190,6 +198,13 @@ def build(
     print_findings(findings, f"{folder}, features {features}")
     _next(_path(folder), "" if dataset.card.default_features == features else features)
     exit_if_failed(findings)
+
+
+def _say_unseen(planned: Plan, seed: int) -> None:
+    """Prints which classes are unseen, before the work begins."""
+    names, classes = ", ".join(map(printable, planned.unseen)), len(planned.images.class_names)
+    drawn = f" (drawn by --seed {seed}; choose others by --unseen-classes)" if planned.drawn else ""
+    typer.echo(f"{planned.folder.name}: {len(planned.unseen)} of {classes} classes are unseen: {names}{drawn}")
 
 
 @with_options(Computing)

@@ -19,6 +19,7 @@ from zslbench.data.cache import feature_rows
 from zslbench.data.digests import rehashed
 from zslbench.data.matentry import DAMAGED, cache_state, entry_of
 from zslbench.data.matfile import indices, read_arrays
+from zslbench.data.names import shown
 from zslbench.data.xlsa17 import PARTS, SPLITS, SplitFile, XLSA17Dataset
 from zslbench.errors import DataError
 
@@ -118,6 +119,7 @@ def describe(card: DatasetCard, data: ZSLData) -> dict[str, str]:
         "homepage": card.homepage,
         "images": str(len(data.labels)),
         "classes, seen + unseen": f"{len(split.seen)} + {len(split.unseen)}",
+        "unseen classes": shown([data.class_names[c] for c in split.unseen]),
         "class embedding size": str(data.semantics.shape[1]),
         "trainval / test_seen / test_unseen": f"{len(data.train)} / {len(data.test_seen)} / {len(data.test_unseen)}",
         "cosine of attribute variances": f"{cosine:.4f} (trainval images against test_unseen images)",

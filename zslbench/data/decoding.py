@@ -25,6 +25,23 @@ FORMATS: list[str] = [
     name for name in ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP") if name in Image.OPEN
 ]
 """What may be decoded, whatever a file calls itself: others run programs (EPS does), or are no images."""
+SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+"""How files of these formats are called, in lower case."""
+_RAW = "3fr,arw,cr2,cr3,dcr,dng,erf,kdc,mef,mos,mrw,nef,nrw,orf,pef,raf,raw,rw2,rwl,sr2,srf,srw,x3f"
+_OTHER = "ai,avif,dcm,djvu,emf,eps,exr,fits,hdr,heic,heics,heif,hif,ico,jxl,jxr,pcx,pdf,ps,psd,svg,svgz,tga,wmf,xcf"
+NOT_READ = frozenset(f".{suffix}" for suffix in f"{_RAW},{_OTHER}".split(",")) - SUFFIXES
+"""How pictures are called that are not decoded."""
+CONVERT = "convert such files to JPEG or PNG"
+_STARTS = {
+    b"%PDF": "a PDF",
+    b"%!PS": "PostScript",
+    b"8BPS": "a file of Photoshop",
+    b"<svg": "an SVG drawing",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "a pointer of Git LFS, to be fetched by `git lfs pull`",
+}
+"""What files are that are often found in place of an image, by their first bytes in lower case."""
 LONGEST = 16
 """How many times as long as it is wide an image may be. A longer one keeps its middle, which is all that a centre crop
 would keep: scaled until its short side fits a network, the whole of it could take gigabytes."""
@@ -101,7 +118,7 @@ def load_image(path: Path, box: Sequence[int] | None = None) -> Image.Image:
             opened.load()
             image = _rgb(_upright(opened))
     except UnidentifiedImageError as error:
-        raise UnreadableImage("not an image that can be identified") from error
+        raise UnreadableImage(f"not an image that can be identified{_known(path)}") from error
     except Exception as error:  # damage makes Pillow's decoders raise a dozen kinds, struct.error among them
         raise UnreadableImage((str(error) or type(error).__name__).splitlines()[0]) from error
     return _middle(image if box is None else _inside(image, box))
@@ -168,6 +185,20 @@ def undecodable(images: Images, rows: Sequence[int], progress: Callable[[int, in
             if reason is not None:
                 reasons[row] = reason
     return reasons
+
+
+def _known(path: Path) -> str:
+    """Returns in brackets what a file is in place of an image, and what to do, so far as its first bytes tell."""
+    with path.open("rb") as file:
+        start = file.read(32).lstrip(b"\xef\xbb\xbf\n ").lower()
+    if not start:
+        return " (it is empty)"
+    if start[4:8] == b"ftyp" and start[8:11] in (b"hei", b"hev", b"mif", b"msf", b"avi", b"crx"):
+        return " (it is HEIC or the like, whatever its name says; convert it to JPEG or PNG)"
+    kind = next((kind for known, kind in _STARTS.items() if start.startswith(known.lower())), "")
+    if not kind and path.suffix.lower() in NOT_READ:
+        return f" ({path.suffix.lower()} files are not read; convert it to JPEG or PNG)"
+    return f" (it is {kind})" if kind else ""
 
 
 def _make_room(image: ImageFile.ImageFile, shrink: bool) -> None:

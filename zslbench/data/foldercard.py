@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def remember_images(folder: Path, images: Path) -> None:
     write_whole(folder / IMAGES, f"{images.expanduser().absolute()}\n")
 
 
-def write_card(folder: Path, card: DatasetCard, source: Mapping[str, str]) -> None:
+def write_card(folder: Path, card: DatasetCard, source: Mapping[str, str | Sequence[str]]) -> None:
     """Writes a card where there is none yet, with what the data set was made from."""
     if (folder / FILE).exists():
         return
@@ -79,5 +79,5 @@ def _read(folder: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str | Sequence[str]) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import os
-import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,8 @@ from PIL import Image
 
 from zslbench.api.images import Images, UnreadableImage
 from zslbench.data.contents import Digest, digests
-from zslbench.data.decoding import FORMATS, load_image
+from zslbench.data.decoding import CONVERT, NOT_READ, SUFFIXES, load_image
+from zslbench.data.names import composed
 from zslbench.errors import DataError, Hint
 from zslbench.files import is_clutter
 
@@ -166,35 +166,83 @@ def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:
     return [found.get(name) for name in names]
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Lists the images below a folder by their suffixes, hidden ones passed over, in the order of their paths."""
-    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
-    found, visited = [], set()
+class Listing(NamedTuple):
+    """What lies below a folder, at any depth."""
+
+    images: list[Path]
+    """Known by their suffixes, in the order of their paths, however accents are encoded."""
+    others: Counter[str]
+    """How many further files there are, by suffix in lower case."""
+
+    @property
+    def not_read(self) -> str:
+        """Counts pictures of formats that are not read; empty if there are none."""
+        return _counted({suffix: count for suffix, count in self.others.items() if suffix in NOT_READ})
+
+    @property
+    def no_images(self) -> str:
+        """Counts files that are no pictures; empty if there are none."""
+        return _counted({suffix: count for suffix, count in self.others.items() if suffix not in NOT_READ})
+
+
+def files_below(folder: Path) -> Listing:
+    """Lists the files below a folder; hidden ones, and what desktops and file servers leave, are passed over."""
+    images, others, visited = [], Counter[str](), set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(parent)) in visited:  # a link that leads back
             folders.clear()
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not is_clutter(name))
-        found += [
-            Path(parent, name) for name in files if not is_clutter(name) and Path(name).suffix.lower() in suffixes
-        ]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+        for name in files:
+            suffix = Path(name).suffix.lower()
+            if suffix in SUFFIXES and not is_clutter(name):
+                images.append(Path(parent, name))
+            elif not is_clutter(name):
+                others[suffix] += 1
+    return Listing(sorted(images, key=lambda path: _ordered(path.relative_to(folder).as_posix())), others)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Returns the images that `files_below` lists."""
+    return files_below(folder).images
+
+
+def say_not_read(where: Path, listing: Listing) -> None:
+    """Warns of pictures of formats that are not read, and counts what is no picture."""
+    if listing.not_read:
+        warnings.warn(f"{where}: not read: {listing.not_read}; {CONVERT}", stacklevel=2)
+    if listing.no_images:
+        warnings.warn(f"{where}: no images, and passed over: {listing.no_images}", Hint, stacklevel=2)
 
 
 def what_is_there(folder: Path, name: str) -> str:
     """Returns what a folder has in place of an image that is missing, and so the likely cause."""
-    files = [path.relative_to(folder) for path in images_below(folder)]
+    listing = files_below(folder)
+    files = [path.relative_to(folder) for path in listing.images]
     wanted = PurePosixPath(name)
     if other := next((path for path in files if path.stem == wanted.stem and path.suffix != wanted.suffix), None):
         return f"what lies there has other suffixes, as {other.as_posix()} has"
     if files:
         return f"there are {len(files)} images of other names, {files[0].as_posix()} for one"
+    if listing.not_read:
+        return f"it has only {listing.not_read}, which cannot be read; {CONVERT}"
     return "there are no images below it"
 
 
+def _counted(suffixes: Mapping[str, int]) -> str:
+    """Returns counts of files by suffix: `12 .heic and 1 .cr2 files`."""
+    counts = [f"{count} {suffix or '(no suffix)'}" for suffix, count in sorted(suffixes.items())]
+    files = "file" if sum(suffixes.values()) == 1 else "files"
+    return f"{' and '.join(filter(None, [', '.join(counts[:-1]), counts[-1]]))} {files}" if counts else ""
+
+
+def _ordered(path: str) -> tuple[str, str]:
+    return composed(path), path
+
+
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 def _find(

@@ -13,15 +13,20 @@ from pathlib import Path, PurePosixPath
 
 from zslbench.errors import DataError, Hint, near_misses
 
-SHOWN = 3
+SHOWN = 10
 """How many names a message shows; it counts the others."""
+FEW = 3
+"""The same where it shows several lists of them, or what is of less use."""
+LISTED = 1000
+"""Among how many names near misses are looked for; files of word vectors have millions."""
 MANY = 100_000
 """From so many names on, as in files of word vectors, only equal names match."""
 
 Way = Callable[[str], str]
 
 
-def _nfc(name: str) -> str:
+def composed(name: str) -> str:
+    """Returns a name with each accent in one character with its letter (NFC); files of a Mac have them apart."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -43,14 +48,14 @@ def _suffix(name: str) -> str:
 
 
 CLASS_WAYS: Mapping[str, Way] = {
-    "Unicode forms": _nfc,
+    "Unicode forms": composed,
     "blanks, '_', '+' and '-'": _blanks,
     "numbers before names": _unnumbered,
     "case": str.casefold,
 }
 """What may differ between two names of a class, in the order in which it is made equal."""
 PATH_WAYS: Mapping[str, Way] = {
-    "Unicode forms": _nfc,
+    "Unicode forms": composed,
     "backslashes and slashes": _slashes,
     "case of suffixes": _suffix,
     "case": str.casefold,
@@ -113,16 +118,22 @@ def match(wanted: Sequence[str], found: Sequence[str], ways: Mapping[str, Way] =
 def hint(where: Path | str, matching: Matching) -> None:
     """Says once what was disregarded; nothing where names are equal."""
     if matching.assumed:
-        name, own = next((pair for pair in matching.found.items() if pair[0] != pair[1]), ("", ""))
+        (name, own), *more = [pair for pair in matching.found.items() if pair[0] != pair[1]]
+        others = f", and likewise {len(more)} more" if more else ""
         warnings.warn(
-            f"{where}: names are matched without regard to {matching.assumed}: {own!r} is taken for {name!r}",
+            f"{where}: names are matched without regard to {matching.assumed}: {own!r} is taken for {name!r}{others}",
             Hint,
             stacklevel=2,
         )
 
 
 def match_all(
-    wanted: Sequence[str], found: Sequence[str], where: Path | str, noun: str = "class", only: bool = True
+    wanted: Sequence[str],
+    found: Sequence[str],
+    where: Path | str,
+    noun: str = "class",
+    only: bool = True,
+    how: str = "",
 ) -> Mapping[str, str]:
     """Returns the name found for each wanted one, and says what was disregarded.
 
@@ -131,26 +142,34 @@ def match_all(
         found: names in a file.
         where: the file, for messages.
         noun: what the names are of.
-        only: whether the file may have no others.
+        only: whether the file may have no others; else they are left out with a warning.
+        how: the end of an error, such as how the file was read.
 
     Raises:
-        DataError: a name is missing, found twice, or wanted by none; all are counted, the first few named.
+        DataError: a name is missing, found twice, or wanted by none; all are in one message, the first few by name.
     """
-    if twice := [name for name, count in Counter(found).items() if count > 1]:
-        raise DataError(f"{where}: {_listed(twice, noun)} there twice")
     matching = match(wanted, found)
+    taken, cause = set(matching.found.values()), _cause(matching)
+    if twice := [name for name, count in Counter(found).items() if count > 1 and (only or name in taken)]:
+        raise DataError(f"{where}: {listed(twice, noun)} {_are(twice)} there twice{how}")
     if matching.missing:
-        near = near_misses(matching.missing[0], matching.others, listed=False) if len(found) < MANY else ""
-        strange = f"; it has {_shown(matching.others)} instead" if only and matching.others and not near else ""
-        raise DataError(f"{where}: {_listed(matching.missing, noun)} missing{near or strange}")
-    if only and matching.others:
-        raise DataError(f"{where}: {_listed(matching.others, noun)} not in the data{_cause(wanted, matching)}")
+        lost = f"{listed(matching.missing, noun)} {_are(matching.missing)} missing"
+        raise DataError(f"{where}: {lost}{instead(matching) or cause}{how}")
+    strange = f"{where}: {listed(matching.others, noun)} {_are(matching.others)} not in the data"
+    if matching.others and (only or cause):
+        raise DataError(f"{strange}{cause}{how}")
+    if matching.others:
+        warnings.warn(f"{strange}; {'it is' if len(matching.others) == 1 else 'they are'} left out", stacklevel=2)
     hint(where, matching)
     return matching.found
 
 
 def class_positions(
-    given: Sequence[str], class_names: Sequence[str], where: Path | str, wanted: Sequence[str] | None = None
+    given: Sequence[str],
+    class_names: Sequence[str],
+    where: Path | str,
+    wanted: Sequence[str] | None = None,
+    only: bool = True,
 ) -> list[int]:
     """Returns for each wanted class its position in a list that names them, or gives their numbers from 0 or 1.
 
@@ -160,7 +179,8 @@ def class_positions(
         given: names or numbers.
         class_names: all classes of the data set, in the order of their numbers.
         where: the file, for messages.
-        wanted: the classes that must be there, and no others; by default all.
+        wanted: the classes that must be there; by default all.
+        only: whether there may be no others; else they are left out with a warning.
 
     Raises:
         DataError: a class is missing, unknown or there twice, or the list may hold names as well as numbers.
@@ -178,7 +198,7 @@ def class_positions(
         if matching.missing:
             warnings.warn(f"{where}: its classes are taken for their numbers, from {base}", Hint, stacklevel=2)
         return positions
-    found = match_all(wanted, given, where)
+    found = match_all(wanted, given, where, only=only)
     return [given.index(found[name]) for name in wanted]
 
 
@@ -205,23 +225,40 @@ def _pairs(wanted: Sequence[str], found: Sequence[str], key: Way) -> dict[str, s
     return pairs
 
 
-def _cause(wanted: Sequence[str], matching: Matching) -> str:
-    """Explains names too many: one that differs in a trifle from one that is there, or a misspelt one."""
-    for disregarded, key in keys():
-        of = {key(name): name for name in wanted}
-        for name in matching.others:
-            if disregarded and (own := of.get(key(name))) is not None:
-                return f"; {name!r} differs from {own!r} only in {disregarded}"
-    return ""
+def instead(matching: Matching) -> str:
+    """Says what was found in place of missing names, and which may mean which."""
+    return f"; it has {shown(matching.others)} instead{meant(matching)}" if matching.others else ""
 
 
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more
+def meant(matching: Matching) -> str:
+    """Asks for each of the first missing names whether a near one was meant; of very many none is near."""
+    if len(matching.others) > LISTED:
+        return ""
+    near = {name: near_misses(name, matching.others, listed=False) for name in matching.missing[:SHOWN]}
+    return "".join(f"{text.removesuffix('?')} for {name!r}?" for name, text in near.items() if text)
 
 
-def _listed(names: Sequence[str], noun: str) -> str:
-    if len(names) == 1:
-        return f"{noun} {names[0]!r} is"
+def shown(names: Sequence[str], most: int = SHOWN) -> str:
+    """Returns the first names in quotes, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
+
+
+def listed(names: Sequence[str], noun: str) -> str:
+    """Returns names in quotes with their number and what they are of."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{len(names)} {plural} ({_shown(names)}) are"
+    return f"{noun} {names[0]!r}" if len(names) == 1 else f"{len(names)} {plural} ({shown(names)})"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _cause(matching: Matching) -> str:
+    """Explains a name too many, or one that is missing, that differs in a trifle from one that was matched."""
+    for disregarded, key in keys():
+        of = {key(name): name for name in matching.found}
+        for name in (*matching.others, *matching.missing):
+            if disregarded and (own := of.get(key(name))) is not None:
+                return f"; {name!r} differs from {own!r} only in {disregarded}; keep one of the two"
+    return ""

@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 
 from zslbench.api.dataset import ZSLData
 from zslbench.data.arrays import called, is_arrays, read_arrays, take_classes
-from zslbench.data.names import class_positions, match
+from zslbench.data.names import class_positions, listed, match, meant
 from zslbench.data.names import hint as say_matched
 from zslbench.data.tables import Table, is_number, read_rows, to_numbers
-from zslbench.errors import DataError, Hint, UsageError, near_misses
+from zslbench.errors import DataError, Hint, UsageError
 from zslbench.files import SMALL, reading
 
 OWN, ORIGINAL = "att", "original"
 NOT_ATTRIBUTES = "# vectors of words or sentences"
 """How a text file says in its first line that it holds no attributes, whatever the signs of its values."""
-LISTED = 1000
-"""Unknown names in a file among which near misses are looked for; files of word vectors have millions."""
 
 
 def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
@@ -122,14 +120,10 @@ def _from_text(path: Path, data: ZSLData) -> tuple[NDArray[np.float64], tuple[st
     """Returns the values, and what the columns are called: where a head stands above the classes, as many texts."""
     names, large = data.class_names, path.stat().st_size > SMALL
     table = _lines_of(path, set(names)) if large else read_rows(path, blanks=True)
-    matching = match(names, [row[0] for row in table.rows.values()])
-    if matching.missing and not match(names, table.head[1:]).missing:
-        table = table.transposed()
-        matching = match(names, [row[0] for row in table.rows.values()])
+    table = table if large else table.upright(names)
+    matching = match(names, table.column())
     if matching.missing:
-        hint = near_misses(matching.missing[0], matching.others, listed=False) if len(table.rows) <= LISTED else ""
-        more = f", nor for {len(matching.missing) - 1} more" if len(matching.missing) > 1 else ""
-        raise DataError(f"{path}: it has no line for class {matching.missing[0]!r}{more}{hint}")
+        raise DataError(f"{path}: it has no line for {listed(matching.missing, 'class')}{meant(matching)}{table.how}")
     lines = _wanted(table, set(matching.found.values()))
     numbers = [lines[matching.found[name]] for name in names]
     cells = [table.rows[number][1:] for number in numbers]

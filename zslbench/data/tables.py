@@ -9,14 +9,14 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zslbench.data.names import match
+from zslbench.data.names import FEW, listed, match, shown
 from zslbench.errors import DataError, Hint
 from zslbench.files import EXPANSION, SMALL, check_expansion, reading
 
@@ -32,6 +32,10 @@ ADVICE = "save it as CSV in UTF-8"
 PLAIN = "save numbers with decimal points, and none between thousands"
 _FOREIGN = {
     b"PK\x03\x04": "an archive or an Excel workbook",
+    b"{\\rtf": "a document of a word processor",
+    b"<!DOCTYPE": "a web page",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"\x93NUMPY": "a NumPy array",
     b"%PDF": "a PDF",
@@ -40,6 +44,9 @@ _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
 NO_NUMBERS = ("nan", "inf", "-inf")
 """What programs write for a number that is none."""
+HEADS = ("", "class", "classes", "class name", "class_name", "name", "names")
+"""What a head above a list of names may be."""
+YES_AND_NO = ("yes", "no", "true", "false", "y", "n")
 _END = "\x1e"
 
 
@@ -73,27 +80,89 @@ class Table:
         rows = {number: list(cells) for number, cells in enumerate(columns, 1)}
         return replace(self, rows=rows, assumed=[*self.assumed, "rows and columns exchanged"])
 
+    @property
+    def how(self) -> str:
+        """How the table was read, for the end of an error; empty if that is usual."""
+        return f" (read with {' and '.join(dict.fromkeys(self.assumed))})" if self.assumed else ""
+
     def say(self) -> None:
         """Tells once how the table was read, if that is unusual."""
         if self.assumed:
-            warnings.warn(f"{self.path}: read with {' and '.join(dict.fromkeys(self.assumed))}", Hint, stacklevel=2)
+            warnings.warn(f"{self.path}: {self.how[2:-1]}", Hint, stacklevel=2)
+
+    def upright(self, names: Sequence[str] = (), columns: Sequence[str] = ()) -> Table:
+        """Returns the table with these names in the first column, and these columns in the first row.
+
+        It is transposed where it has more of them then. A column that only counts the rows, before that of the names,
+        is left out.
+        """
+        tables = self, self.transposed()
+        lacking = [
+            len(match(names, table.column()).missing) + len(match(columns, table.head).missing) for table in tables
+        ]
+        return tables[lacking[1] < lacking[0]]._without_numbers()
+
+    def headed(self) -> Table:
+        """Returns the table with a head; where it begins with a row of numbers, columns are called by theirs."""
+        counted = [str(i) for i in range(1, len(self.head))]
+        if not all(map(is_number, self.head[1:])) or self.head[0].lower() in HEADS or self.head[1:] == counted:
+            return self
+        head = {0: ["", *counted]}
+        return replace(self, rows=head | self.rows, assumed=[*self.assumed, "no head line"])
 
     def lined_up(self, names: Sequence[str]) -> Table:
-        """Returns the table with these names in the first column, below a head.
+        """Returns the table as `upright` and `headed` do.
 
-        Where more of them are in the first row, it is transposed; where one is in the first row before numbers, the
-        head is missing, and columns are called by their numbers. Else it stays as it is.
+        Raises:
+            DataError: the first column has none of the names; where they are is said if they are anywhere.
         """
-        below, across, all_rows = (
-            len(match(names, found).missing)
-            for found in ([row[0] for row in self.body.values()], self.head[1:], [row[0] for row in self.rows.values()])
+        table = self.upright(names)
+        if len(match(names, table.column()).missing) == len(set(names)):
+            raise DataError(f"{self.path}: {table._elsewhere(names)}{table.how}")
+        return table.headed()
+
+    def column(self, number: int = 0) -> list[str]:
+        """Returns the cells of a column, counted from 0, the head among them."""
+        return [row[number] if number < len(row) else "" for row in self.rows.values()]
+
+    def keeping(self, names: Collection[str]) -> Table:
+        """Returns the head, and the rows that begin with one of these names."""
+        rows = {number: row for number, row in self.body.items() if row[0] in names}
+        return replace(self, rows=dict(islice(self.rows.items(), 1)) | rows)
+
+    def picking(self, columns: Sequence[str]) -> Table:
+        """Returns the first column, and those with these heads, in their order."""
+        chosen = [0, *(1 + self.head[1:].index(name) for name in columns)]
+        return replace(self, rows={number: [row[i] for i in chosen] for number, row in self.rows.items()})
+
+    def _without_numbers(self) -> Table:
+        """Returns the table without a first column that counts its rows, if the second has no numbers."""
+        counts, rest = self.column()[1:], self.column(1)[1:]
+        first = int(counts[0]) if counts and counts[0].isdecimal() else -1
+        if counts != [str(first + i) for i in range(len(counts))] or first not in (0, 1) or any(map(is_number, rest)):
+            return self
+        rows = {number: row[1:] for number, row in self.rows.items()}
+        return replace(self, rows=rows, assumed=[*self.assumed, "row numbers left out"])
+
+    def _has_words(self, number: int) -> bool:
+        """Returns whether several rows have a word in this column, and none has anything else."""
+        cells = self.column(number)[1:]
+        words = [cell for cell in cells if cell and not is_number(cell) and cell.lower() not in YES_AND_NO]
+        return len(cells) == len(words) > 1
+
+    def _elsewhere(self, names: Sequence[str]) -> str:
+        """Says where names are that are not in the first column."""
+        for number in range(1, len(self.head)):
+            if len(match(names, self.column(number)).missing) < len(set(names)):
+                return (
+                    f"class names are in column {number + 1} ({self.head[number]!r}); "
+                    "move it to the front, and remove columns that are no attributes"
+                )
+        below, across, wanted = (shown(some, FEW) for some in (self.column()[1:], self.head[1:], names))
+        return (
+            f"neither its first column ({below}) nor its first row ({across}) names any of the {len(set(names))} "
+            f"classes ({wanted}); name its rows after them"
         )
-        if across < below:
-            return self.transposed()
-        if all_rows < below and all(map(is_number, self.head[1:])):
-            head = {0: ["", *(str(i) for i in range(1, len(self.head)))]}
-            return replace(self, rows=head | self.rows, assumed=[*self.assumed, "no head line"])
-        return self
 
     def numbers(self, first: int = 1) -> NDArray[np.float64]:
         """Returns the cells below the head, from a column on, as numbers; decimal commas are understood.
@@ -102,6 +171,10 @@ class Table:
             DataError: a cell holds no finite number, or one that can be read in two ways; row and column are named.
         """
         numbers, head = list(self.body), self.head
+        if words := [name for j, name in enumerate(head) if j >= first and self._has_words(j)]:
+            raise DataError(
+                f"{self.path}: no numbers but words in {listed(words, 'column')}; remove what is no attribute"
+            )
 
         def where(i: int, j: int) -> str:
             return f"row {numbers[i]} ({self.body[numbers[i]][0]!r}), column {head[first + j]!r}"
@@ -123,8 +196,8 @@ def read_table(path: Path) -> Table:
     for number, row in table.rows.items():
         if any(row[width:]):
             raise DataError(
-                f"{path}: row {number} has {len(row)} cells, the head {width}; "
-                "a cell with separators in it must be in double quotes"
+                f"{path}: row {number} has {len(row)} cells, the head {width}; a cell with separators in it must be in "
+                "double quotes, and nothing may stand above the head"
             )
     if width < 2 or len(table.rows) < 2:
         raise DataError(f"{path}: a head of at least two columns, divided by commas, and rows below it are needed")
@@ -204,14 +277,18 @@ def to_numbers(
             if np.isfinite(values).all():
                 return values, False
     with_commas = [cell for row in cells for cell in row if "," in cell]
+    faults = []
     for i, row in enumerate(cells):
         for j, cell in enumerate(row):
             if _GROUPED.fullmatch(cell) and cell.count(",") == 1:
                 continue
             if not is_number(cell) or not math.isfinite(float(cell.replace(",", "."))):
-                raise DataError(f"{path}: {where(i, j)}: {_no_number(cell)}; a finite number is needed")
-            if with_commas and "." in cell:
-                raise DataError(f"{path}: {where(i, j)}: {cell!r} has a point, and {with_commas[0]!r} a comma; {PLAIN}")
+                faults.append(f"{where(i, j)}: {_no_number(cell)}")
+            elif with_commas and "." in cell:
+                faults.append(f"{where(i, j)}: {cell!r} has a point, and {with_commas[0]!r} a comma; {PLAIN}")
+    if faults:
+        more = f"; and {len(faults) - FEW} cells more" if len(faults) > FEW else ""
+        raise DataError(f"{path}: {'; '.join(faults[:FEW])}{more}; a finite number is needed")
     if with_commas and all(_GROUPED.fullmatch(cell) for cell in with_commas):
         raise DataError(f"{path}: {with_commas[0]!r} may count thousands, or have a decimal comma; {PLAIN}")
     return np.array([[float(cell.replace(",", ".")) for cell in row] for row in cells]), bool(with_commas)
@@ -302,4 +379,8 @@ def _no_number(cell: str) -> str:
         return f"{cell!r} is a formula; save its value"
     if cell.startswith("#"):
         return f"{cell!r} is an error of the spreadsheet"
+    if cell.lower() in YES_AND_NO:
+        return f"{cell!r} is no number, write 1 for yes and 0 for no"
+    if re.fullmatch(r"[+-]?[\d.,' ]+", cell):
+        return f"{cell!r} is no number, {PLAIN}"
     return f"{cell!r} is no number"

@@ -98,7 +98,8 @@ def _made(name: str, make: Callable[..., Backbone], weights: Path | None, pretra
                 raise DataError(f"backbone {name}: it cannot be made ({one_line(error)})") from error
             raise DataError(
                 f"backbone {name}: its pretrained weights cannot be had ({one_line(error)}); give a local file by "
-                "--weights, or take random ones by --no-pretrained"
+                "--weights, take random ones by --no-pretrained, or a backbone that needs no download, which "
+                "`zslbench list backbones` may have"
             ) from error
 
 

@@ -9,74 +9,24 @@ import csv
 import hashlib
 import io
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.api.dataset import array_fingerprint
-from zslbench.api.soundness import wrong_names
 from zslbench.data.foldercard import read_card, write_card
-from zslbench.data.imagefiles import FileImages, images_below
 from zslbench.data.matfile import Variables, made_from, write_mat
 from zslbench.data.tables import read_table
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
-from zslbench.errors import DataError, UsageError
-from zslbench.files import existing, is_clutter, write_whole
+from zslbench.errors import UsageError
+from zslbench.files import write_whole
 from zslbench.preparation.attributes import read_attributes
 from zslbench.preparation.features import Extractor, add_features, labels_and_names
+from zslbench.preparation.imagefolder import ImageFolder, check_two_each
 from zslbench.preparation.splits import Roles, draw_unseen, make_split, named_unseen, read_roles
 
 SKIPPED = "skipped.csv"
-
-
-@dataclass(frozen=True)
-class ImageFolder:
-    """A folder of images by class.
-
-    Attributes:
-        folder: what the names below are relative to.
-        class_names: names of the sub-folders, stripped, in alphabetical order.
-        names: images as `class/.../file`, in the order of classes and then of names.
-        labels: class of each image, `(N,)` int64 from 0.
-    """
-
-    folder: Path
-    class_names: tuple[str, ...]
-    names: tuple[str, ...]
-    labels: NDArray[np.int64]
-
-    @classmethod
-    def read(cls, folder: Path) -> ImageFolder:
-        """Lists a folder; images are known by their suffix, and hidden files are passed over.
-
-        Raises:
-            UsageError: there is no such folder.
-            DataError: it holds no classes, two of one name, or a class with fewer than two images.
-        """
-        folder = existing("--images", folder, folder=True)
-        classes: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not is_clutter(path.name):
-                name = path.name.strip()
-                if name in classes:
-                    raise DataError(f"{folder}: two classes are called {name!r}: {classes[name].name!r}, {path.name!r}")
-                classes[name] = path
-        for problem in wrong_names(list(classes)):
-            raise DataError(f"{folder}: {problem}")
-        found = {name: images_below(classes[name]) for name in sorted(classes)}
-        if not any(found.values()):
-            raise DataError(f"{folder}: no images; each class is a sub-folder that holds its images")
-        _check_two_each({name: len(images) for name, images in found.items()}, folder)
-        names = tuple(path.relative_to(folder).as_posix() for images in found.values() for path in images)
-        labels = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
-        return cls(folder, tuple(found), names, labels.astype(np.int64))
-
-    @cached_property
-    def images(self) -> FileImages:
-        """The images, in the order of `names`; hashed once, so that one that changes under way is noticed."""
-        return FileImages(self.names, [self.folder / name for name in self.names])
 
 
 @dataclass(frozen=True)
@@ -91,6 +41,7 @@ class Plan:
         table: where the attributes were read from.
         roles: which classes or images play which part.
         roles_from: where the roles come from, for messages and the card.
+        unseen: names of the unseen classes.
         seed: what unseen classes and test_seen images are drawn by.
         source: what identifies the data set, features aside.
         made: whether it is there already.
@@ -103,9 +54,15 @@ class Plan:
     table: Path
     roles: Roles
     roles_from: str
+    unseen: tuple[str, ...]
     seed: int
     source: dict[str, str]
     made: bool
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the unseen classes were drawn."""
+        return self.roles_from.startswith("--random-unseen")
 
 
 def plan(
@@ -135,7 +92,8 @@ def plan(
     else:
         share = 0.2 if random_unseen is None else random_unseen
         roles, roles_from = draw_unseen(found.class_names, share, seed), f"--random-unseen {share:g}"
-    make_split(found.labels, found.class_names, found.names, roles, seed, roles_from)  # complains before hours of work
+    split = make_split(found.labels, found.class_names, found.names, roles, seed, roles_from)
+    unseen = tuple(found.class_names[c] for c in np.unique(found.labels[split["test_unseen_loc"]]))
     source = {
         "images": found.images.fingerprint,
         "attributes": array_fingerprint(values),
@@ -143,7 +101,8 @@ def plan(
         "seed": str(seed),
     }
     made = _is_made(folder, source)
-    return Plan(folder, found, values, attribute_names, attributes.absolute(), roles, roles_from, seed, source, made)
+    table = attributes.absolute()
+    return Plan(folder, found, values, attribute_names, table, roles, roles_from, unseen, seed, source, made)
 
 
 def build(planned: Plan, extractor: Extractor) -> tuple[bool, dict[str, str]]:
@@ -168,7 +127,7 @@ def build(planned: Plan, extractor: Extractor) -> tuple[bool, dict[str, str]]:
         good = np.setdiff1d(np.arange(len(images.names)), list(unreadable))
         names, labels = [images.names[i] for i in good], images.labels[good]
         counts = np.bincount(labels, minlength=len(images.class_names)).tolist()
-        _check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
+        check_two_each(dict(zip(images.class_names, counts, strict=True)), images.folder, "readable images")
         split = make_split(labels, images.class_names, names, planned.roles, planned.seed, planned.roles_from)
         extractor.write(folder, features, labels, names, files.select(good))
         write_mat(folder / "labels.mat", labels_and_names(labels, names))  # so that a file of features may be removed
@@ -177,13 +136,6 @@ def build(planned: Plan, extractor: Extractor) -> tuple[bool, dict[str, str]]:
         _write_card(planned, extractor.loaded.features, len(names))
         _write_split(planned, split)
     return True, reasons
-
-
-def _check_two_each(counts: dict[str, int], where: Path, what: str = "images") -> None:
-    """Raises a DataError if a class has fewer than two images: one to learn from and one to be tested on."""
-    if few := [name for name, count in counts.items() if count < 2]:
-        others = f" ({len(few)} classes in all)" if len(few) > 1 else ""
-        raise DataError(f"{where}: class {few[0]!r} has {counts[few[0]]} {what}; each class needs two{others}")
 
 
 def _is_made(folder: Path, source: dict[str, str]) -> bool:
@@ -218,6 +170,7 @@ def _write_card(planned: Plan, features: str, images: int) -> None:
         "images": str(planned.images.folder),
         "attributes": str(planned.table),
         "splits": planned.roles_from,
+        "unseen_classes": planned.unseen,
         "seed": str(planned.seed),
     }
     write_card(planned.folder, card, source)

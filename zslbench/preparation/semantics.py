@@ -14,14 +14,12 @@ from zslbench.api.text_encoder import TextEncoder
 from zslbench.data.arrays import is_arrays
 from zslbench.data.names import class_positions
 from zslbench.data.semantics import NOT_ATTRIBUTES
-from zslbench.data.tables import decoded, first_twice, read_rows, read_table
+from zslbench.data.tables import HEADS, decoded, first_twice, read_rows, read_table
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, one_line
-from zslbench.files import reading, write_whole
+from zslbench.files import is_clutter, reading, write_whole
 
 COLUMNS = ("class", "text")
-HEADS = ("class", "classes", "class name", "class_name", "name", "names")
-"""What a head above a list of names may be."""
 NUMBERED = re.compile(r"(\d+)[.:)]?\s+(\S.*)")
 """A line with a number before a name."""
 
@@ -36,14 +34,14 @@ def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
 
     Args:
         path: a name a line, in the data set's order; or a table, or lines, of numbers from 0 or 1 or old names, and
-            names. A head is passed over.
+            names. A head is passed over; classes that are not in the data are left out with a warning.
         names: the classes.
 
     Returns:
         The real name of each class, by its own.
 
     Raises:
-        DataError: a class is missing, unknown or there twice, or a name is empty or there twice.
+        DataError: a class is missing or there twice, or a name is empty or there twice.
     """
     table = read_rows(path)
     rows = list(table.rows.values())
@@ -53,18 +51,20 @@ def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
     width = max(map(len, rows))
     if width > 2:
         raise DataError(f"{path}: it has {width} columns; a name a line, or two columns, class and name, are needed")
-    if len(rows) == len(names) + 1 and (width == 2 or rows[0][0].lower() in HEADS):
+    if rows[0][0].lower() in HEADS or (width == 2 and len(rows) == len(names) + 1):
         rows = rows[1:]
+    if empty := [row[0] for row in rows if len(row) < width or not row[-1]]:
+        raise DataError(f"{path}: the name of class {empty[0]!r} is empty")
+    if width == 2:
+        positions = class_positions([row[0] for row in rows], names, path, only=False)
+        rows = [rows[position] for position in positions]
     if len(rows) != len(names):
         raise DataError(f"{path}: it has {len(rows)} names; the data set has {len(names)} classes")
-    called = [row[-1] if len(row) == width else "" for row in rows]
-    if "" in called:
-        raise DataError(f"{path}: the name of class {rows[called.index('')][0]!r} is empty")
+    called = [row[-1] for row in rows]
     if (twice := first_twice(called)) is not None:
         raise DataError(f"{path}: the name {twice!r} is there twice")
-    positions = class_positions([row[0] for row in rows], names, path) if width == 2 else range(len(names))
     table.say()
-    return {name: called[position] for name, position in zip(names, positions, strict=True)}
+    return dict(zip(names, called, strict=True))
 
 
 def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list[str]]:
@@ -76,7 +76,7 @@ def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list
         names: the classes; by default those that the file names.
 
     Raises:
-        DataError: it is none of these, names a class of no data, or lacks one; near misses are named.
+        DataError: it is none of these, or lacks a class; near misses are named. Others are left out with a warning.
     """
     read = _folder_of_texts if path.is_dir() else _json_of_texts if path.suffix.lower() == ".json" else _table_of_texts
     texts: dict[str, list[str]] = {}
@@ -87,7 +87,7 @@ def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list
     if names is None:
         return texts
     given = list(texts)
-    positions = class_positions(given, names, path)
+    positions = class_positions(given, names, path, only=False)
     return {name: texts[given[position]] for name, position in zip(names, positions, strict=True)}
 
 
@@ -119,7 +119,7 @@ def _json_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _folder_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".txt" and file.name[0] != "."]
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".txt" and not is_clutter(file.name)]
     if not files:
         raise DataError(f"{path}: it has no file CLASS.txt")
     for file in files:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zslbench.api.dataset import HELD_OUT, IntArray, Split
 from zslbench.data.imagefiles import IMAGE_PARTS
-from zslbench.data.names import PATH_WAYS, hint, match, match_all
+from zslbench.data.names import PATH_WAYS, hint, listed, match, match_all, meant
 from zslbench.data.tables import first_twice, read_table
 from zslbench.errors import DataError, UsageError, near_misses
 from zslbench.files import existing
@@ -60,12 +60,15 @@ def named_unseen(class_names: Sequence[str], names: str) -> Roles:
     Raises:
         UsageError: one is no class, near misses are suggested; or too few classes would be seen or unseen.
     """
-    unseen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    for name in unseen:
-        if name not in class_names:
-            raise UsageError(f"--unseen-classes: there are no images of {name!r}{near_misses(name, class_names)}")
-    _check_counts(len(class_names) - len(unseen), len(unseen), "--unseen-classes")
-    return Roles(unseen)
+    given = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    matching = match(class_names, given)
+    if strange := matching.others:
+        near = {name: near_misses(name, class_names, listed=len(strange) == 1) for name in strange}
+        raise UsageError(f"--unseen-classes: no images of {'; nor of '.join(f'{n!r}{near[n]}' for n in near)}")
+    hint("--unseen-classes", matching)
+    _check_counts(len(class_names) - len(given), len(given), "--unseen-classes")
+    meant = {own: name for name, own in matching.found.items()}
+    return Roles(tuple(meant[name] for name in given))
 
 
 def read_roles(path: Path, class_names: Sequence[str], image_names: Sequence[str]) -> Roles:
@@ -79,16 +82,17 @@ def read_roles(path: Path, class_names: Sequence[str], image_names: Sequence[str
         DataError: a name is unknown, missing or there twice, a role or part is none of these, or they do not fit.
     """
     table = read_table(existing("--splits", path))
-    head, rows = [cell.lower() for cell in table.head], list(table.body.values())
+    head = [cell.lower() for cell in table.head]
     if head not in (["class", "role"], ["image", "part"]):
-        raise DataError(f"{path}: its columns are {','.join(head)}; class,role or image,part is needed")
+        raise DataError(f"{path}: its columns are {','.join(head)}; class,role or image,part is needed{table.how}")
     known = CLASS_ROLES if head[0] == "class" else IMAGE_PARTS
-    for name, role in rows:
-        if role not in known:
-            raise DataError(f"{path}: {head[0]} {name!r} has the {head[1]} {role!r}; {', '.join(known)} are known")
+    rows = [(name, role.lower()) for name, role in table.body.values()]
+    if strange := [row for row in rows if row[1] not in known]:
+        (name, role), more = strange[0], f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
+        raise DataError(f"{path}: {head[0]} {name!r} has the {head[1]} {role!r}{more}; {', '.join(known)} are known")
     names, of = [row[0] for row in rows], dict(rows)
     if head[0] == "class":
-        found = match_all(class_names, names, path)
+        found = match_all(class_names, names, path, only=False, how=table.how)
         unseen, validation = (
             tuple(c for c in class_names if of[found[c]] == role) for role in ("unseen", "validation")
         )
@@ -100,8 +104,8 @@ def read_roles(path: Path, class_names: Sequence[str], image_names: Sequence[str
     if len(of) < len(names):
         raise DataError(f"{path}: the image {first_twice(names)!r} is there twice")
     matching = match(names, image_names, PATH_WAYS)
-    if strange := matching.missing:
-        raise DataError(f"{path}: {len(strange)} of its images are not there, for instance {strange[0]!r}")
+    if lost := matching.missing:
+        raise DataError(f"{path}: not among the images: {listed(lost, 'image')}{meant(matching)}")
     hint(path, matching)
     table.say()
     return Roles(parts={matching.found[name]: part for name, part in rows})
@@ -153,10 +157,10 @@ def _check_parts(parts: dict[str, IntArray], labels: IntArray, class_names: Sequ
         if not len(rows):
             raise DataError(f"{where}: no readable image has the part {part}")
     for part, classes in (("trainval", trainval), ("test_seen", test_seen)):
-        if both := np.intersect1d(classes, test_unseen).tolist():
-            raise DataError(f"{where}: class {class_names[both[0]]!r} is in test_unseen and in {part}")
-    if strange := np.setdiff1d(test_seen, trainval).tolist():
-        raise DataError(f"{where}: class {class_names[strange[0]]!r} is in test_seen, and has no trainval image")
+        if both := [class_names[c] for c in np.intersect1d(classes, test_unseen)]:
+            raise DataError(f"{where}: in test_unseen and in {part}: {listed(both, 'class')}")
+    if strange := [class_names[c] for c in np.setdiff1d(test_seen, trainval)]:
+        raise DataError(f"{where}: in test_seen, and without a trainval image: {listed(strange, 'class')}")
 
 
 def _check_counts(seen: int, unseen: int, where: str) -> None:

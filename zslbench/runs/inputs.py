@@ -19,11 +19,13 @@ from zslbench.api.images import Images
 from zslbench.api.views import ClassSet
 from zslbench.data.arrays import called, is_arrays, read_arrays, real_numbers
 from zslbench.data.catalogue import dataset_name, load_data
-from zslbench.data.imagefiles import FileImages, images_below
+from zslbench.data.decoding import CONVERT
+from zslbench.data.imagefiles import FileImages, files_below, say_not_read
+from zslbench.data.names import match_all
 from zslbench.data.semantics import OWN
-from zslbench.data.tables import Table, decoded, first_twice, is_number, read_table
+from zslbench.data.tables import Table, decoded, first_twice, read_table
 from zslbench.data.xlsa17 import SPLITS
-from zslbench.errors import DataError, UsageError, near_misses
+from zslbench.errors import DataError, UsageError
 from zslbench.files import existing
 from zslbench.preparation.backbones import Loaded, find_backbone, load_backbone
 from zslbench.preparation.extract import NoneReadable, extract
@@ -204,10 +206,15 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path}: there is no such file or folder")
-        own = images_below(path) if path.is_dir() else [path]
-        if not own:
-            raise DataError(f"{path}: there are no images in this folder")
-        files += own
+        if not path.is_dir():
+            files.append(path)
+            continue
+        listing = files_below(path)
+        if not listing.images:
+            unread = f"; not read: {listing.not_read}; {CONVERT}" if listing.not_read else ""
+            raise DataError(f"{path}: there are no images in this folder{unread}")
+        say_not_read(path, listing)
+        files += listing.images
     return files
 
 
@@ -289,9 +296,10 @@ def classes_in(path: Path, model: TrainedModel, encoder: str | None = None) -> C
     """Returns the classes that a file describes, for a model to choose from.
 
     Args:
-        path: class embeddings, a table of a class and its values in each row, as attributes are given. Where those of
-            the run came from a text encoder, also texts, as `read_texts` reads them with the columns `class` and
-            `text`, or a `.txt` of names, one a line.
+        path: class embeddings, a table of a class and its values in each row, read as a table of attributes is; columns
+            that are no attributes of the run are left out with a warning. Where the class embeddings of the run came
+            from a text encoder, also texts, as `read_texts` reads them with the columns `class` and `text`, or a
+            `.txt` of names, one a line.
         model: whose class embeddings say how many values there are, and how they are normalised.
         encoder: the text encoder; by default that of the run, which it must be.
 
@@ -324,20 +332,16 @@ def _of_texts(path: Path, texts: dict[str, list[str]], model: TrainedModel, enco
 
 
 def _of_numbers(path: Path, table: Table, model: TrainedModel) -> ClassSet:
-    wanted, names = model.classes.semantics.shape[1], [row[0] for row in table.body.values()]
-    if all(map(is_number, table.head[1:])):  # no head
-        raise DataError(f"{path}: its first line must be a head, with a name above each column")
+    known, wanted = model.attributes, model.classes.semantics.shape[1]
+    table = table.upright(columns=known).headed()
+    names = table.column()[1:]
     if (twice := first_twice(names)) is not None:
         raise DataError(f"{path}: class {twice!r} is there twice")
-    values, columns = table.numbers(), table.head[1:]
-    if known := model.attributes:
-        if missing := [name for name in known if name not in columns]:
-            near = near_misses(missing[0], columns, listed=False)
-            raise DataError(f"{path}: column {missing[0]!r} is missing ({len(missing)} of {len(known)} are){near}")
-        if strange := [name for name in columns if name not in known]:
-            raise DataError(f"{path}: column {strange[0]!r} is none of the {wanted} attributes of the run")
-        values = values[:, [columns.index(name) for name in known]]
-    table.say()
+    if known:
+        found = match_all(known, table.head[1:], path, "attribute", only=False, how=table.how)
+        table = table.picking([found[name] for name in known])
+    values = table.numbers()
     if values.shape[1] != wanted:
         raise DataError(f"{path}: it has {values.shape[1]} columns of values; the run has {wanted} attributes")
+    table.say()
     return model.described(names, values)

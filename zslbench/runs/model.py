@@ -182,9 +182,10 @@ class TrainedModel:
         outside = (rows < low - slack) | (rows > high + slack)
         if outside.any():
             c, a = np.argwhere(outside)[0]
+            column = repr(self.attributes[a]) if self.attributes else a + 1
             warnings.warn(
                 f"{int(outside.sum())} of {rows.size} values lie outside the range of the run's classes: class "
-                f"{names[c]!r}, column {a + 1} is {rows[c, a]:.3g}, and theirs are {low[a]:.3g} to {high[a]:.3g}",
+                f"{names[c]!r}, column {column} is {rows[c, a]:.3g}, and theirs are {low[a]:.3g} to {high[a]:.3g}",
                 stacklevel=2,
             )
         known = dict(zip(self.classes.names, self.classes.seen.tolist(), strict=True))
