@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
@@ -75,28 +75,36 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
 
 
 def write_pairs(record: RunRecord, store: Store) -> Path | None:
-    """Writes, beside a record, the images that its run kept above what was made of them; None where it kept none.
-
-    The upper rows are of unseen classes, the lower ones of seen classes.
+    """Writes the picture of `pairs_of` beside a record; returns its path, or None where there is none.
 
     Raises:
         DataError: the picture cannot be written.
     """
     if not any(metric.name in record.metrics for metric in evaluators()[EVALUATOR].metrics):
         return None
-    arrays = store.arrays(record)
+    picture = pairs_of(store.arrays(record))
+    if picture is None:
+        return None
+    path = store.beside(record, "reconstructions.png")
+    if not path.is_file() or path.read_bytes() != picture:  # it is damaged, or of another version
+        write_whole(path, picture)
+    return path
+
+
+def pairs_of(arrays: Mapping[str, NDArray[Any]]) -> bytes | None:
+    """Returns, as PNG, the images that a run kept above what was made of them; None where it kept none.
+
+    The upper rows are of unseen classes, the lower ones of seen classes.
+    """
     if f"{KEPT}rows" not in arrays:
         return None
     order = np.argsort(~arrays[f"{KEPT}unseen"], kind="stable")
     original, made = (arrays[f"{KEPT}{kind}"][order].transpose(0, 2, 3, 1) for kind in ("originals", "made"))
     lines = [part[i : i + ACROSS] for i in range(0, len(order), ACROSS) for part in (original, made)]
     lines = [np.pad(line, [(0, ACROSS - len(line)), (0, 0), (0, 0), (0, 0)], constant_values=255) for line in lines]
-    path = store.beside(record, "reconstructions.png")
     picture = BytesIO()
     Image.fromarray(mosaic([np.stack(column) for column in zip(*lines, strict=True)])).save(picture, "PNG")
-    if not path.is_file() or path.read_bytes() != picture.getvalue():  # it is damaged, or of another version
-        write_whole(path, picture.getvalue())
-    return path
+    return picture.getvalue()
 
 
 def _wrapped(text: str, width: float) -> str:
