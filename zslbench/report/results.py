@@ -142,7 +142,8 @@ class Results(Sequence[Result]):
     ) -> None:
         """Collects what came of each method on each data set; `arrays` has, by id, what the store does not keep.
 
-        `store` is that of all runs, or the store of each by id. `metrics` are the names or titles of those that tables show; by default those that say so themselves.
+        `store` is that of all runs, or the store of each by id. `metrics` are the names or titles of those that tables
+        show; by default those that say so themselves.
 
         Raises:
             UsageError: there is no such metric.
@@ -255,7 +256,7 @@ class Results(Sequence[Result]):
         """Writes the tables with tests, or the whole report, to a file, and returns its path.
 
         Args:
-            path: its ending chooses the format: `.html` the report, `.md`, `.tex`, `.csv`, `.json` and `.txt` the tables.
+            path: its ending chooses: `.html` the report; `.md`, `.tex`, `.csv`, `.json` or `.txt` the tables.
             command: what makes the results again, which the report then says.
 
         Raises:

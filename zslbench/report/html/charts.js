@@ -164,8 +164,8 @@
       })).filter((one) => one.x !== null);
       const text = ({ raw }) => [`${own.metric} ${short(raw.y)} (folds ${raw.trial.folds.map(short).join(", ")})`,
         ...Object.entries(raw.trial.params).map(([key, value]) => `${key} = ${typeof value === "number" ? short(value) : value}`)].join("\n");
-      const ticks = numeric ? { color: colour("--soft"), maxRotation: 0, maxTicksLimit: 6 }
-        : { color: colour("--soft"), stepSize: 1, callback: (value) => labels[value] ?? "" };
+      const ticks = { color: colour("--soft"), maxRotation: 0, maxTicksLimit: 6 };
+      const kind = numeric ? { type: own.log[i] ? "logarithmic" : "linear" } : { type: "category", labels, offset: true };
       const canvas = zsl.make("canvas", { role: "img", "aria-label": `${own.metric} over ${name}` });
       place.append(zsl.make("div", { class: "plot small" }, canvas));
       const pale = points.map((one) => (one.trial.best ? 7 : 4));
@@ -175,8 +175,7 @@
           data: points, pointRadius: pale, pointHoverRadius: 8, borderWidth: points.map((one) => (one.trial.best ? 3 : 1)),
           borderColor: points.map((one) => colour(one.trial.best ? "--warn" : "--accent")), backgroundColor: faded(colour("--accent")),
         }] },
-        options: options(text, axis(name, { type: own.log[i] && numeric ? "logarithmic" : "linear", ticks,
-          ...(numeric ? {} : { min: -0.5, max: labels.length - 0.5 }) }), axis(own.metric, { type: "linear" })),
+        options: options(text, axis(name, { ...kind, ticks }), axis(own.metric, { type: "linear" })),
       }));
     });
   };

@@ -124,7 +124,9 @@ def _classes(section: Section, title: str, task: str) -> dict[str, Any] | None:
         return None
     first = section.drawn[0].results[0]
     decisions = first.decisions()
-    counts = dict(zip(first.record.class_names, np.bincount(decisions.y, minlength=len(first.record.class_names)), strict=True))
+    counts = dict(
+        zip(first.record.class_names, np.bincount(decisions.y, minlength=len(first.record.class_names)), strict=True)
+    )
     table = pd.DataFrame(frames)
     return {
         "title": title,
@@ -161,7 +163,7 @@ def _confusion(entry: Entry, result: Result) -> dict[str, Any]:
 def _losses(record: RunRecord) -> dict[str, list[list[float | None]]]:
     """Returns each loss of a run by epoch, from 1."""
     epochs = record.training.losses if record.training else []
-    kept = np.unique(np.linspace(0, len(epochs) - 1, min(EPOCHS, len(epochs))).round().astype(int)) if epochs else []
+    kept = np.unique(np.linspace(0, len(epochs) - 1, min(EPOCHS, len(epochs))).round().astype(int))
     series: dict[str, list[list[float | None]]] = {}
     for k in kept:
         for name, value in epochs[k].items():

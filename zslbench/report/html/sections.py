@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +14,20 @@ import numpy as np
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.report.builders import in_groups, input_of, search_table
-from zslbench.report.grids import pairs_of
+from zslbench.report.grids import sample_of
 from zslbench.report.rows import name_of, shown_metrics, treatment
-from zslbench.report.table import Cell, Line, Table
+from zslbench.report.table import Line, Table
 from zslbench.runs.again import command_of
 from zslbench.runs.row import Row
 
 if TYPE_CHECKING:
     from zslbench.report.results import Result, Results
+
+
+PICTURED = 12
+"""Images of unseen classes, and as many of seen ones, that are shown of a run, unless there are many runs."""
+_INTERVAL = re.compile(r"-?[\d.]+ to -?[\d.]+")
+"""How a table shows an interval."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +97,16 @@ class Section:
                 found.setdefault(name, {})[value] = None
         return {name: list(values) for name, values in found.items() if len(values) > 1}
 
-    @property
-    def reach(self) -> float:
-        """The largest upper end of an interval, which the drawn intervals are scaled by."""
-        ends = [float(cell.text.split(" to ")[1]) for entry in self.entries for cell in entry.line.cells if _ends(cell)]
-        return max([end for end in ends if end > 0], default=1.0)
+    @cached_property
+    def _ends(self) -> list[float]:
+        """The ends of all intervals in the table."""
+        texts = [cell.text for entry in self.entries for cell in entry.line.cells]
+        return [float(end) for text in texts if _INTERVAL.fullmatch(text) for end in text.split(" to ")]
+
+    def share(self, end: str) -> float:
+        """Returns where an end of an interval lies between the lowest and the highest of all, from 0 to 1."""
+        low, high = min(self._ends), max(self._ends)
+        return round((float(end) - low) / ((high - low) or 1.0), 4)
 
     @property
     def trials(self) -> list[tuple[Search, Table]]:
@@ -164,7 +176,8 @@ class RunView:
 
 def sections_of(results: Results) -> list[Section]:
     """Returns a section for each data set, with its searches; searches on other data have sections without rows."""
-    made, left = [], list(results.searches)
+    made: list[Section] = []
+    left = list(results.searches)
     runs = {result.id: result for result in results}
     for group, table in zip(in_groups(results.rows), results.tables("field"), strict=True):
         entries = list(_entries(group, table, runs))
@@ -214,23 +227,17 @@ def _facts(entries: list[Entry]) -> dict[str, str]:
 
 
 def _pictures(entries: list[Entry]) -> Iterator[tuple[str, str, str]]:
-    """Yields what the first run of each row reconstructed, where it kept pictures."""
+    """Yields what the first run of each row reconstructed, if it kept that; of many rows fewer images each."""
+    most = max(1, min(PICTURED, 2 * PICTURED // max(1, len(entries))))
     for entry in entries:
         for result in entry.results[:1]:
-            picture = pairs_of(result.arrays())
+            picture = sample_of(result.arrays(), most)
             if picture is not None:
                 coded = base64.b64encode(picture).decode()
                 yield f"{entry.name}, seed {result.seed}", f"data:image/png;base64,{coded}", result.id
-
-
-def _ends(cell: Cell) -> bool:
-    """Whether a cell shows the ends of an interval."""
-    return re.fullmatch(r"-?[\d.]+ to -?[\d.]+", cell.text) is not None
 
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={_text(item)}" for name, item in value.items())
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
