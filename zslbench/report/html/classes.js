@@ -33,7 +33,7 @@
   };
 
   const pairs = (below, run) => {
-    const head = ["class", "given to", "images", "of", "percent"].map((title) => zsl.make("th", { scope: "col" }, title));
+    const head = ["class", "given to", "images", "of", "percent"].map((title, k) => zsl.make("th", { scope: "col", class: k < 2 ? "left" : null }, title));
     const bodies = run.pairs.map(([from, to, count, total]) => zsl.make("tbody", {}, zsl.make("tr", {},
       zsl.make("th", { scope: "row" }, from), zsl.make("td", { class: "left" }, to), zsl.make("td", {}, String(count)),
       zsl.make("td", {}, String(total)), zsl.make("td", heat(count / total), (100 * count / total).toFixed(1)))));

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zslbench.report.results import Result, Results
 
 
-PICTURED = 12
+PICTURED = 8
 """Images of unseen classes, and as many of seen ones, that are shown of a run, unless there are many runs."""
 _INTERVAL = re.compile(r"-?[\d.]+ to -?[\d.]+")
 """How a table shows an interval."""
