@@ -173,7 +173,7 @@ def test_classes_confusions_and_losses_open_and_links_lead_to_the_run(
     [sae] = [record for record in records(store) if record["spec"]["method"] == "sae"]
     tables = page.locator("[data-classes] table")
     assert tables.count() == 3
-    seen = {row.split("\t")[0]: row.split("\t")[-1] for row in tables.nth(2).locator("tbody").all_inner_texts()}
+    seen = {row.split("\t")[0]: row.split("\t")[-1].strip() for row in tables.nth(2).locator("tbody").all_inner_texts()}
     assert seen == {name: f"{100 * value:.1f}" for name, value in sae["per_class"]["s->t"].items()}
     counts = page.evaluate("zsl.data.sections[0].confusions.find((one) => one.name.startsWith('SAE')).counts")
     names = sae["class_names"]

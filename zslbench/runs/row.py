@@ -102,10 +102,9 @@ class Row:
         entry = registry().entry("method", spec.method) if spec.method in registry().names("method") else None
         found = re.match(r"preset ([^:]+): ", first.params_from)
         preset = found[1] if found else ""
-        _, by_hand, typed = f" + {first.params_from}".partition(" + given ")
-        given = {name: first.params[name] for name in re.findall(r"(\w+)=", typed) if name in first.params}
-        if by_hand and not given:
-            given = spec.params
+        typed = re.findall(r"(\w+)=", f" + {first.params_from}".partition(" + given ")[2])
+        values = first.params if preset else spec.params  # what is typed may be the default
+        given = {name: values[name] for name in typed if name in values}
         reduced = bool(entry and preset in entry.card.presets and entry.card.presets[preset].reduced)
         kept = first.provenance
         published = spec.on == "test" and "semantics" not in kept and kept.get("splits", "").startswith(SPLITS)
