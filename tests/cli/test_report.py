@@ -99,7 +99,7 @@ def test_runs_on_validation_classes_are_left_out_and_tuned_rows_say_so(inside: I
     assert "it holds no run on test images" in refused.error() and not page.exists()
     for tuned in ([], ["--tuned", *quick]):
         assert inside("run", "devise", "-d", "digits", *tuned).status == 0
-    assert inside("report", "--out", page).out.startswith(f"wrote {page}: 2 runs, 1 searches, ")
+    assert inside("report", "--out", page).out.startswith(f"wrote {page}: 2 runs, 1 search, ")
     assert sorted(rows_of(page)) == ["DeViSE", "DeViSE (tuned)"]
     text = page.read_text(encoding="utf-8")
     assert "tuned by AUSUC on 1 fold" in text

@@ -112,7 +112,7 @@ def test_rows_are_filtered_by_text_and_by_how_they_were_tuned(
     assert inside("compare", "devise", "-d", "digits", "--seeds", "1", "--tuned", *quick).status == 0
     path = tmp_path / "both.html"
     assert inside("compare", "sae", "eszsl", "-d", "digits", "--seeds", "1").status == 0
-    assert inside("report", "--out", path).out.startswith(f"wrote {path}: 3 runs, 1 searches, ")
+    assert inside("report", "--out", path).out.startswith(f"wrote {path}: 3 runs, 1 search, ")
     page = show(path)
     page.locator("input[name=text]").fill("sae")
     assert column(page, "method") == ["SAE"]

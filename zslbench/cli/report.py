@@ -49,4 +49,6 @@ def report(
     if not results.rows:
         raise UsageError("no stored run is of these methods on these data sets; leave out --method or --dataset")
     path = results.save(out, command=shlex.join(["zslbench", "report", *words, "--out", str(out)]))
-    print(f"wrote {path}: {len(results)} runs, {len(results.searches)} searches, {path.stat().st_size / 1e6:.1f} MB")
+    runs, searches = len(results), len(results.searches)
+    counts = [f"{runs} run{'s' * (runs != 1)}", f"{searches} search{'es' * (searches != 1)}"]
+    print(f"wrote {path}: {', '.join(counts)}, {path.stat().st_size / 1e6:.1f} MB")
