@@ -7,15 +7,18 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from outside import Inside, inside, store
+from PIL import Image
 
 import zslbench
 from zslbench import ZSLData
+from zslbench.report.grids import sample_of
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed (pip install 'zslbench[dev]')"
@@ -215,6 +218,34 @@ def test_the_command_of_a_run_finds_that_run(
     [command] = re.findall(r'<pre class="command">(zslbench run .*?)</pre>', path.read_text(encoding="utf-8"))
     again = inside(*shlex.split(command)[1:], "--existing", "only-cached")
     assert again.err == "1 of 1 runs were stored already\n"
+
+
+def test_pictures_of_reconstructions_are_few_and_small() -> None:
+    """Twelve images of unseen classes, each of its own grey, and four of seen classes."""
+    greys = np.arange(16, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 100, 100), np.uint8)
+    arrays = {"rows": np.arange(16), "unseen": np.arange(16) < 12, "originals": greys, "made": 255 - greys}
+    picture = sample_of({f"reconstruction/{name}": array for name, array in arrays.items()}, 5)
+    assert picture is not None
+    shown = np.asarray(Image.open(BytesIO(picture)))
+    size = 64 + 2
+    assert shown.shape == (4 * size - 2, 5 * size, 3)
+    middles = shown[32::size, 33::size, 0]
+    assert middles[0].tolist() == [0, 3, 6, 8, 11] and middles[2].tolist() == [12, 13, 14, 15, 255]
+    assert (middles[1] == 255 - middles[0]).all()
+    assert sample_of({}, 5) is None
+
+
+@pytest.mark.slow
+def test_the_report_shows_what_a_method_on_images_made(
+    inside: Inside, tmp_path: Path, show: Callable[..., Any]
+) -> None:
+    small = ("-d", "shapes:images_per_class=10", "-p", "epochs=1")
+    assert inside("run", "spaen-image@small", *small).status == 0
+    assert inside("report", "--out", tmp_path / "report.html").status == 0
+    page = show(tmp_path / "report.html")
+    picture = page.locator("figure.picture img")
+    assert picture.evaluate("image => image.complete && image.naturalWidth") > 500
+    assert page.locator("figure.picture").inner_text().startswith("SP-AEN")
 
 
 def evil_data() -> ZSLData:

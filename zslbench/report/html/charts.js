@@ -6,7 +6,7 @@
   const tip = document.getElementById("tip");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const visible = (given) => (given === "#000000" ? colour("--ink") : given);
-  const faded = (given) => `${given}66`;
+  const faded = (given) => `${given}a0`;
 
   const draw = (canvas) => {
     const [config, before] = drawn.get(canvas);
