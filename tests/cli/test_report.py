@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
+import shlex
 from collections.abc import Callable
 from html import unescape
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from outside import Inside
+from PIL import Image
 
 import zslbench
 from zslbench.errors import UsageError
+from zslbench.report.grids import sample_of
 
 DIGITS = ("-d", "digits", "--seeds", "1")
 
@@ -170,7 +174,7 @@ def test_compare_has_the_formats_of_table(inside: Inside, tmp_path: Path) -> Non
     assert "zslbench compare eszsl sae --dataset digits --seeds 1 --html" in page
     both = inside("compare", *methods, *DIGITS, "--json", "--out", tmp_path / "rows.csv")
     assert len(json.loads(both.out)["runs"]) == 2
-    read = csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text()))
+    read = csv.DictReader(StringIO((tmp_path / "rows.csv").read_text()))
     assert [row["label"] for row in read] == list(methods)
 
 
@@ -214,3 +218,64 @@ def test_results_are_saved_from_python_as_from_the_command_line(inside: Inside, 
         results.save(tmp_path / "table.xls")
     with pytest.raises(UsageError, match="no store is named"):
         zslbench.stored()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("sae@f2s",),
+        ("devise:epochs=1,optimizer=sgd,lr=0.01",),
+        ("eszsl", "--scale", "l2", "--semantics-scale", "whiten", "--uncalibrated"),
+        ("eszsl", "--seed", "3", "-p", "gamma=10"),
+    ],
+)
+def test_the_command_of_a_run_finds_that_run(
+    inside: Inside, store: Path, tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    assert inside("run", *given, "-d", "digits").status == 0
+    path = tmp_path / "report.html"
+    assert inside("report", "--out", path).status == 0
+    [command] = re.findall(r'<pre class="command">(zslbench run .*?)</pre>', path.read_text(encoding="utf-8"))
+    again = inside(*shlex.split(command)[1:], "--existing", "only-cached")
+    assert again.err == "1 of 1 runs were stored already\n"
+
+
+def test_pictures_of_reconstructions_are_few_and_small() -> None:
+    """Twelve images of unseen classes, each of its own grey, and four of seen classes."""
+    greys = np.arange(16, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 100, 100), np.uint8)
+    arrays = {"rows": np.arange(16), "unseen": np.arange(16) < 12, "originals": greys, "made": 255 - greys}
+    picture = sample_of({f"reconstruction/{name}": array for name, array in arrays.items()}, 5)
+    assert picture is not None
+    shown = np.asarray(Image.open(BytesIO(picture)))
+    size = 64 + 2
+    assert shown.shape == (4 * size - 2, 5 * size, 3)
+    middles = shown[32::size, 33::size, 0]
+    assert middles[0].tolist() == [0, 3, 6, 8, 11] and middles[2].tolist() == [12, 13, 14, 15, 255]
+    assert (middles[1] == 255 - middles[0]).all()
+    assert sample_of({}, 5) is None
+
+
+def test_data_that_changed_are_a_section_of_their_own(
+    inside: Inside, tmp_path: Path, make_xlsa17: Callable[..., Path]
+) -> None:
+    def doubled(files: dict[str, dict[str, Any]]) -> None:
+        files["res101"]["features"] *= 2
+
+    for edit, method in ((None, "eszsl"), (doubled, "sae")):
+        assert inside("run", method, "-d", make_xlsa17("MINE", edit=edit)).status == 0
+    page = tmp_path / "report.html"
+    assert inside("report", "--out", page).status == 0
+    assert page.read_text(encoding="utf-8").count("<h2>MINE</h2>") == 2
+
+
+def test_a_tuned_row_without_its_search_still_says_that_it_is_tuned(
+    inside: Inside, store: Path, tmp_path: Path
+) -> None:
+    quick = ("--tuned", "--trials", "1", "--folds", "1", "--search", "epochs=1,2")
+    assert inside("run", "devise", "-d", "digits", *quick).status == 0
+    for path in store.glob("tuned/*.json"):
+        path.unlink()
+    page = tmp_path / "report.html"
+    assert inside("report", "--out", page).status == 0
+    assert list(rows_of(page)) == ["DeViSE (tuned)"]
+    assert "tuned by a search that is not at hand" in page.read_text(encoding="utf-8")

@@ -7,18 +7,15 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from outside import Inside, inside, store
-from PIL import Image
 
 import zslbench
 from zslbench import ZSLData
-from zslbench.report.grids import sample_of
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed (pip install 'zslbench[dev]')"
@@ -120,7 +117,7 @@ def test_rows_are_filtered_by_text_and_by_how_they_were_tuned(
     page.locator("input[name=text]").fill("sae")
     assert column(page, "method") == ["SAE"]
     page.locator("input[name=text]").fill("")
-    page.locator("select[name=tuning]").select_option("tuned")
+    page.locator("select[name=parameters]").select_option("tuned")
     assert column(page, "method") == ["DeViSE (tuned)"]
     assert page.locator("output").inner_text() == "1 of 3 rows"
     [log] = [json.loads(one.read_text()) for one in store.glob("tuned/*.json")]
@@ -198,41 +195,6 @@ def test_classes_confusions_and_losses_open_and_links_lead_to_the_run(
     command = shlex.split(run.locator("pre.command").inner_text())
     again = inside(*command[1:], "--existing", "only-cached")
     assert again.err == "1 of 1 runs were stored already\n"
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        ("sae@f2s",),
-        ("devise:epochs=1,optimizer=sgd,lr=0.01",),
-        ("eszsl", "--scale", "l2", "--semantics-scale", "whiten", "--uncalibrated"),
-        ("eszsl", "--seed", "3", "-p", "gamma=10"),
-    ],
-)
-def test_the_command_of_a_run_finds_that_run(
-    inside: Inside, store: Path, tmp_path: Path, given: tuple[str, ...]
-) -> None:
-    assert inside("run", *given, "-d", "digits").status == 0
-    path = tmp_path / "report.html"
-    assert inside("report", "--out", path).status == 0
-    [command] = re.findall(r'<pre class="command">(zslbench run .*?)</pre>', path.read_text(encoding="utf-8"))
-    again = inside(*shlex.split(command)[1:], "--existing", "only-cached")
-    assert again.err == "1 of 1 runs were stored already\n"
-
-
-def test_pictures_of_reconstructions_are_few_and_small() -> None:
-    """Twelve images of unseen classes, each of its own grey, and four of seen classes."""
-    greys = np.arange(16, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 100, 100), np.uint8)
-    arrays = {"rows": np.arange(16), "unseen": np.arange(16) < 12, "originals": greys, "made": 255 - greys}
-    picture = sample_of({f"reconstruction/{name}": array for name, array in arrays.items()}, 5)
-    assert picture is not None
-    shown = np.asarray(Image.open(BytesIO(picture)))
-    size = 64 + 2
-    assert shown.shape == (4 * size - 2, 5 * size, 3)
-    middles = shown[32::size, 33::size, 0]
-    assert middles[0].tolist() == [0, 3, 6, 8, 11] and middles[2].tolist() == [12, 13, 14, 15, 255]
-    assert (middles[1] == 255 - middles[0]).all()
-    assert sample_of({}, 5) is None
 
 
 @pytest.mark.slow

@@ -224,8 +224,8 @@ def treatment(row: Row) -> str:
     """Returns where a row's hyper-parameters come from; a comparison is fair where all rows say the same."""
     if row.search is not None:
         return f"tuned by {metrics()[row.search.metric].title} on {row.search.cuts}"
-    if row.origin.startswith("tuned: "):
-        return "tuned by a search that is not stored"
+    if row.tuned_by_search:
+        return "tuned by a search that is not at hand"
     return "given by hand" if row.given else "preset" if row.preset else "default"
 
 

@@ -146,6 +146,11 @@ class Row:
         return self.runs[0].origin if self.runs else self.records[0].params_from if self.spec else ""
 
     @property
+    def tuned_by_search(self) -> bool:
+        """Whether a search chose its hyper-parameters, be its log at hand or not."""
+        return self.search is not None or self.origin.startswith("tuned: ")
+
+    @property
     def comparable(self) -> bool:
         """Whether it is scored as published methods are; see `Entrant.compares_with_published`."""
         return self.stored_as_published if self.entrant is None else self.entrant.compares_with_published

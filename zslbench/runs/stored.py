@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslbench.discovery.plugins import registry
+from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import Store
 from zslbench.runs.entrant import pairs
 from zslbench.runs.row import Row
 
-LAST = 10**6
-"""The place of methods that are not installed, and of scores made elsewhere."""
-
 
 class Stored:
-    """The runs on test images and the searches of several stores; of what two stores have, the first one's counts.
+    """The runs on test images and the searches of several stores; of what two stores have, the first one's count.
 
     Attributes:
         homes: the store of each run, by id.
@@ -31,17 +29,18 @@ class Stored:
         searches: the logs of all searches.
     """
 
-    def __init__(self, stores: Sequence[Store], wanted: Callable[[RunRecord], bool] = lambda record: True) -> None:
-        """Reads the records that are wanted."""
+    def __init__(self, stores: Sequence[Store]) -> None:
+        """Reads all records and logs; damaged ones are set aside, with a warning."""
         self.homes: dict[str, Store] = {}
         found: dict[str, RunRecord] = {}
         searches: dict[str, Search] = {}
         for store in stores:
             for record in store.records():
-                if record.id not in found and record.spec.on == "test" and wanted(record):
+                if record.id not in found and record.spec.on == "test":
                     found[record.id], self.homes[record.id] = record, store
             for search in filter(None, map(store.find_search, store.searches())):
-                searches.setdefault(search.id, search)
+                if search.metric in metrics():  # its evaluator may be installed elsewhere alone
+                    searches.setdefault(search.id, search)
         self.records = _latest(found.values())
         self.searches = list(searches.values())
 
@@ -59,7 +58,7 @@ class Stored:
             groups.setdefault((source, _identity(record)), []).append(record)
         rows = [Row.of_records(_by_seed(own), source, self._search(own[0])) for (source, _), own in groups.items()]
         places = {name: place for place, name in enumerate(registry().names("method"))}
-        rows.sort(key=lambda row: (row.source, places.get(row.records[0].spec.method, LAST), row.label))
+        rows.sort(key=lambda row: (row.source, places.get(row.records[0].spec.method, len(places)), row.label))
         _tell_apart(rows)
         return rows
 

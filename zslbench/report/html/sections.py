@@ -50,9 +50,8 @@ class Entry:
     @property
     def facts(self) -> dict[str, str]:
         """What the leaderboard says of a row beside its figures, and can be filtered by."""
-        spec = self.row.spec
-        tuned = "tuned" if self.row.search or self.row.origin.startswith("tuned: ") else "not tuned"
-        return {"setting": self.row.uses, "input": spec.input if spec else "unknown", "tuning": tuned}
+        spec, chosen = self.row.spec, "tuned" if self.row.tuned_by_search else self.treatment or "unknown"
+        return {"setting": self.row.uses, "input": spec.input if spec else "unknown", "parameters": chosen}
 
     @property
     def given(self) -> str:
@@ -200,8 +199,13 @@ def _entries(rows: list[Row], table: Table, runs: dict[str, Result]) -> Iterator
         blocks += [] if line.comment else [[]]
         blocks[-1].append(line)
     for row, (line, *comments) in zip(rows, blocks, strict=True):
-        tuned = " (tuned)" * (row.search is not None or row.origin.startswith("tuned: "))
-        yield Entry(row, name_of(row) + tuned, line, comments, [runs[record.id] for record in row.records])
+        yield Entry(
+            row,
+            name_of(row) + " (tuned)" * row.tuned_by_search,
+            line,
+            comments,
+            [runs[record.id] for record in row.records],
+        )
 
 
 def _facts(entries: list[Entry]) -> dict[str, str]:
