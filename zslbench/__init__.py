@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from zslbench.records.spec import RunSpec as RunSpec
     from zslbench.report.results import Result as Result
     from zslbench.report.results import Results as Results
+    from zslbench.report.stored import stored as stored
     from zslbench.runs.model import TrainedModel as TrainedModel
 
 _HOME = {
@@ -109,6 +110,7 @@ _HOME = {
     "records.search": ["Search"],
     "discovery.registry": ["Registry"],
     "report.results": ["Result", "Results"],
+    "report.stored": ["stored"],
     "records.spec": ["RunSpec"],
     "runs.model": ["TrainedModel"],
 }

@@ -53,7 +53,8 @@ def test_every_format_shows_the_same_records_and_only_the_first_call_runs_anythi
         assert answer.status == 0
         assert answer.err == "2 of 2 runs were stored already\n"
         if option == "--text":
-            assert answer.out == plain.out
+            words = re.sub(r"[*-]+", " ", plain.out).split()  # which neither marks what is best nor aligns figures
+            assert re.sub(r"[*-]+", " ", answer.out.replace("*: best of its column.", "")).split() == words
         elif option == "--csv":
             rows = list(csv.DictReader(io.StringIO(answer.out)))
             assert [row["method"] for row in rows] == ["ESZSL", "SAE"]

@@ -31,6 +31,15 @@ def _run(work: Path) -> Answer:
         return compared(work, METHODS)
 
 
+def _reported(work: Path) -> Answer:
+    """Runs, and writes the page of what is stored, which must be whole."""
+    answer = _run(work)
+    page = work / "report.html"
+    cli("report", "--store", work / "store", "--out", page)
+    text = page.read_text(encoding="utf-8")
+    return {**answer, "page": [text.count("<h2>"), text.endswith("</html>\n")]}
+
+
 def _extracted(work: Path) -> Answer:
     """Builds a data set from images, going on with what an attempt has left."""
     how = ["--images", work / "images", "--attributes", work / "attributes.csv", "--backbone", "pixels"]
@@ -45,6 +54,7 @@ def _evaluate_and_keep(work: Path) -> Answer:
 
 COMMANDS: dict[str, tuple[Callable[[Path], object], Callable[[Path], Answer]]] = {
     "run": (write_toy, _run),
+    "report": (write_toy, _reported),
     "tune": (write_toy, searched),
     "cache": (write_toy, loaded),
     "extract": (write_images, _extracted),

@@ -70,7 +70,7 @@ def test_screens_show_names_whole(width: int, store: object) -> None:
     for arguments in (["compare", *methods], ["table", "gbu", "-m", " ".join(methods)]):
         lines = on_terminal(width, *arguments, "-d", "digits", "--uncalibrated")
         assert all(len(line) <= width for line in lines)
-        assert any(line.split()[:1] == ["SAE"] and line.split()[-1][0].isdigit() for line in lines)
+        assert any(re.match(r" *SAE  +[0-9]", line) for line in lines), lines
         assert any(line.strip().startswith("ESZSL gamma=0.1 lam=0.1") for line in lines)
     listed = on_terminal(width, "list", "methods")
     assert all(len(line) <= width for line in listed)

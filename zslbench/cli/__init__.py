@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from zslbench import __version__, interruption
-from zslbench.cli import build, check, data, explain, listing, output, predict, run, runs, show, table
+from zslbench.cli import build, check, data, explain, listing, output, predict, report, run, runs, show, table
 from zslbench.discovery.plugins import plugins
 from zslbench.errors import Hint, ZSLBenchError, printable, thread_failed
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 for command in (run.run, run.compare, run.tune, table.table, table.paper, run.evaluate, predict.predict):
     app.command()(command)
-for command in (show.show, explain.explain, explain.measure, show.published):
+for command in (report.report, show.show, explain.explain, explain.measure, show.published):
     app.command()(command)
 app.command("list")(listing.list_)
 app.command()(listing.describe)

@@ -38,6 +38,7 @@ ImagesOption = partial(Option, rich_help_panel="Images")
 
 OF_TUNING = ("trials", "grid", "metric", "folds", "search")
 IN_NO_FIGURE = ("data_root", "device", "jobs", "engine", "store", "existing", "keep_model", "json", "plain", "debug")
+FORMATS = ("text", "markdown", "latex", "csv", "html", "out")
 NEGATED = {"pretrained": "--no-pretrained", "calibrated": "--uncalibrated"}
 
 
@@ -211,7 +212,7 @@ class RunOptions(Options):
         words: list[str] = []
         for name, default in {field.name: field.default for field in fields(self)}.items():
             value = getattr(self, name)
-            if value == default or name in IN_NO_FIGURE or (name in OF_TUNING and not self.tuned):
+            if value == default or name in (*IN_NO_FIGURE, *FORMATS) or (name in OF_TUNING and not self.tuned):
                 continue
             if isinstance(value, bool):
                 words.append(NEGATED.get(name, f"--{name}"))

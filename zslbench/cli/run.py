@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from zslbench.cli.export import ExportOptions
 from zslbench.cli.options import (
     DEFAULT_SPLITS,
     DEFAULT_STORE,
@@ -21,33 +22,49 @@ from zslbench.cli.options import (
     with_options,
 )
 
+if TYPE_CHECKING:
+    from zslbench.report.progress import Display
+    from zslbench.report.results import Results
+
 METHOD = "NAME, NAME@PRESET or NAME:KEY=VALUE,... (`zslbench list methods`)"
 
 
 @with_options(RunOptions)
 def run(method: Annotated[str, Argument(help=METHOD)], options: RunOptions) -> None:
     """Train one method, evaluate it, and store the record; stored runs are not repeated."""
-    _execute([method], options, seeds=1, alone=True)
-
-
-@with_options(RunOptions)
-def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=METHOD)], options: RunOptions) -> None:
-    """Run several methods and print one table per data set; stored runs are not repeated."""
-    _execute(methods, options, seeds=3)
-
-
-def _execute(methods: list[str], options: RunOptions, seeds: int, *, alone: bool = False) -> None:
     with options.bench() as (bench, display):
-        results = bench.compare(methods, **options.request(seeds))
-        if alone and not results.errors:
+        results = bench.compare([method], **options.request(seeds=1))
+        if not results.errors:
             results.check()  # a method that cannot be run here is one line, not a table
         if options.json:
             print(jsonlib.dumps(results.json(), indent=1))
         else:
             results.show(plain=options.plain)
-        for label, path in results.draw():
-            display.say(f"reconstructions of {label}: {path}")
+        _say_pictures(results, display)
     results.check()
+
+
+@with_options(ExportOptions)
+def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=METHOD)], options: ExportOptions) -> None:
+    """Run several methods and print one table per data set; stored runs are not repeated."""
+    options.format()
+    with options.bench() as (bench, display):
+        results = bench.compare(methods, **options.request())
+        path = options.export(
+            results,
+            ["compare", *methods],
+            json=lambda: jsonlib.dumps(results.json(), indent=1),
+            show=lambda: results.show(plain=options.plain),
+        )
+        _say_pictures(results, display)
+        if path:
+            display.say(f"wrote {path}")
+    results.check()
+
+
+def _say_pictures(results: Results, display: Display) -> None:
+    for label, path in results.draw():
+        display.say(f"reconstructions of {label}: {path}")
 
 
 @with_options(Options)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from zslbench.cli.export import ExportOptions
 from zslbench.cli.options import RunOptions, with_options
 from zslbench.errors import UsageError
 
@@ -20,28 +21,20 @@ class Which(StrEnum):
     gbu = "gbu"
 
 
-@with_options(RunOptions)
+@with_options(ExportOptions)
 def table(
     which: Annotated[Which, Argument(help="gbu: the protocol of Xian et al., every method on every data set.")],
-    options: RunOptions,
+    options: ExportOptions,
     methods: Annotated[
         list[str] | None,
         Option(
             "--methods", "-m", help="Only these; again for more, or divided by blanks or commas.", show_default="all"
         ),
     ] = None,
-    text: Annotated[bool, Option("--text", help="Plain text (default).")] = False,
-    markdown: Annotated[bool, Option("--markdown")] = False,
-    latex: Annotated[bool, Option("--latex", help="For the booktabs package.")] = False,
-    csv: Annotated[bool, Option("--csv", help="All figures, one line a row.")] = False,
-    html: Annotated[bool, Option("--html", help="A page that needs no other file.")] = False,
     page: Annotated[Path | None, Option(help="Write a Markdown page with tables and curves to this file.")] = None,
 ) -> None:
     """Make the table of the field: every method, tuned if you say so, with tests of which rows really differ."""
-    flags = {"text": text, "markdown": markdown, "latex": latex, "csv": csv, "html": html, "json": options.json}
-    chosen = [name for name, given in flags.items() if given] or ["text"]
-    if len(chosen) > 1:
-        raise UsageError(f"--{chosen[0]} and --{chosen[1]}: give one of them")
+    options.format()
     if page is not None and not page.parent.is_dir():
         raise UsageError(f"--page {page}: there is no folder {page.parent}; make it first")
     if page is not None and page.is_dir():
@@ -51,11 +44,18 @@ def table(
     names = [name for given in methods or [] for name in _names(given)]
     with options.bench() as (bench, display):
         results = bench.compare(names or bench.methods(options.input or "features"), **options.request())
-        print(results.text(chosen[0]).rstrip("\n"))
+        given = [word for text in methods or [] for word in ("--methods", text)]
+        path = options.export(
+            results,
+            ["table", which.value, *given],
+            json=lambda: results.text("json"),
+            show=lambda: results.show("field", plain=options.plain),
+        )
+        if path:
+            display.say(f"wrote {path}")
         if page is not None:
             from zslbench.report.page import write_page
 
-            given = [word for text in methods or [] for word in ("--methods", text)]
             command = shlex.join(["zslbench", "table", which.value, *options.words(), *given])
             display.say(
                 f"wrote {', '.join(map(str, write_page(page, command, results.rows, bench.store, results.chosen)))}"

@@ -73,6 +73,11 @@ class RunRecord(BaseModel):
     """File beside the record with the final model, if it was kept; named likewise."""
 
     @property
+    def tuned(self) -> bool:
+        """Whether a search chose its hyper-parameters."""
+        return self.params_from.startswith("tuned: ")
+
+    @property
     def external(self) -> bool:
         """Whether the scores were made by other code and only evaluated here."""
         return self.training is None

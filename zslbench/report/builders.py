@@ -59,7 +59,7 @@ def comparison_tables(rows: list[Row], chosen: list[Metric] | None = None) -> li
         every |= dict.fromkeys(shown)
         name = text_column("method", lambda row: name_of(row) + " (tuned)" * bool(row.search), words=True)
         columns, facts = [name], [title]
-        for heading, text in {"uses": lambda row: row.uses, "input": _input}.items():
+        for heading, text in {"uses": lambda row: row.uses, "input": input_of}.items():
             texts = {text(row) for row in members}
             facts += texts if len(texts) == 1 else []
             columns += [] if len(texts) == 1 else [text_column(heading, text, words=True, rank=ABOUT)]
@@ -102,7 +102,7 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
     columns += [text_column("MB", lambda row: _whole(_megabytes(row)), rank=COST), *peek_columns(rows)]
     after = [*([f"{tested.name}_group"] if tested else []), "seconds", "peak_memory_mb", "oracle", "refused"]
     return Table(
-        title=_title(rows, [rows[0].dataset_title, *sorted({row.features for row in rows if row.runs})]),
+        title=_title(rows, [rows[0].dataset_title, *sorted({row.features for row in rows if row.spec})]),
         columns=[column.head for column in columns],
         lines=[line for row in rows for line in lines_of(row, columns, row.uses)],
         notes=_field_notes(rows, tested, comparison) + notes(rows, shown),
@@ -120,7 +120,7 @@ def _title(rows: list[Row], facts: list[str]) -> str:
     return f"{facts[0]}: {', '.join([*facts[1:], f'per-class top-1 in percent on {on}', spread])}"
 
 
-def _input(row: Row) -> str:
+def input_of(row: Row) -> str:
     """Returns what the method is given, its scaling, and class embeddings that are not the data set's own as such."""
     spec = row.spec
     if spec is None:
@@ -187,8 +187,7 @@ def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison 
 def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
     time, memory, spec = _seconds(row), _megabytes(row), row.spec
     of_spec = (row.features, spec.semantics, spec.scale, spec.semantics_scale) if spec else ("", "", "", "")
-    origin = row.runs[0].origin if row.runs else ""
-    before = [row.dataset_title, *of_spec, row.label, row.title, row.settings, row.uses, origin]
+    before = [row.dataset_title, *of_spec, row.label, row.title, row.settings, row.uses, row.origin]
     data: dict[str, Any] = {**dict(zip(BEFORE, before, strict=True)), "seeds": len(row.records), **group}
     data["seconds"] = None if time is None else round(time, 1)
     data["peak_memory_mb"] = None if memory is None else round(memory)

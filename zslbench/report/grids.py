@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
@@ -30,6 +30,8 @@ KEPT = f"{EVALUATOR}/"
 """How the names of those arrays begin: `rows`, `unseen`, `originals` and `made`."""
 ROWS, ACROSS = 6, 16
 """Images in a column of a grid, and in a line of the picture beside a record."""
+SMALL = 64
+"""Pixels of a side, at most, of an image among a few."""
 GAP, GUTTER = 0.03, 0.12
 """Between images, as a part of their size; between grids of two data sets, in inches."""
 POINTS, LINE, LETTER = 7, 0.13, 0.058
@@ -75,28 +77,60 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
 
 
 def write_pairs(record: RunRecord, store: Store) -> Path | None:
-    """Writes, beside a record, the images that its run kept above what was made of them; None where it kept none.
-
-    The upper rows are of unseen classes, the lower ones of seen classes.
+    """Writes the picture of `pairs_of` beside a record; returns its path, or None where there is none.
 
     Raises:
         DataError: the picture cannot be written.
     """
     if not any(metric.name in record.metrics for metric in evaluators()[EVALUATOR].metrics):
         return None
-    arrays = store.arrays(record)
+    picture = pairs_of(store.arrays(record))
+    if picture is None:
+        return None
+    path = store.beside(record, "reconstructions.png")
+    if not path.is_file() or path.read_bytes() != picture:  # it is damaged, or of another version
+        write_whole(path, picture)
+    return path
+
+
+def pairs_of(arrays: Mapping[str, NDArray[Any]]) -> bytes | None:
+    """Returns, as PNG, the images that a run kept above what was made of them; None where it kept none.
+
+    The upper rows are of unseen classes, the lower ones of seen classes.
+    """
     if f"{KEPT}rows" not in arrays:
         return None
     order = np.argsort(~arrays[f"{KEPT}unseen"], kind="stable")
     original, made = (arrays[f"{KEPT}{kind}"][order].transpose(0, 2, 3, 1) for kind in ("originals", "made"))
-    lines = [part[i : i + ACROSS] for i in range(0, len(order), ACROSS) for part in (original, made)]
-    lines = [np.pad(line, [(0, ACROSS - len(line)), (0, 0), (0, 0), (0, 0)], constant_values=255) for line in lines]
-    path = store.beside(record, "reconstructions.png")
+    return _in_lines([(original[i : i + ACROSS], made[i : i + ACROSS]) for i in range(0, len(order), ACROSS)], ACROSS)
+
+
+def sample_of(arrays: Mapping[str, NDArray[Any]], most: int) -> bytes | None:
+    """Returns `pairs_of` some images alone: at most so many of unseen and of seen classes, each `SMALL` or smaller."""
+    if f"{KEPT}rows" not in arrays:
+        return None
+    unseen, pairs = arrays[f"{KEPT}unseen"], []
+    for side in (np.flatnonzero(unseen), np.flatnonzero(~unseen)):
+        picked = side[np.unique(np.linspace(0, len(side) - 1, min(most, len(side))).round().astype(int))]
+        parts = [arrays[f"{KEPT}{kind}"][picked].transpose(0, 2, 3, 1) for kind in ("originals", "made")]
+        small = [
+            _resized(part, (min(part.shape[2], SMALL), min(part.shape[1], SMALL))) for part in parts if len(picked)
+        ]
+        pairs += [tuple(small)] if small else []
+    return _in_lines(pairs, max(len(original) for original, _ in pairs))
+
+
+def _in_lines(pairs: Sequence[Sequence[Pictures]], across: int) -> bytes:
+    """Returns, as PNG, lines of originals, each above what was made of them; lines that are not full end in white."""
+    lines = [
+        np.pad(part, [(0, across - len(part)), (0, 0), (0, 0), (0, 0)], constant_values=255)
+        for pair in pairs
+        for part in pair
+    ]
     picture = BytesIO()
-    Image.fromarray(mosaic([np.stack(column) for column in zip(*lines, strict=True)])).save(picture, "PNG")
-    if not path.is_file() or path.read_bytes() != picture.getvalue():  # it is damaged, or of another version
-        write_whole(path, picture.getvalue())
-    return path
+    columns = [np.stack(column) for column in zip(*lines, strict=True)]
+    Image.fromarray(mosaic(columns)).save(picture, "PNG", optimize=True)
+    return picture.getvalue()
 
 
 def _wrapped(text: str, width: float) -> str:

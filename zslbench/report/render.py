@@ -13,11 +13,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from zslbench.errors import printable
+from zslbench.errors import UsageError, printable
 from zslbench.report.table import Cell, Table, grouped
 
 
@@ -172,13 +173,6 @@ def as_json(tables: list[Table]) -> str:
     )
 
 
-def as_html(tables: list[Table]) -> str:
-    """Returns a page that needs no other file."""
-    style = "body{font-family:sans-serif}caption,th{text-align:left}td{text-align:right}th,td{padding:.1em .6em}"
-    head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>zslbench</title>\n<style>{style}</style>'
-    return "\n".join([head, *map(html_table, tables), "</html>"]) + "\n"
-
-
 def html_table(table: Table) -> str:
     """Returns a `table` element, and below it a list of the notes."""
     table = cleaned(table)
@@ -210,5 +204,24 @@ FORMATS: dict[str, Callable[[list[Table]], str]] = {
     "latex": as_latex,
     "csv": as_csv,
     "json": as_json,
-    "html": as_html,
 }
+"""Formats of tables; the page of a report shows more."""
+
+ENDINGS = {".html": "html", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".txt": "text"}
+"""The format of a file, by the ending of its name."""
+
+
+def format_of(path: Path, option: str = "") -> str:
+    """Returns the format that the ending of a file's name stands for.
+
+    Raises:
+        UsageError: no format has this ending, or the file cannot be there; `option` is named.
+    """
+    named = f"{option} {path}".lstrip()
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"{named}: no format has this ending; give a name that ends in {', '.join(ENDINGS)}")
+    if path.is_dir():
+        raise UsageError(f"{named}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{named}: there is no folder {path.parent}; make it first")
+    return ENDINGS[path.suffix.lower()]

@@ -15,14 +15,15 @@ from rich.console import Console
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import DataError, NotApplicable, RunError, UsageError, near_misses, printable
 from zslbench.evaluation.accuracy import seen_unseen_curve
+from zslbench.files import expanded, write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.report.builders import comparison_tables, field_tables, in_groups
 from zslbench.report.detail import print_record
 from zslbench.report.grids import write_pairs
-from zslbench.report.render import FORMATS, html_table
+from zslbench.report.render import FORMATS, format_of, html_table
 from zslbench.report.rows import named_metrics, summary
-from zslbench.report.table import Table
+from zslbench.report.table import Table, with_columns
 from zslbench.report.terminal import print_tables
 from zslbench.runs.kept import Kept
 from zslbench.runs.model import TrainedModel
@@ -43,13 +44,14 @@ class Result:
         seed: the seed.
         metrics: every metric by name; accuracies are fractions in [0, 1].
         params: all hyper-parameters, defaults included.
+        home: the store that has it; None for scores that are not stored.
     """
 
     def __init__(self, record: RunRecord, store: Store | None, arrays: Arrays | None = None) -> None:
         self.record, self.id = record, record.id
         self.method, self.dataset, self.seed = record.spec.method, record.spec.dataset, record.spec.seed
         self.metrics, self.params = record.metrics, record.params
-        self._store, self._arrays = store, arrays
+        self.home, self._arrays = store, arrays
 
     def arrays(self) -> Arrays:
         """Returns what is stored beside the record, by name.
@@ -58,8 +60,8 @@ class Result:
             DataError: the file is missing or damaged.
         """
         if self._arrays is None:
-            assert self._store is not None
-            self._arrays = self._store.arrays(self.record)
+            assert self.home is not None
+            self._arrays = self.home.arrays(self.record)
         return self._arrays
 
     def decisions(self) -> Decisions:
@@ -106,14 +108,14 @@ class Result:
             DataError: the run kept none, or its file is damaged.
             UsageError, PluginError: the method is not installed in that version.
         """
-        if self._store is None:
+        if self.home is None:
             raise DataError("scores that were made elsewhere have no model")
-        where = self._store.model_path(self.record) or self.id
-        return TrainedModel(self.record, Kept.unpacked(self._store.model(self.record), where), where, device)
+        where = self.home.model_path(self.record) or self.id
+        return TrainedModel(self.record, Kept.unpacked(self.home.model(self.record), where), where, device)
 
     def show(self, *, plain: bool = False) -> None:
         """Prints settings, metrics with intervals, the curve, extreme classes, confusions, provenance."""
-        model = None if self._store is None else self._store.model_path(self.record)
+        model = None if self.home is None else self.home.model_path(self.record)
         print_record(self.record, self.arrays(), Console(no_color=plain), plain=plain, model=model)
 
     def __repr__(self) -> str:
@@ -128,27 +130,32 @@ class Results(Sequence[Result]):
         rows: with runs, records, tuned hyper-parameters.
         chosen: the metrics of tables, where not those that are shown by default.
         errors: what failed, by run; printed below the tables, and raised by `check`.
+        columns: the headings of columns that tables show beside the first; all where there are none.
+        searches: the logs of the searches that chose hyper-parameters; all that are stored, in results of a store.
     """
 
     def __init__(
         self,
         rows: list[Row],
-        store: Store | None,
+        store: Store | Mapping[str, Store] | None,
         metrics: str | Sequence[str] | None = None,
         errors: Mapping[str, Exception] | None = None,
         arrays: Mapping[str, Arrays] | None = None,
     ) -> None:
         """Collects what came of each method on each data set; `arrays` has, by id, what the store does not keep.
 
-        `metrics` are the names or titles of those that tables show; by default those that say so themselves.
+        `store` is that of all runs, or the store of each by id. `metrics` are the names or titles of those that tables
+        show; by default those that say so themselves.
 
         Raises:
             UsageError: there is no such metric.
         """
-        self.rows, self.errors, self._store = rows, dict(errors or {}), store
-        self.chosen = named_metrics(metrics)
-        beside = arrays or {}
-        self._results = [Result(record, store, beside.get(record.id)) for row in rows for record in row.records]
+        self.rows, self.errors = rows, dict(errors or {})
+        self.searches = list({row.search.id: row.search for row in rows if row.search}.values())
+        self.chosen, self.columns = named_metrics(metrics), list[str]()
+        beside, records = arrays or {}, [record for row in rows for record in row.records]
+        homes = store if isinstance(store, Mapping) else dict.fromkeys((record.id for record in records), store)
+        self._results = [Result(record, homes.get(record.id), beside.get(record.id)) for record in records]
 
     def __len__(self) -> int:
         return len(self._results)
@@ -227,32 +234,56 @@ class Results(Sequence[Result]):
 
     def tables(self, kind: Literal["compare", "field"] = "compare") -> list[Table]:
         """Returns a table for each data set: `field` has intervals, tests of which rows really differ, and cost."""
-        return comparison_tables(self.rows, self.chosen) if kind == "compare" else self._field()
+        made = comparison_tables(self.rows, self.chosen) if kind == "compare" else self._field()
+        return [with_columns(table, self.columns) for table in made]
 
-    def text(self, format: str = "text") -> str:
-        """Returns the tables with tests as `text`, `markdown`, `latex`, `csv`, `json` or `html`.
+    def text(self, format: str = "text", *, command: str = "") -> str:
+        """Returns the tables with tests as `text`, `markdown`, `latex`, `csv` or `json`; `html` is the whole report.
+
+        Args:
+            format: one of these.
+            command: what makes the results again, which the report then says.
 
         Raises:
             UsageError: there is no such format.
         """
+        if format == "html":
+            from zslbench.report.html import report_of
+
+            return report_of(self, command)
         if format not in FORMATS:
-            raise UsageError(f"unknown format {format!r}{near_misses(format, FORMATS)}")
-        return FORMATS[format](self._field())
+            raise UsageError(f"unknown format {format!r}{near_misses(format, [*FORMATS, 'html'])}")
+        return FORMATS[format](self.tables("field"))
+
+    def save(self, path: str | Path, *, command: str = "") -> Path:
+        """Writes the tables with tests, or the whole report, to a file, and returns its path.
+
+        Args:
+            path: its ending chooses: `.html` the report; `.md`, `.tex`, `.csv`, `.json` or `.txt` the tables.
+            command: what makes the results again, which the report then says.
+
+        Raises:
+            UsageError: no format has this ending, or there is no such folder.
+            NotWritten: the file cannot be written.
+        """
+        target = expanded(Path(path))
+        write_whole(target, self.text(format_of(target), command=command).rstrip("\n") + "\n")
+        return target
 
     def json(self) -> dict[str, Any]:
         """Returns all records, and means and deviations over seeds, as JSON values."""
         return {"runs": [result.record.model_dump(mode="json") for result in self], "summary": summary(self.rows)}
 
-    def show(self, *, plain: bool = False) -> None:
+    def show(self, kind: Literal["compare", "field"] = "compare", *, plain: bool = False) -> None:
         """Prints the tables; if `plain`, or in a pipe, as bare text."""
-        print_tables(self.tables(), plain=plain)
+        print_tables(self.tables(kind), plain=plain)
 
     def draw(self) -> list[tuple[str, Path]]:
         """Draws what runs reconstructed, beside their records; returns whose picture is where."""
-        if self._store is None:
-            return []
-        pictures = [(row, record, write_pairs(record, self._store)) for row in self.rows for record in row.records]
-        return [(f"{row.label}, seed {record.spec.seed}", path) for row, record, path in pictures if path]
+        labels = {record.id: f"{row.label}, seed {record.spec.seed}" for row in self.rows for record in row.records}
+        kept = [(result, result.home) for result in self]
+        pictures = [(labels[result.id], write_pairs(result.record, home)) for result, home in kept if home]
+        return [(label, path) for label, path in pictures if path]
 
     def __repr__(self) -> str:
         return "\n".join([FORMATS["text"](self.tables()).rstrip("\n"), *self._failures()])

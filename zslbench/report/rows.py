@@ -207,7 +207,7 @@ def published_of(row: Row, names: Mapping[str, str] | None = None, source: str =
     """
     names = names or {}
     by_hand = row.added if row.label in names else row.given
-    if row.entrant is None or by_hand or not row.entrant.compares_with_published:
+    if by_hand or not row.comparable:
         return None
     return published_for(names.get(row.label, row.published_as or row.title), row.dataset_title, row.features, source)
 
@@ -228,6 +228,8 @@ def treatment(row: Row) -> str:
     """Returns where a row's hyper-parameters come from; a comparison is fair where all rows say the same."""
     if row.search is not None:
         return f"tuned by {metrics()[row.search.metric].title} on {row.search.cuts}"
+    if row.tuned_by_search:
+        return "tuned by a search that is not at hand"
     return "given by hand" if row.given else "preset" if row.preset else "default"
 
 
@@ -250,7 +252,7 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
     result = [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
     treatments: dict[str, list[str]] = {}
     for row in rows:
-        if row.runs:
+        if row.spec:
             treatments.setdefault(treatment(row), []).append(row.label)
     if len(treatments) > 1:
         ways = "; ".join(f"{', '.join(dict.fromkeys(labels))}: {how}" for how, labels in treatments.items())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Literal, TypeVar
+
+from zslbench.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,35 @@ class Table:
     data: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[dict[str, Any]] = field(default_factory=list)
 
+    def only(self, kept: Sequence[int]) -> Table:
+        """Returns the table with these columns, by their places."""
+        lines = [replace(line, cells=tuple(line.cells[i] for i in kept)) for line in self.lines]
+        return replace(self, columns=[self.columns[i] for i in kept], lines=lines)
+
     @property
     def head(self) -> list[str]:
         """Headings on one line, each with that of its group."""
         return [f"{column.group}: {column.title}" if column.group else column.title for column in self.columns]
+
+
+def with_columns(table: Table, names: Sequence[str]) -> Table:
+    """Returns the table with its first column and those of these headings, in any case; without names, all of them.
+
+    Raises:
+        UsageError: it has no such column; those that there are.
+    """
+    wanted = {name.strip().casefold() for name in names}
+    known = {text.casefold() for one, head in zip(table.columns, table.head, strict=True) for text in (one.title, head)}
+    if unknown := sorted(wanted - known):
+        raise UsageError(
+            f"no column {unknown[0]!r}; there are {', '.join(dict.fromkeys(c.title for c in table.columns))}"
+        )
+    kept = [
+        i
+        for i, (one, head) in enumerate(zip(table.columns, table.head, strict=True))
+        if not (i and wanted) or {one.title.casefold(), head.casefold()} & wanted
+    ]
+    return table.only(kept)
 
 
 def grouped(items: Iterable[Member]) -> list[tuple[str, list[Member]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import rich.table
 from rich.box import SIMPLE_HEAD
@@ -92,12 +92,7 @@ def fitted(table: Table, width: int) -> Layout:
             break
         most = slack.index(max(slack))
         widths[most] -= min(over, slack[most])
-    return Layout(_with_columns(table, kept), widths, [table.head[i] for i in range(len(needed)) if i not in kept])
-
-
-def _with_columns(table: Table, kept: Sequence[int]) -> Table:
-    lines = [replace(line, cells=tuple(line.cells[i] for i in kept)) for line in table.lines]
-    return replace(table, columns=[table.columns[i] for i in kept], lines=lines)
+    return Layout(table.only(kept), widths, [table.head[i] for i in range(len(needed)) if i not in kept])
 
 
 def _sum(widths: Sequence[int]) -> int:

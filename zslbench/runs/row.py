@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from zslbench.data.xlsa17 import SPLITS
 from zslbench.discovery.plugins import registry
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
@@ -37,6 +39,8 @@ class Row:
         search: where its hyper-parameters were tuned.
         oracle: the best figure on test images among the search's trials; for the test-peek gap alone.
         published_as: how published numbers call it, where that is not its title.
+        stored_as_published: of stored runs, whether they were scored as published methods are.
+        distinction: what tells it from rows that would be called alike.
         entrant: method and data; None for scores made elsewhere.
     """
 
@@ -56,6 +60,8 @@ class Row:
     search: Search | None = None
     oracle: float | None = None
     published_as: str = ""
+    stored_as_published: bool = False
+    distinction: str = ""
     entrant: Entrant | None = None
 
     @classmethod
@@ -86,6 +92,37 @@ class Row:
             entrant=entrant,
         )
 
+    @classmethod
+    def of_records(cls, records: list[RunRecord], source: str, search: Search | None = None) -> Row:
+        """Returns the row of stored runs that differ in their seeds alone; neither data nor method need be there.
+
+        `source` names the data; `search` is the log of the search that chose the hyper-parameters, if it is known.
+        """
+        first, spec = records[0], records[0].spec
+        entry = registry().entry("method", spec.method) if spec.method in registry().names("method") else None
+        found = re.match(r"preset ([^:]+): ", first.params_from)
+        preset = found[1] if found else ""
+        typed = re.findall(r"(\w+)=", f" + {first.params_from}".partition(" + given ")[2])
+        values = first.params if preset else spec.params  # what is typed may be the default
+        given = {name: values[name] for name in typed if name in values}
+        reduced = bool(entry and preset in entry.card.presets and entry.card.presets[preset].reduced)
+        kept = first.provenance
+        published = spec.on == "test" and "semantics" not in kept and kept.get("splits", "").startswith(SPLITS)
+        return cls(
+            label="".join([spec.method, f"@{preset}" * bool(preset), _pairs(given), " (tuned)" * first.tuned]),
+            title=entry.card.title if entry else spec.method,
+            uses=spec.setting,
+            source=source,
+            dataset=str(kept.get("dataset") or spec.dataset),
+            dataset_title=spec.dataset,
+            records=records,
+            preset=preset,
+            given=given,
+            search=search,
+            published_as=entry.card.published_as if entry else "",
+            stored_as_published=published and not reduced and not first.external,
+        )
+
     def tuned(self, search: Search | None) -> Row:
         """Returns the row with what its search chose, or without runs if that failed; others as they are."""
         if self.entrant is None or self.refusal:
@@ -100,7 +137,23 @@ class Row:
     @property
     def spec(self) -> RunSpec | None:
         """What its runs share beside the seed; None where there are none."""
-        return self.runs[0].spec if self.runs else None
+        made = [record.spec for record in self.records if not record.external]
+        return self.runs[0].spec if self.runs else made[0] if made else None
+
+    @property
+    def origin(self) -> str:
+        """Where the hyper-parameters of its runs come from; empty where there are none."""
+        return self.runs[0].origin if self.runs else self.records[0].params_from if self.spec else ""
+
+    @property
+    def tuned_by_search(self) -> bool:
+        """Whether a search chose its hyper-parameters, be its log at hand or not."""
+        return self.search is not None or self.origin.startswith("tuned: ")
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it is scored as published methods are; see `Entrant.compares_with_published`."""
+        return self.stored_as_published if self.entrant is None else self.entrant.compares_with_published
 
     @property
     def stands_for_seeds(self) -> bool:
@@ -117,4 +170,8 @@ class Row:
         """What is not at its default, as printed: `@preset key=value`."""
         if self.records and self.records[0].external:
             return "(scores made elsewhere)"
-        return " ".join(words(self.preset, self.given))
+        return " ".join([*words(self.preset, self.given), *filter(None, [self.distinction])])
+
+
+def _pairs(given: Mapping[str, Any]) -> str:
+    return f":{','.join(words('', given))}" if given else ""
