@@ -55,9 +55,11 @@ def check_metrics(record: RunRecord, arrays: Arrays) -> list[str]:
     replicates = replicates_of(scorer.view.y)
     unchecked = set(record.metrics)
     for name, kind in evaluators().items():
+        own = {metric.name for metric in kind.metrics}
+        if name not in record.measured and (unowned := sorted(own & record.metrics.keys())):
+            raise ValueError(f"it has the metric {unowned[0]!r}, and was not measured by evaluator {name!r}")
         if record.measured.get(name) != kind.version:
             continue
-        own = {metric.name for metric in kind.metrics}
         kept = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
         found: _Computed = {}, {}, {}
         try:
