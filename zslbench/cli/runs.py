@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections import Counter
 from dataclasses import asdict
+from shutil import get_terminal_size
 from typing import Annotated, Any, Literal
 
 import typer
@@ -49,28 +50,24 @@ def list_(
     if json and csv:
         raise UsageError("--json and --csv: give one of them")
 
-    from rich.console import Console
-
     from zslbench.records.filters import chosen, in_order
     from zslbench.records.listing import listing
     from zslbench.records.store import Store
-    from zslbench.report import listed, render
+    from zslbench.report import listed
 
     found = listing(Store(store, create=False))
     runs = in_order(found, chosen(found, filter or []), sort)
     if json:
         print(jsonlib.dumps([asdict(run) for run in runs], indent=1))
     elif csv:
-        print(render.as_csv([listed.data_table(found, runs)]), end="")
+        from zslbench.report.render import as_csv
+
+        print(as_csv([listed.data_table(found, runs)]), end="")
     elif not runs:
         print(f"none of {len(found.runs)} runs fits" if found.runs else "no runs are stored")
     else:
         wanted = [sort.removeprefix("-"), *(name for name in found.metrics if name in " ".join(filter or []))]
-        console = Console()
-        table = listed.runs_table(found, runs, console.width, wanted)
-        render.show_lines(table, console)
-        for note in table.notes:
-            console.print(note, style="dim", highlight=False, markup=False)
+        print(listed.runs_text(found, runs, get_terminal_size().columns, wanted))
 
 
 @app.command()
@@ -121,8 +118,6 @@ def diff(
     json: Json = False,
 ) -> None:
     """Show what differs between two runs: settings, environment, metrics, classes with the largest change first."""
-    from rich.console import Console
-
     from zslbench.evaluation.measuring import metrics
     from zslbench.records.difference import differences
     from zslbench.records.store import Store
@@ -137,7 +132,7 @@ def diff(
         return
     print(printable(f"A: {a.id}, {a.spec.method} on {a.spec.dataset}, seed {a.spec.seed}"))
     print(printable(f"B: {b.id}, {b.spec.method} on {b.spec.dataset}, seed {b.spec.seed}"))
-    print_tables(difference_tables(found, metrics(), ("A", "B"), Console().width), plain=True)
+    print_tables(difference_tables(found, metrics(), ("A", "B"), get_terminal_size().columns), plain=True)
 
 
 @app.command()

@@ -21,10 +21,10 @@ from zslbench.data.digests import RACY_NS, Signature, signature
 from zslbench.discovery.plugins import registry
 from zslbench.files import NotWritten, seal, unseal, write_whole
 from zslbench.records.record import RunRecord
-from zslbench.records.store import Store
+from zslbench.records.store import RECORD, Store
 
 INDEX = "index.json"
-FORMAT = 1
+FORM = 1
 """Raised when an entry means something else."""
 
 
@@ -106,25 +106,25 @@ class Listing:
 class _Index:
     """The index: what is known of runs, by id, and of metrics, by name."""
 
-    by: str = ""
+    by: str
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> _Index:
-        """Returns the index of a file; an empty one where that is missing, damaged or of another version."""
+    def read(cls, path: Path, by: str) -> _Index:
+        """Returns the index of a file; an empty one where that is missing, damaged or made `by` anything else."""
         with suppress(OSError, ValueError, TypeError):
             values = json.loads(unseal(path.read_bytes()))
-            if values.pop("format") == FORMAT:
+            if values["by"] == by:
                 return cls(**values)
-        return cls()
+        return cls(by)
 
 
 def listing(store: Store) -> Listing:
     """Returns what lists show of all runs in a store."""
     path = store.root / INDEX
-    known = _Index.read(path)
-    now, found = _Index(_installed()), list[Listed]()
+    known = _Index.read(path, _maker())
+    now, found = _Index(known.by), list[Listed]()
     changed = False
     for run in store.ids():
         listed, entry = _listed(run, store, known.runs.get(run))
@@ -135,44 +135,53 @@ def listing(store: Store) -> Listing:
         changed |= entry != known.runs.get(run)
     names = dict.fromkeys(name for one in found for name in one.metrics)
     now.metrics = known.metrics
-    if known.by != now.by or names.keys() - known.metrics.keys():
+    if names.keys() - known.metrics.keys():
         now.metrics, changed = _described(names), True
     if changed or now.runs.keys() != known.runs.keys():
         with suppress(NotWritten):  # without an index every record is read again
-            write_whole(path, seal({"format": FORMAT, **asdict(now)}))
+            write_whole(path, seal(vars(now)))
     metrics = {name: Metric(**values) for name, values in now.metrics.items() if name in names}
     return Listing(sorted(found, key=lambda one: (one.date, one.id)), metrics)
 
 
 def _listed(run: str, store: Store, known: dict[str, Any] | None) -> tuple[Listed | None, dict[str, Any] | None]:
     """Returns what lists show of a run, and its entry in the index unless its file might change without a trace."""
-    path, started = store.record_path(run), time.time_ns()
+    started = time.time_ns()
     try:
-        before = _signatures(path)
+        before = _signatures(store, run)
     except OSError:
         return None, None
-    if known is not None and known["signature"] == before:
-        return Listed(**{name: value for name, value in known.items() if name != "signature"}), known
+    if known is not None and known["signatures"] == before:
+        return Listed(**known["listed"]), known
     record = store.find(run)
     if record is None:
         return None, None
     try:
         listed = Listed.of(record, store)
-        settled = all(s[2] + RACY_NS[s[2] % 10**9 == 0] < started for s in before) and _signatures(path) == before
+        settled = all(s[2] + RACY_NS[s[2] % 10**9 == 0] < started for s in before)
+        lasting = settled and _signatures(store, run) == before
     except OSError:  # it has been removed
         return None, None
-    return listed, {**asdict(listed), "signature": before} if settled else None
+    return listed, {"listed": asdict(listed), "signatures": before} if lasting else None
 
 
-def _signatures(path: Path) -> list[Signature]:
-    """Returns what changes when a record does, and when a file beside it is made, replaced or removed."""
-    return [signature(path), signature(path.parent)]
+def _signatures(store: Store, run: str) -> list[Signature]:
+    """Returns what changes when a record does, and when a file beside it is made, replaced or removed.
+
+    Paths are texts here, because `Path` would take half of the time of a long list.
+    """
+    folder = f"{store.root}/runs/{run}"
+    try:
+        return [signature(f"{folder}/{RECORD}"), signature(folder)]
+    except FileNotFoundError:
+        path = store.record_path(run)  # an older version may have it under another id
+        return [signature(path), signature(path.parent)]
 
 
-def _installed() -> str:
-    """Returns what metrics are called by: the version, and the evaluators and their plugins."""
+def _maker() -> str:
+    """Returns what an index depends on: its form, the version, and the evaluators and their plugins."""
     entries = [f"{entry.name} of {entry.plugin}" for entry in registry().entries("evaluator")]
-    return ", ".join([f"zslbench {zslbench.__version__}", *entries])
+    return ", ".join([f"form {FORM}", f"zslbench {zslbench.__version__}", *Listed.__dataclass_fields__, *entries])
 
 
 def _described(names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -34,10 +35,10 @@ class _Column:
     cut: bool = False
 
 
-def runs_table(found: Listing, runs: Sequence[Listed], width: int, wanted: Sequence[str] = ()) -> Table:
-    """Returns one line for each run, no wider than `width`; a note names the columns that have no room.
+def runs_text(found: Listing, runs: Sequence[Listed], width: int, wanted: Sequence[str] = ()) -> str:
+    """Returns headings, and one line for each run, no wider than `width`; a last line names columns without room.
 
-    `wanted` are metrics to show before others.
+    `wanted` are metrics to show before others. It is no `Table`: renderers take seconds for ten thousand lines.
     """
     metrics = _by_importance(found, runs, wanted)
     columns = [
@@ -57,9 +58,12 @@ def runs_table(found: Listing, runs: Sequence[Listed], width: int, wanted: Seque
     shown: list[list[str]] = []
     left, room = [], width + GAP
     for column in columns:
-        texts = [printable(column.text(run)) for run in runs]
-        if not any(texts):
+        if not any(column.text(run) for run in runs):
             continue
+        if len(shown) >= WHOLE and len(column.title) + GAP > room:
+            left.append(column.title)
+            continue
+        texts = [printable(column.text(run)) if column.words else column.text(run) for run in runs]
         needed = max(map(len, [column.title, *texts]))
         if column.cut:
             needed = min(needed, WORDS, max(FEWEST, room - GAP))
@@ -70,10 +74,9 @@ def runs_table(found: Listing, runs: Sequence[Listed], width: int, wanted: Seque
         shown.append([text.ljust(needed) if column.words else text.rjust(needed) for text in (column.title, *texts)])
         if column.cut:
             shown[-1] = [_cut(text.rstrip(), needed).ljust(needed) for text in shown[-1]]
-    head, *body = (list(texts) for texts in zip(*shown, strict=True))
-    table = table_of(head, body)
-    notes = [f"no room for {', '.join(left)}; --csv has all"] if left else []
-    return replace(table, notes=notes)
+    lines = [(" " * GAP).join(texts).rstrip() for texts in zip(*shown, strict=True)]
+    note = f"no room for {', '.join(left)}; --csv has all" if left else ""
+    return "\n".join([*lines, *textwrap.wrap(note, width)])
 
 
 def data_table(found: Listing, runs: Sequence[Listed]) -> Table:
