@@ -434,7 +434,7 @@ def test_saved_scores_stand_beside_runs_marked_as_made_elsewhere(
     assert "(scores made elsewhere)" in line
     assert "transductive" in line
 
-    [record] = [r for r in json.loads(inside("show", "--json").out) if r["spec"]["method"] == "external:theirs"]
+    [record] = json.loads(inside("runs", "--filter", "method=external:theirs", "--json").out)
     assert record["training"] is None
     assert inside("show", record["id"], "--plain").status == 0
 
