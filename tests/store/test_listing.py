@@ -190,7 +190,9 @@ def test_a_difference_has_settings_metrics_and_classes_with_the_largest_change_f
     assert answer.status == 0
     lines = answer.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split() for line in lines if line.startswith("seed ")] == [["seed", str(a.spec.seed), str(b.spec.seed)]]
+    assert [line.split() for line in lines if line.startswith("seed ")] == [
+        ["seed", str(a.spec.seed), str(b.spec.seed)]
+    ]
     [h] = [line.split() for line in lines if line.startswith("H  ")]
     assert float(h[3]) == pytest.approx(100 * (b.metrics["h"] - a.metrics["h"]), abs=0.051)
     found = json.loads(inside("runs", "diff", a.id, b.id, "--json").out)

@@ -103,7 +103,7 @@ class _StoreSource:
         return {path.name: path.read_bytes() for pattern in wanted for path in folder.glob(pattern)}
 
     def search(self, search: str) -> Search:
-        return Search.model_validate_json(unseal(self._store.search_path(search).read_bytes()))
+        return self._store.parsed_search(search, self._store.search_path(search).read_bytes())
 
 
 def import_runs(store: Store, source: Path) -> Iterator[Imported]:

@@ -314,18 +314,18 @@ class Store:
         Raises:
             DataError: the log cannot be read.
         """
+        return self._read(self.search_path(search), partial(self.parsed_search, search), "log of a search")
 
-        def search_of(content: bytes) -> Search:
-            try:
-                found = Search.model_validate_json(unseal(content))
-            except Unsealed:
-                self._older.check(search, content)
-                found = Search.model_validate_json(content)
-            if found.id != search:
-                raise ValueError("it belongs to another search")
-            return found
-
-        return self._read(self.search_path(search), search_of, "log of a search")
+    def parsed_search(self, search: str, content: bytes) -> Search:
+        """Returns what the file of a search says, or raises a ValueError that says what is wrong with it."""
+        try:
+            found = Search.model_validate_json(unseal(content))
+        except Unsealed:
+            self._older.check(search, content)
+            found = Search.model_validate_json(content)
+        if found.id != search:
+            raise ValueError("it belongs to another search")
+        return found
 
     def save_search(self, search: Search) -> None:
         """Stores the log of a search, replacing what was known of it."""
