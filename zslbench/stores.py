@@ -10,6 +10,8 @@ from zslbench.engines.repeat import Repeated, repeat
 from zslbench.errors import UsageError
 from zslbench.files import expanded
 from zslbench.records import archive, exchange, filters
+from zslbench.records.archive import Exported as Exported
+from zslbench.records.exchange import Imported as Imported
 from zslbench.records.listing import Listed, listing
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Busy, Store
@@ -102,7 +104,7 @@ class StoreVerbs:
             except Busy:
                 raise UsageError(f"run {run}: another process executes it now; remove it later") from None
 
-    def export(self, file: str | Path, filter: str = "", *, models: bool = True) -> archive.Exported:
+    def export(self, file: str | Path, filter: str = "", *, models: bool = True) -> Exported:
         """Writes runs, and the searches that tuned them, to one ZIP file, which `import_runs` reads.
 
         Args:
@@ -118,7 +120,7 @@ class StoreVerbs:
             )
         return archive.export(store, expanded(Path(file)), [run.id for run in runs], models=models)
 
-    def import_runs(self, source: str | Path) -> list[exchange.Imported]:
+    def import_runs(self, source: str | Path) -> list[Imported]:
         """Takes over runs and searches from an export file or the folder of another store.
 
         Each is checked before: checksums, id, and metrics computed again from its decisions. Nothing is overwritten.

@@ -50,7 +50,7 @@ def list_(
     if json and csv:
         raise UsageError("--json and --csv: give one of them")
 
-    from zslbench.records.filters import chosen, in_order
+    from zslbench.records.filters import chosen, in_order, named
     from zslbench.records.listing import listing
     from zslbench.records.store import Store
     from zslbench.report import listed
@@ -66,7 +66,7 @@ def list_(
     elif not runs:
         print(f"none of {len(found.runs)} runs fits" if found.runs else "no runs are stored")
     else:
-        wanted = [sort.removeprefix("-"), *(name for name in found.metrics if name in " ".join(filter or []))]
+        wanted = [sort.removeprefix("-"), *named(filter or [])]
         print(listed.runs_text(found, runs, get_terminal_size().columns, wanted))
 
 

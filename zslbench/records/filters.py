@@ -51,6 +51,12 @@ def chosen(found: Listing, texts: Sequence[str]) -> list[Listed]:
     return [run for run in found.runs if all(_fits(run, one, found.metrics) for one in conditions)]
 
 
+def named(texts: Sequence[str]) -> list[str]:
+    """Returns the keys that these filters name."""
+    pairs = [_PAIR.fullmatch(word) for text in texts for word in _words(text)]
+    return [pair.group(1) for pair in pairs if pair]
+
+
 def in_order(found: Listing, runs: Sequence[Listed], sort: str) -> list[Listed]:
     """Returns runs by a key: metrics with the best first, all else rising; `-KEY` turns that round, gaps come last.
 
