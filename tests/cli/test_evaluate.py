@@ -435,7 +435,7 @@ def test_saved_scores_stand_beside_runs_marked_as_made_elsewhere(
     assert "transductive" in line
 
     [record] = json.loads(inside("runs", "--filter", "method=external:theirs", "--json").out)
-    assert record["training"] is None
+    assert record["settings"] == "external"
     assert inside("show", record["id"], "--plain").status == 0
 
 
