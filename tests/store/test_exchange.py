@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.numpy
 from outside import CHEAP, Answer, Inside, start
 
 from zslbench.bench import Bench
@@ -282,6 +283,23 @@ def test_a_file_that_is_no_export_file_is_one_line_and_nothing_is_taken(
     answer = taken(inside, make(exported), other)
     assert answer.status == 1 and problem in answer.error()
     assert not other.exists()
+
+
+def test_decisions_that_would_fill_memory_are_named(exported: Path, filled: Store, inside: Inside, other: Path) -> None:
+    content = entries(exported)
+    name = min(name for name in content if name.endswith("record.json"))
+    record = json.loads(unseal(content[name]))
+    for key in ("y", "validation/y", "choice_seen"):
+        arrays = safetensors.numpy.load(content[f"{name.rpartition('/')[0]}/{record['arrays']}"])
+        arrays[key] = arrays[key].copy()
+        arrays[key][0] = 2**40
+        decisions = safetensors.numpy.save(arrays)
+        arrays_name = f"decisions-{hashlib.sha256(decisions).hexdigest()[:16]}.safetensors"
+        changed = {own: text for own, text in content.items() if "decisions" not in own or record["id"] not in own}
+        changed[name] = seal({**record, "arrays": arrays_name}).encode()
+        changed[f"{name.rpartition('/')[0]}/{arrays_name}"] = decisions
+        answer = taken(inside, written(exported.with_name("bad.zip"), changed), other)
+        assert f"its decisions ({key}) name a class that it does not have" in answer.out
 
 
 def test_another_zip_file_and_no_file_are_one_line(inside: Inside, other: Path, tmp_path: Path) -> None:

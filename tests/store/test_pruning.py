@@ -118,9 +118,12 @@ def test_what_was_set_aside_and_what_was_broken_off_goes(filled: Store, inside: 
     checkpoint = filled.partial("0123456789abcdef") / "final.safetensors"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"unfinished")
-    assert inside("runs", "prune", "--damaged", "--yes").out.startswith("to remove: 1 damaged file; ")
-    assert not list(filled.root.rglob("*.damaged*")) and checkpoint.exists()
-    assert inside("runs", "prune", "--damaged", "--yes").out.startswith("to remove: 1 damaged file; ")  # its folder
+    note = filled.root / "runs" / run_of(filled, "eszsl") / "note.json"
+    note.write_text("{")
+    assert inside("runs", "verify").status == 1
+    answer = inside("runs", "prune", "--damaged", "--yes")
+    assert answer.out.startswith("to remove: 1 damaged file, 1 damaged run; ")
+    assert not list(filled.root.rglob("*.damaged*")) and checkpoint.exists() and len(list(filled.records())) == 2
     assert not (filled.root / "runs" / run).exists()
     assert inside("runs", "prune", "--partial", "--older-than", "1", "--yes").out == "nothing to remove\n"
     assert inside("runs", "prune", "--partial", "--yes").out.startswith("to remove: 1 partial run; 0.0 kB")

@@ -156,7 +156,7 @@ def repeat(
     from zslbench.bench import Bench
     from zslbench.evaluation.measuring import metrics
 
-    with Bench(store=store, data_root=data_root, device=device, on_event=None) as bench:
+    with Bench(store=store, data_root=data_root, device=device) as bench:
         found = bench.repeat(run, dataset=dataset)
     titles = metrics()
     beyond = {

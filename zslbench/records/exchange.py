@@ -95,7 +95,10 @@ class _StoreSource:
     """A store as a source; nothing in it is set aside."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self.runs, self.searches, self.record = store, store.ids, store.searches, store.parsed
+        self._store, self.searches, self.record = store, store.searches, store.parsed
+
+    def runs(self) -> list[str]:
+        return [run for run in self._store.ids() if self._store.record_path(run).is_file()]
 
     def files(self, run: str) -> dict[str, bytes]:
         folder = self._store.record_path(run).parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import Literal
 
 from zslbench.files import abandoned, writing
 from zslbench.records.listing import Listed
-from zslbench.records.store import Busy, Store
+from zslbench.records.store import OWN, RECORD, Busy, Store
 
-Kind = Literal["run", "trial", "model", "damaged file", "partial run"]
+Kind = Literal["run", "trial", "model", "damaged run", "damaged file", "partial run"]
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,22 @@ def models(store: Store, some: Iterable[Listed]) -> Iterator[Removable]:
 
 def damaged(store: Store) -> Iterator[Removable]:
     """Yields what was set aside, what killed processes left unfinished, and folders of runs without a record."""
-    found: set[Path] = set()
-    for pattern in ("runs/*/*.damaged*", "tuned/*.damaged*"):
-        found |= set(store.root.glob(pattern))
+    found = set(store.root.glob("runs/*/*.damaged*")) | set(store.root.glob("tuned/*.damaged*"))
     for pattern in (".*.part", "runs/*/.*.part", "tuned/.*.part"):
         found |= {path for path in store.root.glob(pattern) if abandoned(path)}
+    orphans = {folder for folder in store.root.glob("runs/*") if _orphaned(folder)}
     for path in sorted(path for path in found if path.is_file() or path.is_symlink()):
-        yield _file("damaged file", store, path, path.parent.name if path.parent.parent.name == "runs" else "")
-    for folder in sorted(store.root.glob("runs/*")):
-        if folder.is_dir() and not folder.is_symlink() and not any(folder.glob("record.json*")):
-            yield Removable("damaged file", _within(store, folder), _size(folder), _remover(store, folder.name))
+        if path.parent not in orphans:
+            yield _file("damaged file", store, path, path.parent.name if path.parent.parent.name == "runs" else "")
+    for folder in sorted(orphans):
+        yield Removable("damaged run", folder.name, _size(folder), _remover(store, folder.name))
+
+
+def _orphaned(folder: Path) -> bool:
+    """Whether a folder of a run has no record, and nothing in it but what the store made."""
+    if not folder.is_dir() or folder.is_symlink() or os.path.lexists(folder / RECORD):
+        return False
+    return {path for pattern in OWN for path in folder.glob(pattern)} == set(folder.iterdir())
 
 
 def partial_runs(store: Store, older_than: float | None = None) -> Iterator[Removable]:

@@ -43,6 +43,8 @@ LONGEST = 1000
 """Characters of a note."""
 MADE = "decisions-*.safetensors", "model-*.safetensors", "reconstructions.png", ".*.part"
 """What an earlier record leaves in a run's folder, is made from it, or was being written when a process died."""
+OWN = (RECORD, NOTE, *MADE, "*.damaged*")
+"""All that the store ever makes in a run's folder."""
 T = TypeVar("T", RunRecord, Search, str)
 
 
@@ -213,7 +215,7 @@ class Store:
         with self.claim(run, wait=False):
             for folder in map(self._own_folder, [run, *self._older.ids.get(run, [])]):
                 with writing(folder):
-                    for pattern in (RECORD, NOTE, *MADE, "*.damaged*"):
+                    for pattern in OWN:
                         for path in folder.glob(pattern):
                             path.unlink(missing_ok=True)
                     with suppress(OSError):  # it is not there, or has files of others
