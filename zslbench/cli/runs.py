@@ -22,7 +22,7 @@ _PLURALS: dict[Literal["record", "search", "checkpoint"], str] = {
 }
 RUN = "Run id, or its first characters."
 
-app = typer.Typer(help="List stored runs, and look after them.")
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
@@ -38,8 +38,8 @@ def list_(
 ) -> None:
     """List stored runs, oldest first, and look after them.
 
-    A filter has words such as tuned, default, preset, given, trial, model and noted, and keys with =, !=, < and >:
-    'method=spaen dataset=cub,sun tuned h>30'.
+    A filter has words such as tuned, default, preset, given, trial, model and noted, and keys with =, !=, < and >, such
+    as 'method=spaen dataset=cub,sun tuned h>30'. A wrong one tells you which there are.
     """
     if context.invoked_subcommand is not None:
         for name in context.params:
