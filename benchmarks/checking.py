@@ -21,8 +21,6 @@ import torch
 
 from zslbench import Bench, load
 from zslbench.records.store import Store
-from zslbench.report.detail import runs_table
-from zslbench.report.render import as_text
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 REPEATS = 5
@@ -94,12 +92,6 @@ def main() -> None:
         with Bench(store=store, device="cpu", on_event=None) as bench:
             compare = lambda: bench.compare(["eszsl"], dataset="digits", seeds=count, existing="only-cached")  # noqa: E731
             lines.append((f"{count} records: compare", timed(compare)))
-            lines.append(
-                (
-                    f"{count} records: the table of `show`",
-                    timed(lambda: as_text([runs_table([result.record for result in bench.records()])])),
-                )
-            )
     for what, seconds in lines:
         print(f"{what:44} {seconds:8.3f} s")
 

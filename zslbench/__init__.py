@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from zslbench.api.engine import Listener as Listener
     from zslbench.api.evaluator import Decisions as Decisions
     from zslbench.api.evaluator import Evaluator as Evaluator
-    from zslbench.api.evaluator import Metric as Metric
     from zslbench.api.evaluator import Scorer as Scorer
     from zslbench.api.events import Event as Event
     from zslbench.api.images import Images as Images
     from zslbench.api.images import Pixels as Pixels
     from zslbench.api.images import UnreadableImage as UnreadableImage
     from zslbench.api.losses import gradient_penalty as gradient_penalty
+    from zslbench.api.metric import Metric as Metric
     from zslbench.api.params import Params as Params
     from zslbench.api.params import param as param
     from zslbench.api.progress import Progress as Progress
@@ -80,7 +80,8 @@ _HOME = {
     "api.backbone": ["Backbone", "load_weights"],
     "api.dataset": ["Dataset", "Split", "ZSLData"],
     "api.embedder": ["Batch", "Embedder", "GradientParams", "ImageParams", "Objective", "Stage"],
-    "api.evaluator": ["Decisions", "Evaluator", "Metric", "Scorer"],
+    "api.evaluator": ["Decisions", "Evaluator", "Scorer"],
+    "api.metric": ["Metric"],
     "api.engine": ["Engine", "Listener"],
     "api.events": ["Event"],
     "api.images": ["Images", "Pixels", "UnreadableImage"],

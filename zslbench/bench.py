@@ -29,19 +29,17 @@ from zslbench.errors import PluginError, RunError, UsageError, ZSLBenchError
 from zslbench.files import expanded
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
-from zslbench.records.store import Store
-from zslbench.records.verify import Checked, verify
+from zslbench.records.store import Store, checked_note
 from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
-from zslbench.report.results import Result, Results
+from zslbench.report.results import Results
 from zslbench.report.rows import named_metrics
 from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
-from zslbench.runs.model import TrainedModel
-from zslbench.runs.remeasure import Remeasured, measure
 from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
 from zslbench.runs.row import Row
+from zslbench.stores import StoreVerbs
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.tuning.oracle import oracle
@@ -54,7 +52,7 @@ STORE = "zslbench-runs"
 Datasets = Sequence[DatasetLike] | DatasetLike | None
 
 
-class Bench:
+class Bench(StoreVerbs):
     """What outlives one call: the store, the folder of the data, the device, and the engine with its processes.
 
     `with` closes what it started.
@@ -148,6 +146,7 @@ class Bench:
         dataset: Datasets = None,
         seeds: int | Sequence[int] = 3,
         metrics: str | Sequence[str] | None = None,
+        note: str = "",
         **options: Any,
     ) -> Results:
         """Trains and measures methods on data sets; what is stored is not repeated.
@@ -159,6 +158,7 @@ class Bench:
                 by default every benchmark data set that is present, else the embedded one.
             seeds: how many, counted from 0, or which.
             metrics: which the tables show, by name or title; by default those that say so themselves.
+            note: is written to the runs, for lists and exports; those that have a note keep theirs.
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
                 `semantics_scale`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
                 `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
@@ -173,7 +173,7 @@ class Bench:
         every = methods_of(methods)
         external = [method for method in every if isinstance(method, str) and method.startswith(PREFIX)]
         wanted = [method for method in every if method not in external]
-        request = self._request(seeds, options, wanted, "seeds", "metrics")
+        request, note = self._request(seeds, options, wanted, "seeds", "metrics", "note"), checked_note(note)
         if external and request.on == "validation":
             raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
         named_metrics(metrics)  # a mistyped name is found before anything runs
@@ -199,6 +199,8 @@ class Bench:
             self._say(f"{absent} of {len(runs)} runs are not stored, and --existing only-cached runs none")
         if request.oracle:
             self._add_oracles(rows, errors)
+        if note:
+            self._add_note(note, [record for row in rows for record in row.records])
         return Results(rows, self.store, metrics, errors)
 
     def tune(self, methods: Many, *, dataset: Datasets = None, **options: Any) -> list[Search]:
@@ -272,6 +274,7 @@ class Bench:
         exhibits: Sequence[str] = (),
         dataset: Datasets = None,
         seeds: int | Sequence[int] = 3,
+        note: str = "",
         **options: Any,
     ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
         """Makes the figures and tables that the card of a method declares, in the folder `out`; else as `compare`.
@@ -281,7 +284,7 @@ class Bench:
         Returns:
             What was made and what could not be, by exhibit, and the results that it was made of.
         """
-        request = self._request(seeds, options, [method], "seeds", "metrics")
+        request = self._request(seeds, options, [method], "seeds", "metrics", "note")
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
         chosen = asked.card.exhibits_of(asked.method, exhibits)
         problems: dict[str, ZSLBenchError] = {}
@@ -295,7 +298,7 @@ class Bench:
         labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
         results = Results([], self.store, None, {})
         if labels:  # some exhibits are of the data alone
-            results = self.compare(labels, dataset=sources, seeds=seeds, **options)
+            results = self.compare(labels, dataset=sources, seeds=seeds, note=note, **options)
         rows = {(row.label, row.source): row for row in results.rows}
         shown = {name: [rows[e.asked.label, e.source] for e in own] for name, own in entrants.items()}
         loaded = partial(map, partial(data_or_labels, request=request), sources)
@@ -328,49 +331,6 @@ class Bench:
             except PluginError as error:  # nobody asked for it by name, so it costs a line and no more
                 self._say(str(error))
         return names
-
-    def records(self, *, method: str | None = None, dataset: str | None = None) -> list[Result]:
-        """Returns all stored runs, or those of a method or a data set, by name as in records."""
-        store = Store(self._folder, create=False)
-        found = [Result(record, store) for record in store.records()]
-        return [r for r in found if method in (None, r.method) and dataset in (None, r.dataset)]
-
-    def verify(self) -> list[Checked]:
-        """Checks all that is stored: checksums, ids, and metrics computed again from the decisions of each run.
-
-        What is damaged is set aside, so that the call that made it makes it again.
-
-        Returns:
-            What was checked; `problem` says what is wrong.
-        """
-        return verify(Store(self._folder, create=False))
-
-    def measure(
-        self, runs: Sequence[str] | None = None, *, evaluator: str | None = None, dataset: str | None = None
-    ) -> list[Remeasured]:
-        """Measures stored runs by evaluators that were installed later, or whose version rose; nothing is trained.
-
-        Args:
-            runs: the beginnings of their ids; all runs by default.
-            evaluator: this one alone.
-            dataset: the data set of these runs, where their records do not say how it is found.
-        """
-        store = Store(self._folder, create=False)
-        records = store.records() if runs is None else map(store.lookup, runs)
-        return list(measure(store, self.root, list(records), evaluator, dataset))
-
-    def record(self, run: str) -> Result:
-        """Returns the one stored run whose id starts with these characters.
-
-        Raises:
-            UsageError: there is none, or more than one.
-        """
-        store = Store(self._folder, create=False)
-        return Result(store.lookup(run), store)
-
-    def load_model(self, run: str) -> TrainedModel:
-        """Returns the model of the one stored run whose id starts with these characters; see `Result.model`."""
-        return self.record(run).model(device=self.device)
 
     def _request(
         self, seeds: int | Sequence[int], options: Mapping[str, Any], methods: list[MethodLike], *further: str

@@ -434,8 +434,8 @@ def test_saved_scores_stand_beside_runs_marked_as_made_elsewhere(
     assert "(scores made elsewhere)" in line
     assert "transductive" in line
 
-    [record] = [r for r in json.loads(inside("show", "--json").out) if r["spec"]["method"] == "external:theirs"]
-    assert record["training"] is None
+    [record] = json.loads(inside("runs", "--filter", "method=external:theirs", "--json").out)
+    assert record["settings"] == "external"
     assert inside("show", record["id"], "--plain").status == 0
 
 

@@ -28,7 +28,7 @@ def stored(inside: Inside, store: Path) -> Path:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_output_is_one_line_and_a_full_error_is_none(stored: Path) -> None:
-    full = shell(">/dev/full", "show")
+    full = shell(">/dev/full", "runs")
     assert full.returncode == 1
     assert [FULL in line for line in full.stderr.splitlines()] == [True]
     assert shell("2>/dev/full", "show", "nothing").returncode == 2

@@ -32,6 +32,7 @@ finally:
         ["list", "methods"],
         ["list", "plugins"],
         ["published"],
+        ["runs", "--help"],
     ],
 )
 def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
@@ -42,7 +43,7 @@ def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_the_watch_above_sees_a_heavy_import() -> None:
-    answer = subprocess.run([sys.executable, "-c", WATCH, "show"], capture_output=True, text=True, check=False)
+    answer = subprocess.run([sys.executable, "-c", WATCH, "show", "x"], capture_output=True, text=True, check=False)
     assert "pandas" in answer.stderr
     assert "torch" in answer.stderr
 

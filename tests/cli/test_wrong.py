@@ -51,7 +51,7 @@ COMMAND, RUN = 2, 1
         (["rum", "eszsl"], ["No such command 'rum'"]),
         (["run", "eszsl", "--sed", "1"], ["No such option", "--sed"]),
         (["list", "method"], ["'method'", "methods"]),
-        (["show"], ["store", "there is no store", "run a method first"]),
+        (["runs"], ["store", "there is no store", "run a method first"]),
         (
             ["compare", "external:mine", "-d", "digits"],
             ["no stored scores 'external:mine'", "zslbench evaluate --save"],

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from .kinds import Answer, Kind, bench, compared, digest, lasting, loaded, toy, write_toy
+from zslbench.bench import Bench
+
+from .kinds import Answer, Kind, bench, cli, compared, digest, lasting, loaded, toy, write_toy
 from .sources import built, write_images
 
 METHODS = ["eszsl", "devise:epochs=2"]
@@ -96,8 +98,6 @@ def _broken_off(work: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)  # a method cannot end the process by os._exit
 
     def run() -> None:
-        from zslbench.bench import Bench
-
         with with_checkpoints(), Bench(store=work / "store", device="cpu", on_event=die) as own:
             own.compare(LONG, dataset=toy(work), seeds=1)
 
@@ -162,10 +162,52 @@ def _old_indexed(work: Path) -> None:
     assert (work / "store" / "schema-1.json").is_file()
 
 
+def _listed(work: Path) -> None:
+    """Makes an index when records are old enough to be trusted."""
+    _runs(work)
+    time.sleep(SETTLED)
+    assert in_child(lambda: _lists(work)) == 0
+    assert (work / "store" / "index.json").is_file()
+
+
+def _lists(work: Path) -> Answer:
+    return {"runs": json.loads(cli("runs", "--store", work / "store", "--json"))}
+
+
+def _noted(work: Path) -> None:
+    _runs(work)
+
+    def note() -> None:
+        with bench(work) as own:
+            for number, run in enumerate(own.records()):
+                own.note(run.id, f"note {number}")
+
+    assert in_child(note) == 0
+
+
+def _notes(work: Path) -> Answer:
+    return {"stored": [run["note"] for run in _lists(work)["runs"] if run["note"]]}
+
+
+def _exported(work: Path) -> None:
+    _noted(work)
+    assert in_child(lambda: bench(work).export(work / "runs.zip")) == 0
+
+
+def _imported(work: Path) -> Answer:
+    """Takes over what an export file has, and returns what is there then."""
+    other = Bench(store=work / "other", device="cpu", on_event=None)
+    other.import_runs(work / "runs.zip")
+    return {"stored": [[one.record.model_dump_json(), digest(one.arrays()["y"])] for one in other.records()]}
+
+
 STORED = [
     Kind("record", "store/runs/*/record.json", _runs, _listed_and_compared, as_json=True),
     Kind("decisions", "store/runs/*/decisions-*", _runs, _curves),
     Kind("model", "store/runs/*/model-*", _runs, _predicted),
+    Kind("index", "store/index.json", _listed, _lists, as_json=True),
+    Kind("note", "store/runs/*/note.json", _noted, _notes, as_json=True),
+    Kind("export", "runs.zip", _exported, _imported),
     Kind("search", "store/tuned/*.json", _with_search, searched, as_json=True),
     Kind("checkpoint", "store/partial/*/*", _broken_off, partial(compared, methods=LONG)),
     Kind("cache-entry", "cache/mat/*/*.npy cache/mat/*/*.json", _cached, loaded, rot=True),

@@ -15,7 +15,7 @@ from typing import Literal
 
 import pytest
 from faults.injected import DIED, Injector
-from faults.kinds import Answer, cli, compared, loaded, toy, write_toy
+from faults.kinds import Answer, bench, cli, compared, loaded, toy, write_toy
 from faults.sources import write_images, write_scores
 from faults.stored import METHODS, searched, with_checkpoints
 from faults.trial import Outcome, outcome_of
@@ -52,12 +52,26 @@ def _evaluate_and_keep(work: Path) -> Answer:
     return compared(work, ["external:mine"])
 
 
+def _make_export(work: Path) -> None:
+    write_toy(work)
+    compared(work, METHODS)
+    bench(work).export(work / "runs.zip")
+    shutil.rmtree(work / "store")
+
+
+def _imported(work: Path) -> Answer:
+    """Takes over runs, which the command that would make them then finds."""
+    problems = [one.problem for one in bench(work).import_runs(work / "runs.zip") if one.problem]
+    return {"problems": problems, **compared(work, METHODS, existing="only-cached")}
+
+
 COMMANDS: dict[str, tuple[Callable[[Path], object], Callable[[Path], Answer]]] = {
     "run": (write_toy, _run),
     "report": (write_toy, _reported),
     "tune": (write_toy, searched),
     "cache": (write_toy, loaded),
     "extract": (write_images, _extracted),
+    "import": (_make_export, _imported),
     "evaluate": (partial(write_scores, kind=".npz"), _evaluate_and_keep),
 }
 

@@ -269,7 +269,7 @@ def test_a_store_that_cannot_be_written_gives_what_is_stored(
     for name in ("mkdir", "touch", "unlink", "write_bytes", "rename"):
         monkeypatch.setattr(Path, name, refused)
     monkeypatch.setattr(FileLock, "acquire", lambda self: refused(store / "claims"))
-    for command in (("show",), ("run", "eszsl", *CHEAP), ("run", "eszsl", *CHEAP, "--existing", "only-cached")):
+    for command in (("runs",), ("run", "eszsl", *CHEAP), ("run", "eszsl", *CHEAP, "--existing", "only-cached")):
         answer = inside(*command)
         assert answer.status == 0 and "Traceback" not in answer.err
     answer = inside("run", "devise:epochs=2", *CHEAP, "--existing", "only-cached")

@@ -12,7 +12,7 @@ from zslbench.errors import UsageError, printable
 
 
 def explain(
-    run: Annotated[str, Argument(help="Run id, or its first characters (`zslbench show`).")],
+    run: Annotated[str, Argument(help="Run id, or its first characters (`zslbench runs`).")],
     dataset: Annotated[
         str | None, Option("--dataset", "-d", help="The run's data set: adds how well attributes can be read.")
     ] = None,

@@ -31,14 +31,19 @@ Features = Annotated[
 ]
 Splits = Annotated[str, Option(help="Split file, NAME.mat.")]
 Json = Annotated[bool, Option("--json", help="Print JSON on standard output, and nothing else there.")]
+Filter = Annotated[
+    list[str] | None,
+    Option("--filter", "-f", metavar="'WORD ...'", help="Only runs that fit every word, such as 'method=sae h>30'."),
+]
 Plain = Annotated[bool, Option("--plain", help="No colours, no moving bars.")]
 
 TuningOption = partial(Option, rich_help_panel="Tuning")
 ImagesOption = partial(Option, rich_help_panel="Images")
 
 OF_TUNING = ("trials", "grid", "metric", "folds", "search")
-IN_NO_FIGURE = ("data_root", "device", "jobs", "engine", "store", "existing", "keep_model", "json", "plain", "debug")
-FORMATS = ("text", "markdown", "latex", "csv", "html", "out")
+RUNNING = ("data_root", "device", "jobs", "engine", "store", "existing", "keep_model")
+IN_NO_FIGURE = (*RUNNING, "note", "json", "plain", "debug")
+FORMATS = ("text", "markdown", "latex", "csv", "html", "columns", "out")
 NEGATED = {"pretrained": "--no-pretrained", "calibrated": "--uncalibrated"}
 
 
@@ -192,6 +197,7 @@ class RunOptions(Options):
             help="Also fit on validation classes, to choose gamma; without, only what needs no such fit is measured.",
         ),
     ] = True
+    note: Annotated[str, Option(help="Write this about the runs; those that have a note keep theirs.")] = ""
     tuned: Annotated[bool, TuningOption("--tuned", help="Use tuned presets; tunes first where there is none.")] = False
     oracle: Annotated[
         bool,
@@ -205,7 +211,7 @@ class RunOptions(Options):
         if self.seed is not None and self.seeds is not None:
             raise UsageError("--seed and --seeds: give one of them")
         chosen = (self.seed,) if self.seed is not None else self.seeds or seeds
-        return {**super().request(), "seeds": chosen, "metrics": self.metrics}
+        return {**super().request(), "seeds": chosen, "metrics": self.metrics, "note": self.note}
 
     def words(self) -> list[str]:
         """Returns the options that give the same figures again, as words of a command; defaults are left out."""

@@ -42,7 +42,7 @@ class Asking:
 
 @with_options(Asking)
 def predict(
-    run: Annotated[str, Argument(help="Run id, or its first characters (`zslbench show`).")],
+    run: Annotated[str, Argument(help="Run id, or its first characters (`zslbench runs`).")],
     inputs: Annotated[
         list[Path] | None, Argument(metavar="[INPUT...]", help="Images, folders of images, or a file of features.")
     ] = None,

@@ -17,9 +17,7 @@ from zslbench.files import NotWritten, write_whole
 
 
 def show(
-    run: Annotated[
-        str | None, Argument(help="Run id, or its first characters; without it, all runs are listed.")
-    ] = None,
+    run: Annotated[str, Argument(help="Run id, or its first characters (`zslbench runs`).")],
     store: StoreFolder = DEFAULT_STORE,
     curve: Annotated[Path | None, Option(help="Write the seen-unseen curve to this CSV file.")] = None,
     json: Json = False,
@@ -27,18 +25,8 @@ def show(
 ) -> None:
     """Show a stored run: settings, metrics with intervals, curve, classes, provenance."""
     from zslbench.bench import Bench
-    from zslbench.report.detail import runs_table
-    from zslbench.report.terminal import print_tables
 
-    bench = Bench(store=store)
-    if run is None:
-        found = [result.record for result in bench.records()]
-        if json:
-            print(jsonlib.dumps([record.model_dump(mode="json") for record in found], indent=1))
-        else:
-            print_tables([runs_table(found)], plain=plain)
-        return
-    result = bench.record(run)
+    result = Bench(store=store).record(run)
     if curve is not None:
         points = result.curve().rename(columns={"gamma": "gamma_from"})
         points.insert(1, "gamma_to", points["gamma_from"].shift(-1, fill_value=float("inf")))

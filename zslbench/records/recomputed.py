@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from zslbench.api.evaluator import Evaluator
 from zslbench.errors import NeedsScores, NotApplicable
 from zslbench.evaluation.measuring import (
+    CONVENTIONAL,
     VALIDATION,
     broken,
     evaluators,
@@ -49,15 +51,18 @@ def check_metrics(record: RunRecord, arrays: Arrays) -> list[str]:
     Raises:
         ValueError: metrics, intervals, per-class accuracies or metrics on validation classes are others; it names one.
     """
+    _check_classes(arrays, len(record.class_names))
     scorer = stored_scorer(arrays, view_of(arrays, record.class_names), record.no_conventional)
     validation = _validation_scorer(arrays, record.no_conventional)
     _compare("per-class accuracy", _flat(record.per_class), _flat(per_class(scorer)))
     replicates = replicates_of(scorer.view.y)
     unchecked = set(record.metrics)
     for name, kind in evaluators().items():
+        own = {metric.name for metric in kind.metrics}
+        if name not in record.measured and (unowned := sorted(own & record.metrics.keys())):
+            raise ValueError(f"it has the metric {unowned[0]!r}, and was not measured by evaluator {name!r}")
         if record.measured.get(name) != kind.version:
             continue
-        own = {metric.name for metric in kind.metrics}
         kept = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
         found: _Computed = {}, {}, {}
         try:
@@ -77,6 +82,15 @@ def check_metrics(record: RunRecord, arrays: Arrays) -> list[str]:
         _compare("metric on validation classes", _of(record.validation, both), _of(on_validation, both))
         unchecked -= own
     return sorted(unchecked)
+
+
+def _check_classes(arrays: Arrays, count: int) -> None:
+    """Raises a ValueError where decisions name a class that is none of `count`: a table of them would fill memory."""
+    for prefix, alone in product(("", VALIDATION), ("", CONVENTIONAL)):
+        for name in ("y", "choice_seen", "choice_unseen"):
+            array = arrays.get(f"{prefix}{alone}{name}", np.zeros(0))
+            if array.size and not (array.min() >= -1 and array.max() < count):
+                raise ValueError(f"its decisions ({prefix}{alone}{name}) name a class that it does not have")
 
 
 def _computed(

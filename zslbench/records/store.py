@@ -3,9 +3,11 @@
 STORE/runs/ID/record.json              the record; its presence means that the run is finished
 STORE/runs/ID/decisions-HASH.safetensors   each test image's decisions
 STORE/runs/ID/model-HASH.safetensors       the final model, if it was kept
+STORE/runs/ID/note.json                what somebody wrote about the run; no number depends on it
 STORE/partial/ID/                      checkpoints of a run under way; gone when it is finished
 STORE/claims/ID.lock                   held by the process that runs it; the system frees it when that dies
 STORE/tuned/ID.json                    the log of a search over hyper-parameters, as far as it has come
+STORE/index.json                       what lists of runs show, made again from the records where they changed
 STORE/schema-1.json                    what an older version stored, which has no checksums
 
 Records and logs carry a checksum; whatever does not fit it is set aside or begun again. The store and its four folders
@@ -20,7 +22,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +30,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from zslbench import files
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses
 from zslbench.files import Locked, NotWritten, Unsealed, locked, reading, seal, write_whole, writing
 from zslbench.records.record import RunRecord
@@ -35,10 +38,14 @@ from zslbench.records.schema1 import Older, upgraded
 from zslbench.records.sealed import named_by, unseal
 from zslbench.records.search import Search
 
-RECORD = "record.json"
+RECORD, NOTE = "record.json", "note.json"
+LONGEST = 1000
+"""Characters of a note."""
 MADE = "decisions-*.safetensors", "model-*.safetensors", "reconstructions.png", ".*.part"
 """What an earlier record leaves in a run's folder, is made from it, or was being written when a process died."""
-T = TypeVar("T", RunRecord, Search)
+OWN = (RECORD, NOTE, *MADE, "*.damaged*")
+"""All that the store ever makes in a run's folder."""
+T = TypeVar("T", RunRecord, Search, str)
 
 
 AGAIN = "run it again with --existing rerun"
@@ -107,21 +114,21 @@ class Store:
         Raises:
             DataError: the record cannot be read.
         """
+        return self._read(self._folder_of(run) / RECORD, partial(self.parsed, run), "record")
+
+    def parsed(self, run: str, content: bytes) -> RunRecord:
+        """Returns what the file of a run's record says, or raises a ValueError that says what is wrong with it."""
         folder = self._folder_of(run)
-
-        def record_of(content: bytes) -> RunRecord:
-            try:
-                record = RunRecord.model_validate_json(unseal(content))
-            except Unsealed:
-                self._older.check(folder.name, content)
-                record = upgraded(json.loads(content))
-            if record.id != record.spec.id or run not in (record.id, *self._older.ids.get(record.id, [])):
-                raise ValueError("it belongs to another run")
-            if record.arrays and not (folder / record.arrays).is_file():
-                raise ValueError(f"{record.arrays} is missing")
-            return record
-
-        return self._read(folder / RECORD, record_of, "record")
+        try:
+            record = RunRecord.model_validate_json(unseal(content))
+        except Unsealed:
+            self._older.check(folder.name, content)
+            record = upgraded(json.loads(content))
+        if record.id != record.spec.id or run not in (record.id, *self._older.ids.get(record.id, [])):
+            raise ValueError("it belongs to another run")
+        if record.arrays and not (folder / record.arrays).is_file():
+            raise ValueError(f"{record.arrays} is missing")
+        return record
 
     def _read(self, path: Path, parse: Callable[[bytes], T], what: str) -> T | None:
         """Returns what a file holds; None where there is none, or a damaged one, which is set aside with a warning."""
@@ -175,16 +182,19 @@ class Store:
         Raises:
             NotWritten: a file or folder cannot be written, or the run's folder is a symbolic link.
         """
-        folder = self._folder(record.id)
-        if folder.is_symlink():
-            raise NotWritten(f"{folder}: it is a symbolic link, through which nothing is written; remove the link")
         # safetensors writes the memory of an array as it lies, whatever its strides
         content = safetensors.numpy.save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
-        record = record.model_copy(update={"arrays": named_by(content, "decisions")})
-        write_whole(folder / record.arrays, content)
+        return self.put(record.model_copy(update={"arrays": named_by(content, "decisions")}), content, model)
+
+    def put(self, record: RunRecord, decisions: bytes, model: bytes | None = None) -> RunRecord:
+        """Stores a run as `save` does, whose record names the file of its decisions already."""
+        folder, note = self._own_folder(record.id), self.note(record.id)
+        write_whole(folder / record.arrays, decisions)
         if model is not None:
             record = record.model_copy(update={"model": named_by(model, "model")})
             write_whole(folder / record.model, model)
+        if note and not (folder / NOTE).exists():  # it was written of the record of an older version
+            write_whole(folder / NOTE, sealed_note(record.id, note))
         write_whole(folder / RECORD, seal(record.model_dump(mode="json")))
         with writing(folder):
             for old in (path for pattern in MADE for path in folder.glob(pattern)):
@@ -193,11 +203,62 @@ class Store:
         self.discard_partial(record.id)
         return record
 
+    def remove(self, run: str) -> None:
+        """Removes a run, its checkpoints, and all that the store made of it; files of others stay.
+
+        The record goes first, so that what a killed process leaves is no run.
+
+        Raises:
+            Busy: another process is executing it.
+            NotWritten: a file cannot be removed, or the run's folder is a symbolic link.
+        """
+        with self.claim(run, wait=False):
+            for folder in map(self._own_folder, [run, *self._older.ids.get(run, [])]):
+                with writing(folder):
+                    for pattern in OWN:
+                        for path in folder.glob(pattern):
+                            path.unlink(missing_ok=True)
+                    with suppress(OSError):  # it is not there, or has files of others
+                        folder.rmdir()
+            self.discard_partial(run)
+
+    def _own_folder(self, run: str) -> Path:
+        """Returns the folder of a run, in which something is to be changed; a symbolic link is `NotWritten`."""
+        folder = self._folder(run)
+        if folder.is_symlink():
+            raise NotWritten(f"{folder}: it is a symbolic link, through which nothing is written; remove the link")
+        return folder
+
+    def note(self, run: str) -> str:
+        """Returns what somebody wrote about a run, or an empty text; a damaged note is set aside with a warning."""
+
+        return self._read(self._folder_of(run) / NOTE, partial(parsed_note, run), "note") or ""
+
+    def set_note(self, run: str, text: str) -> None:
+        """Writes about a stored run, in place of what was written before; an empty text removes that.
+
+        Raises:
+            UsageError: the text is too long.
+            NotWritten: the file cannot be written.
+        """
+        text = checked_note(text)
+        path = self._own_folder(self._folder_of(run).name) / NOTE
+        if text:
+            write_whole(path, sealed_note(run, text))
+        else:
+            with writing(path):
+                path.unlink(missing_ok=True)
+
     def arrays(self, record: RunRecord) -> dict[str, NDArray[Any]]:
         """Returns the decisions of a run; raises a DataError where their file is missing or damaged."""
+        with reading(self._folder_of(record.id) / record.arrays, advice=AGAIN):
+            return dict(safetensors.numpy.load(self.decisions(record)))
+
+    def decisions(self, record: RunRecord) -> bytes:
+        """Returns the file of the decisions of a run; raises a DataError where it is missing or damaged."""
         path = self._folder_of(record.id) / record.arrays
         with reading(path, advice=AGAIN):
-            return dict(safetensors.numpy.load(_checked(path, "decisions")))
+            return _checked(path, "decisions")
 
     def model_path(self, record: RunRecord) -> Path | None:
         """Returns where the model of a run is, or None where it was not kept or was removed."""
@@ -255,18 +316,18 @@ class Store:
         Raises:
             DataError: the log cannot be read.
         """
+        return self._read(self.search_path(search), partial(self.parsed_search, search), "log of a search")
 
-        def search_of(content: bytes) -> Search:
-            try:
-                found = Search.model_validate_json(unseal(content))
-            except Unsealed:
-                self._older.check(search, content)
-                found = Search.model_validate_json(content)
-            if found.id != search:
-                raise ValueError("it belongs to another search")
-            return found
-
-        return self._read(self.search_path(search), search_of, "log of a search")
+    def parsed_search(self, search: str, content: bytes) -> Search:
+        """Returns what the file of a search says, or raises a ValueError that says what is wrong with it."""
+        try:
+            found = Search.model_validate_json(unseal(content))
+        except Unsealed:
+            self._older.check(search, content)
+            found = Search.model_validate_json(content)
+        if found.id != search:
+            raise ValueError("it belongs to another search")
+        return found
 
     def save_search(self, search: Search) -> None:
         """Stores the log of a search, replacing what was known of it."""
@@ -287,6 +348,27 @@ class Store:
             except Locked:
                 raise Busy(run) from None
             yield
+
+
+def checked_note(text: str) -> str:
+    """Returns a note in one line, or raises a UsageError where it is too long."""
+    line = " ".join(text.split())
+    if len(line) > LONGEST:
+        raise UsageError(f"--note: it has {len(line):,} characters, and a note has {LONGEST:,} at most")
+    return line
+
+
+def parsed_note(run: str, content: bytes) -> str:
+    """Returns the text in the file of a note, or raises a ValueError."""
+    values = json.loads(files.unseal(content))
+    if values["run"] != run:
+        raise ValueError("it belongs to another run")
+    return str(values["note"])
+
+
+def sealed_note(run: str, text: str) -> str:
+    """Returns the file of a note."""
+    return seal({"run": run, "note": text})
 
 
 def _checked(path: Path, what: str) -> bytes:

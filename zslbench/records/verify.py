@@ -63,7 +63,7 @@ def _records(store: Store) -> Iterator[Checked]:
             except (DataError, ValueError) as error:
                 problem = str(error)
                 _set_aside(store, record, problem)
-            problem = problem or _wrong_model(store, record)
+            problem = problem or _wrong_model(store, record) or _told(partial(store.note, run))[1]
         if record is not None or problem:  # it may have been removed meanwhile
             yield Checked("record", run, problem, unchecked)
 
@@ -90,13 +90,13 @@ def _set_aside(store: Store, record: RunRecord, problem: str) -> None:
 def _searches(store: Store) -> Iterator[Checked]:
     for name in store.searches():
         search, problem = _told(partial(store.find_search, name))
-        if search is not None and (problem := _wrong_trial(search, store)):
+        if search is not None and (problem := wrong_trial(search, store)):
             store.set_aside(store.search_path(name), problem, "log of a search")
         if search is not None or problem:
             yield Checked("search", name, problem)
 
 
-def _wrong_trial(search: Search, store: Store) -> str:
+def wrong_trial(search: Search, store: Store) -> str:
     """Returns which trial contradicts its runs, or itself; an empty string where none does."""
     for number, trial in enumerate(search.trials):
         if trial.state == "complete" and len(trial.values) != search.folds:
@@ -138,4 +138,4 @@ def _told(read: Callable[[], T | None]) -> tuple[T | None, str]:
             found = read()
         except DataError as error:
             return None, str(error)
-    return found, str(caught[0].message) if caught and found is None else ""
+    return found, str(caught[0].message) if caught and not found else ""

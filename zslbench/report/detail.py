@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from zslbench.errors import printable
 from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
 from zslbench.evaluation.measuring import metrics, remarks
 from zslbench.records.record import RunRecord
-from zslbench.report.rows import shown_metrics
-from zslbench.report.table import Column, Table, table_of
+from zslbench.report.table import table_of
 from zslbench.report.terminal import show
 
 CLASSES_SHOWN = 5
@@ -48,19 +46,6 @@ def print_record(
     _block(console, "classes", _classes(record, decisions), plain)
     if record.provenance:
         _block(console, "provenance", {k: _short(v) for k, v in record.provenance.items()}, plain)
-
-
-def runs_table(records: list[RunRecord]) -> Table:
-    """Returns one line for each run, with the metrics that rank: all would not fit beside what the run is."""
-    shown = [metric for metric in shown_metrics(records) if metric.ranks]
-    lines = []
-    for record in records:
-        spec, values = record.spec, record.metrics
-        figures = [metric.text(values[metric.name]) if metric.name in values else "" for metric in shown]
-        lines.append([record.id, spec.method, spec.dataset, spec.features, str(spec.seed), spec.on, *figures])
-    head = ["run", "method", "data set", "features", "seed", "on", *(metric.title for metric in shown)]
-    table = table_of(head, lines, left=4)
-    return replace(table, columns=[Column("run"), *table.columns[1:]])  # an id is a figure: never folded
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
