@@ -77,7 +77,7 @@ class Bench:
             store: folder of the run records; by default `ZSLBENCH_STORE`, else `zslbench-runs`.
             data_root: folder of the data sets; by default `ZSLBENCH_DATA`, else the user's data folder.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            jobs: how many runs execute at a time, each in its own process; by default one, or what the engine has room for.
+            jobs: runs at a time, each in its own process; by default one, or what the engine has room for.
             engine: name of an engine; by default `processes` with several jobs, else `inline`.
             keep_model: whether final models are kept beside records: `auto` keeps those up to 64 MB, `always` all, and
                 `never` none; by default `ZSLBENCH_KEEP_MODEL`, else `auto`.

@@ -104,7 +104,7 @@ class Registry:
         self._entries[kind, name] = Entry(kind, name, target, card, "")
 
     def adopt(self, staged: Registry, plugin: str, file: Path | None = None, code: str = "") -> None:
-        """Takes over everything that one plugin or file registered, or nothing; a PluginError names the owner of a taken name."""
+        """Takes over all that a plugin or file registered, or none; a PluginError names the owner of a taken name."""
         for key, entry in staged._entries.items():
             if key in self._entries:
                 owner = self._entries[key].plugin
@@ -139,7 +139,7 @@ class Registry:
         If there is none, titles count too, in upper or lower case; a `Hint` says which entry is used.
 
         Raises:
-            UsageError: there is no such name or title (near misses are suggested), or several of a kind have this title.
+            UsageError: no such name or title (near misses are suggested), or several of a kind have this title.
         """
         entries = [entry for kind in kinds for entry in self.entries(kind)]
         if exact := [entry for entry in entries if entry.name == text]:

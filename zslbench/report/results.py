@@ -208,7 +208,8 @@ class Results(Sequence[Result]):
         """Returns one row per method and data set, with the same names as in `frame`.
 
         The columns of each metric are its mean over seeds, `_std`, `_low` and `_high`, the 95 % interval over test
-        images. The metric that rows are tested in also has `_group`: the test does not separate rows that share a letter.
+        images. The metric that rows are tested in also has `_group`: the test does not separate rows that share a
+        letter.
         """
         lines = [line for made in self._field() for line in made.data]
         rows = [row for group in in_groups(self.rows) for row in group]
