@@ -204,8 +204,7 @@ class Bench:
     def tune(self, methods: Many, *, dataset: Datasets = None, **options: Any) -> list[Search]:
         """Chooses hyper-parameters on validation classes; `tuned=True` then uses them.
 
-        Options: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` except `tuned`, `oracle` and
-        seeds.
+        Options: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` but `tuned`, `oracle` and seeds.
 
         Raises:
             NotApplicable: a method cannot run on a data set.
