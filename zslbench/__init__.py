@@ -3,7 +3,7 @@
     import zslbench
     results = zslbench.compare(["spaen", "devise", "sae"], dataset="digits", seeds=3)
 
-Everything a plugin needs is a name of this module too, imported on first use:
+This module also has every name that a plugin needs, imported on first use:
 
     from zslbench import Embedder, GradientParams, param
 """

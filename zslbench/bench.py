@@ -1,4 +1,4 @@
-"""Bench: the workflow. It resolves what is asked for, tunes, finds what is missing, executes it, and collects results.
+"""Bench: the workflow. It resolves a request, tunes, finds the missing runs, executes them, and collects results.
 
 bench = Bench(store="runs", jobs=4)
 results = bench.compare(["spaen", "devise", "sae"], dataset=["cub", "sun"], seeds=3, tuned=True)
@@ -47,15 +47,15 @@ from zslbench.tuning.space import search_space
 from zslbench.tuning.tune import Tuner
 
 STORE = "zslbench-runs"
-"""The store of whoever names none."""
+"""The default store."""
 
 Datasets = Sequence[DatasetLike] | DatasetLike | None
 
 
 class Bench(StoreVerbs):
-    """What outlives one call: the store, the folder of the data, the device, and the engine with its processes.
+    """Holds what several calls share: the store, the data folder, the device, and the engine with its processes.
 
-    `with` closes what it started.
+    `with Bench() as bench:` ends the processes that it started.
     """
 
     def __init__(
@@ -69,20 +69,20 @@ class Bench(StoreVerbs):
         keep_model: KeepModel | None = None,
         on_event: OnEvent | Literal["progress"] | None = "progress",
     ) -> None:
-        """Checks the settings; nothing is written before something is to be run.
+        """Checks the settings. It writes nothing until something runs.
 
         Args:
             store: folder of the run records; by default `ZSLBENCH_STORE`, else `zslbench-runs`.
             data_root: folder of the data sets; by default `ZSLBENCH_DATA`, else the user's data folder.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            jobs: runs at a time, in processes of their own; by default one, or what an engine has room for.
+            jobs: runs at a time, each in its own process; by default one, or what the engine has room for.
             engine: name of an engine; by default `processes` with several jobs, else `inline`.
             keep_model: whether final models are kept beside records: `auto` keeps those up to 64 MB, `always` all, and
                 `never` none; by default `ZSLBENCH_KEEP_MODEL`, else `auto`.
-            on_event: is told what happens; by default a progress bar on standard error. None is silent.
+            on_event: function that receives each event; by default a progress bar on standard error. None is silent.
 
         Raises:
-            UsageError: a setting is out of range or names what does not exist.
+            UsageError: a setting is out of range, or names something that does not exist.
         """
         if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
             raise UsageError(f"jobs={jobs!r}: give a whole number from 1")
@@ -107,7 +107,7 @@ class Bench(StoreVerbs):
 
     @cached_property
     def store(self) -> Store:
-        """The store; its folders are made once everything is checked and something is to be stored."""
+        """The store. Its folders are made when there is something to store."""
         return Store(self._folder)
 
     def __enter__(self) -> Self:
@@ -129,11 +129,11 @@ class Bench(StoreVerbs):
         metrics: str | Sequence[str] | None = None,
         **options: Any,
     ) -> Results:
-        """Trains and measures one method; arguments are those of `compare`, but one seed by default.
+        """Trains and measures one method. It takes the arguments of `compare`, but one seed by default.
 
         Raises:
-            NotApplicable: the method can be run on none of the data sets.
-            RunError: a run failed; the others were done.
+            NotApplicable: the method can run on none of the data sets.
+            RunError: a run failed; the others were completed.
         """
         results = self.compare([method], dataset=dataset, seeds=seeds, metrics=metrics, **options)
         results.check()
@@ -149,23 +149,23 @@ class Bench(StoreVerbs):
         note: str = "",
         **options: Any,
     ) -> Results:
-        """Trains and measures methods on data sets; what is stored is not repeated.
+        """Trains and measures methods on data sets; stored runs are not repeated.
 
         Args:
-            methods: each a name (`spaen`, `sae@f2s`, `spaen:alpha=0,beta=0`), a file, a class, an embedder whose
-                parameters count, or `external:NAME` for stored scores.
+            methods: each is a name (`spaen`, `sae@f2s`, `spaen:alpha=0,beta=0`), a file, a class, an embedder (its
+                parameters are used), or `external:NAME` for stored scores.
             dataset: one or several names (`cub`, `awa1@bow512`, `shapes:size=64`), folders, `Dataset`s or `ZSLData`;
                 by default every benchmark data set that is present, else the embedded one.
-            seeds: how many, counted from 0, or which.
-            metrics: which the tables show, by name or title; by default those that say so themselves.
-            note: is written to the runs, for lists and exports; those that have a note keep theirs.
+            seeds: how many seeds, counted from 0, or which seeds.
+            metrics: which metrics the tables show, by name or title; by default those with `shown`.
+            note: a text for lists and exports, written to the runs; runs that have a note keep theirs.
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
                 `semantics_scale`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
                 `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
                 names a single seed. Any other name is a hyper-parameter of every method.
 
         Returns:
-            A row for each method and data set. Runs that failed are in `errors`.
+            A row for each method and data set. Failed runs are in `errors`.
 
         Raises:
             UsageError, DataError, PluginError: a name, parameter or file is wrong; nothing has run yet.
@@ -204,14 +204,14 @@ class Bench(StoreVerbs):
         return Results(rows, self.store, metrics, errors)
 
     def tune(self, methods: Many, *, dataset: Datasets = None, **options: Any) -> list[Search]:
-        """Chooses hyper-parameters on validation classes; `tuned=True` uses them.
+        """Chooses hyper-parameters on validation classes; `tuned=True` then uses them.
 
         Options: `metric`, `folds`, `trials`, `grid`, `search`, and those of `compare` but `tuned`, `oracle` and seeds.
 
         Raises:
-            NotApplicable: a method cannot be run on a data set.
+            NotApplicable: a method cannot run on a data set.
             UsageError: a search is wrong, or stored with another space.
-            RunError: no trial of a search could be completed; the other searches were done.
+            RunError: no trial of a search could be completed; the other searches were completed.
         """
         wanted = methods_of(methods)
         request = self._request(1, options, wanted)
@@ -238,19 +238,19 @@ class Bench(StoreVerbs):
         save: bool = False,
         validation: str | Path | tuple[ArrayLike, ArrayLike] | None = None,
     ) -> Results:
-        """Measures class scores of every test image that any other code made.
+        """Measures class scores for every test image, made by any other code.
 
         Args:
             scores: a table or a file of arrays, as `read_scores` reads it, or an array `(images, classes)`.
-            dataset: which data set they are of.
-            images: numbers of the images from 1, where the file does not say; a file or an array.
-            name: in tables; by default the file's.
+            dataset: the data set of the scores.
+            images: numbers of the images from 1, if the file does not have them; a file or an array.
+            name: the name in tables; by default the file's.
             setting: what the method used in training.
             splits: split file, `NAME.mat`.
-            save: whether to keep a record, which `external:NAME` shows.
-            validation: scores of the validation part, for the classes of trainval, on which gamma is chosen: a file, or
-                an array and the numbers of its images. They must be of a model trained on the rest of trainval alone.
-                `data.split_for(0)` says which images these are, and so does `zslbench data split`.
+            save: whether to keep a record; `external:NAME` then shows it.
+            validation: scores of the validation part for the classes of trainval, to choose gamma on: a file, or
+                an array and the numbers of its images. They must come from a model trained on the rest of trainval
+                alone. `data.split_for(0)` and `zslbench data split` give these images.
 
         Raises:
             DataError: the scores do not fit the images and classes of the data set's test or validation part.
@@ -277,12 +277,12 @@ class Bench(StoreVerbs):
         note: str = "",
         **options: Any,
     ) -> tuple[dict[str, Made], dict[str, ZSLBenchError], Results]:
-        """Makes the figures and tables that the card of a method declares, in the folder `out`; else as `compare`.
+        """Makes the figures and tables that a method's card declares, in the folder `out`. Options as for `compare`.
 
-        `exhibits` names some of them, such as `table-2`; by default all are made.
+        `exhibits` names some of them, such as `table-2`; by default it makes all.
 
         Returns:
-            What was made and what could not be, by exhibit, and the results that it was made of.
+            What was made and what could not be made, by exhibit, and the results used.
         """
         request = self._request(seeds, options, [method], "seeds", "metrics", "note")
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
@@ -323,7 +323,7 @@ class Bench(StoreVerbs):
         return data_of(self._datasets([dataset], request)[0][0], request, "features")[0]
 
     def methods(self, input: Input = "features") -> list[str]:
-        """Returns every method on features or on images that can be loaded; it says which one cannot."""
+        """Returns every method on features or on images that can be loaded; reports those that cannot."""
         names = []
         for name in registry().names("method"):
             try:
@@ -335,7 +335,7 @@ class Bench(StoreVerbs):
     def _request(
         self, seeds: int | Sequence[int], options: Mapping[str, Any], methods: list[MethodLike], *further: str
     ) -> Request:
-        """Returns what is asked for; `further` are the names of other options, which a misspelt one may mean."""
+        """Returns the request; `further` are names of other options, to suggest for a misspelt one."""
         known = Request.model_fields.keys() - {"root", "seeds"}
         values = {name: value for name, value in options.items() if name in known}
         params = {name: value for name, value in options.items() if name not in known and name != "seed"}
@@ -348,7 +348,7 @@ class Bench(StoreVerbs):
         return request
 
     def _datasets(self, given: Datasets, request: Request) -> tuple[list[DatasetLike], list[str]]:
-        """Returns the data sets asked for; else those that are there, and lines that say why it is these."""
+        """Returns the data sets asked for, or those present, with lines that explain the choice."""
         if given is not None and given != []:
             every = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
             for one in every:

@@ -1,4 +1,4 @@
-"""The errors a user may meet: each message is one line that says what, where, and what to do."""
+"""The errors that a user may see. Each message is one line: what, where, and what to do."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ class NotApplicable(ZSLBenchError):
 
 
 class NeedsScores(NotApplicable):
-    """A question that needs the model or the score of every class, where only decisions are kept."""
+    """The question needs the model or the score of every class, but only decisions are kept."""
 
 
 class Hint(UserWarning):
-    """A notice of how something was understood that can be understood; it is shown without the word "warning"."""
+    """A notice of how an input was understood; it is shown without the word "warning"."""
 
 
 def one_line(error: BaseException) -> str:
-    """Returns what a person is told of an error: our own message, or the type and first line of any other."""
+    """Returns the text of an error for people: our own message, or the type and first line of any other error."""
     return str(error) if isinstance(error, ZSLBenchError) else f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def located(error: BaseException) -> str:
-    """Returns `one_line`, and where a person's own code failed: ` (file, line N, in name)`.
+    """Returns `one_line`, and where the user's own code failed: ` (file, line N, in name)`.
 
-    That is the innermost place outside installed packages; there is none where all of the code was installed.
+    That is the innermost place outside installed packages. There is none if all of the code was installed.
     """
     if isinstance(error, ZSLBenchError):
         return str(error)
@@ -79,9 +79,9 @@ def _is_installed(path: Path) -> bool:
 
 
 def printable(text: str) -> str:
-    """Returns text in one line that does nothing to a terminal: control characters stand as visible escapes.
+    """Returns text in one line that is safe for a terminal: control characters become visible escapes.
 
-    These are C0 and C1 controls, line ends, and marks that turn the direction of writing; a tab is a blank.
+    These are C0 and C1 controls, line ends, and marks that turn the direction of writing. A tab becomes a space.
     """
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text.replace("\t", " "))
 
@@ -90,7 +90,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\
 
 
 def thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Warns in one line of an error in a thread that a plugin or a library started, and whose end nobody waits for."""
+    """Warns in one line of an error in a thread that a plugin or library started and nobody waits for."""
     if failure.exc_value is not None:
         warnings.warn(f"a thread ended with an error ({one_line(failure.exc_value)})", stacklevel=2)
 
@@ -98,10 +98,10 @@ def thread_failed(failure: threading.ExceptHookArgs) -> None:
 def near_misses(
     name: str, known: Iterable[str], titles: Mapping[str, str] = MappingProxyType({}), listed: bool = True
 ) -> str:
-    """Returns `; did you mean 'x'?`, or the known names where none is near and they are to be listed.
+    """Returns `; did you mean 'x'?`, or the known names if none is near and a list is wanted.
 
-    `titles` are other words for the names, each of which is suggested where its title is near, too. The case of letters
-    does not count.
+    `titles` are other words for the names: a name is also suggested if its title is near. Upper and lower case count
+    as equal.
     """
     known = sorted(known)
     meant: dict[str, str] = {}

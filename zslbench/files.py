@@ -1,4 +1,4 @@
-"""Files: visible only once they are whole, on the disk once they are visible, and named where they cannot be read."""
+"""Files: they become visible only when whole and safely on disk, and errors name a file that cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs of a bench as functions, for scripts: `zslbench.compare(["spaen", "sae"], dataset="digits")`."""
+"""The methods of a bench as functions, for scripts: `zslbench.compare(["spaen", "sae"], dataset="digits")`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 def _function(verb: Callable[Concatenate[Bench, P], R]) -> Callable[P, R]:
-    """Returns a verb of a bench as a function that takes the settings of the bench among its options."""
+    """Returns a method of `Bench` as a function that takes the settings of the bench among its options."""
     settings, own = inspect.signature(Bench).parameters, inspect.signature(verb)
 
     @wraps(verb)
@@ -28,7 +28,7 @@ def _function(verb: Callable[Concatenate[Bench, P], R]) -> Callable[P, R]:
 
 
 run = _function(Bench.run)  # type: ignore[arg-type]
-"""`Bench.run`, of a bench with default settings or with those among the options; so are the functions below."""
+"""`Bench.run` on a bench with default settings, or with settings among the options; so are the functions below."""
 compare = _function(Bench.compare)  # type: ignore[arg-type]
 """`Bench.compare`, which takes the settings of a bench too."""
 tune = _function(Bench.tune)  # type: ignore[arg-type]

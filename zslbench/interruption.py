@@ -1,9 +1,9 @@
-"""Signals: Ctrl-C, termination and hang-up end a command alike, and what was trained goes on from the epoch shown last.
+"""Signals: Ctrl-C, termination and hang-up end a command alike; training later continues from the last epoch shown.
 
-Importing this changes nothing: the command line and its workers call `install`. Then the first signal raises
-`Interrupted` in the main thread, or waits while a block is `deferred`; a second one, or the end of a time of grace,
-ends the process whatever its main thread does. A program that uses zslbench as a library keeps its own handlers; there
-Ctrl-C raises KeyboardInterrupt as ever, and only waits while a block is deferred.
+Importing this changes nothing: the command line and its workers call `install`. After that, the first signal raises
+`Interrupted` in the main thread, or waits while a block is `deferred`. A second signal, or the end of a grace period,
+ends the process whatever its main thread does. A program that uses zslbench as a library keeps its own handlers. There
+Ctrl-C raises KeyboardInterrupt as usual, and only waits while a block is deferred.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Backbone(nn.Module):
-    """Images to visual features. It is used as it is made: in evaluation mode and without gradients.
+    """Turns images into visual features. The harness uses it unchanged, in evaluation mode and without gradients.
 
-    A subclass is made with these two arguments alone. It raises a `DataError` where pretrained weights cannot be had. A
-    file that changes none of its parameters and buffers is refused for it.
+    A subclass is created with these two arguments alone. It raises a `DataError` if pretrained weights are not
+    available. The harness refuses a file of weights that changes none of its parameters and buffers.
 
     Args:
         weights: a file of weights to use instead of the pretrained ones; see `load_weights`.
@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not define prepare()")
 
     def prepare_crop(self, image: Image) -> Tensor:
-        """Turns a crop of an image into one input, like `prepare`, but cuts nothing away: it scales it, if need be."""
+        """Turns a crop of an image into one input, like `prepare`, but cuts nothing away; it may scale the crop."""
         return self.prepare(image)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -50,9 +50,9 @@ def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> No
     """Loads a file of weights into a network that has lost its head.
 
     Args:
-        network: every parameter and buffer of it must be in the file, with its shape.
-        path: a safetensors file, or a state dict that `torch.save` wrote; it is never unpickled beyond tensors.
-        head: names of submodules of which the file may hold what the network does not have.
+        network: the file must have every parameter and buffer of it, in the same shape.
+        path: a safetensors file, or a state dict that `torch.save` wrote; nothing but tensors is unpickled.
+        head: names of submodules that the network lacks; the file may have them.
 
     Raises:
         UsageError: there is no such file.
@@ -75,7 +75,7 @@ def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> No
 
 
 def _kind(value: Tensor) -> tuple[torch.Size, bool, bool]:
-    """Returns shape and kind of number: whole numbers for fractions would be quantised weights without their scale."""
+    """Returns shape and kind of number: whole numbers for fractions are quantised weights without their scale."""
     return value.shape, value.is_floating_point(), value.is_complex()
 
 

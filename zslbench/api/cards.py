@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 from zslbench.errors import PluginError, UsageError, near_misses
 
 Setting = Literal["inductive", "semantic-transductive", "transductive"]
-"""What a method may use in training: neither unseen class embeddings nor test images; the embeddings; both."""
+"""What a method may use in training: no unseen class embeddings and no test images; the embeddings only; both."""
 
 Input = Literal["features", "images"]
-"""What a method is given of an image: visual features made beforehand, or the image itself."""
+"""What a method receives for an image: visual features made beforehand, or the image itself."""
 
 Scale = Literal["none", "l2", "zscore", "minmax"]
 """How visual features are scaled; fitted on the training part only."""
@@ -27,7 +27,7 @@ SemanticsScale = Literal["none", "l2", "whiten"]
 
 
 class Scaling(NamedTuple):
-    """How a run scales its data: the user, a preset or the method says so, and a search may choose.
+    """How a run scales its data. The user, a preset or the method sets it, or a search chooses it.
 
     Attributes:
         scale: of visual features.
@@ -39,7 +39,7 @@ class Scaling(NamedTuple):
 
 
 SCALINGS: Mapping[str, tuple[str, ...]] = {"scale": SCALES, "semantics_scale": get_args(SemanticsScale)}
-"""The values that each of them may have."""
+"""The valid values of each field of `Scaling`."""
 
 ExhibitKind = Literal["table", "curves", "reconstructions", "attributes"]
 """Metrics by method; seen-unseen curves; images beside their reconstructions; what class attributes vary in."""
@@ -60,10 +60,10 @@ def check_name(text: str, noun: str) -> None:
 class Preset:
     """Named hyper-parameters of a method, with the source they were taken from.
 
-    `datasets` maps a data set's name to parameters that hold for it alone; they win over `params`. A key that is
-    one of SCALINGS stands for that in both. A preset with `datasets` only exists for those data sets, one with
-    `features` for those features. With `reduced` it is a smaller version of the published method, whose results do
-    not compare with published numbers.
+    `datasets` maps a data set's name to parameters for it alone; they win over `params`. In both, a key of SCALINGS
+    sets that scaling. A preset without `params` exists only for its `datasets`, one with `features` only for those
+    features. `reduced` marks a smaller version of the published method, whose results do not compare with published
+    numbers.
     """
 
     source: str
@@ -92,12 +92,12 @@ class Variant:
     """A method changed so that the change tests a reason: an ablation takes a part out, a control replaces it.
 
     Attributes:
-        title: how tables call it.
-        params: hyper-parameters that make it of the method: numbers, truth values, texts without commas.
-        question: what its difference from the method answers; one sentence that ends with a question mark.
+        title: its name in tables.
+        params: hyper-parameters that turn the method into it: numbers, truth values, texts without commas.
+        question: the question that its difference from the method answers; one line that ends with a question mark.
 
     Raises:
-        PluginError: a field is empty, or not of that form.
+        PluginError: a field is empty or has another form.
     """
 
     title: str
@@ -114,14 +114,14 @@ class Variant:
             raise PluginError(f"question {self.question!r} is not one line that ends with a question mark")
 
     def label(self, method: str) -> str:
-        """Returns this variant of a method of that name as commands take it: `spaen:alpha=0,beta=0`."""
+        """Returns the variant in the form that commands take, for a method of that name: `spaen:alpha=0,beta=0`."""
         texts = {name: str(v).lower() if isinstance(v, bool) else v for name, v in self.params.items()}
         return f"{method}:{','.join(f'{name}={text}' for name, text in texts.items())}"
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure or table of a method's paper, of which `zslbench paper` makes the counterpart from run records.
+    """A figure or table of a method's paper. `zslbench paper` makes its counterpart from run records.
 
     Attributes:
         caption: what it shows.
@@ -129,10 +129,10 @@ class Exhibit:
             classes, and what each method makes of them; `attributes`: of the data alone, without methods.
         methods: as in `zslbench compare`: `name[@preset][:key=value,...]`.
         metrics: names of metrics, for a table.
-        names: how the paper calls a method, where that is not the title of its card.
-        source: how published numbers call the paper; theirs by this source stand beside measured ones.
-        variants: whether its methods are the ablations of the card, the method itself, and the controls, in place of
-            `methods`; below a table stands what tests say of each.
+        names: the paper's name for a method, if it differs from the title of its card.
+        source: the name of the paper among published numbers; those of this source stand beside measured ones.
+        variants: whether its methods are the card's ablations, the method itself and the controls, in place of
+            `methods`; the result of the tests for each stands below a table.
 
     Raises:
         PluginError: a field does not fit the others.
@@ -167,20 +167,20 @@ class MethodCard:
     url: str = ""
     setting: Setting = "inductive"
     input: Input = "features"
-    """That of its class."""
+    """The same as `input` of its class."""
     for_images: str = ""
-    """The registered method that is its counterpart on images; a command with `--input images` takes that one."""
+    """Its counterpart on images, a registered method; a command with `--input images` uses that one."""
     published_as: str = ""
-    """How published numbers call it, where that is not its title."""
+    """Its name among published numbers, if that is not its title."""
     needs_attributes: bool = False
-    """Whether class embeddings must be attributes: it is refused where they are word vectors or sentences."""
+    """Whether class embeddings must be attributes; word vectors and sentences are then refused."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
-    """Figures and tables of its paper, by names that are those of their files: `table-1`."""
+    """Figures and tables of its paper, by the names of their files: `table-1`."""
     ablations: Mapping[str, Variant] = field(default_factory=dict)
-    """The method without something that is said to matter, by name."""
+    """The method without a part that is said to matter, by name."""
     controls: Mapping[str, Variant] = field(default_factory=dict)
-    """The method with something in place of the said cause that cannot be the cause, by name."""
+    """The method with the supposed cause replaced by something that cannot be the cause, by name."""
 
     def __post_init__(self) -> None:
         card = f"method card {self.title!r}"
@@ -228,11 +228,11 @@ class MethodCard:
         return self.presets[name]
 
     def variants(self, method: str) -> dict[str, Variant]:
-        """Returns its ablations, then its controls, as commands take them if the method has that name."""
+        """Returns its ablations, then its controls, by the form that commands take for a method of that name."""
         return {variant.label(method): variant for variant in (*self.ablations.values(), *self.controls.values())}
 
     def exhibits_of(self, method: str, wanted: Sequence[str] = ()) -> dict[str, Exhibit]:
-        """Returns its exhibits, or those wanted; those that show variants have them as their methods, by their titles.
+        """Returns its exhibits, or those wanted; one that shows variants has them as methods, by their titles.
 
         Raises:
             UsageError: it has no exhibit of a name; near misses are suggested.
@@ -257,7 +257,7 @@ T = TypeVar("T")
 
 
 def _each(noun: str, make: Callable[..., T], tables: Mapping[str, Mapping[str, Any]]) -> dict[str, T]:
-    """Returns what the tables of a file declare; what is wrong with one is said with its name."""
+    """Returns what the tables of a file declare; an error names its table."""
     made = {}
     for name, values in tables.items():
         try:

@@ -1,4 +1,4 @@
-"""The data set interface: `Dataset` loads, `ZSLData` holds, `Split` says which image serves for what."""
+"""The data set interface: `Dataset` loads, `ZSLData` holds the data, `Split` gives each image its role."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Split:
         test_seen: further images of seen classes.
         test_unseen: images of unseen classes.
         seen: classes with training images, ascending.
-        unseen: classes without, ascending, those without test images last. They too stay among the classes to choose
-            from: the protocol (Xian et al., TPAMI 2018) defines a split by its classes, and per-class accuracy is a
-            mean over those that have images.
+        unseen: classes without training images, ascending, those without test images last. The latter can be chosen
+            too: the protocol (Xian et al., TPAMI 2018) defines a split by its classes, and per-class accuracy is a
+            mean over classes with images.
     """
 
     train: IntArray
@@ -52,11 +52,11 @@ class Split:
     unseen: IntArray
 
     def validation(self, labels: IntArray, fold: int, suggested: IntArray | None = None) -> Split:
-        """Cuts the training images by class into a smaller problem of the same kind, to choose things on.
+        """Cuts the training images by class into a smaller problem of the same kind, for choices.
 
-        It takes the suggested validation classes where the data set names some for this fold, else draws as large a
-        share of the seen classes as the unseen classes are of all. Images held out of the others play test_seen.
-        Only `train` is ever cut, so no test image can get in, whatever a data set's own lists say.
+        It uses the data set's suggested validation classes for this fold, if there are any. Otherwise it draws as
+        large a share of the seen classes as the unseen classes are of all. Images held out of the other classes
+        serve as test_seen. Only `train` is cut, so no test image can get in, whatever the data set's own lists say.
         """
         random = np.random.default_rng([fold, len(self.seen), len(self.unseen)])
         if suggested is not None:
@@ -91,22 +91,22 @@ class ZSLData:
 
     Attributes:
         name: as in tables.
-        features_name: which visual features, `res101` for instance.
-        features: `(N, D)` float32, or None where only labels and splits are needed; `(N, K, D)` where the input is
-            images, a row for each crop.
+        features_name: name of the visual features, such as `res101`.
+        features: `(N, D)` float32, or None if only labels and splits are needed; `(N, K, D)` for K crops if the input
+            is images.
         labels: class of each image, `(N,)` int64 from 0.
         semantics: class embeddings, `(C, A)` float32.
         class_names: C names.
         train, test_seen, test_unseen: image indices of the proposed split.
-        validation_folds: seen classes that the data set suggests to validate on in fold 0, 1, ...; others are drawn.
+        validation_folds: the data set's suggested validation classes for fold 0, 1, ...; further folds are drawn.
         original_semantics: class embeddings before their normalisation, if the data set has them.
         attributes: whether class embeddings are strengths of attributes, not vectors of words or sentences.
         features_fingerprint: hash of the features, if the reader knows it and has checked that they are finite.
-        images: the images, where the input is images.
-        pixels: crops of them, once they are prepared.
-        attribute_names: what each dimension of the class embeddings is called, `A` texts; empty where nobody says.
-        backbone: what made the features: `backbone`, its full name, and `weights`, a hash of them; empty where nobody
-            wrote it down.
+        images: the images, if the input is images.
+        pixels: crops of the images, once prepared.
+        attribute_names: names of the dimensions of the class embeddings, `A` texts; empty if unknown.
+        backbone: what made the features: `backbone`, its full name, and `weights`, a hash of them; empty if it was
+            not recorded.
 
     Raises:
         DataError: sizes do not fit, two classes have one name, a label is out of range, a split is empty or not
@@ -147,23 +147,23 @@ class ZSLData:
         features_name: str = "features",
         attributes: bool | None = None,
     ) -> ZSLData:
-        """Returns a data set made of arrays in memory.
+        """Makes a data set from arrays in memory.
 
         Args:
             features: visual features, `(N, D)`.
             labels: class of each image, `(N,)`, whole numbers from 0.
-            semantics: class embeddings, a row for each class, `(C, A)`; taken as they are, so divide each row by its
-                norm if they are to be like those of the GBU release.
-            train: rows of the training images, or a mask, `(N,)`; classes without any are unseen.
+            semantics: class embeddings, a row for each class, `(C, A)`. They are not normalised; divide each row by its
+                norm to make them like those of the GBU release.
+            train: rows of the training images, or a mask, `(N,)`; classes without training images are unseen.
             test_seen: further images of seen classes, likewise.
             test_unseen: images of unseen classes, likewise.
             class_names: C names.
             name: name of the data set in tables.
             features_name: name of the features in tables.
-            attributes: whether class embeddings are strengths of attributes; by default, if none is negative.
+            attributes: whether class embeddings are strengths of attributes; by default, if no value is negative.
 
         Raises:
-            DataError: as for the class, or a label or row is no whole number.
+            DataError: as for the class, or a label or row is not a whole number.
         """
         embeddings = np.asarray(semantics, dtype=np.float32)
         if class_names is None:
@@ -207,7 +207,7 @@ class ZSLData:
 
     @cached_property
     def split(self) -> Split:
-        """The proposed split: trainval, test_seen, test_unseen; every class that is not seen is unseen."""
+        """The proposed split: trainval, test_seen, test_unseen; every class without training images is unseen."""
         seen, tested = np.unique(self.labels[self.train]), np.unique(self.labels[self.test_unseen])
         unseen = np.concatenate([tested, self.untested])
         return Split(self.train, self.test_seen, self.test_unseen, seen, unseen)
@@ -232,9 +232,9 @@ class ZSLData:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     def split_for(self, fold: Fold) -> Split:
-        """Returns the proposed split, or with a fold its validation problem, cut from trainval alone.
+        """Returns the proposed split or, with a fold, its validation problem, cut from trainval alone.
 
-        A tuple cuts again from what the first fold left for training: `(0, 1)` is fold 1 inside fold 0.
+        A tuple cuts again from the training part of the first fold: `(0, 1)` is fold 1 inside fold 0.
         """
         split, folds = self.split, self.validation_folds
         for cut in (fold,) if isinstance(fold, int) else fold or ():
@@ -243,7 +243,7 @@ class ZSLData:
         return split
 
     def train_view(self, setting: Setting, fold: Fold = None) -> TrainView:
-        """Returns copies of what a method may see, sharing no memory with the rest of the data."""
+        """Returns copies of what a method may see; they share no memory with the rest of the data."""
         if self.features is None:
             raise DataError(f"data set {self.name} was loaded without features, so nothing can be trained on it")
         split = self.split_for(fold)
@@ -262,7 +262,7 @@ class ZSLData:
         )
 
     def test_view(self, fold: Fold = None) -> TestView:
-        """Returns test images and all classes, or with a fold their counterparts cut from trainval."""
+        """Returns test images and all classes or, with a fold, their counterparts cut from trainval."""
         split = self.split_for(fold)
         classes = np.concatenate([split.seen, split.unseen])
         position = np.full(len(self.class_names), -1, dtype=np.int64)
@@ -290,9 +290,9 @@ class Dataset(ABC):
     `load` reads from `root`, the folder of `--data-root`; an embedded data set ignores it.
 
     Attributes:
-        card: what it is and whose.
-        options: what a user may choose after its name, as in `--dataset NAME:KEY=VALUE`. A data set that has options
-            sets the defaults, an instance of its own subclass of `Params`, and reads them in `load`.
+        card: title, citation, licence and sizes.
+        options: what a user may choose after its name, as in `--dataset NAME:KEY=VALUE`. A data set with options sets
+            the defaults, an instance of its own subclass of `Params`, and reads them in `load`.
     """
 
     card: DatasetCard
@@ -300,7 +300,7 @@ class Dataset(ABC):
 
     @property
     def name(self) -> str:
-        """The title, and the options that differ from their defaults; the name for `ZSLData`."""
+        """The title, and the options that differ from their defaults: the name of its `ZSLData`."""
         return ", ".join([self.card.title, *(f"{key}={value}" for key, value in self.options.changed().items())])
 
     def with_options(self, options: Params) -> Self:
@@ -319,7 +319,7 @@ class Dataset(ABC):
             splits: name of the split file, for data sets that have several.
 
         Raises:
-            DataError: files are missing or wrong; one line that says which, and what to do.
+            DataError: files are missing or wrong; one line says which, and what to do.
         """
 
     def load_labels(self, root: Path, splits: str = "att_splits") -> ZSLData:
@@ -327,13 +327,13 @@ class Dataset(ABC):
         return self.load(root, splits=splits)
 
     def load_images(self, root: Path, splits: str = "att_splits") -> ZSLData:
-        """Loads everything but features, and the images; raises a `DataError` as `load`, or where it has none."""
+        """Loads everything but features, and the images; raises a `DataError` like `load`, or if it has no images."""
         raise DataError(f"data set {self.card.title} has no images; name another data set, or a method on features")
 
     def missing(self, root: Path, features: str | None = None, splits: str = "att_splits") -> str:
         """Returns why the data set cannot be loaded, in one line, or an empty string; must be quick.
 
-        By default only other features than the card's and another split are missing; what reads files overrides it.
+        By default it reports features other than the card's, and another split. Data sets with files override it.
         """
         if features not in (None, self.card.default_features):
             options = f"leave out --features, or take {self.card.default_features}"
@@ -357,7 +357,7 @@ def _copy(features: NDArray[np.float32], rows: IntArray) -> torch.Tensor:
 
 
 def _whole(values: ArrayLike, what: str) -> IntArray:
-    """Returns whole numbers, or the positions where a mask holds, as int64."""
+    """Returns whole numbers, or the positions where a mask is true, as int64."""
     array = np.asarray(values)
     if array.dtype == bool:
         return np.flatnonzero(array)

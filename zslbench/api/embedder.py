@@ -1,6 +1,6 @@
-"""The embedder interface: what a method plugin writes. It never writes a training loop.
+"""The embedder interface: what a method plugin implements. It never writes a training loop.
 
-A method says how it learns in one of three ways, each simpler than the next:
+A method learns in one of three ways, the simplest first:
 
 - `solve(view)`: a closed form;
 - `loss(batch)`: plain gradient training of all parameters;
@@ -58,14 +58,14 @@ class ImageParams(GradientParams):
 
 @dataclass(frozen=True)
 class Part:
-    """A process's part of a batch that several processes compute together."""
+    """One process's part of a batch that several processes compute together."""
 
     size: int
     """Images in the whole batch."""
     first: int
-    """Position of this part's first image in it."""
+    """Position of this part's first image in the whole batch."""
     weight: float
-    """Of this part's losses, which are means over its images, in those of the whole batch."""
+    """Weight of this part's losses, means over its images, in the losses of the whole batch."""
     generator: torch.Generator
     """In the same state in every process."""
 
@@ -78,9 +78,9 @@ class Batch:
         x: `(B, D)` float32.
         y: `(B,)` int64, positions in `classes`.
         classes: the classes that training may see.
-        generator: the only source of randomness a loss may use beside dropout layers and `rand`.
-        pixels: the crops that `x` are the features of, `(B, 3, H, W)` float32 in [0, 1], where the input is images.
-        part: which part of a larger batch this is, where several processes train together.
+        generator: the only source of random numbers for a loss, besides dropout layers and `rand`.
+        pixels: the crops behind the features `x`, `(B, 3, H, W)` float32 in [0, 1], if the input is images.
+        part: which part of a larger batch this is, if several processes train together.
     """
 
     x: Tensor
@@ -91,7 +91,7 @@ class Batch:
     part: Part | None = None
 
     def rand(self, *sizes: int) -> Tensor:
-        """Draws numbers from [0, 1) for each image, `(B, *sizes)`: the same whichever process computes an image."""
+        """Draws numbers from [0, 1) for each image, `(B, *sizes)`, whichever process computes the image."""
         generator, size, first = self.generator, len(self.y), 0
         if self.part is not None:
             generator, size, first = self.part.generator, self.part.size, self.part.first
@@ -106,15 +106,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Objective:
-    """One player: the loss it minimises, over its own parameters, for some steps in each turn.
+    """One player: it minimises its loss over its own parameters, for some steps in each turn.
 
     Attributes:
-        name: as shown in progress and in error messages.
-        loss: a function of the batch, free of `.item()` and of branches on values; a dict of terms is summed.
+        name: shown in progress and in error messages.
+        loss: a function of the batch, without `.item()` or branches on values; a dict of terms is summed.
         parameters: what its optimiser updates; no gradient reaches anything else.
-        steps: updates in each turn, each on a batch of its own.
+        steps: updates in each turn, each on its own batch.
         lr: its learning rate, the method's `lr` if None.
-        decay: whether the method's L2 penalty falls on its weights.
+        decay: whether the method's L2 penalty applies to its weights.
     """
 
     name: str
@@ -130,18 +130,18 @@ class Objective:
 
 @dataclass(frozen=True)
 class Stage:
-    """A phase of training: its objectives take turns; an epoch has as many turns as the data has batches.
+    """A phase of training. Its objectives take turns; an epoch has as many turns as the data has batches.
 
-    It lasts for `epochs`, the main stage unless another number was chosen on validation classes.
+    It lasts for `epochs`. For the main stage, validation classes may choose another number.
 
     `plateau` names the loss, `OBJECTIVE` or `OBJECTIVE/TERM`, by which `schedule=plateau` lowers the learning rates of
-    all players at once. Name one whose level means something, such as a classification or reconstruction error: that of
-    an adversarial loss does not. A stage of one objective follows the sum of its terms by default.
+    all players at once. Name a loss whose level means something, such as a classification or reconstruction error; the
+    level of an adversarial loss does not. A stage of one objective follows the sum of its terms by default.
 
-    A finishing stage completes a model whose training is over, as the softmax of a generative method does. Finishing
-    stages come last. The stage before them is the main one: what is said of the number of epochs, of early stopping
-    and of scores after each epoch is said of it, and wherever the model is scored, it is finished first. Keep them
-    short: a search on validation classes runs them after each epoch of the main stage.
+    A finishing stage completes a trained model, as the softmax of a generative method does. Finishing stages come last.
+    The stage before them is the main one: the number of epochs, early stopping and scores after each epoch refer to
+    it. The model is always finished before it is scored. Keep finishing stages short: a search on validation classes
+    runs them after each epoch of the main stage.
     """
 
     name: str
@@ -156,18 +156,18 @@ class Embedder(nn.Module, Generic[P]):
 
     Class attributes:
         version: raise it when the method's meaning changes, so that stored runs are not mistaken for new ones.
-        scale: how visual features are scaled unless the user says otherwise.
-        scales: what tuning may choose it from, `scale` among them; by default it is left alone.
-        semantics_scale: how class embeddings are scaled unless the user says otherwise.
-        semantics_scales: what tuning may choose that from, likewise.
-        input: what it is given; with `images`, its parameters extend `ImageParams`, and batches have `pixels`.
-        parts: its networks that a file of weights may be given for, by name; the backbone is one of its own accord.
-        deterministic: whether no seed changes what it comes to, so that one run stands for all seeds. It is not
-            inherited: a subclass may draw what its base does not, and says so itself.
+        scale: how visual features are scaled by default.
+        scales: values of `scale` that tuning may choose, its default among them; empty to leave it alone.
+        semantics_scale: how class embeddings are scaled by default.
+        semantics_scales: values of `semantics_scale` that tuning may choose, likewise.
+        input: what it receives; with `images`, its parameters extend `ImageParams`, and batches have `pixels`.
+        parts: names of its networks that a user may give a file of weights for; the backbone always is one.
+        deterministic: whether no seed changes the result, so that one run stands for all seeds. It is not inherited:
+            a subclass may draw random numbers where its base does not, so it declares this itself.
 
     Attributes:
-        weights: files of weights by part, as the user gave them; set before `build`.
-        pretrained: whether parts without such a file start from pretrained weights where there are some.
+        weights: files of weights by part, given by the user; set before `build`.
+        pretrained: whether parts without such a file start from pretrained weights, if these exist.
     """
 
     version: ClassVar[int] = 1
@@ -205,7 +205,7 @@ class Embedder(nn.Module, Generic[P]):
         """Returns the compatibility of each image with each class, `(B, C)`.
 
         By default `s . E(x)`, Eq. (1) of Chen et al., CVPR 2018. A class's score must not depend on the order of the
-        classes. Raises `NotApplicable` where a method cannot choose among such classes.
+        classes. Raises `NotApplicable` if the method cannot choose among such classes.
         """
         return self.embed(x) @ classes.semantics.T
 
@@ -214,7 +214,7 @@ class Embedder(nn.Module, Generic[P]):
 
         Args:
             x: features of the images' centre crops, `(B, D)`.
-            pixels: the crops, `(B, 3, H, W)` in [0, 1]; the embedding is all that may be kept of them.
+            pixels: the crops, `(B, 3, H, W)` in [0, 1]; only their embedding may be used.
 
         Raises:
             NotApplicable: the method makes no images.
@@ -230,7 +230,7 @@ class Embedder(nn.Module, Generic[P]):
         return [Objective("loss", self.loss, self.parameters())]
 
     def stages(self) -> list[Stage]:
-        """Returns the phases of training; by default one, of `params.epochs` epochs. Empty for a closed form."""
+        """Returns the phases of training; by default one of `params.epochs` epochs, and none for a closed form."""
         solves = _defines(self, "solve") or _defines(self, "factorize")
         if solves and not _defines(self, "loss") and not _defines(self, "objectives"):
             return []
@@ -240,17 +240,17 @@ class Embedder(nn.Module, Generic[P]):
         return [Stage("train", self.objectives(), self.params.epochs)]
 
     def epoch_ended(self, view: TrainView, epoch: int) -> None:
-        """Called after each epoch of a stage, counted from 1: for what changes between epochs, such as pruning.
+        """Called after each epoch of a stage, counted from 1, for changes between epochs such as pruning.
 
-        What it changes must be parameters or persistent buffers of unchanged shape, so that checkpoints hold it.
+        Change only parameters or persistent buffers, and keep their shapes, so that checkpoints hold the changes.
         """
 
     def finish(self, view: TrainView) -> None:
-        """Called when training is over, and before scores in between: for what needs a trained model, such as a gate.
+        """Called after training and before any scores in between, for what needs a trained model, such as a gate.
 
-        It may be called more than once, and uses no randomness. A kept model is used without training images, so what
-        it computes must be buffers, of any shape; `register_buffer(name, None, persistent=False)` in `build` leaves
-        them out of checkpoints.
+        It may be called more than once, and must use no randomness. A kept model is used without training images, so
+        store results in buffers, of any shape. `register_buffer(name, None, persistent=False)` in `build` leaves them
+        out of checkpoints.
         """
 
     def solve(self, view: TrainView) -> None:
@@ -259,10 +259,10 @@ class Embedder(nn.Module, Generic[P]):
             self.assemble(self.factorize(view))
 
     def factorize(self, view: TrainView) -> Any:
-        """Returns the part of a closed form that no hyper-parameter changes, eigendecompositions for instance.
+        """Returns the part of a closed form that no hyper-parameter changes, such as eigendecompositions.
 
-        A method that splits `solve` into `factorize` and `assemble` is tuned over a whole grid for little more than the
-        price of one fit.
+        If a method splits `solve` into `factorize` and `assemble`, tuning over a whole grid costs little more than one
+        fit.
         """
         raise NotImplementedError
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listener:
-    """Callbacks about runs; images that are prepared count as epochs of a step 0."""
+    """Callbacks about runs; prepared images count as epochs of step 0."""
 
     started: Callable[[Run], None] = lambda run: None
     epoch: Callable[[Run, Progress], None] = lambda run, progress: None
@@ -26,12 +26,13 @@ class Listener:
 
 
 class Engine(ABC):
-    """Executes runs somewhere, and tells the listener of each how it ended; `with engine:` closes it.
+    """Executes runs somewhere and reports to the listener how each ended; `with engine:` closes it.
 
-    An engine does nothing but call `zslbench.runs.execute.fulfil` for each run in this process, or `fulfil_sent` in
-    another one to which it sends `run.sent()` and `setup`; the store sees to it that no run is executed twice. It may
-    execute as many runs at a time as it has `workers`, whose default it chooses. Where KeyboardInterrupt or
-    `zslbench.interruption.Interrupted` is raised in it, it must end its processes, by SIGTERM for one, and let it pass.
+    For each run, an engine only calls `zslbench.runs.execute.fulfil` in this process, or `fulfil_sent` in another
+    process, to which it sends `run.sent()` and `setup`. The store ensures that no run is executed twice. An engine may
+    execute as many runs at a time as it has `workers`, and chooses their default number. If KeyboardInterrupt or
+    `zslbench.interruption.Interrupted` is raised in it, it must end its processes, for example by SIGTERM, and
+    re-raise the exception.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -42,7 +43,7 @@ class Engine(ABC):
         """Executes runs in any order; one that fails must not stop the others."""
 
     def close(self) -> None:  # noqa: B027 (most engines keep nothing)
-        """Gives back what is kept between calls of `execute`."""
+        """Releases what the engine keeps between calls of `execute`."""
 
     def __enter__(self) -> Self:
         return self

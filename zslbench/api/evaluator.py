@@ -1,4 +1,4 @@
-"""The evaluator interface, and what evaluators are given: a `Scorer` over the test images, reduced to `Decisions`."""
+"""The evaluator interface, and what evaluators receive: a `Scorer` over the test images, reduced to `Decisions`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCORES_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class Decisions:
-    """What the scores of each test image come down to: its best seen and its best unseen class.
+    """Each test image's best seen and best unseen class.
 
     Every metric of (generalized) zero-shot recognition follows from these, at any calibration gamma. All `(N,)`.
 
@@ -56,7 +56,7 @@ class Decisions:
     def credit(self, gamma: float = 0.0) -> NDArray[np.float64]:
         """Returns each image's correctness when gamma is subtracted from seen scores, `(N,)`.
 
-        1 or 0; an image whose true class ties with k - 1 others counts 1/k, the expectation over their orders.
+        It is 1 or 0. If the true class ties with k - 1 others it is 1/k, the expectation over their orders.
         """
         ahead = self.best_seen - gamma - self.best_unseen
         seen = self.hit_seen / np.maximum(self.ties_seen, 1)
@@ -65,7 +65,7 @@ class Decisions:
         return np.where(ahead > 0, seen, np.where(ahead < 0, unseen, either))
 
     def choice(self, gamma: float = 0.0) -> NDArray[np.int64]:
-        """Returns the class each image is given to; a tie between sides goes to the seen one."""
+        """Returns the class chosen for each image; the seen class wins a tie between sides."""
         return np.where(self.best_seen - gamma >= self.best_unseen, self.choice_seen, self.choice_unseen)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -74,7 +74,7 @@ class Decisions:
 
 
 class Scorer(ABC):
-    """Scores of one view's test images; computed in chunks and reduced at once."""
+    """Scores of one view's test images, computed in chunks; each chunk is reduced at once."""
 
     embedder: Embedder[Any] | None = None
     """The trained model, for evaluators that look deeper than scores; None for scores made elsewhere."""
@@ -83,23 +83,23 @@ class Scorer(ABC):
         self.view = view
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Returns the centre crops of some test images, and what the model makes of them, `(n, 3, H, W)` in [0, 1].
+        """Returns the centre crops of some test images, and their reconstructions, both `(n, 3, H, W)` in [0, 1].
 
-        Raises `NotApplicable` where the input is no images, or the method makes none.
+        Raises `NotApplicable` if the input is not images, or the method makes none.
         """
         raise NotApplicable("there is no model to make images")
 
     def embeddings(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Returns the features of some test images as the model is given them, `(n, D)`, and E(x), `(n, A)`.
+        """Returns the features of some test images as the model receives them, `(n, D)`, and E(x), `(n, A)`.
 
-        Where the input is images, these are of centre crops. Raises `NotApplicable` where there is no model, or it has
+        If the input is images, these are of centre crops. Raises `NotApplicable` if there is no model, or if it has
         no embedding.
         """
         raise NotApplicable("there is no model to embed images")
 
     @abstractmethod
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
-        """Returns the scores of some test images for some classes of the view, given by position, `(n, C)`."""
+        """Returns the scores of some test images for some classes of the view, `(n, C)`; `classes` are positions."""
 
     @cached_property
     def generalized(self) -> Decisions:
@@ -151,7 +151,7 @@ class Evaluator(ABC):
         metrics: what `evaluate` returns, in the order of tables.
         version: raise it when the meaning of a metric changes.
         needs_validation: whether `prepare` must be called with a model fitted without the validation classes.
-        needs_images: whether it is only asked where the input is images.
+        needs_images: whether it is only used if the input is images.
     """
 
     metrics: ClassVar[tuple[Metric, ...]]
@@ -160,7 +160,7 @@ class Evaluator(ABC):
     needs_images: ClassVar[bool] = False
 
     def prepare(self, validation: Scorer) -> None:  # noqa: B027 (most evaluators choose nothing)
-        """Chooses on validation classes whatever must be chosen."""
+        """Makes its choices, such as a gamma, on validation classes."""
 
     @abstractmethod
     def evaluate(self, scorer: Scorer) -> Mapping[str, float]:
@@ -171,22 +171,22 @@ class Evaluator(ABC):
         """
 
     def remarks(self, metrics: Mapping[str, float]) -> Sequence[str]:
-        """Returns what a reader of a run must be warned of, each a sentence without a full stop; nothing by default.
+        """Returns warnings for a reader of a run, each a sentence without a full stop; nothing by default.
 
-        It is asked of a new evaluator, whenever a run is shown. `metrics` are those of the run, which may be of an
-        older version of this evaluator: some may be missing.
+        It is called on a new evaluator whenever a run is shown. `metrics` are those of the run. They may come from an
+        older version of this evaluator, so some may be missing.
         """
         return ()
 
     def arrays(self, scorer: Scorer) -> Mapping[str, NDArray[Any]]:
-        """Returns what is to be stored beside the record, by name; called after `evaluate`. Nothing by default."""
+        """Returns arrays to store beside the record, by name; called after `evaluate`. Nothing by default."""
         return {}
 
     def resample(self, scorer: Scorer, weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
         """Returns the metrics under resampled test images, for bootstrap intervals; nothing by default.
 
         Args:
-            scorer: as for `evaluate`, whose result `weights` of ones must give.
+            scorer: as for `evaluate`; `weights` of ones must give the result of `evaluate`.
             weights: how often each test image of the view was drawn, `(R, N)`.
 
         Returns:
@@ -197,12 +197,12 @@ class Evaluator(ABC):
     def recomputed(
         self, scorer: Scorer, metrics: Mapping[str, float], arrays: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, float]:
-        """Returns the metrics of a stored run anew, to check those that are stored; by default as `evaluate` does.
+        """Computes the metrics of a stored run again, to check the stored values; by default it calls `evaluate`.
 
-        The arguments are those of `influence`. `prepare` was called where decisions on validation classes are stored.
+        The arguments are those of `influence`. `prepare` was called if decisions on validation classes are stored.
 
         Raises:
-            NotApplicable: as `evaluate` does; `NeedsScores` where what is stored does not suffice.
+            NotApplicable: as `evaluate` does; `NeedsScores` if the stored data do not suffice.
         """
         return self.evaluate(scorer)
 
@@ -211,16 +211,16 @@ class Evaluator(ABC):
     ) -> Mapping[str, NDArray[np.float64]]:
         """Returns how much each test image moves a metric, for tests between rows of a table; nothing by default.
 
-        For a mean over images that is each image's share, its value divided by the number of images: the shares sum
-        to the metric. For any other metric it is the derivative by the weights of `resample`, where these are ones.
-        It is asked of a new evaluator, of a run that is stored: the model is gone.
+        For a mean over images this is each image's share: its value divided by the number of images. The shares sum
+        to the metric. For any other metric it is the derivative by the weights of `resample`, at weights of one. It is
+        called on a new evaluator for a stored run; the model is gone.
 
         Args:
-            scorer: has the stored decisions, and the classes of the images; of scores it has none.
+            scorer: has the stored decisions and the classes of the images, but no scores.
             metrics: what `evaluate` returned.
             arrays: what `arrays` returned.
 
         Returns:
-            `(N,)` for each metric that has one, 0 for images that the metric is not about.
+            `(N,)` values for each metric that has an influence, 0 for images that do not enter the metric.
         """
         return {}

@@ -1,4 +1,4 @@
-"""Events: what a bench tells of its work, for progress bars, logs and other tools."""
+"""Events: what a bench reports about its work, for progress bars, logs and other tools."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 class Event:
     """One thing that happened.
 
-    `said`: `text` is a line for people. `began`: `total` runs are wanted, which may be `trials` of a search; then
-    `text` says where the search stands. Of a
-    `run`: `started`; `epoch`, with its `progress`; `finished`, with its `record`, which may have been `stored` already;
-    `failed`, with the `error`. `ended`: all that began is done.
+    `said`: `text` is a line for people. `began`: `total` runs are wanted; if they are `trials` of a search, `text` says
+    where the search stands. For a `run`: `started`; `epoch`, with its `progress`; `finished`, with its `record`, which
+    may have been `stored` already; `failed`, with the `error`. `ended`: everything that began is done.
     """
 
     kind: Literal["said", "began", "started", "epoch", "finished", "failed", "ended"]

@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Crops = Annotated[Literal[1, 2, 5, 10], BeforeValidator(lambda value: int(value) if str(value).isdecimal() else value)]
-"""How many crops of each image; the command line gives its text."""
+"""How many crops of each image; the command line passes it as text."""
 CROPS: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 5), 5: (0, 1, 2, 3, 4), 10: tuple(range(10))}
-"""Which crops are taken: 0 is the centre, 1 to 4 are the corners (top left, top right, bottom left, bottom right), and
-5 to 9 are those five mirrored; all ten are those of Krizhevsky et al., NIPS 2012."""
+"""Which crops are used: 0 is the centre, 1 to 4 are the corners (top left, top right, bottom left, bottom right), and
+5 to 9 are the mirror images of these five. All ten are the crops of Krizhevsky et al., NIPS 2012."""
 SIDE, CROP = 256, 224
 """A crop of 224 is cut from the central square of an image whose shorter side is 256; other sizes keep this ratio."""
 
 
 class UnreadableImage(Exception):
-    """An image is missing, damaged, or no image; the message is the reason alone."""
+    """An image is missing or damaged, or the file is no image; the message is only the reason."""
 
 
 class Images(ABC):
     """The images of a data set in the order of its labels."""
 
     fingerprint: str
-    """A hash that changes whenever an image has changed: of names and contents of files, or of a recipe."""
+    """A hash that changes whenever an image changes: of the files' names and contents, or of a recipe."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -45,7 +45,7 @@ class Images(ABC):
 
     @abstractmethod
     def name(self, row: int) -> str:
-        """Returns what an image is called in messages, its path for instance."""
+        """Returns the name of an image in messages, such as its path."""
 
     @abstractmethod
     def read(self, row: int) -> Image:
@@ -58,13 +58,13 @@ class Images(ABC):
 
 @dataclass(frozen=True)
 class Pixels:
-    """Crops of some images, read from disk whenever they are asked for, so that memory does not grow with their number.
+    """Crops of some images, read from disk on request, so that memory does not grow with their number.
 
     Attributes:
         file: the central square of each image of the data set, `(images, 3, side, side)` uint8 without a header.
-        rows: which of them these are, `(N,)` int64.
+        rows: which images of the file these are, `(N,)` int64.
         size: side of a crop in pixels.
-        crops: how many crops there are of each image.
+        crops: how many crops each image has.
     """
 
     file: Path
@@ -90,7 +90,7 @@ class Pixels:
         `rows` are positions among these images, `crops` says which crop of each, from 0; both `(n,)`.
 
         Raises:
-            DataError: the file has gone or was cut short since it was prepared.
+            DataError: the file is gone, or was cut short since it was prepared.
         """
         import torch  # here, because commands that only list and describe do without it
 

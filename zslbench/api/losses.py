@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, between: Tensor) -> Tensor:
-    """Returns the mean of (|slope| - 1)^2 of a critic, at a random point between each real and fake row.
+    """Returns the mean of (|slope| - 1)^2 of a critic, at a random point between each pair of real and fake rows.
 
     Gulrajani et al.: Improved training of Wasserstein GANs. NIPS 2017, Eq. (3), without its weight.
 
     Args:
-        critic: maps `(B, D)` to `(B, 1)`, each row for itself; what it is conditioned on is bound beforehand.
+        critic: maps `(B, D)` to `(B, 1)`, each row on its own; bind what it is conditioned on beforehand.
         real: real rows, `(B, D)`, without gradient.
         fake: generated rows, likewise.
-        between: where the point of each row is, from 0 at the fake to 1 at the real one, `(B, 1)`: `batch.rand(1)`.
+        between: position of each row's point, from 0 (fake) to 1 (real), `(B, 1)`: `batch.rand(1)`.
     """
     point = (between * real + (1 - between) * fake).requires_grad_()
     slope = torch.autograd.grad(critic(point).sum(), point, create_graph=True)[0]

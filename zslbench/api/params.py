@@ -24,7 +24,7 @@ class Space(BaseModel):
     integer: bool = False
     choices: tuple[Any, ...] | None = None
     points: int = GRID_POINTS
-    """Values that a grid takes from a range."""
+    """How many values a grid takes from a range."""
 
     @classmethod
     def parse(cls, text: str) -> Space:
@@ -78,11 +78,11 @@ def param(
     """Declares a hyper-parameter.
 
     Args:
-        default: the value that makes sense on any data set.
+        default: a value that makes sense on any data set.
         help: one line, with the symbol of the paper.
-        search: `(low, high)` for a number that tuning varies, a list for a choice, None for what tuning leaves alone.
-        log: search a range on a logarithmic scale.
-        bounds: what is valid at all: `gt`, `ge`, `lt`, `le`.
+        search: `(low, high)` for a number that tuning varies, a list for a choice, None if tuning leaves it alone.
+        log: whether to search a range on a logarithmic scale.
+        bounds: the valid values: `gt`, `ge`, `lt`, `le`.
     """
     space = None
     if isinstance(search, tuple):
@@ -94,7 +94,7 @@ def param(
 
 
 def read_pairs(pairs: list[str], noun: str = "parameter") -> dict[str, str]:
-    """Reads `key=value` pairs; raises a UsageError where one has no `=`."""
+    """Reads `key=value` pairs; raises a UsageError if one has no `=`."""
     values = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
@@ -111,7 +111,7 @@ class Params(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], owner: str, noun: str = "parameter") -> Self:
-        """Builds parameters from values or their text; messages say whose they are and what they are called.
+        """Builds parameters from values or their text; messages name the owner and the noun.
 
         Raises:
             UsageError: an unknown name (near misses are suggested) or a value out of range; one line.

@@ -1,4 +1,4 @@
-"""Progress: what is known of a run while it trains."""
+"""Progress: what is known about a run while it trains."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Progress:
     losses: dict[str, float]
     """Mean of each loss over the epoch, named `objective` or `objective/term`."""
     seconds: float
-    """Since this fit began, time before an interruption included."""
+    """Time since this fit began, including time before an interruption."""
     step: int
-    """Epochs since this fit began, those of earlier stages and before an interruption included."""
+    """Epochs since this fit began, including earlier stages and epochs before an interruption."""
     fit: str = "final"
-    """`validation` for the fit on the training part of trainval, `final` for the one whose scores are recorded."""
+    """`validation` for the fit on the training part of trainval, `final` for the fit whose scores are recorded."""
     watched: dict[str, float] = field(default_factory=dict)
-    """Metrics on validation classes after this epoch, where a fit is watched on them."""
+    """Metrics on validation classes after this epoch, if the fit is watched on them."""

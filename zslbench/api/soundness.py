@@ -1,4 +1,4 @@
-"""What makes a data set unusable, and what makes its numbers doubtful: the errors and warnings of `ZSLData`."""
+"""The errors and warnings of `ZSLData`: what makes a data set unusable or its numbers doubtful."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from zslbench.api.dataset import ZSLData
 
 BLOCK = 2**22
-"""How many values are looked at at a time, so that a large file need not fit in memory."""
+"""How many values are examined at a time, so that a large file need not fit in memory."""
 ROWS = 256
 """How many rows are compared at a time."""
 LARGE, SMALL = 1e16, 1e-16
-"""Sums of squares of larger values overflow float32, those of smaller ones vanish in it."""
+"""In float32, sums of squares of larger values overflow, and those of smaller values vanish."""
 NAMED = 3
 """How many classes a message names."""
 RARE = 0.1
-"""Up to this share of the values may be a code for missing ones; where more are -1, it says that a class lacks one."""
+"""Up to this share of the values may code missing ones; if more are -1, it means a class lacks an attribute."""
 
 
 def check_finite(array: NDArray[np.floating], what: str) -> None:
-    """Checks that all values are numbers whose squares can be summed in float32, in about one pass over them.
+    """Checks in about one pass that all values are numbers whose squares can be summed in float32.
 
     Raises:
-        DataError: some values are NaN, infinite or too large, which are counted, or all are zero or too small.
+        DataError: some values are NaN, infinite or too large (the message counts them), or all are zero or too small.
     """
     largest = 0.0
     for _, block in _blocks(array) if array.size else ():
@@ -51,7 +51,7 @@ def check_finite(array: NDArray[np.floating], what: str) -> None:
 
 
 def check_not_constant(array: NDArray[np.floating], what: str, rows: NDArray[np.int64] | None = None) -> None:
-    """Raises a DataError if all rows, or the given ones, are equal; looks no further than the first that differs."""
+    """Raises a DataError if all rows, or the given ones, are equal; stops at the first that differs."""
     rows = np.arange(len(array)) if rows is None else rows
     parts = (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))
     if len(rows) > 1 and not any((array[part] != array[rows[:1]]).any() for part in parts):
@@ -59,10 +59,10 @@ def check_not_constant(array: NDArray[np.floating], what: str, rows: NDArray[np.
 
 
 def check_embeddings(semantics: NDArray[np.floating], names: Sequence[str], what: str) -> None:
-    """Checks class embeddings, `(C, A)`, as `check_finite` and `check_not_constant` do, and row by row for zeros.
+    """Checks class embeddings, `(C, A)`, by `check_finite` and `check_not_constant`, and each row for zeros.
 
     Raises:
-        DataError: one of these, or the embedding of a class is zero; the classes are named.
+        DataError: one of these checks fails, or the embedding of a class is zero; the message names the classes.
     """
     check_finite(semantics, what)
     check_not_constant(semantics, what)
@@ -73,14 +73,14 @@ def check_embeddings(semantics: NDArray[np.floating], names: Sequence[str], what
 
 
 def wrong(data: ZSLData) -> Iterator[str]:
-    """Yields what is wrong with sizes, class names and split; what follows relies on what came before."""
+    """Yields what is wrong with sizes, class names and split; later checks rely on earlier ones."""
     yield from _wrong_sizes(data)
     yield from wrong_names(data.class_names)
     yield from _wrong_roles(data)
 
 
 def doubtful(data: ZSLData) -> Iterator[str]:
-    """Yields what changes what the numbers of a data set mean, and can be lived with."""
+    """Yields what changes the meaning of a data set's numbers but need not stop you."""
     names = data.class_names
     if absent := [names[c] for c in data.untested]:
         yield (
@@ -98,7 +98,7 @@ def doubtful(data: ZSLData) -> Iterator[str]:
 
 
 def wrong_names(names: Sequence[str]) -> Iterator[str]:
-    """Yields what is wrong with class names: one is empty, or several cannot be told apart when they are read."""
+    """Yields what is wrong with class names: one is empty, or several read the same."""
     if empty := [str(c + 1) for c, name in enumerate(names) if not name.strip()]:
         yield f"{listed(empty, 'class', 'classes')}, counted from 1, without a name"
     if twice := same_names(names):
@@ -106,7 +106,7 @@ def wrong_names(names: Sequence[str]) -> Iterator[str]:
 
 
 def same_names(names: Sequence[str]) -> list[str]:
-    """Returns the names that several classes have, with their numbers from 1; the forms of an accent are the same."""
+    """Returns names that several classes share, with their numbers from 1; forms of an accent count as equal."""
     numbers: dict[str, list[int]] = {}
     for number, name in enumerate(names, start=1):
         numbers.setdefault(unicodedata.normalize("NFC", name).strip(), []).append(number)
@@ -115,7 +115,7 @@ def same_names(names: Sequence[str]) -> list[str]:
 
 
 def equal_rows(rows: NDArray[np.floating]) -> list[list[int]]:
-    """Returns the numbers, from 0, of rows that are equal, group by group."""
+    """Returns groups of equal rows, by their numbers from 0."""
     numbers: dict[bytes, list[int]] = {}
     for number, row in enumerate(rows):
         numbers.setdefault((row + 0.0).tobytes(), []).append(number)  # -0.0 is 0.0
@@ -123,18 +123,18 @@ def equal_rows(rows: NDArray[np.floating]) -> list[list[int]]:
 
 
 def rare_negatives(semantics: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Returns the negative values of attributes if there are few of them, as there are of codes for missing values.
+    """Returns the negative values of attributes if they are rare, as codes for missing values are.
 
-    Where -1 says that a class lacks an attribute, and in word vectors, they are many.
+    They are frequent if -1 means that a class lacks an attribute, and in word vectors.
     """
     negative = semantics[semantics < 0]
     return negative[: negative.size if negative.size <= RARE * semantics.size else 0]
 
 
 def missing_code(semantics: NDArray[np.floating]) -> tuple[float, int] | None:
-    """Returns the whole number that codes missing values, such as the -1 of AWA's attributes, and how many there are.
+    """Returns the whole number that codes missing values, such as -1 in AWA's attributes, and its count.
 
-    It is the only negative value, and a rare one.
+    It is the only negative value, and rare.
     """
     negative = rare_negatives(semantics)
     if not negative.size or negative.min() != negative.max() or not float(negative[0]).is_integer():
@@ -143,7 +143,7 @@ def missing_code(semantics: NDArray[np.floating]) -> tuple[float, int] | None:
 
 
 def listed(items: Sequence[str], one: str, several: str = "") -> str:
-    """Returns the count of items with the first few of them: `5 classes (a, b, c, ...)`, but `class a`."""
+    """Returns the count of items and the first few: `5 classes (a, b, c, ...)`, but `class a` for one."""
     if len(items) == 1:
         return f"{one} {items[0]}"
     return f"{len(items)} {several or one + 's'} ({', '.join(items[:NAMED])}{', ...' if len(items) > NAMED else ''})"

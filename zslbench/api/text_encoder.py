@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 class TextEncoder(ABC):
-    """Turns texts into vectors. Third parties subclass it and register the class; it is created without arguments."""
+    """Turns texts into vectors. Third parties subclass it and register the class. It is created without arguments."""
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns a vector for each text, `(N, d)` float32.
 
-        A row depends on its own text alone, and is the same each time.
+        A row depends only on its own text, and is the same each time.
         """

@@ -16,7 +16,7 @@ from zslbench.api.images import Pixels
 
 @dataclass(frozen=True)
 class ProblemShape:
-    """What a method needs to build its networks: features D, class embedding A, classes to train on, their names."""
+    """What a method needs to build its networks: D features, A attributes, the classes to train on, their names."""
 
     features: int
     attributes: int
@@ -26,7 +26,7 @@ class ProblemShape:
 
 @dataclass(frozen=True)
 class ClassSet:
-    """The classes an image may be given to.
+    """The classes to choose from for an image.
 
     Attributes:
         semantics: class embeddings, `(C, A)` float32.
@@ -67,12 +67,12 @@ class TrainView:
     """All that a method may see in training.
 
     Attributes:
-        setting: what the method declared that it uses.
-        x: visual features of the training images, `(N, D)` float32; `(N, K, D)` of K crops where the input is images.
-        y: the class of each, `(N,)` int64, a position in `classes`.
+        setting: what the method uses, as it declared.
+        x: visual features of the training images, `(N, D)` float32; `(N, K, D)` for K crops if the input is images.
+        y: the class of each image, `(N,)` int64, a position in `classes`.
         classes: the seen classes; in the semantic-transductive and transductive settings the unseen ones follow.
-        unlabelled: features of unlabelled images of unseen classes, transductive setting only.
-        pixels: the crops themselves, where the input is images.
+        unlabelled: features of unlabelled images of unseen classes, in the transductive setting only.
+        pixels: the crops themselves, if the input is images.
     """
 
     setting: Setting
@@ -89,7 +89,7 @@ class TrainView:
 
     @property
     def shape(self) -> ProblemShape:
-        """The sizes a method is built for."""
+        """The sizes that a method is built for."""
         return ProblemShape(self.x.shape[-1], self.semantics.shape[1], len(self.classes), self.classes.names)
 
     def to(self, device: torch.device | str) -> TrainView:
@@ -99,7 +99,7 @@ class TrainView:
         return replace(self, x=x, y=y, classes=classes, unlabelled=unlabelled)
 
     def with_features(self, x: Tensor, unlabelled: Tensor | None) -> TrainView:
-        """Returns the view with its features replaced, scaled for instance."""
+        """Returns the view with other features, for example scaled ones."""
         return replace(self, x=x, unlabelled=unlabelled)
 
     def with_classes(self, classes: ClassSet) -> TrainView:
@@ -112,12 +112,12 @@ class TestView:
     """The test images and all classes; for evaluators only.
 
     Attributes:
-        images: row of each test image in the data set, `(N,)`: those of seen classes, then those of unseen classes.
-        y: class of each, `(N,)`, a position in `classes`.
+        images: row of each test image in the data set, `(N,)`: first images of seen classes, then of unseen classes.
+        y: class of each image, `(N,)`, a position in `classes`.
         classes: all classes, seen first.
-        features: the data set's features, `(images, D)`, or `(images, K, D)` of K crops, possibly on disk; None where
+        features: the data set's features, `(images, D)`, or `(images, K, D)` for K crops, possibly on disk; None if
             only scores are evaluated.
-        pixels: crops of the test images, in the order of `images`, where the input is images.
+        pixels: crops of the test images, in the order of `images`, if the input is images.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name

@@ -1,7 +1,7 @@
-"""All that a plugin may hook into.
+"""All hooks of a plugin.
 
-A plugin is a module named by an entry point in the group `zslbench`. Any function of it whose name starts with
-`zslbench_` is a hook implementation; no decorator and no import of ours is needed. Take the arguments you use.
+A plugin is a module named by an entry point in the group `zslbench`. Any function in it whose name starts with
+`zslbench_` is a hook implementation; you need no decorator and no import of ours. Take only the arguments you use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ hookspec = pluggy.HookspecMarker("zslbench")
 
 @hookspec
 def zslbench_register(registry: Registry) -> None:
-    """Called once when the plugin is loaded, to register whatever it offers; see `Registry`."""
+    """Called once when the plugin is loaded, to register what it offers; see `Registry`."""
 
 
 @hookspec

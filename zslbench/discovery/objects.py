@@ -1,7 +1,7 @@
-"""Methods that are handed over as classes: registered ones have a name, others are given one for this process.
+"""Methods given as classes: registered ones have a name, others get one for this process.
 
-What a class is made of is part of a run's identity, as the content of a single file is: a class that was edited in a
-notebook never meets the results of an earlier state of it.
+The content of a class is part of a run's identity, like the content of a single file. So a class edited in a notebook
+never mixes with the results of an earlier state of it.
 """
 
 from __future__ import annotations

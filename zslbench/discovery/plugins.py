@@ -1,7 +1,7 @@
 """Finds plugins through entry points, and keeps a broken one from hurting the others.
 
-pluggy's own loader stops at the first plugin that fails to import, skips a second entry point of the same name
-without a word, and lets a mistyped hook pass; hence this loop.
+pluggy's own loader stops at the first plugin that fails to import, silently skips a second entry point of the same
+name, and lets a mistyped hook pass. That is why this loop exists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The registry: a name -> "module:attribute", resolved on first use, so that listing imports nothing."""
+"""The registry: name -> "module:attribute", resolved on first use, so that listing imports nothing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder":
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name; `target` is imported by `Registry.resolve` alone.
+    """One registered name; only `Registry.resolve` imports `target`.
 
-    `file` and `code`, a hash of its content, are those of a method that is a single file outside any package.
+    A method that is a single file outside any package has `file` and `code`, a hash of its content.
     """
 
     kind: str
@@ -42,14 +42,14 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """The title on its card; its name where the card has none."""
+        """The title on its card, or its name if the card has none."""
         return getattr(self.card, "title", self.name)
 
     def __str__(self) -> str:
         return f"{NOUNS[self.kind]} {self.name!r} of plugin {self.plugin!r}"
 
     def goes_by(self, text: str) -> bool:
-        """Whether a text is its name or its title, in any case."""
+        """Whether a text is its name or title, in upper or lower case."""
         return text.casefold() in (self.name.casefold(), self.title.casefold())
 
 
@@ -104,7 +104,7 @@ class Registry:
         self._entries[kind, name] = Entry(kind, name, target, card, "")
 
     def adopt(self, staged: Registry, plugin: str, file: Path | None = None, code: str = "") -> None:
-        """Takes over all that one plugin or file registered, or nothing: a PluginError names whoever owns a name."""
+        """Takes over all that a plugin or file registered, or none; a PluginError names the owner of a taken name."""
         for key, entry in staged._entries.items():
             if key in self._entries:
                 owner = self._entries[key].plugin
@@ -114,7 +114,7 @@ class Registry:
         self.published_files += staged.published_files
 
     def give(self, kind: str, name: str, thing: Any, card: cards.Card, owner: str, code: str) -> None:
-        """Registers an object of this process, in place of what the same owner registered under this name."""
+        """Registers an object of this process; replaces what the same owner registered under this name."""
         self._entries[kind, name] = Entry(kind, name, "", card, owner, code=code, given=thing)
 
     def names(self, kind: str) -> list[str]:
@@ -136,10 +136,10 @@ class Registry:
     def find(self, text: str, kinds: Collection[str] = tuple(KINDS)) -> list[Entry]:
         """Returns the entries of this name, at most one of each kind.
 
-        Where there is none, a title counts as well, and the case of letters does not; a `Hint` says what is taken.
+        If there is none, titles count too, in upper or lower case; a `Hint` says which entry is used.
 
         Raises:
-            UsageError: there is no such name or title, near misses are suggested; or several of a kind have this title.
+            UsageError: no such name or title (near misses are suggested), or several of a kind have this title.
         """
         entries = [entry for kind in kinds for entry in self.entries(kind)]
         if exact := [entry for entry in entries if entry.name == text]:
@@ -160,7 +160,7 @@ class Registry:
         return found
 
     def method_for(self, name: str, input: cards.Input | None) -> str:
-        """Returns the name of a method, or that of its counterpart on images where these are wanted."""
+        """Returns the name of a method, or of its counterpart on images if images are wanted."""
         entry = self.entry("method", name)
         other = entry.card.for_images if input == "images" and entry.card.input != "images" else ""
         if other and ("method", other) not in self._entries:
@@ -170,7 +170,7 @@ class Registry:
         return other or name
 
     def resolve(self, kind: str, name: str, base: type) -> Any:
-        """Imports what a name stands for; a PluginError names the plugin where that fails or gives no `base`."""
+        """Imports what a name stands for; a PluginError names the plugin if that fails or gives no `base`."""
         entry, advice = self.entry(kind, name), "update or uninstall that plugin"
         if entry.given is not None:
             return entry.given

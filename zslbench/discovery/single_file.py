@@ -1,6 +1,6 @@
 """A method that is a single file outside any package: `zslbench run ./my_method.py`.
 
-Its content is part of a run's identity, so an edited file never meets the results of an earlier state of it.
+Its content is part of a run's identity, so an edited file never mixes with the results of an earlier state of it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Engines: where runs execute. They are dumb; the store coordinates, so that a lost worker costs one run."""
+"""Engines: where runs execute. They are simple; the store coordinates, so a lost worker costs only one run."""

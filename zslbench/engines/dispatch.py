@@ -1,4 +1,4 @@
-"""The dispatcher: it finds what is stored, hands the rest to an engine, and tells what happens."""
+"""The dispatcher: it finds stored runs, hands the rest to an engine, and reports what happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several runs at a time on this machine, in processes of their own, so that a crash costs one run."""
+"""Several runs at a time on this machine, each in its own process, so that a crash costs one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster; store and data must lie on a file system that all its machines share."""
+"""Runs on a Ray cluster; store and data must be on a file system that all its machines share."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Runs in a process of their own: orders as JSON lines on standard input, events as JSON lines on standard output.
+"""Executes runs in its own process: orders as JSON lines on standard input, events as JSON lines on standard output.
 
 python -m zslbench.engines.worker < orders.jsonl
 
-A worker ends when its orders end. In the middle of a run that means that whoever gave them is gone: then it is
-interrupted like one that is told to end. What is heavy is imported once it obeys signals.
+A worker ends when its orders end. If they end in the middle of a run, the process that gave them is gone. Then the
+worker is interrupted as if it were told to end. Heavy imports happen only after it obeys signals.
 """
 
 from __future__ import annotations

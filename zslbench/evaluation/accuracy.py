@@ -1,4 +1,4 @@
-"""Per-class accuracy, its kin and the seen-unseen curve under image weights, and how much each image moves them."""
+"""Per-class accuracy, related metrics and the seen-unseen curve under image weights, and each image's influence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures scores by evaluators: metrics with intervals, per-class accuracies, and what is stored beside a record."""
+"""Measures scores with evaluators: metrics with intervals, per-class accuracies, and arrays to store with a record."""
 
 from __future__ import annotations
 

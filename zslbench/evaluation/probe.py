@@ -1,4 +1,4 @@
-"""The evaluator `probe`: what an embedding keeps of attributes that seen classes hardly differ in."""
+"""The evaluator `probe`: how much an embedding keeps of attributes in which seen classes hardly differ."""
 
 from __future__ import annotations
 

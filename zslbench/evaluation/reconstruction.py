@@ -1,4 +1,4 @@
-"""The evaluator `reconstruction`: how much of an image its embedding keeps, measured on what is made of it."""
+"""The evaluator `reconstruction`: how much of an image its embedding keeps, measured on the reconstruction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where scores come from: a trained model, a matrix made by any other code, or only decisions, of a stored run."""
+"""Where scores come from: a trained model, a matrix made by other code, or the decisions of a stored run."""
 
 from __future__ import annotations
 

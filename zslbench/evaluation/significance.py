@@ -1,22 +1,23 @@
 """Which rows of a table really differ: tests over test images and seeds, Holm's correction, a compact letter display.
 
-The difference of two rows A and B, each a mean over its seeds on the same test images, has the variance
+Two rows A and B are means over their seeds on the same test images. Their difference has the variance
 
     V = sum_c V_c + V_A + V_B,
 
-where V_c is that of the images of class c, from the difference of both rows' influences (so images are paired; see
-`Strata`), and V_A, V_B are each row's sample variance over seeds divided by their number, 0 for one seed.
-Then t = (A - B) / sqrt(V) has about Student's distribution with the degrees of freedom of Satterthwaite (1946) and
-Welch (1947), V^2 / sum_k (V_k^2 / df_k).
+V_c is the variance from the images of class c, computed from the difference of both rows' influences (so images are
+paired; see `Strata`). V_A and V_B are each row's sample variance over seeds divided by the number of seeds, 0 for one
+seed. Then t = (A - B) / sqrt(V) has approximately Student's distribution with the degrees of freedom of Satterthwaite
+(1946) and Welch (1947), V^2 / sum_k (V_k^2 / df_k).
 
-- Seeds are not paired. Rows under the same seed share hardly any randomness, and pairing would leave n - 1 in place of
-  2(n - 1) degrees of freedom: too few for the small p that many comparisons ask for. In simulated tables of 14 equal
-  rows of 3 seeds, most of whose spread is the seeds', pairing tells some rows apart in 6 tables of 10, this test in 1.
-  Where rows do go up and down together over seeds, this test is too careful, and never the contrary.
-- What depends on image and seed together is counted in V_c and in V_A, which is careful too.
-- One seed says nothing about seeds: right for a closed form; for a trained method the standard error is a lower bound.
-  Two seeds say so little that 14 equal rows of two seeds can be told apart in up to 4 tables of 10: take three or more.
-- Choosing gamma or parameters on validation classes is not resampled; the seeds carry what of it they vary.
+- Seeds are not paired. Rows under the same seed share hardly any randomness. Pairing would leave n - 1 in place of
+  2(n - 1) degrees of freedom, too few for the small p that many comparisons need. In simulated tables of 14 equal rows
+  of 3 seeds, where seeds cause most of the spread, pairing finds differences in 6 tables of 10, this test in 1. If rows
+  do rise and fall together over seeds, this test is too conservative, never too liberal.
+- Variance that depends on image and seed together counts in both V_c and V_A, which is conservative too.
+- One seed says nothing about seeds. That is right for a closed form; for a trained method the standard error is a lower
+  bound. Two seeds say very little: with 14 equal rows of two seeds, up to 4 tables of 10 show differences. Use three or
+  more.
+- The choice of gamma or parameters on validation classes is not resampled; the seeds cover the part that they vary.
 """
 
 from __future__ import annotations

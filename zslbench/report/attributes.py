@@ -1,4 +1,4 @@
-"""What class attributes vary in: over training images and over those of unseen classes, and what is lost between."""
+"""How much each class attribute varies over training images and over images of unseen classes, and what is lost."""
 
 from __future__ import annotations
 

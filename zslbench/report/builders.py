@@ -1,4 +1,4 @@
-"""Builders of tables: of rows, one for each data set, with tests or without; of the trials of a search."""
+"""Builders of tables: one table of rows for each data set, with or without tests, and tables of a search's trials."""
 
 from __future__ import annotations
 

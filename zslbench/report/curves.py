@@ -1,4 +1,4 @@
-"""Seen-unseen curves, drawn from stored decisions: one figure for a page, or panels of a figure."""
+"""Seen-unseen curves from stored decisions: one figure for a page, or panels of a figure."""
 
 from __future__ import annotations
 

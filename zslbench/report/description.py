@@ -1,4 +1,4 @@
-"""What `zslbench describe` says about a registered name: facts from its card and its class, and these as text."""
+"""What `zslbench describe` shows about a registered name: facts from its card and class, and their text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counterparts of the figures and tables of a method's paper, made from rows of records, and a page that shows them."""
+"""Counterparts of the figures and tables of a method's paper, made from records, and a page that shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures of a report share: colours, widths, and files that do not change from one writing to the next."""
+"""What the figures of a report share: colours, widths, and files that are identical each time they are written."""
 
 from __future__ import annotations
 

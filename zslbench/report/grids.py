@@ -1,4 +1,4 @@
-"""Images of unseen classes beside what methods make of them, from arrays that are kept beside records."""
+"""Images of unseen classes beside the methods' reconstructions, from arrays kept beside records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking inside a run: which classes fail, what they are taken for, which attract all, which attributes are read."""
+"""Looks inside a run: which classes fail, what they are taken for, which attract images, which attributes are read."""
 
 from __future__ import annotations
 

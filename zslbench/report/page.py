@@ -1,4 +1,4 @@
-"""A page of results, written from records: tables, seen-unseen curves, and the hyper-parameters that were chosen."""
+"""A page of results, written from records: tables, seen-unseen curves, and the chosen hyper-parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table as a paper has it: a line for each method, columns for each data set, the paper's own numbers below."""
+"""A table in the form of a paper: a line for each method, columns for each data set, the paper's numbers below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of predictions: images, their best classes, and the attributes that spoke for the winner."""
+"""A picture of predictions: images, their best classes, and the attributes that favour the best one."""
 
 from __future__ import annotations
 

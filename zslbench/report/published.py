@@ -1,4 +1,4 @@
-"""Published numbers: read from the plugins' files, set beside measured ones, shown as printed, and checked."""
+"""Published numbers: read from the plugins' files, placed beside measured ones, shown as printed, and checked."""
 
 from __future__ import annotations
 

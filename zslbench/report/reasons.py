@@ -1,4 +1,4 @@
-"""What tests say of a method's reason: sentences on each ablation and control against the method itself."""
+"""What the tests say about a method's reason: sentences that compare each ablation and control with the method."""
 
 from __future__ import annotations
 

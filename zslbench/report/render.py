@@ -1,7 +1,7 @@
-"""Renderers: each writes tables in one format, and knows nothing of what they show.
+"""Renderers: each writes tables in one format, and knows nothing about their content.
 
-Texts of tables come from data, plugins and other people's files: no control character of them gets out, and each format
-escapes what it would take for markup.
+Texts of tables come from data, plugins and other people's files. No control character in them is printed, and each
+format escapes what it would read as markup.
 """
 
 from __future__ import annotations

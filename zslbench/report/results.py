@@ -1,4 +1,4 @@
-"""Results: what came of a comparison, as tables for people and as data frames for everything else."""
+"""Results of a comparison, as tables for people and as data frames for everything else."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ TASKS = ("acc_uu", "acc_ut", "acc_st")
 
 
 class Result:
-    """One run: its record, and what follows from each test image's decision.
+    """One run: its record, and everything derived from each test image's decision.
 
     Attributes:
-        record: everything that is kept about it.
+        record: everything that is kept about the run.
         id: its id; `zslbench show ID` prints it.
         method: the name of the method.
         dataset: the name of the data set.
@@ -54,7 +54,7 @@ class Result:
         self.home, self._arrays = store, arrays
 
     def arrays(self) -> Arrays:
-        """Returns what is stored beside the record, by name.
+        """Returns the arrays stored beside the record, by name.
 
         Raises:
             DataError: the file is missing or damaged.
@@ -65,14 +65,14 @@ class Result:
         return self._arrays
 
     def decisions(self) -> Decisions:
-        """Returns what the scores of each test image come down to; classes are positions in `record.class_names`."""
+        """Returns each test image's best seen and unseen class; classes are positions in `record.class_names`."""
         return Decisions.of(self.arrays())
 
     def per_class(self) -> pd.DataFrame:
-        """Returns per-class top-1 as fractions: a row for each class, whether it is seen, and a column for each task.
+        """Returns per-class top-1 as fractions: a row for each class, a column for each task.
 
-        The columns are `seen`, `acc_uu`, `acc_ut` and `acc_st`; a class has no value where the task has none of its
-        images. The mean of a column is the metric of that name.
+        The columns are `seen` (whether the class is seen), `acc_uu`, `acc_ut` and `acc_st`. A class has no value if the
+        task has none of its images. The mean of a column is the metric of that name.
         """
         decisions, names = self.decisions(), self.record.class_names
         seen = {names[c] for c in np.unique(decisions.y[decisions.seen])}
@@ -83,7 +83,7 @@ class Result:
         return table.rename_axis("class")
 
     def confusion(self, gamma: float | None = None) -> pd.DataFrame:
-        """Returns how many images of each class (rows) were given to each class (columns), of all classes.
+        """Returns how many images of each class (rows) were recognised as each class (columns), among all classes.
 
         `gamma` is subtracted from the scores of seen classes; by default 0.
         """
@@ -93,7 +93,7 @@ class Result:
         return pd.DataFrame(counts, index=pd.Index(names, name="class"), columns=pd.Index(names, name="given to"))
 
     def curve(self) -> pd.DataFrame:
-        """Returns the seen-unseen curve, a row for each interval of gamma: where it begins, U->T and S->T there.
+        """Returns the seen-unseen curve: a row for each interval of gamma, with its start and U->T and S->T there.
 
         The columns are `gamma`, `acc_ut` and `acc_st`; the area below it is AUSUC (Chao et al., ECCV 2016).
         """
@@ -102,10 +102,10 @@ class Result:
         return pd.DataFrame({"gamma": gamma, "acc_ut": curve.acc_ut[0], "acc_st": curve.acc_st[0]})
 
     def model(self, *, device: str = "auto") -> TrainedModel:
-        """Returns the final model, to embed, score and recognise any images.
+        """Returns the final model; it embeds, scores and recognises any images.
 
         Raises:
-            DataError: the run kept none, or its file is damaged.
+            DataError: the run kept no model, or its file is damaged.
             UsageError, PluginError: the method is not installed in that version.
         """
         if self.home is None:
@@ -127,11 +127,11 @@ class Results(Sequence[Result]):
     """A row for each method and data set; as a sequence, its runs.
 
     Attributes:
-        rows: with runs, records, tuned hyper-parameters.
-        chosen: the metrics of tables, where not those that are shown by default.
-        errors: what failed, by run; printed below the tables, and raised by `check`.
-        columns: the headings of columns that tables show beside the first; all where there are none.
-        searches: the logs of the searches that chose hyper-parameters; all that are stored, in results of a store.
+        rows: the rows, with runs, records and tuned hyper-parameters.
+        chosen: the metrics of tables, if not the default ones.
+        errors: the failures, by run; printed below the tables, and raised by `check`.
+        columns: the headings of columns that tables show beside the first; all if empty.
+        searches: the logs of the searches that chose hyper-parameters; for the results of a store, all stored ones.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Results(Sequence[Result]):
         return iter(self._results)
 
     def arrays(self, record: RunRecord) -> Arrays:
-        """Returns what is kept beside one of the records, stored or not."""
+        """Returns the arrays beside one of the records, stored or not."""
         return next(result for result in self if result.id == record.id).arrays()
 
     def check(self) -> None:
@@ -189,10 +189,10 @@ class Results(Sequence[Result]):
             raise NotApplicable(refusals[0])
 
     def frame(self) -> pd.DataFrame:
-        """Returns one row a run: what was run, every metric as a fraction, every hyper-parameter, times, id.
+        """Returns one row per run: what was run, every metric as a fraction, every hyper-parameter, times, id.
 
-        Hyper-parameters are called `param_NAME`, because some have the name of a metric; those that a method does not
-        have are missing in its rows.
+        Hyper-parameters are called `param_NAME`, because some have the name of a metric. Those that a method lacks are
+        missing in its rows.
         """
         lines: list[dict[str, Any]] = []
         for row in self.rows:
@@ -212,10 +212,11 @@ class Results(Sequence[Result]):
         return table.astype({name: _kind([line[name] for line in lines if name in line]) for name in of_params})
 
     def summary(self) -> pd.DataFrame:
-        """Returns one row a method and data set, which `frame` calls by the same names.
+        """Returns one row per method and data set, with the same names as in `frame`.
 
         The columns of each metric are its mean over seeds, `_std`, `_low` and `_high`, the 95 % interval over test
-        images, and in the metric that rows are tested in `_group`: rows that share a letter are not told apart.
+        images. The metric that rows are tested in also has `_group`: the test does not separate rows that share a
+        letter.
         """
         lines = [line for made in self._field() for line in made.data]
         rows = [row for group in in_groups(self.rows) for row in group]
@@ -233,7 +234,7 @@ class Results(Sequence[Result]):
         return table[[*shown, *table.columns.difference(shown, sort=False)]]
 
     def tables(self, kind: Literal["compare", "field"] = "compare") -> list[Table]:
-        """Returns a table for each data set: `field` has intervals, tests of which rows really differ, and cost."""
+        """Returns a table for each data set: `field` has intervals, cost, and tests of which rows really differ."""
         made = comparison_tables(self.rows, self.chosen) if kind == "compare" else self._field()
         return [with_columns(table, self.columns) for table in made]
 
@@ -275,11 +276,11 @@ class Results(Sequence[Result]):
         return {"runs": [result.record.model_dump(mode="json") for result in self], "summary": summary(self.rows)}
 
     def show(self, kind: Literal["compare", "field"] = "compare", *, plain: bool = False) -> None:
-        """Prints the tables; if `plain`, or in a pipe, as bare text."""
+        """Prints the tables, as bare text if `plain` or in a pipe."""
         print_tables(self.tables(kind), plain=plain)
 
     def draw(self) -> list[tuple[str, Path]]:
-        """Draws what runs reconstructed, beside their records; returns whose picture is where."""
+        """Draws the reconstructions of runs beside their records; returns the path of each run's picture."""
         labels = {record.id: f"{row.label}, seed {record.spec.seed}" for row in self.rows for record in row.records}
         kept = [(result, result.home) for result in self]
         pictures = [(labels[result.id], write_pairs(result.record, home)) for result, home in kept if home]
@@ -300,7 +301,7 @@ class Results(Sequence[Result]):
 
 
 def _kind(values: list[Any]) -> str:
-    """Returns the dtype of a column that has these values and perhaps gaps, which must not make a float of a count."""
+    """Returns the dtype of a column with these values and perhaps gaps; gaps must not turn a count into a float."""
     kinds = {type(value) for value in values}
     return {frozenset([bool]): "boolean", frozenset([int]): "Int64", frozenset([float]): "float64"}.get(
         frozenset(kinds), "object"

@@ -1,4 +1,4 @@
-"""What tables of rows share: means over seeds, tests, columns that are functions of a row, published numbers, notes."""
+"""Shared parts of tables of rows: means over seeds, tests, columns computed from a row, published numbers, notes."""
 
 from __future__ import annotations
 

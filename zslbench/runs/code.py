@@ -1,4 +1,4 @@
-"""Which code a run is made of: the harness's, the plugin's and the method's, compared where a run is sent elsewhere."""
+"""The code behind a run: the harness's, the plugin's and the method's. It is compared when a run is sent elsewhere."""
 
 from __future__ import annotations
 

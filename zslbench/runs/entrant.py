@@ -1,4 +1,4 @@
-"""Entrants: a method on a data set with everything resolved and checked once, and the runs that it makes."""
+"""Entrants: a method on a data set, with everything resolved and checked once, and its runs."""
 
 from __future__ import annotations
 

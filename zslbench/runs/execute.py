@@ -1,7 +1,7 @@
 """Executes one run: train, measure, record, store.
 
-A run fits at most two models. The first, on the training part of trainval, is scored on validation classes: it
-chooses what must be chosen (gamma, the number of epochs). The second, on all of trainval, is the one that is tested.
+A run fits at most two models. The first is trained on the training part of trainval and scored on validation classes,
+to choose gamma and the number of epochs. The second is trained on all of trainval; this one is tested.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scores made elsewhere, put through the same evaluators and kept as records marked external."""
+"""Scores made elsewhere, measured by the same evaluators and kept as records marked external."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fit: cut and scale the data, seed, build, train, score. Runs, grids of closed forms and checks all come here."""
+"""One fit: cut and scale the data, seed, build, train, score. Runs, grids of closed forms and checks all use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kept model is asked about: images in files, features in files, parts of data sets; and classes of any kind."""
+"""Inputs for a kept model: images in files, features in files, parts of data sets, and classes of any kind."""
 
 from __future__ import annotations
 

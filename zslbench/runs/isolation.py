@@ -1,7 +1,7 @@
 """A known state around each run, so that no method changes what comes after it, or is changed by what came before.
 
-A method runs in this process, or in one that executes other runs too. What it may change without meaning any harm is
-put back when its run ends; what decides numbers is set when it begins.
+A method runs in this process, or in one that executes other runs too. Global settings that it may change in good faith
+are restored when its run ends. Settings that decide numbers are set when it begins.
 """
 
 from __future__ import annotations

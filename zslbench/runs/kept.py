@@ -1,4 +1,4 @@
-"""Kept models: what a run learnt, with all that is needed to use it, in one file beside its record."""
+"""Kept models: the result of training with everything needed to use it, in one file beside the record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring runs: which evaluators a run is asked by, and new metrics on stored runs, which train nothing."""
+"""Measuring runs: which evaluators measure a run, and new metrics on stored runs, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TrainedModel: what a run kept, put to use: on any images, and for any classes that are described."""
+"""TrainedModel: the kept model of a run, for use on any images and any described classes."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from zslbench.training.device import choose_device, seeded
 Which = Literal["all", "seen", "unseen"]
 Classes = Which | ClassSet
 UNIT = 1e-4
-"""How far from 1 the norm of a class embedding may lie that counts as normalised."""
+"""A class embedding counts as normalised if its norm differs from 1 by less than this."""
 AT_ONCE = 4096
-"""Images that are scored at a time."""
+"""How many images are scored at a time."""
 
 
 class TrainedModel:
-    """The final model of a run; it needs no training data, and draws no random number.
+    """The final model of a run. It needs no training data and draws no random number.
 
     Attributes:
-        record: of the run.
-        classes: those of the run, seen first, with class embeddings as the data set has them.
+        record: the record of the run.
+        classes: the classes of the run, seen first, with class embeddings as the data set has them.
         features: how many values an image has.
         params: hyper-parameters.
         device: where it computes.
-        attributes: what the dimensions of class embeddings are called; empty where nobody says.
-        gamma: what was chosen on validation classes to be subtracted from scores of seen classes; None if nothing was.
+        attributes: names of the dimensions of class embeddings; empty if unknown.
+        gamma: chosen on validation classes, and subtracted from scores of seen classes; None if none was chosen.
     """
 
     def __init__(self, record: RunRecord, kept: Kept, where: object, device: str = "auto") -> None:
-        """Makes the model that a file keeps; `where` it is, for messages.
+        """Makes the model from a kept file; `where` is the file's place, for messages.
 
         Raises:
-            UsageError, PluginError: the method is not installed, or in another version.
-            DataError: the method's code changed, so that it is built otherwise.
+            UsageError, PluginError: the method is not installed, or has another version.
+            DataError: the method's code changed and now builds another network.
         """
         self.record, self.classes, self.attributes = record, kept.classes, kept.attributes
         self.gamma = record.metrics.get("gamma")
@@ -68,13 +68,13 @@ class TrainedModel:
         return f"TrainedModel({spec.method} on {spec.dataset}, seed {spec.seed}: {sizes})"
 
     def embed(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Returns what the method makes of images in the space of class embeddings, `(N, A)`.
+        """Returns the embeddings of images in the space of class embeddings, `(N, A)`.
 
         Args:
-            x: features `(N, D)` as the data set has them; `(N, K, D)` of K crops, whose mean is returned.
+            x: features `(N, D)` as the data set has them; with K crops, `(N, K, D)`, their mean is returned.
 
         Raises:
-            DataError: they have another number of columns than the training features, or are not finite.
+            DataError: the number of columns differs from the training features, or values are not finite.
             NotApplicable: the method has no embedding of images.
         """
         if type(self._embedder).embed is Embedder.embed:
@@ -86,11 +86,11 @@ class TrainedModel:
         """Returns the score of each image and class, `(N, C)`, uncalibrated.
 
         Args:
-            x: features `(N, D)`, or `(N, K, D)`, whose scores are means over the crops.
-            classes: those of the run, or others, as `described` returns them.
+            x: features `(N, D)`; with K crops, `(N, K, D)`, scores are means over the crops.
+            classes: those of the run, or others that `described` returns.
 
         Raises:
-            DataError: features or class embeddings have another number of columns than in training.
+            DataError: the number of columns of features or class embeddings differs from training.
             NotApplicable: the method cannot choose among such classes.
         """
         chosen = self._kept.semantics(self.chosen(classes)).to(self.device)
@@ -107,12 +107,12 @@ class TrainedModel:
         Args:
             x: features, as for `scores`.
             classes: those of the run, or others.
-            top: how many classes to tell.
-            gamma: is subtracted from the scores of seen classes where unseen ones compete; `auto` is the run's own.
+            top: how many classes to return.
+            gamma: subtracted from the scores of seen classes where unseen ones compete; `auto` is the run's own.
 
         Returns:
-            `class`, `score`, `margin` before the next class, and `side`: seen, unseen, or new where the run knew no
-            such class; then `class_2`, `score_2` and so on.
+            `class`, `score`, `margin` over the next class, and `side`: seen, unseen, or new if the run knew no such
+            class; then `class_2`, `score_2` and so on.
         """
         chosen = self.chosen(classes)
         scores = self.scores(x, chosen) - self.shift(chosen, gamma) * chosen.seen.numpy().astype(np.float32)
@@ -143,7 +143,7 @@ class TrainedModel:
         raise NotApplicable(f"the scores of {self.record.spec.method} are no sum over attributes")
 
     def chosen(self, classes: Classes) -> ClassSet:
-        """Returns the classes that are meant."""
+        """Returns the requested classes."""
         if isinstance(classes, ClassSet):
             if (width := classes.semantics.shape[1]) != (own := self.classes.semantics.shape[1]):
                 raise DataError(f"the class embeddings have {width} values; those of the run have {own}")
@@ -154,7 +154,7 @@ class TrainedModel:
         return sets[classes]
 
     def described(self, names: Sequence[str], embeddings: ArrayLike) -> ClassSet:
-        """Returns classes by their embeddings, normalised as those of the run are; unseen ones may be new to it.
+        """Returns classes by their embeddings, normalised like those of the run. The classes may be new to the run.
 
         A class with the name of a seen class counts as seen. Warns of values outside the range of the run's classes.
 
@@ -163,7 +163,7 @@ class TrainedModel:
             embeddings: `(C, A)`, columns as in training.
 
         Raises:
-            DataError: sizes do not fit, a name is there twice, or a value is not finite.
+            DataError: sizes do not fit, a name occurs twice, or an embedding is zero or not finite.
         """
         rows, own = np.asarray(embeddings, dtype=np.float64), self.classes.semantics.numpy()
         if rows.ndim != 2 or len(rows) != len(names) or not len(rows):
@@ -193,20 +193,20 @@ class TrainedModel:
         return ClassSet(torch.from_numpy(rows.astype(np.float32)), tuple(names), seen)
 
     def sides(self, classes: ClassSet) -> list[str]:
-        """Returns of each class whether it is seen, unseen, or new."""
+        """Returns for each class whether it is seen, unseen, or new."""
         known = set(self.classes.names)
         pairs = zip(classes.names, classes.seen.tolist(), strict=True)
         return ["seen" if seen else "unseen" if name in known else "new" for name, seen in pairs]
 
     def shift(self, classes: ClassSet, gamma: float | Literal["auto"]) -> float:
-        """Returns what is subtracted from scores of seen classes: nothing where all are seen, or none is."""
+        """Returns what is subtracted from scores of seen classes: 0 if all classes are seen or none is."""
         if not 0 < int(classes.seen.sum()) < len(classes):
             return 0.0
         return (self.gamma or 0.0) if gamma == "auto" else float(gamma)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Computes as runs do, with one thread, and without gradients."""
+        """Computes as runs do, with one thread, without gradients."""
         with seeded(0, self.device), torch.no_grad():
             yield
 
@@ -222,7 +222,7 @@ class TrainedModel:
             yield torch.from_numpy(part)
 
     def _mean(self, x: torch.Tensor, ask: Any) -> NDArray[np.float32]:
-        """Returns what is asked about features, scaled; the mean over crops where there are some."""
+        """Returns the model's answer for scaled features, as a mean over crops if there are any."""
         rows = self._kept.scale(x.flatten(0, -2)).to(self.device)
         answers: torch.Tensor = ask(rows).float().cpu()
         found: NDArray[np.float32] = (answers if x.ndim == 2 else answers.view(*x.shape[:-1], -1).mean(dim=1)).numpy()
@@ -230,7 +230,7 @@ class TrainedModel:
 
 
 def _installed(record: RunRecord) -> type[Embedder[Any]]:
-    """Returns the class of a record's method, and warns where its code is another."""
+    """Returns the class of a record's method; warns if its code differs."""
     spec, plugin = record.spec, record.provenance.get("method_plugin", "")
     if spec.method not in registry().names("method"):
         hint = f"install {plugin}" if plugin else near_misses(spec.method, registry().names("method"))

@@ -1,4 +1,4 @@
-"""Predictions: what a kept model says of many images, written as it comes, so that a killed command goes on."""
+"""Predictions: a kept model's answers for many images, written one by one, so that a killed command can continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring stored runs by evaluators that were installed later, found again from their records alone."""
+"""Measures stored runs with evaluators that were installed later; finds the runs from their records alone."""
 
 from __future__ import annotations
 

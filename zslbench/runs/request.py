@@ -1,4 +1,4 @@
-"""What is asked for: options, and methods and data sets by name with options, by class, or by instance."""
+"""Requests: options, and methods and data sets given by name with options, by class, or by instance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DatasetLike = str | Path | Dataset | ZSLData
 
 
 class Request(BaseModel):
-    """The options that decide which runs are meant; the words are those of the command line.
+    """The options that decide which runs you want, named as on the command line.
 
     Attributes:
         root: folder of the data sets.
@@ -41,21 +41,21 @@ class Request(BaseModel):
         semantics_scale: scaling of class embeddings, likewise.
         seeds: one run for each.
         precision: of training.
-        input: `images` takes the counterpart of each method that works on images.
-        pretrained: whether parts of networks start from pretrained weights where there are some.
+        input: `images` uses each method's counterpart on images.
+        pretrained: whether parts of networks start from pretrained weights, if these exist.
         weights: files of weights by part of the network.
-        on: `validation` scores classes cut from trainval and never touches a test image.
+        on: `validation` scores classes cut from trainval, and never a test image.
         fold: which cut into training and validation classes.
         calibrated: whether to fit on validation classes too, to choose gamma.
-        existing: what to do about runs that are stored already.
-        tuned: whether to use the tuned hyper-parameters of each method; what is missing is tuned first.
-        oracle: whether to add what choosing on the test images would have gained.
-        metric: what to tune by.
+        existing: what to do with runs that are stored already.
+        tuned: whether to use each method's tuned hyper-parameters; missing searches run first.
+        oracle: whether to add the gain of choosing on the test images.
+        metric: the metric to tune by.
         folds: cuts of the seen classes to tune on; the mean over them counts.
         trials: points to try, unless on a grid.
-        grid: try every combination of values instead.
-        search: in place of or beside a method's own search space: `NAME=LOW:HIGH`, `NAME=LOW:HIGH:log` or `NAME=A,B,C`,
-            several of them, or a mapping from names to `(low, high)`, lists or texts.
+        grid: whether to try every combination of values instead.
+        search: replaces or extends a method's own search space: `NAME=LOW:HIGH`, `NAME=LOW:HIGH:log` or `NAME=A,B,C`,
+            several of these, or a mapping from names to `(low, high)`, lists or texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -87,7 +87,7 @@ class Request(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Returns a request with these options; what is wrong with them is a UsageError of one line."""
+        """Returns a request with these options; wrong options raise a UsageError of one line."""
         try:
             return cls(**values)
         except ValidationError as invalid:
@@ -134,7 +134,7 @@ def _space(given: object) -> str:
 
 
 class Asked(NamedTuple):
-    """A method as asked for: `name[@preset][:key=value,...]`, a file in place of the name, a class or an instance.
+    """A method as requested: `name[@preset][:key=value,...]`, a file in place of the name, a class or an instance.
 
     Attributes:
         label: the text, or the name of the class.
@@ -170,7 +170,7 @@ class Asked(NamedTuple):
         return cast(MethodCard, registry().entry("method", self.method).card)
 
     def for_input(self, input: Input | None) -> Asked:
-        """Returns the method's counterpart on images where images are wanted and there is one, else the method."""
+        """Returns the method's counterpart on images if images are wanted and it has one, else the method."""
         method = registry().method_for(self.method, input)
         return self._replace(label=self.label.replace(self.method, method, 1), method=method)
 
@@ -188,7 +188,7 @@ def methods_of(given: Many) -> list[MethodLike]:
 
 
 def seeds_of(given: int | Sequence[int]) -> tuple[int, ...]:
-    """Returns seeds, at least one: so many, counted from 0, or these."""
+    """Returns at least one seed: the first so many, counted from 0, or the given ones."""
     try:
         chosen = tuple(map(index, given)) if isinstance(given, Iterable) else tuple(range(index(given)))
     except TypeError:
@@ -199,13 +199,13 @@ def seeds_of(given: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def short(value: object) -> str:
-    """Returns what a message says of a value of any kind."""
+    """Returns the text of a message about a value of any kind."""
     text = repr(value)
     return text if len(text) < 60 else f"{text[:60]}..."
 
 
 def split_source(source: str) -> tuple[str, str | None]:
-    """Splits a data set as asked for, such as `NAME@FEATURES`, into its name with options, or folder, and features."""
+    """Splits a requested data set, such as `NAME@FEATURES`, into features and its name with options, or folder."""
     if "@" in source and not Path(source).exists():
         name, _, features = source.rpartition("@")
         return name, features
@@ -213,5 +213,5 @@ def split_source(source: str) -> tuple[str, str | None]:
 
 
 def name_of(source: DatasetLike) -> str:
-    """Returns what a data set is called in a request."""
+    """Returns the name of a data set in a request."""
     return source.name if isinstance(source, Dataset | ZSLData) else str(source)

@@ -1,4 +1,4 @@
-"""Row: one method on one data set, a run for each seed, and what came of them."""
+"""Row: one method on one data set, a run for each seed, and their results."""
 
 from __future__ import annotations
 

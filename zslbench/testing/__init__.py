@@ -1,6 +1,6 @@
 """Conformance checks: whether a method, a data set or an evaluator keeps its promises.
 
-A plugin's own tests take them all with one decorator:
+One decorator adds them all to a plugin's own tests:
 
     from zslbench.testing import parametrize_with_checks
 

@@ -1,4 +1,4 @@
-"""All checks, by kind of subject, in the order of tables; and ways to make them."""
+"""All checks by kind of subject, in the order of tables, and functions that run them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHECKS = {
 
 
 def verdicts(subject: Subject[Any]) -> list[Verdict]:
-    """Makes all checks of a subject."""
+    """Runs all checks of a subject."""
     return [judge(check, subject) for check in CHECKS[subject.kind]]
 
 
@@ -44,8 +44,8 @@ def parametrize_with_checks(*things: Any) -> Any:
         things: names as registered, or classes or instances of `Embedder`, `Dataset` or `Evaluator`.
 
     Raises:
-        UsageError: no such name, near misses are suggested; or something else was given.
-        PluginError: the name is that of a plugin that does not work.
+        UsageError: there is no such name (near misses are suggested), or something else was given.
+        PluginError: the name belongs to a plugin that does not work.
     """
     import pytest
 
@@ -55,10 +55,10 @@ def parametrize_with_checks(*things: Any) -> Any:
 
 
 def _make(check: Check, subject: Subject[Any]) -> None:
-    """Makes a check within a test, which is skipped where it is.
+    """Runs a check within a test; if the check is skipped, so is the test.
 
     Raises:
-        CheckFailed: the promise is broken, or the check raised something else, which is then the cause.
+        CheckFailed: the promise is broken, or the check raised another error, which is then the cause.
     """
     import pytest
 

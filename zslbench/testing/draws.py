@@ -1,4 +1,4 @@
-"""Random numbers that are drawn while a method is trained, to tell those that its seed does not decide."""
+"""Random numbers drawn while a method is trained, to find those that its seed does not decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What work must leave alone: what it was given, random numbers, and torch's global settings."""
+"""What a method must not change: its inputs, random numbers, and torch's global settings."""
 
 from __future__ import annotations
 

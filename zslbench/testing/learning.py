@@ -1,4 +1,4 @@
-"""Checks of how a method learns: from what it was given alone, the same each time, and through interruptions."""
+"""Checks of how a method learns: only from what it was given, the same each time, and despite interruptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subjects: the methods, data sets and evaluators that checks are made of, however they are given."""
+"""Subjects: the methods, data sets and evaluators to check, in whatever form they are given."""
 
 from __future__ import annotations
 

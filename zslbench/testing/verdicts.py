@@ -1,4 +1,4 @@
-"""Verdicts: what came of a check, and in which order checks are made."""
+"""Verdicts: the result of a check, and the order in which checks run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Several processes that train one model together, as torchrun starts them; alone where there is but one.
+"""Several processes, started by torchrun, that train one model together; or one process alone.
 
-Every process holds the whole model and computes its part of each batch; gradients are averaged. It is done by hand,
-because wrappers such as DistributedDataParallel hook into `backward` of one loss, and here several players take turns
-over their own parameters.
+Every process holds the whole model and computes its part of each batch, and gradients are averaged. This is done by
+hand, because wrappers such as DistributedDataParallel hook into `backward` of one loss, and here several players take
+turns over their own parameters.
 """
 
 from __future__ import annotations

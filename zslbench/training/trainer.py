@@ -1,8 +1,8 @@
 """The shared trainer. It owns everything around a method's losses; a method never writes a loop.
 
-Features live on the device whole and a step gathers rows by index; crops of images are read from disk ahead of their
-step. All randomness comes from torch's global state and from one generator, both saved in checkpoints, so that an
-interrupted run ends bit for bit as another.
+All features are on the device, and a step gathers rows by index. Crops of images are read from disk ahead of their
+step. All random numbers come from torch's global state and from one generator. Checkpoints save both, so an interrupted
+run ends bit for bit like an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tuning: searches over hyper-parameters on validation classes, and what picking on test images would have gained."""
+"""Tuning: searches over hyper-parameters on validation classes, and the gain of choosing on test images instead."""
 
 import warnings
 

@@ -1,6 +1,7 @@
-"""The test-peek gap: what choosing hyper-parameters on the test images would have gained.
+"""The test-peek gap: how much choosing hyper-parameters on the test images would have gained.
 
-Much of the literature prints such numbers. Here they are shown beside a row, never ranked, and never used for anything.
+Much of the literature prints such numbers. Here they stand beside a row, are never ranked, and are not used for
+anything.
 """
 
 from __future__ import annotations

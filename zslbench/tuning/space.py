@@ -1,4 +1,4 @@
-"""What a search chooses from: a method's hyper-parameters, and how its data are scaled."""
+"""Search spaces: a method's hyper-parameters, and the scaling of its data."""
 
 from __future__ import annotations
 

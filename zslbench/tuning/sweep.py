@@ -1,6 +1,6 @@
 """A whole grid of a closed form for little more than one fit: what no hyper-parameter changes is computed once.
 
-Once for each way of scaling the data, that is, where these are searched too.
+If scalings are searched too, it is computed once for each way of scaling the data.
 """
 
 from __future__ import annotations

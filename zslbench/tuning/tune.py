@@ -1,10 +1,9 @@
 """The search over a method's hyper-parameters and scaling, on validation classes cut from trainval.
 
-Trials are runs like any other, and are proposed in rounds: what a round proposes depends on the earlier rounds alone,
-so a search comes out the same however many runs are executed at a time, and however often it was interrupted. A trial
-of a gradient method trains as many epochs as the space allows and is scored after each, so one run tells the best
-number of epochs. A method that splits its closed form into `factorize` and `assemble` is searched over the whole
-grid instead.
+Trials are ordinary runs, proposed in rounds. A round depends only on the earlier rounds, so a search gives the same
+result however many runs execute at a time, and however often it was interrupted. A trial of a gradient method trains
+as many epochs as the space allows and is scored after each, so one run finds the best number of epochs. A method that
+splits its closed form into `factorize` and `assemble` is searched over the whole grid instead.
 """
 
 from __future__ import annotations
