@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from html import unescape
 from io import BytesIO, StringIO
@@ -85,6 +86,30 @@ def test_published_numbers_stand_below_what_compares_with_them_and_nothing_else(
     of_command = tmp_path / "compare.html"
     assert inside("compare", *methods, "-d", folder, "--seeds", "1", "--out", of_command).status == 0
     assert list(rows_of(of_command))[:3] == [name for name, _ in rows][:3]
+
+
+def test_a_leaderboard_of_export_files_names_the_runs_that_do_not_stand_the_checks(
+    inside: Inside, store: Path, tmp_path: Path
+) -> None:
+    results, out = tmp_path / "results", tmp_path / "report.html"
+    results.mkdir()
+    assert inside("compare", "eszsl", "sae", *DIGITS).status == 0
+    for name in ("eszsl", "sae"):
+        assert inside("runs", "export", results / f"{name}.zip", "--filter", f"method={name}").status == 0
+    shutil.rmtree(store)
+    answer = inside("report", "--from", results, "--out", out)
+    assert (answer.status, answer.err) == (0, "")
+    assert set(rows_of(out)) == {"ESZSL", "SAE"}
+    content = bytearray((results / "sae.zip").read_bytes())
+    content[content.index(b'"ausuc"') + 12] ^= 1
+    (results / "sae.zip").write_bytes(content)
+    answer = inside("report", "--from", results, "--out", out)
+    assert answer.status == 1 and "sae.zip" in answer.err.splitlines()[0]
+    assert answer.err.splitlines()[-1].startswith("zslbench: 1 of the runs above")
+    assert set(rows_of(out)) == {"ESZSL"}
+    assert inside("report", "--from", results, "--store", store).error().startswith("--store and --from: give one")
+    (tmp_path / "empty").mkdir()
+    assert "there is no export file" in inside("report", "--from", tmp_path / "empty").error()
 
 
 def test_rows_that_differ_in_scaling_alone_are_told_apart(inside: Inside, tmp_path: Path) -> None:
