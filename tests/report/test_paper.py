@@ -242,10 +242,12 @@ def _imagined(row: Row, k: int, store: Store, random: np.random.Generator) -> Ro
 
 
 def test_a_grid_shows_the_same_images_of_all_unseen_classes_in_each_column(imagined: tuple[list[Row], Store]) -> None:
-    columns = columns_of(*imagined)
+    columns, names = columns_of(*imagined)
     assert [column.shape for column in columns] == [(ROWS, 2 * SIDE, 2 * SIDE, 3)] * 4
     images = columns[0][:, 0, 0, 0].tolist()
     assert [(image - 100) // 6 for image in images] == [7, 7, 8, 8, 9, 9]  # class 6 was not kept by every run
+    class_names = imagined[0][0].records[0].class_names
+    assert names == [class_names[(image - 100) // 6] for image in images]
     for k, column in enumerate(columns):
         assert (column == np.array([[[[image, k, 7]]] for image in images])).all()
 

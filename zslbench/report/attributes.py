@@ -15,6 +15,7 @@ from zslbench.errors import DataError
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
 
 if TYPE_CHECKING:
+    from matplotlib.collections import PathCollection
     from matplotlib.figure import SubFigure
 
 Array = NDArray[np.float64]
@@ -25,7 +26,9 @@ FITTED = 4000
 """Training images from which attributes are learned."""
 PERPLEXITY = 30
 MARKERS = ("o", "^", "s")
-HEIGHT, HEAT_HEIGHT = 1.75, 1.3
+NAMES_ACROSS = 3
+"""Classes in a line of the legend of maps."""
+HEIGHT, HEAT_HEIGHT = 2.1, 1.3
 """Of what is drawn for a data set, with and without maps, in inches."""
 
 
@@ -170,11 +173,16 @@ def _maps(part: SubFigure, data: ZSLData, found: Variances) -> None:
     rows = some_unseen(data)
     y, attributes = data.labels[rows], attributes_of_images(data, rows)
     titles = {"all attributes": found.order, "high variance only": found.high}
+    dots: dict[str, PathCollection] = {}
     for axes, (title, kept) in zip(part.subplots(1, 2), titles.items(), strict=True):
         shown = mapped(attributes[:, kept], y)
         for k, c in enumerate(np.unique(y)):
             look: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k // len(COLOURS)]}
-            axes.scatter(*shown.points[y == c].T, s=4, linewidths=0, **look)
+            dots[data.class_names[c]] = axes.scatter(*shown.points[y == c].T, s=4, linewidths=0, **look)
         axes.set_title(title, loc="left")
         axes.set(xlabel=f"nearest of same class: {100 * shown.nearest:.0f} %", xticks=[], yticks=[])
         axes.spines[:].set_color("#BBBBBB")
+    names = [name.replace("$", r"\$") for name in dots]
+    part.legend(
+        dots.values(), names, loc="outside lower center", ncols=NAMES_ACROSS, fontsize=5, markerscale=2, handlelength=1
+    )

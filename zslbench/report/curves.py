@@ -8,10 +8,12 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zslbench.api.evaluator import Decisions
 from zslbench.evaluation.accuracy import seen_unseen_curve
 from zslbench.files import whole
+from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.report.figures import COLOURS, COLUMN, PAGE, save, style
 from zslbench.report.rows import name_of, spreads
@@ -46,7 +48,7 @@ def with_area(rows: list[Row]) -> list[Row]:
 
 
 def write_curves(path: Path, rows: list[Row], store: Store) -> None:
-    """Draws the curve of each row's first seed as SVG, those with the largest areas first; each must have an AUSUC."""
+    """Draws the curves of each row's seeds as SVG, those with the largest areas first; each must have an AUSUC."""
     with style(9) as figure_of:
         areas = {row.label: _area(row) for row in rows}
         ranked = sorted(rows, key=lambda row: -areas[row.label])
@@ -93,18 +95,26 @@ def _area(row: Row) -> float:
 
 
 def _draw(axes: Axes, row: Row, store: Store, rank: int, marks: dict[str, dict[str, Any]]) -> Line2D:
-    curve = seen_unseen_curve(Decisions.of(store.arrays(row.records[0])))
-    kept = np.unique(np.linspace(0, curve.acc_ut.shape[1] - 1, POINTS).round().astype(int))
+    """Draws the curves of all seeds, of which the legend has the mean area; the first one is bold and has marks."""
     look: dict[str, Any] = {"color": COLOURS[rank % len(COLOURS)], "zorder": 100 - rank}
-    dashes = DASHES[rank // len(COLOURS) % len(DASHES)]
-    points = 100 * curve.acc_ut[0, kept], 100 * curve.acc_st[0, kept]
-    [line] = axes.plot(*points, linestyle=dashes, linewidth=1.3, **look)
+    look["linestyle"] = DASHES[rank // len(COLOURS) % len(DASHES)]
+    for record in row.records[1:]:
+        axes.plot(*_points(record, store), linewidth=0.6, alpha=0.5, **look)
+    [line] = axes.plot(*_points(row.records[0], store), linewidth=1.3, **look)
+    del look["linestyle"]
     metrics = row.records[0].metrics
     for suffix, mark in marks.items():
         if f"acc_ut{suffix}" in metrics:
             point = 100 * metrics[f"acc_ut{suffix}"], 100 * metrics[f"acc_st{suffix}"]
-            axes.plot(*point, **mark, **(look | {"zorder": 200 - rank}))  # no line hides a mark
+            axes.plot(*point, clip_on=False, **mark, **(look | {"zorder": 200 - rank}))  # no line hides a mark
     return line
+
+
+def _points(record: RunRecord, store: Store) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns U->T and S->T in percent along a run's curve."""
+    curve = seen_unseen_curve(Decisions.of(store.arrays(record)))
+    kept = np.unique(np.linspace(0, curve.acc_ut.shape[1] - 1, POINTS).round().astype(int))
+    return 100 * curve.acc_ut[0, kept], 100 * curve.acc_st[0, kept]
 
 
 def _finish(axes: Axes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from zslbench.report.figures import COLUMN, PAGE, save, style
 from zslbench.report.rows import spreads
 from zslbench.runs.row import Row
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Pictures = NDArray[np.uint8]
 """`(n, H, W, 3)`."""
 
@@ -32,8 +35,8 @@ ROWS, ACROSS = 6, 16
 """Images in a column of a grid, and in a line of the picture beside a record."""
 SMALL = 64
 """Pixels of a side, at most, of an image among a few."""
-GAP, GUTTER = 0.03, 0.12
-"""Between images, as a part of their size; between grids of two data sets, in inches."""
+GAP, GUTTER, NAMES = 0.03, 0.12, 0.26
+"""Between images, as a part of their size; between grids of two data sets, and for the classes, in inches."""
 POINTS, LINE, LETTER = 7, 0.13, 0.058
 """Size of the text of headings; height of its lines and width of its letters, in inches."""
 
@@ -46,10 +49,11 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
     Raises:
         DataError: a run kept no reconstructions, or the runs have no image in common.
     """
-    pictures = [mosaic(columns_of(rows, store)) for rows in grids]
+    shown = [columns_of(rows, store) for rows in grids]
+    pictures = [mosaic(columns) for columns, _ in shown]
     across = min(len(grids), 2)
     page = COLUMN if across == 1 else PAGE
-    width = (page - GUTTER * (across - 1)) / across
+    width = (page - GUTTER * (across - 1)) / across - NAMES
     headings = [[_wrapped(text, width / (len(rows) + 1)) for text in ["original", *map(name, rows)]] for rows in grids]
     above = LINE * (max(text.count("\n") for texts in headings for text in texts) + 1) + 0.05
     above += LINE if len(grids) > 1 else 0.0
@@ -58,22 +62,32 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
     with style() as figure_of:
         figure = figure_of(figsize=(page, sum(tall)))
         for i, (rows, picture, texts, high) in enumerate(zip(grids, pictures, headings, highs, strict=True)):
-            left, bottom = (i % across) * (width + GUTTER), sum(tall) - sum(tall[: i // across]) - above - high
+            left = NAMES + (i % across) * (width + NAMES + GUTTER)
+            bottom = sum(tall) - sum(tall[: i // across]) - above - high
             axes = figure.add_axes((left / page, bottom / sum(tall), width / page, high / sum(tall)))
             axes.imshow(picture, aspect="auto", interpolation="antialiased")
             axes.axis("off")
-            metric = evaluators()[EVALUATOR].metrics[0]
-            errors = [spreads(row).get(metric.name) for row in rows]
-            below = [metric.title, *(metric.text(error.mean) for error in errors if error)] if all(errors) else []
-            place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "fontsize": POINTS}
-            for k, text in enumerate(texts):
-                axes.text((k + 0.5) / len(texts), 1 + 0.05 / high, text, va="baseline", linespacing=1.1, **place)
-            for k, text in enumerate(below):
-                axes.text((k + 0.5) / len(texts), -0.03 / high, text, va="top", **place)
+            _label(axes, rows, texts, shown[i][1], (width, high))
             if len(grids) > 1:
                 top = 1 + (above - LINE + 0.02) / high
                 axes.text(0.01, top, rows[0].dataset_title, va="baseline", transform=axes.transAxes)
         return save(figure, stem)
+
+
+def _label(axes: Axes, rows: list[Row], heads: list[str], names: list[str], size: tuple[float, float]) -> None:
+    """Writes the heads above the columns of a grid, mean errors below them, and class names beside the rows."""
+    metric = evaluators()[EVALUATOR].metrics[0]
+    errors = [spreads(row).get(metric.name) for row in rows]
+    below = [metric.title, *(metric.text(error.mean) for error in errors if error)] if all(errors) else []
+    width, high = size
+    place: dict[str, Any] = {"transform": axes.transAxes, "fontsize": POINTS}
+    for k, text in enumerate(heads):
+        axes.text((k + 0.5) / len(heads), 1 + 0.05 / high, text, va="baseline", ha="center", linespacing=1.1, **place)
+    for k, text in enumerate(below):
+        axes.text((k + 0.5) / len(heads), -0.03 / high, text, va="top", ha="center", **place)
+    for k, name in enumerate(names):
+        text, middle = _wrapped(name, high / len(names)), 1 - (k + 0.5) / len(names)
+        axes.text(-0.03 / width, middle, text, rotation=90, va="center", ha="right", linespacing=1.0, **place)
 
 
 def write_pairs(record: RunRecord, store: Store) -> Path | None:
@@ -137,8 +151,11 @@ def _wrapped(text: str, width: float) -> str:
     return fill(text, max(1, int(width / LETTER))).replace("$", r"\$")
 
 
-def columns_of(rows: list[Row], store: Store) -> list[Pictures]:
-    """Returns originals, then what each row made of them, all of one size; images of as many classes as there are."""
+def columns_of(rows: list[Row], store: Store) -> tuple[list[Pictures], list[str]]:
+    """Returns originals, then what each row made of them, all of one size; and the classes of the images.
+
+    The images are of as many classes as there are.
+    """
     kept = [_kept(row, store) for row in rows]
     common = set.intersection(*(set(images) for images, _, _ in kept))
     if not common:
@@ -151,7 +168,8 @@ def columns_of(rows: list[Row], store: Store) -> list[Pictures]:
     place = next(i for i, (_, originals, _) in enumerate(kept) if originals is largest)
     size = largest.shape[2], largest.shape[1]
     columns = [largest[own[place]], *(made[picked] for (_, _, made), picked in zip(kept, own, strict=True))]
-    return [_resized(column, size) for column in columns]
+    names = rows[0].records[0].class_names
+    return [_resized(column, size) for column in columns], [names[classes[image]] for image in shown]
 
 
 def _kept(row: Row, store: Store) -> tuple[list[int], Pictures, Pictures]:
