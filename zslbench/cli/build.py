@@ -122,9 +122,9 @@ class Computing:
     device: Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
     batch_size: Annotated[
         int | None,
-        Option(min=1, help="Images at a time to begin with; halved where memory ends.", show_default="by device"),
+        Option(min=1, help="Images at a time; halved when memory runs out.", show_default="by device"),
     ] = None
-    seed: Annotated[int, Option(min=0, help="What is drawn is drawn by it.")] = 0
+    seed: Annotated[int, Option(min=0, help="Seed of the random draw.")] = 0
     plain: Plain = False
 
     @contextmanager

@@ -100,7 +100,7 @@ def doctor(data_root: DataRoot = None, store: StoreFolder = DEFAULT_STORE) -> No
 
 
 def new(
-    kind: Annotated[Literal["method", "dataset", "evaluator"], Argument(help="What it is to be.")],
+    kind: Annotated[Literal["method", "dataset", "evaluator"], Argument(help="What kind of plugin to write.")],
     name: Annotated[str, Argument(help="Its name in commands: lower-case letters, digits and single hyphens.")],
     into: Annotated[Path, Option(help="Folder to write it into.", show_default="here")] = Path(),
 ) -> None:

@@ -201,7 +201,7 @@ def semantics(
     ] = None,
     words: Annotated[
         list[str] | None,
-        Option(metavar="'CLASS=WORDS'", help="Words to look up in place of a class name; again for more."),
+        Option(metavar="'CLASS=WORDS'", help="Words to look up in place of a class name; repeat it for more."),
     ] = None,
     names: Annotated[
         Path | None,

@@ -42,10 +42,10 @@ def prune(
     filter: Filter = None,
     trials: Annotated[bool, Option("--trials", help="Trials of searches; the searches stay.")] = False,
     models: Annotated[bool, Option("--models", help="Kept models; the runs stay.")] = False,
-    damaged: Annotated[bool, Option("--damaged", help="What was set aside, and what no run reads.")] = False,
+    damaged: Annotated[bool, Option("--damaged", help="Damaged files set aside, and unused ones.")] = False,
     partial: Annotated[bool, Option("--partial", help="Checkpoints of runs that were broken off.")] = False,
     older_than: Annotated[
-        float | None, Option(metavar="DAYS", help="Only of runs that were finished so many days ago.", min=0)
+        float | None, Option(metavar="DAYS", help="Only runs that finished at least so many days ago.", min=0)
     ] = None,
     yes: Yes = False,
     store: StoreFolder = DEFAULT_STORE,
@@ -74,7 +74,7 @@ def prune(
 
 
 def export(
-    file: Annotated[Path, Argument(metavar="FILE.zip", help="Where to; an export file there is replaced.")],
+    file: Annotated[Path, Argument(metavar="FILE.zip", help="File to write; an export file there is replaced.")],
     filter: Filter = None,
     no_models: Annotated[bool, Option("--no-models", help="Leave kept models out.")] = False,
     store: StoreFolder = DEFAULT_STORE,

@@ -16,7 +16,7 @@ def explain(
     dataset: Annotated[
         str | None, Option("--dataset", "-d", help="The run's data set: adds how well attributes can be read.")
     ] = None,
-    figure: Annotated[Path | None, Option(help="Draw it to this PNG.")] = None,
+    figure: Annotated[Path | None, Option(help="Draw the findings to this PNG file.")] = None,
     data_root: DataRoot = None,
     splits: Splits = DEFAULT_SPLITS,
     store: StoreFolder = DEFAULT_STORE,
@@ -40,8 +40,8 @@ def explain(
 def measure(
     runs: Annotated[list[str] | None, Argument(metavar="[RUN...]", help="Run ids, or their first characters.")] = None,
     every: Annotated[bool, Option("--all", help="Every stored run.")] = False,
-    evaluator: Annotated[str | None, Option(help="This one alone (`list evaluators`).")] = None,
-    dataset: Annotated[str | None, Option("--dataset", "-d", help="Of runs whose records do not name it.")] = None,
+    evaluator: Annotated[str | None, Option(help="Only this evaluator (`list evaluators`).")] = None,
+    dataset: Annotated[str | None, Option("--dataset", "-d", help="Data set, if records do not name it.")] = None,
     data_root: DataRoot = None,
     store: StoreFolder = DEFAULT_STORE,
 ) -> None:

@@ -56,7 +56,7 @@ class Options:
         Option(
             "--dataset",
             "-d",
-            help="Name or folder, NAME:OPTION=VALUE,..., or NAME@FEATURES; again for more. "
+            help="Name or folder, NAME:OPTION=VALUE,..., or NAME@FEATURES; repeat it for more. "
             "Default: every benchmark present, else digits.",
         ),
     ] = None
@@ -71,7 +71,7 @@ class Options:
     ] = "att"
     preset: Annotated[str | None, Option(help="Named parameters; `describe METHOD` shows them.")] = None
     param: Annotated[
-        list[str] | None, Option("--param", "-p", metavar="KEY=VALUE", help="A hyper-parameter; again for more.")
+        list[str] | None, Option("--param", "-p", metavar="KEY=VALUE", help="A hyper-parameter; repeat it for more.")
     ] = None
     scale: Annotated[
         str | None,
@@ -85,13 +85,13 @@ class Options:
     ] = None
     input: Annotated[
         Literal["features", "images"] | None,
-        ImagesOption(help="What methods are given.", show_default="what the method is made for"),
+        ImagesOption(help="What the methods see: features or images.", show_default="what the method is made for"),
     ] = None
     weights: Annotated[
         list[str] | None,
         ImagesOption(
             metavar="PART=FILE",
-            help="Weights of a part of the network, backbone for one: safetensors or a state dict; again for more.",
+            help="Weights of a part of the network, backbone for one: safetensors or a state dict; repeat it for more.",
         ),
     ] = None
     pretrained: Annotated[
@@ -106,7 +106,7 @@ class Options:
         list[str] | None,
         TuningOption(
             metavar="KEY=SPACE",
-            help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C, scale=l2,none too; again for more.",
+            help="What to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log or KEY=A,B,C, scale=l2,none too; repeat it for more.",
             show_default="the method's own",
         ),
     ] = None
@@ -181,12 +181,12 @@ class RunOptions(Options):
         Literal["test", "validation"],
         Option(help="`validation` scores classes cut from trainval and never touches a test image."),
     ] = "test"
-    fold: Annotated[int, Option(help="Which cut into training and validation classes.", min=0)] = 0
+    fold: Annotated[int, Option(help="Which cut into training and validation classes to use.", min=0)] = 0
     metrics: Annotated[
         list[str] | None,
         Option(
             metavar="NAME,...",
-            help="Columns of tables, by name or title; again for more.",
+            help="Columns of tables, by name or title; repeat it for more.",
             show_default="those that evaluators show",
         ),
     ] = None
@@ -194,16 +194,14 @@ class RunOptions(Options):
         bool,
         Option(
             "--calibrated/--uncalibrated",
-            help="Also fit on validation classes, to choose gamma; without, only what needs no such fit is measured.",
+            help="Also fit on validation classes to choose gamma; --uncalibrated skips that fit and what needs it.",
         ),
     ] = True
-    note: Annotated[str, Option(help="Write this about the runs; those that have a note keep theirs.")] = ""
-    tuned: Annotated[bool, TuningOption("--tuned", help="Use tuned presets; tunes first where there is none.")] = False
+    note: Annotated[str, Option(help="A note on the runs; runs that have one keep it.")] = ""
+    tuned: Annotated[bool, TuningOption("--tuned", help="Use tuned values; tune first if there are none.")] = False
     oracle: Annotated[
         bool,
-        TuningOption(
-            "--oracle", help="Add what picking on the test images would have gained; never used for anything else."
-        ),
+        TuningOption("--oracle", help="Show what choosing on test images would have gained; used for nothing else."),
     ] = False
 
     def request(self, seeds: int = 3) -> dict[str, Any]:

@@ -23,15 +23,15 @@ class Asking:
     classes: Annotated[
         str, Option(help="all, seen, unseen, or a file: a table of classes and attributes, or texts.")
     ] = "all"
-    top: Annotated[int, Option(help="Classes to tell for each image.", min=1)] = 1
+    top: Annotated[int, Option(help="How many classes to name for each image.", min=1)] = 1
     gamma: Annotated[
-        str, Option(help="Is subtracted from scores of seen classes where others compete: auto, or a number.")
+        str, Option(help="Subtracted from scores of seen classes when others compete: auto, or a number.")
     ] = "auto"
-    csv: Annotated[Path | None, Option(help="Write to this file as it comes; started again, it goes on.")] = None
+    csv: Annotated[Path | None, Option(help="Write answers here as they come; the same command continues.")] = None
     grid: Annotated[Path | None, Option(help="Draw some images with their classes to this PNG.")] = None
-    backbone: Annotated[str | None, Option(help="What made the features, where the run does not say.")] = None
-    weights: Annotated[Path | None, Option(help="Its weights, a file.")] = None
-    encoder: Annotated[str | None, Option(help="For texts: `list text-encoders`.")] = None
+    backbone: Annotated[str | None, Option(help="Backbone of the features, if the run does not record it.")] = None
+    weights: Annotated[Path | None, Option(help="File with the backbone's weights.")] = None
+    encoder: Annotated[str | None, Option(help="Encoder, if CLASSES are texts (`list text-encoders`).")] = None
     data_root: DataRoot = None
     splits: Splits = DEFAULT_SPLITS
     store: StoreFolder = DEFAULT_STORE

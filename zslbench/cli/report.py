@@ -19,23 +19,23 @@ from zslbench.errors import DataError, UsageError, printable
 def report(
     store: Annotated[
         list[Path] | None,
-        Option(help="Folder of run records; again for more.", show_default="ZSLBENCH_STORE, or zslbench-runs"),
+        Option(help="Folder of run records; repeat it for more.", show_default="ZSLBENCH_STORE, or zslbench-runs"),
     ] = None,
     source: Annotated[
         list[Path] | None,
-        Option("--from", help="Export file or folder of them, in place of --store; again for more. Runs are checked."),
+        Option("--from", help="Export file or folder of them, in place of --store; its runs are checked first."),
     ] = None,
     method: Annotated[
-        list[str] | None, Option("--method", "-m", help="Only this one, by name or title; again for more.")
+        list[str] | None, Option("--method", "-m", help="Only this one, by name or title; repeat it for more.")
     ] = None,
     dataset: Annotated[
-        list[str] | None, Option("--dataset", "-d", help="Only this one, by name or folder; again for more.")
+        list[str] | None, Option("--dataset", "-d", help="Only this one, by name or folder; repeat it for more.")
     ] = None,
     metrics: Annotated[
         list[str] | None,
         Option(
             metavar="NAME,...",
-            help="Columns of tables, by name or title; again for more.",
+            help="Columns of tables, by name or title; repeat it for more.",
             show_default="those that evaluators show",
         ),
     ] = None,

@@ -107,7 +107,7 @@ def evaluate(
     name: Annotated[str | None, Option(help="Name in tables.", show_default="the file's name")] = None,
     setting: Annotated[
         Literal["inductive", "semantic-transductive", "transductive", "unknown"],
-        Option(help="What the method used in training."),
+        Option(help="What the method saw in training."),
     ] = "unknown",
     data_root: DataRoot = None,
     splits: Splits = DEFAULT_SPLITS,

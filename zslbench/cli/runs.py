@@ -30,11 +30,11 @@ def list_(
     context: typer.Context,
     filter: Filter = None,
     sort: Annotated[
-        str, Option(metavar="KEY", help="A key of --filter: metrics with the best first; -KEY turns it round.")
+        str, Option(metavar="KEY", help="Sort by a key of --filter, metrics best first; -KEY reverses it.")
     ] = "date",
     store: StoreFolder = DEFAULT_STORE,
     json: Json = False,
-    csv: Annotated[bool, Option("--csv", help="All that is known of each run, one line each.")] = False,
+    csv: Annotated[bool, Option("--csv", help="Everything about each run, one line a run.")] = False,
 ) -> None:
     """List stored runs, oldest first, and look after them.
 
@@ -98,7 +98,7 @@ def verify(store: StoreFolder = DEFAULT_STORE, json: Json = False) -> None:
 @app.command()
 def note(
     run: Annotated[str, Argument(help=RUN)],
-    text: Annotated[str, Argument(help="What to write; an empty text removes the note.")],
+    text: Annotated[str, Argument(help="The note; an empty text removes it.")],
     store: StoreFolder = DEFAULT_STORE,
 ) -> None:
     """Write a note about a run, in place of the one it has."""

@@ -44,10 +44,11 @@ def show(
 
 def published(
     method: Annotated[
-        list[str] | None, Option("--method", "-m", help="A method's name, or its title in papers; again for more.")
+        list[str] | None, Option("--method", "-m", help="A method's name, or its title in papers; repeat it for more.")
     ] = None,
     dataset: Annotated[
-        list[str] | None, Option("--dataset", "-d", help="A data set's name, or its title in papers; again for more.")
+        list[str] | None,
+        Option("--dataset", "-d", help="Name of a data set, or its title in papers; repeat for more."),
     ] = None,
     lint: Annotated[
         bool, Option("--lint", help="Only numbers that contradict each other: H that is not 2US/(U+S).")

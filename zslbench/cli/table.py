@@ -27,9 +27,7 @@ def table(
     options: ExportOptions,
     methods: Annotated[
         list[str] | None,
-        Option(
-            "--methods", "-m", help="Only these; again for more, or divided by blanks or commas.", show_default="all"
-        ),
+        Option("--methods", "-m", help="Only these, divided by blanks or commas.", show_default="all"),
     ] = None,
     page: Annotated[Path | None, Option(help="Write a Markdown page with tables and curves to this file.")] = None,
 ) -> None:
@@ -70,13 +68,14 @@ def _names(text: str) -> list[str]:
 
 @with_options(RunOptions)
 def paper(
-    method: Annotated[str, Argument(metavar="METHOD", help="NAME (`zslbench list methods`), whose card says what.")],
+    method: Annotated[str, Argument(metavar="METHOD", help="Method of the paper (`zslbench list methods`).")],
     options: RunOptions,
     out: Annotated[
         Path | None, Option(help="Folder for figures, tables and a page of them.", show_default="paper-METHOD")
     ] = None,
     exhibit: Annotated[
-        list[str] | None, Option(help="Make this one alone, such as table-2; again for more.", show_default="all")
+        list[str] | None,
+        Option(help="Make only this one, such as table-2; repeat it for more.", show_default="all"),
     ] = None,
 ) -> None:
     """Make the figures and tables of a method's paper from run records; runs what is missing."""
