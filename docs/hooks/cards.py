@@ -1,13 +1,15 @@
-"""Writes the pages of built-in methods and data sets from their cards while the site is built."""
+"""Writes pages of built-in methods and data sets from their cards, and an example of a report, for the site."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from zslbench import Bench
 from zslbench.discovery.plugins import registry
 from zslbench.report.description import describe
 from zslbench.report.published import group_tables
@@ -33,7 +35,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         sections = [f"# {title}", LEAD[kind], *(section(describe(entry, Path()), kind) for entry in own)]
         uri = f"reference/built-in-{kind}s.md"
         files.append(File.generated(config, uri, content="\n\n".join(sections) + "\n"))
+    files.append(File.generated(config, "guide/example.html", content=example()))
     return files
+
+
+def example() -> str:
+    """Returns the report of a comparison on the embedded digits."""
+    command = "zslbench compare spaen devise sae --dataset digits --seeds 2 --out example.html"
+    with TemporaryDirectory() as folder, Bench(store=folder, on_event=None) as bench:
+        return bench.compare(["spaen", "devise", "sae"], dataset="digits", seeds=2).text("html", command=command)
 
 
 def section(about: Any, kind: str) -> str:

@@ -72,6 +72,10 @@ def test_screens_show_names_whole(width: int, store: object) -> None:
         assert all(len(line) <= width for line in lines)
         assert any(re.match(r" *SAE  +[0-9]", line) for line in lines), lines
         assert any(line.strip().startswith("ESZSL gamma=0.1 lam=0.1") for line in lines)
+    lines = on_terminal(width, "compare", "sae", "-d", "digits", "--seeds", "1", "--tuned", "--oracle", "--folds", "1")
+    assert all(len(line) <= width for line in lines) and any("SAE" in line and "(tuned)" in line for line in lines)
+    lines = on_terminal(width, "runs")
+    assert all(len(line) <= width for line in lines) and any(" eszsl " in line for line in lines)
     listed = on_terminal(width, "list", "methods")
     assert all(len(line) <= width for line in listed)
     names = [line.split()[0] for line in listed if line]
