@@ -6,7 +6,7 @@ python benchmarks/gpu.py shapes --toy                   # the same at toy size, 
 At full size: images of 224 x 224, F on AlexNet, phi on AlexNet's conv5, the generator of Dosovitskiy and Brox. One
 epoch is timed first; the run then has as many epochs as fit into the minutes. OUT gets `losses.csv` with the mean of
 every loss in every epoch, `figures.json` with errors of the reconstructions, accuracies, seconds and device, and
-`reconstructions.png`.
+`reconstructions.png`. With `--lpips FILE`, which `benchmarks/lpips.py convert` makes, LPIPS is one of the figures.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from lpips import judge
 
 from zslbench import Bench
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--no-pretrained", action="store_true")
     parser.add_argument("--toy", action="store_true")
     parser.add_argument("--precision", default="32")
+    parser.add_argument("--lpips", type=Path, help="weights of LPIPS")
     parser.add_argument("--out", type=Path, default=Path("gpu-run"))
     given = parser.parse_args()
     options: dict[str, Any] = {"calibrated": False, "precision": given.precision, **(TOY if given.toy else FULL)}
@@ -57,6 +59,9 @@ def main() -> None:
     figures = {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU", "epochs": epochs}
     figures |= {"minutes": minutes, "seconds per epoch": record.training.seconds / epochs}
     figures |= {name: record.metrics[name] for name in SHOWN if name in record.metrics}
+    if given.lpips:
+        judged = judge(given.lpips, given.out / "runs").set_index("id").loc[record.id]
+        figures |= {name: float(judged[name]) for name in ("lpips", "lpips_mean_image")}
     (given.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     for _, path in pictures:
         shutil.copy(path, given.out / "reconstructions.png")
