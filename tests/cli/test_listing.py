@@ -40,7 +40,7 @@ def test_in_a_terminal_a_line_is_cut_at_its_width(what: str) -> None:
     assert [line.split()[0] for line in lines] == names
     assert max(map(len, lines)) <= 80
     if what == "methods":
-        assert all("…" in line for line in lines)  # no summary has room there
+        assert any("…" in line for line in lines)  # not every summary has room there
 
 
 def test_in_a_wide_terminal_nothing_is_cut() -> None:

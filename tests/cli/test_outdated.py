@@ -57,11 +57,21 @@ def warnings_after(site: Path, old: str, new: str) -> list[str]:
 def test_changed_code_is_named_with_what_to_do(site: Path) -> None:
     [warning] = warnings_after(site, "return x @ self.W", "return 2 * x @ self.W")
     assert warning == (
-        "warning: 1 stored run was made by another state of mine's code; "
-        "--existing rerun repeats what is asked for, a raised `version` keeps them apart"
+        "warning: 1 stored run is from before the code of mine changed; "
+        "--existing rerun trains again, and a raised `version` keeps both"
     )
     assert "warning" not in command("run", "mine", *CHEAP, "--existing", "rerun", path=site).err
     assert "warning" not in command("run", "mine", *CHEAP, path=site).err
+
+
+def test_a_row_of_runs_by_different_code_says_so_in_every_format(site: Path, tmp_path: Path) -> None:
+    warnings_after(site, "return x @ self.W", "return 2 * x @ self.W")
+    for arguments in (["--plain"], ["--markdown"], ["--out", tmp_path / "report.html"]):
+        answer = command("compare", "mine", *CHEAP, "--seeds", "2", *arguments, path=site)
+        text = (tmp_path / "report.html").read_text() if "--out" in arguments else answer.out
+        assert "mine: its runs were made by different states of its code" in text
+    answer = command("compare", "mine", *CHEAP, "--seeds", "2", "--existing", "rerun", "--plain", path=site)
+    assert "different states" not in answer.out
 
 
 @pytest.mark.parametrize(

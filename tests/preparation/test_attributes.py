@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,18 @@ def test_a_table_as_a_spreadsheet_saves_it_is_read_and_said(tmp_path: Path, cont
 def test_an_absent_table_is_a_wrong_command(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--attributes .*: there is no such file"):
         read_attributes(tmp_path / "a.csv", CLASSES)
+
+
+@pytest.mark.parametrize(("sizes", "warned"), [("12 75 30", True), ("0.1 0.9 0.4", False), ("0 9 2", False)])
+def test_a_column_in_other_units_is_named(tmp_path: Path, sizes: str, warned: bool) -> None:
+    path = tmp_path / "table.csv"
+    rows = [
+        f"{name},{size},{i % 2},{(i + 1) % 2}" for i, (name, size) in enumerate(zip("abc", sizes.split(), strict=True))
+    ]
+    path.write_text("\n".join(["class,size,red,blue", *rows]))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        read_attributes(path, list("abc"))
+    assert (
+        any("column 'size' spans 63 and outweighs the others, which span 1" in str(w.message) for w in said) == warned
+    )

@@ -141,7 +141,7 @@ def test_classes_that_do_not_fit_are_refused(bench: Bench, names: list[str], row
 
 def test_an_attribute_out_of_the_range_of_the_runs_classes_is_said(bench: Bench) -> None:
     [result] = bench.run("eszsl", dataset="digits", calibrated=False)
-    with pytest.warns(UserWarning, match=r"2 of 7 values .* class 'odd', column 1 is -0.5, and theirs are 0 to 0.5"):
+    with pytest.warns(UserWarning, match=r"2 of 7 values .* class 'odd', column 'a' is -0.5, and theirs are 0 to 0.5"):
         result.model().described(["odd"], [[-1, 0, 0, 0, 0, 0, 3**0.5]])
 
 

@@ -14,6 +14,9 @@ from zslbench.data.tables import first_twice, read_table
 from zslbench.errors import DataError
 from zslbench.files import existing
 
+OUTWEIGHS = 10
+"""So many times the usual range of a column is too much: rows are L2-normalised, and one column would decide all."""
+
 
 def read_attributes(path: Path, class_names: Sequence[str]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Reads attribute strengths from a CSV file: class names in the first column, attribute names in the head.
@@ -43,5 +46,13 @@ def read_attributes(path: Path, class_names: Sequence[str]) -> tuple[NDArray[np.
     if constant:
         said = f"{len(constant)} columns are" if len(constant) > 1 else "a column is"
         warnings.warn(f"{path}: {said} the same for every class, and of no use: {shown(constant)}", stacklevel=2)
+    spans = np.ptp(values, axis=0)
+    largest, usual = int(spans.argmax()), float(np.median(spans[spans > 0]))
+    if spans[largest] > OUTWEIGHS * usual:
+        warnings.warn(
+            f"{path}: column {attributes[largest]!r} spans {spans[largest]:g} and outweighs the others, which span "
+            f"{usual:g}; bring columns to one range",
+            stacklevel=2,
+        )
     table.say()
     return values[[names.index(found[name]) for name in class_names]], tuple(attributes)

@@ -31,7 +31,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from zslbench import files
-from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses
+from zslbench.errors import DataError, UsageError, ZSLBenchError
 from zslbench.files import Locked, NotWritten, Unsealed, locked, reading, seal, write_whole, writing
 from zslbench.records.record import RunRecord
 from zslbench.records.schema1 import Older, upgraded
@@ -295,7 +295,7 @@ class Store:
         older = {old: new for new, own in self._older.ids.items() for old in own}
         matches = sorted({older.get(run, run) for run in [*ids, *older] if run.startswith(prefix)})
         if len(matches) != 1:
-            hint = f"; it stands for {', '.join(matches)}" if matches else near_misses(prefix, ids)
+            hint = f"; it stands for {', '.join(matches)}" if matches else "; `zslbench runs` lists them"
             raise UsageError(f"{'more than one' if matches else 'no'} run {prefix!r} in {self.root}{hint}")
         record = self.find(matches[0])
         if record is None:

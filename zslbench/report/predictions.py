@@ -115,6 +115,8 @@ def answers_table(answers: pd.DataFrame) -> Table:
     shown = answers.head(ROWS).drop(columns=[UNREADABLE]).astype(object)
     lines = [[_cell(value) for value in row] for row in shown.to_numpy()]
     table = table_of(list(shown.columns), lines, left=2)
+    columns = [replace(column, rank=int(column.title in ("margin", "side"))) for column in table.columns]
+    table = replace(table, columns=columns)
     if more := len(answers) - len(shown):
         table = replace(table, notes=[*table.notes, f"and {more} more; --csv FILE writes all"])
     return table

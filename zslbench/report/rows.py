@@ -268,6 +268,11 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
         f"warning: {label}: {count} seeds gave identical results, though it is trained; does it ignore its seed?"
         for label, count in dict.fromkeys((row.label, len(row.records)) for row in rows if _ignores_seed(row.records))
     ]
+    result += [
+        f"warning: {row.label}: its runs were made by different states of its code; --existing rerun makes all again."
+        for row in rows
+        if len({code for record in row.records if (code := record.provenance.get("method_code"))}) > 1
+    ]
     for row in rows:
         said = [one for record in row.records for name, one in remarks(record.metrics) if name in asked]
         for remark, count in Counter(said).items():

@@ -26,6 +26,8 @@ Which = Literal["all", "seen", "unseen"]
 Classes = Which | ClassSet
 UNIT = 1e-4
 """A class embedding counts as normalised if its norm differs from 1 by less than this."""
+OUTSIDE = 0.05
+"""Part of the range of the run's classes by which a new class may leave it without a word."""
 AT_ONCE = 4096
 """How many images are scored at a time."""
 
@@ -178,7 +180,7 @@ class TrainedModel:
         if np.abs(np.linalg.norm(own, axis=1) - 1).max() < UNIT:
             rows = rows / norms
         low, high = own.min(axis=0), own.max(axis=0)
-        slack = 1e-5 * np.maximum(np.abs(low), np.abs(high))
+        slack = OUTSIDE * (high - low) + 1e-5 * np.maximum(np.abs(low), np.abs(high))
         outside = (rows < low - slack) | (rows > high + slack)
         if outside.any():
             c, a = np.argwhere(outside)[0]

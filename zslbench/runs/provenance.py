@@ -33,8 +33,8 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "method_plugin": plugin_of(run.entrant.entry),
         "device": str(device),
         "device_name": describe_device(device),
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="milliseconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "method_code": method_code(run.entrant.method),
         "dataset": run.entrant.source,
         "splits": run.entrant.request.splits,
@@ -86,10 +86,10 @@ def outdated(records: Iterable[RunRecord]) -> list[str]:
     lines = []
     for name, code in present.items():
         if count := sum(n for (own, other), n in counts.items() if own == name and other not in ("", code)):
-            runs = "1 stored run was" if count == 1 else f"{count} stored runs were"
+            runs = "1 stored run is" if count == 1 else f"{count} stored runs are"
             lines.append(
-                f"warning: {runs} made by another state of {name}'s code; "
-                "--existing rerun repeats what is asked for, a raised `version` keeps them apart"
+                f"warning: {runs} from before the code of {name} changed; "
+                "--existing rerun trains again, and a raised `version` keeps both"
             )
     return lines
 
