@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from pages import ROOT, absent, blocks, environment, perform
@@ -19,6 +22,20 @@ def test_the_code_of_a_page_runs_and_its_commands_print_what_it_shows(
 ) -> None:
     variables = environment(tmp_path_factory.mktemp("environment"))
     perform(blocks(GUIDE / page), tmp_path, variables)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python\n")[2].partition("\n## ")[0]
+    (tmp_path / "example.py").write_text(dedent(section))
+    variables = environment(tmp_path_factory.mktemp("environment"))
+    ran = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert {line.split()[0] for line in ran.stdout.splitlines() if line} >= {"SP-AEN", "DeViSE", "SAE"}
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert links and [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_the_reference_has_every_public_name_once() -> None:
