@@ -15,7 +15,7 @@ from pictures import write_folder
 
 NAMES = ["black bear", "blue-whale", "café", "otter", "siamese_cat", "wolf", "zebra"]
 HEADS = ["furry", "größe", "swims"]
-VALUES = [[1, 2.5, 0], [0, 100, 1], [0.25, 0, 3], [2, 0.125, 4], [1.5, 0.75, 0], [3, 0.5, 0], [1, 1.25, 0.5]]
+VALUES = [[1, 2.5, 0], [0, 10, 1], [0.25, 0, 3], [2, 0.125, 4], [1.5, 0.75, 0], [3, 0.5, 0], [1, 1.25, 0.5]]
 
 
 class Own:
