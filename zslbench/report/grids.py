@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -37,8 +38,8 @@ SMALL = 64
 """Pixels of a side, at most, of an image among a few."""
 GAP, GUTTER, NAMES = 0.03, 0.12, 0.26
 """Between images, as a part of their size; between grids of two data sets, and for the classes, in inches."""
-POINTS, LINE, LETTER = 7, 0.13, 0.058
-"""Size of the text of headings; height of its lines and width of its letters, in inches."""
+POINTS, NAME_POINTS, LINE, LETTER = 7, 5, 0.13, 0.058
+"""Size of the text of headings and of class names; height of its lines and width of its letters, in inches."""
 
 
 def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
@@ -80,14 +81,15 @@ def _label(axes: Axes, rows: list[Row], heads: list[str], names: list[str], size
     errors = [spreads(row).get(metric.name) for row in rows]
     below = [metric.title, *(metric.text(error.mean) for error in errors if error)] if all(errors) else []
     width, high = size
-    place: dict[str, Any] = {"transform": axes.transAxes, "fontsize": POINTS}
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "fontsize": POINTS}
     for k, text in enumerate(heads):
-        axes.text((k + 0.5) / len(heads), 1 + 0.05 / high, text, va="baseline", ha="center", linespacing=1.1, **place)
+        axes.text((k + 0.5) / len(heads), 1 + 0.05 / high, text, va="baseline", linespacing=1.1, **place)
     for k, text in enumerate(below):
-        axes.text((k + 0.5) / len(heads), -0.03 / high, text, va="top", ha="center", **place)
+        axes.text((k + 0.5) / len(heads), -0.03 / high, text, va="top", **place)
+    place |= {"rotation": 90, "ha": "right", "va": "center", "fontsize": NAME_POINTS, "linespacing": 1.0}
     for k, name in enumerate(names):
-        text, middle = _wrapped(name, high / len(names)), 1 - (k + 0.5) / len(names)
-        axes.text(-0.03 / width, middle, text, rotation=90, va="center", ha="right", linespacing=1.0, **place)
+        text = _wrapped(re.sub("[_+ ]+", " ", name), high / len(names) * POINTS / NAME_POINTS)
+        axes.text(-0.03 / width, 1 - (k + 0.5) / len(names), text, **place)
 
 
 def write_pairs(record: RunRecord, store: Store) -> Path | None:
@@ -148,7 +150,7 @@ def _in_lines(pairs: Sequence[Sequence[Pictures]], across: int) -> bytes:
 
 
 def _wrapped(text: str, width: float) -> str:
-    return fill(text, max(1, int(width / LETTER))).replace("$", r"\$")
+    return fill(text, max(1, int(width / LETTER)), break_long_words=False).replace("$", r"\$")
 
 
 def columns_of(rows: list[Row], store: Store) -> tuple[list[Pictures], list[str]]:
