@@ -171,9 +171,11 @@ def _whole(value: float | None) -> str:
 def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison | None) -> list[str]:
     result = []
     if tested and comparison:
+        count = len(comparison.differences)
+        correction = f", Holm's correction for all {count} pairs" if count > 1 else ""
         result.append(
             f"group: rows that share a letter are not told apart in {tested.title} (paired test over test images and "
-            f"seeds, Holm's correction for all {len(comparison.differences)} pairs, {comparison.alpha:.0%})."
+            f"seeds{correction}, {comparison.alpha:.0%})."
         )
     if tested:
         result.append(f"95 %: bootstrap interval of {tested.title} over test images.")
