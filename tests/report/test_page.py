@@ -44,12 +44,21 @@ class Picture:
 
     @property
     def curves(self) -> list[tuple[str, NDArray[np.float64]]]:
-        """Colour and points of each line of many points, y upwards."""
+        """Colour and points of each bold line of many points, y upwards: the first seed of a row."""
+        return self._lines(faint=False)
+
+    @property
+    def others(self) -> list[tuple[str, NDArray[np.float64]]]:
+        """The same of faint lines: the other seeds."""
+        return self._lines(faint=True)
+
+    def _lines(self, *, faint: bool) -> list[tuple[str, NDArray[np.float64]]]:
         found = []
         for path in self.root.iter(f"{SVG}path"):
             points = re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", path.get("d", ""))
             colour = re.search(r"stroke: (#\w+)", path.get("style", ""))
-            if len(points) > 20 and colour and "fill: none" in path.get("style", ""):
+            style = path.get("style", "")
+            if len(points) > 20 and colour and "fill: none" in style and ("opacity" in style) == faint:
                 found.append((colour[1].upper(), np.array(points, dtype=float) * (1, -1)))
         return found
 
@@ -114,6 +123,13 @@ def test_the_figure_holds_the_curve_of_every_row(rows: list[Row], store: Store, 
         assert area(points) / unit == pytest.approx(metrics["ausuc"], rel=0.01)
         assert np.ptp(points[:, 0]) / across == pytest.approx(metrics["acc_uu"], rel=0.01)
         assert (np.diff(points[:, 0]) >= 0).all() and (np.diff(points[:, 1]) <= 0).all()
+    assert len(picture.others) == sum(len(row.records) - 1 for row in rows)
+    means = {colour: [area(points)] for colour, points in picture.curves}
+    for colour, points in picture.others:
+        means[colour].append(area(points))
+    for row, colour in zip(ranked, COLOURS, strict=False):  # the legend has the mean of what is drawn
+        drawn = mean(means[colour]) / unit
+        assert drawn == pytest.approx(mean(record.metrics["ausuc"] for record in row.records), rel=0.01)
     for row in rows:
         figure = mean(100 * record.metrics["ausuc"] for record in row.records)
         assert f"{figure:.1f}  {row.title} {row.settings}".strip() in picture.texts
