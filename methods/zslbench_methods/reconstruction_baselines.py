@@ -41,7 +41,7 @@ class SAEImage(Embedder[ReconstructionParams]):
         self.E = classifier(shape.features, self.branches * shape.attributes, p)
         inputs = self.branches * shape.attributes
         generator = parts.generator(inputs, p.autoencoder_hidden, p.image_size, p.width)
-        # The ranking loss leaves the length of E(x) free, and G does not converge if it grows as both are trained.
+        # The ranking loss leaves the length of E(x) free; G does not have to follow it.
         self.G = nn.Sequential(nn.RMSNorm(inputs, elementwise_affine=False), generator)
         self.phi = parts.perceptual(p.phi)
 
