@@ -261,6 +261,20 @@ def expanded(path: Path) -> Path:
         raise UsageError(f"{path}: no home folder is known; set HOME, or write the whole path") from error
 
 
+def in_folder(option: str, path: Path) -> Path:
+    """Returns the path of a file to write, or raises a UsageError if it is in no folder; `option` may be empty."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}; make it first".lstrip())
+    return path
+
+
+def writable(option: str, path: Path) -> Path:
+    """Returns the path of a file to write, or raises a UsageError if it is in no folder or is one."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a folder; name a file in it".lstrip())
+    return in_folder(option, path)
+
+
 def existing(option: str, path: Path, folder: bool = False) -> Path:
     """Returns the path that a command names, the home folder put in for `~`; raises a UsageError if it is not there."""
     path = expanded(path)

@@ -30,6 +30,14 @@ Features = Annotated[
     str | None, Option(help="Visual features, NAME.mat.", show_default="res101, or the data set's own")
 ]
 Splits = Annotated[str, Option(help="Split file, NAME.mat.")]
+Metrics = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME,...",
+        help="Columns of tables, by name or title; repeat it for more.",
+        show_default="those that evaluators show",
+    ),
+]
 Json = Annotated[bool, Option("--json", help="Print JSON on standard output, and nothing else there.")]
 Filter = Annotated[
     list[str] | None,
@@ -182,14 +190,7 @@ class RunOptions(Options):
         Option(help="`validation` scores classes cut from trainval and never touches a test image."),
     ] = "test"
     fold: Annotated[int, Option(help="Which cut into training and validation classes to use.", min=0)] = 0
-    metrics: Annotated[
-        list[str] | None,
-        Option(
-            metavar="NAME,...",
-            help="Columns of tables, by name or title; repeat it for more.",
-            show_default="those that evaluators show",
-        ),
-    ] = None
+    metrics: Metrics = None
     calibrated: Annotated[
         bool,
         Option(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from typer import Option
 
-from zslbench.cli.options import DEFAULT_STORE
+from zslbench.cli.options import DEFAULT_STORE, Metrics
 from zslbench.errors import DataError, UsageError, printable
 
 
@@ -31,14 +31,7 @@ def report(
     dataset: Annotated[
         list[str] | None, Option("--dataset", "-d", help="Only this one, by name or folder; repeat it for more.")
     ] = None,
-    metrics: Annotated[
-        list[str] | None,
-        Option(
-            metavar="NAME,...",
-            help="Columns of tables, by name or title; repeat it for more.",
-            show_default="those that evaluators show",
-        ),
-    ] = None,
+    metrics: Metrics = None,
     out: Annotated[Path, Option(help="The file; .md, .tex, .csv, .json and .txt have the tables alone.")] = Path(
         "report.html"
     ),

@@ -13,7 +13,7 @@ from zslbench.cli.options import DEFAULT_STORE, Json, Plain, StoreFolder
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import NOUNS
 from zslbench.errors import UsageError, near_misses
-from zslbench.files import NotWritten, write_whole
+from zslbench.files import NotWritten, in_folder, write_whole
 
 
 def show(
@@ -30,10 +30,8 @@ def show(
     if curve is not None:
         points = result.curve().rename(columns={"gamma": "gamma_from"})
         points.insert(1, "gamma_to", points["gamma_from"].shift(-1, fill_value=float("inf")))
-        if not curve.parent.is_dir():
-            raise UsageError(f"--curve {curve}: there is no folder {curve.parent}; make it first")
         try:
-            write_whole(curve, points.to_csv(index=False))
+            write_whole(in_folder("--curve", curve), points.to_csv(index=False))
         except NotWritten as error:
             raise UsageError(f"--curve {error}") from error
     if json:

@@ -13,6 +13,7 @@ from typer import Argument, Option
 from zslbench.cli.export import ExportOptions
 from zslbench.cli.options import RunOptions, with_options
 from zslbench.errors import UsageError
+from zslbench.files import writable
 
 
 class Which(StrEnum):
@@ -33,10 +34,8 @@ def table(
 ) -> None:
     """Make the table of the field: every method, tuned if you say so, with tests of which rows really differ."""
     options.format()
-    if page is not None and not page.parent.is_dir():
-        raise UsageError(f"--page {page}: there is no folder {page.parent}; make it first")
-    if page is not None and page.is_dir():
-        raise UsageError(f"--page {page}: is a folder; name a file in it")
+    if page is not None:
+        writable("--page", page)
     if options.on == "validation":
         raise UsageError(f"--on validation: `table {which}` is of test images; `compare` shows validation classes")
     names = [name for given in methods or [] for name in _names(given)]

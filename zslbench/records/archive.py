@@ -24,7 +24,7 @@ from typing import Any
 
 import zslbench
 from zslbench.errors import DataError, UsageError
-from zslbench.files import reading, seal, unseal, whole
+from zslbench.files import in_folder, reading, seal, unseal, whole
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import NOTE, RECORD, Store, sealed_note
@@ -35,7 +35,6 @@ MANIFEST = "manifest.json"
 _ENTRY = re.compile(
     r"runs/[0-9a-f]{16}/(record\.json|note\.json|(decisions|model)-[0-9a-f]{16}\.safetensors)|tuned/[0-9a-f]{16}\.json"
 )
-_SEARCH = re.compile(r"\(search ([0-9a-f]{16})\)")
 _NOT_STORED = "export it again with `zslbench runs export`"
 
 
@@ -57,8 +56,7 @@ def export(store: Store, file: Path, ids: Iterable[str], *, models: bool = True)
         DataError: a run is damaged.
         NotWritten: the file cannot be written.
     """
-    if not file.parent.is_dir():
-        raise UsageError(f"{file}: there is no folder {file.parent}; make it first")
+    in_folder("", file)
     if file.is_dir() or (file.is_file() and not zipfile.is_zipfile(file)):
         raise UsageError(f"{file}: it is there already and is no export file; name another file")
     counts, searches = {"record": 0, "model": 0}, set[str]()
@@ -68,7 +66,7 @@ def export(store: Store, file: Path, ids: Iterable[str], *, models: bool = True)
             record = store.find(run)
             if record is None:
                 continue
-            searches |= set(_SEARCH.findall(record.params_from))
+            searches |= {record.search} - {""}
             for name, content in _files(store, record, models):
                 counts["record"] += name == RECORD
                 counts["model"] += name == record.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,6 +72,12 @@ class RunRecord(BaseModel):
     """File beside the record with each test image's decisions; named by the hash of its content."""
     model: str = ""
     """File beside the record with the final model, if it was kept; named likewise."""
+
+    @property
+    def search(self) -> str:
+        """The id of the search that chose its hyper-parameters; empty where none did."""
+        named = re.search(r"\(search ([0-9a-f]{16})\)$", self.params_from)
+        return named[1] if named else ""
 
     @property
     def tuned(self) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 from tabulate import tabulate
 
 from zslbench.errors import UsageError, printable
+from zslbench.files import writable
 from zslbench.report.table import Cell, Table, grouped
 
 
@@ -217,11 +218,7 @@ def format_of(path: Path, option: str = "") -> str:
     Raises:
         UsageError: no format has this ending, or the file cannot be there; `option` is named.
     """
-    named = f"{option} {path}".lstrip()
     if path.suffix.lower() not in ENDINGS:
+        named = f"{option} {path}".lstrip()
         raise UsageError(f"{named}: no format has this ending; give a name that ends in {', '.join(ENDINGS)}")
-    if path.is_dir():
-        raise UsageError(f"{named}: is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise UsageError(f"{named}: there is no folder {path.parent}; make it first")
-    return ENDINGS[path.suffix.lower()]
+    return ENDINGS[writable(option, path).suffix.lower()]

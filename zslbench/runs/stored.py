@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -63,8 +62,7 @@ class Stored:
         return rows
 
     def _search(self, record: RunRecord) -> Search | None:
-        named = re.search(r"\(search (\w+)\)$", record.params_from)
-        return next((search for search in self.searches if named and search.id == named[1]), None)
+        return next((search for search in self.searches if search.id == record.search), None)
 
     def _sources(self) -> list[str]:
         """Returns for each record which data it was tested on, so that only what can be compared stands together.
