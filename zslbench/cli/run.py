@@ -111,6 +111,10 @@ def evaluate(
     ] = "unknown",
     data_root: DataRoot = None,
     splits: Splits = DEFAULT_SPLITS,
+    metrics: Annotated[
+        list[str] | None,
+        Option(metavar="NAME,...", help="Measure these too, which are measured on request; repeat it for more."),
+    ] = None,
     save: Annotated[bool, Option("--save", help="Store a record that `compare external:NAME` shows.")] = False,
     store: StoreFolder = DEFAULT_STORE,
     json: Json = False,
@@ -129,6 +133,7 @@ def evaluate(
         splits=splits,
         save=save,
         validation=validation,
+        metrics=metrics,
     )
     if json:
         print(jsonlib.dumps(results.json(), indent=1))

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from zslbench.api.evaluator import Metric
-from zslbench.evaluation.measuring import metrics
+from zslbench.evaluation.measuring import evaluators, metrics
 from zslbench.evaluation.significance import Comparison, Difference
 from zslbench.records.search import Search
 from zslbench.report.rows import (
@@ -106,10 +106,16 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
         columns=[column.head for column in columns],
         lines=[line for row in rows for line in lines_of(row, columns, row.uses)],
         notes=_field_notes(rows, tested, comparison) + notes(rows, shown),
-        fields=[*BEFORE, "seeds", *(part for name in metrics() for part in (name, f"{name}_std")), *after],
+        fields=[*BEFORE, "seeds", *(part for name in _exported(rows) for part in (name, f"{name}_std")), *after],
         data=[_data(row, {after[0]: letters.get(row.label, "")} if tested else {}) for row in rows],
         pairs=[_pair(pair) for pair in comparison.differences] if comparison else [],
     )
+
+
+def _exported(rows: list[Row]) -> list[str]:
+    """Returns the metrics that files of a table have columns for; those measured on request, where a row has them."""
+    known = {name for row in rows for record in row.records for name in record.metrics}
+    return [m.name for e in evaluators().values() for m in e.metrics if m.name in known or not e.on_request]
 
 
 def _title(rows: list[Row], facts: list[str]) -> str:

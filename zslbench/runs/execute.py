@@ -44,6 +44,7 @@ class Setup(BaseModel):
     Attributes:
         store: folder of the store; absolute, because a method may change the working folder.
         keep_model: whether final models are kept: those up to 64 MB, all, or none.
+        evaluators: those that measure on request alone and are wanted, by name.
         folder: the working folder, which relative names are of.
     """
 
@@ -53,6 +54,7 @@ class Setup(BaseModel):
     existing: Existing = "reuse"
     device: str = "auto"
     keep_model: KeepModel = "auto"
+    evaluators: tuple[str, ...] = ()
     folder: Path = Field(default_factory=Path.cwd)
 
     @cached_property
@@ -71,7 +73,7 @@ def find(run: Run, setup: Setup, *, claimed: bool = False) -> RunRecord | None:
     if record is None:
         return None
     enough = setup.existing == "only-cached" or (run.validated_by(record) and run.watched_by(record))
-    return measured_again(run, record, store, claimed=claimed) if enough else None
+    return measured_again(run, record, store, claimed=claimed, also=setup.evaluators) if enough else None
 
 
 def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunRecord | None:
@@ -107,7 +109,7 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
 
 def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: RunRecord | None) -> RunRecord:
     """Executes a claimed run and stores it; where it is interrupted, the checkpoints of its fits are written."""
-    execution = Execution(run, setup.device, store.partial(run.id), listener)
+    execution = Execution(run, setup.device, store.partial(run.id), listener, setup.evaluators)
     try:
         found = execution.complete(kept, store.arrays(kept)) if kept else execution.whole()
         model = execution.to_keep(setup.keep_model)
@@ -118,7 +120,7 @@ def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: Run
         for fitted in execution.fitted:
             fitted.keep()
         raise
-    return measured_again(run, record, store, claimed=True)
+    return measured_again(run, record, store, claimed=True, also=setup.evaluators)
 
 
 def fulfil_sent(run: str, setup: Setup, listener: Listener) -> RunRecord | None:
@@ -146,7 +148,9 @@ def follow() -> None:
 class Execution:
     """A run under way: its data, its device, and what measures it."""
 
-    def __init__(self, run: Run, device: str, checkpoints: Path | None, listener: Listener) -> None:
+    def __init__(
+        self, run: Run, device: str, checkpoints: Path | None, listener: Listener, also: tuple[str, ...] = ()
+    ) -> None:
         self.run, self.checkpoints, self.listener = run, checkpoints, listener
         self.device = choose_device(device)
         self.started = datetime.now(UTC)
@@ -157,13 +161,14 @@ class Execution:
         run.entrant.check_files()
         self.data = self._prepared()
         self.validated = run.calibrated or run.stops_early
-        self.measurement = Measurement(asked(run.spec.input, validated=self.validated))
+        self.measurement = Measurement(asked(run.spec.input, validated=self.validated, also=also))
+        self.watch = partial(watched, also=also)
 
     def whole(self) -> tuple[RunRecord, Arrays]:
         """Trains, and returns the record and each test image's decisions."""
         run, spec = self.run, self.run.spec
         epochs, validation, arrays, seconds = self.validate() if self.validated else (None, {}, {}, 0.0)
-        watch = watched if spec.on == "validation" else None
+        watch = self.watch if spec.on == "validation" else None
         model = self._fit(self.fold, Fit(self.device, "final", epochs=epochs), watch)
         self.final = model
         scorer = model.scorer()
@@ -207,7 +212,7 @@ class Execution:
         """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, time."""
         early = self.run.stops_early
         how = Fit(self.device, "validation", stop_on="ausuc" if early else "")
-        model = self._fit((*self.fold, self.run.spec.fold), how, watched if early else None)
+        model = self._fit((*self.fold, self.run.spec.fold), how, self.watch if early else None)
         scorer = model.scorer()
         metrics = self.measurement.prepare(scorer)
         return model.fitted.epochs, metrics, stored_decisions(scorer, VALIDATION)[0], model.fitted.seconds
