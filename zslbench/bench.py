@@ -40,6 +40,7 @@ from zslbench.runs.kept import KeepModel
 from zslbench.runs.measure import requested
 from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
 from zslbench.runs.row import Row
+from zslbench.runs.shots import scarce
 from zslbench.stores import StoreVerbs
 from zslbench.training import together
 from zslbench.training.device import choose_device
@@ -162,7 +163,7 @@ class Bench(StoreVerbs):
             metrics: which metrics the tables show, by name or title; by default those with `shown`.
             note: a text for lists and exports, written to the runs; runs that have a note keep theirs.
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
-                `semantics_scale`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
+                `semantics_scale`, `shots`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
                 `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
                 names a single seed. Any other name is a hyper-parameter of every method.
 
@@ -186,7 +187,7 @@ class Bench(StoreVerbs):
         execute = partial(self._dispatcher.execute, store=self.store, evaluators=requested(shown))
         sources, lines = self._datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
-        self._say(*lines)
+        self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         rows = [Row.of(entrant) for entrant in entrants]
         if external:  # a name without stored scores is found before anything runs
             labels = {name_of(source): labels_of(source, self.root, request.splits) for source in sources}
@@ -297,6 +298,8 @@ class Bench(StoreVerbs):
             What was made and what could not be made, by exhibit, and the results used.
         """
         request = self._request(seeds, options, [method], "seeds", "metrics", "note")
+        if len(request.shots) > 1:
+            raise UsageError("--shots: exhibits of a paper are made of one number; `compare --figure` shows several")
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
         chosen = asked.card.exhibits_of(asked.method, exhibits)
         problems: dict[str, ZSLBenchError] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,7 +51,7 @@ def test_oscr_is_the_area_below_its_curve_threshold_by_threshold(case: Scored) -
         correct = sum(credit for credit, g, k in zip(right, gap, known, strict=True) if k and g >= threshold)
         false = sum(1 for g, k in zip(gap, known, strict=True) if not k and g >= threshold)
         points.append((false / (~known).sum(), correct / known.sum()))
-    area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False))
+    area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in pairwise(points))
     found = OpenSet().evaluate(case.scorer)
     assert found["oscr"] == pytest.approx(area)
     assert found["oscr"] <= found["auroc"] + 1e-12

@@ -199,12 +199,14 @@ class Results(Sequence[Result]):
             for record in row.records:
                 training, spec = record.training, record.spec
                 of_run = {"method": row.label, "dataset": row.dataset, "features": spec.features, "seed": spec.seed}
+                of_run |= {} if spec.shots is None else {"shots": spec.shots}
                 params = {f"param_{name}": value for name, value in record.params.items()}
                 seconds = training.seconds if training else np.nan
                 validation = training.seconds_validation if training else np.nan
                 costs = {"chosen_by": record.params_from, "seconds": seconds, "seconds_validation": validation}
                 lines.append({**of_run, **record.metrics, **params, **costs, "id": record.id})
         first, last = ["method", "dataset", "features", "seed"], ["chosen_by", "seconds", "seconds_validation", "id"]
+        first += ["shots"] * any("shots" in line for line in lines)
         names = list(dict.fromkeys(name for line in lines for name in line if name not in (*first, *last)))
         of_params = [name for name in names if name.startswith("param_")]
         metrics = [name for name in names if name not in of_params]

@@ -22,6 +22,7 @@ from zslbench.api.embedder import ImageParams
 from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
 from zslbench.discovery.plugins import plugins
+from zslbench.errors import NotApplicable, RunError
 from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, stored_decisions
 from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
@@ -36,6 +37,9 @@ from zslbench.runs.request import Existing
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit, Fitted
+
+Validated = tuple[int | None, dict[str, float], Arrays, float]
+NOT_VALIDATED: Validated = None, {}, {}, 0.0
 
 
 class Setup(BaseModel):
@@ -167,7 +171,7 @@ class Execution:
     def whole(self) -> tuple[RunRecord, Arrays]:
         """Trains, and returns the record and each test image's decisions."""
         run, spec = self.run, self.run.spec
-        epochs, validation, arrays, seconds = self.validate() if self.validated else (None, {}, {}, 0.0)
+        epochs, validation, arrays, seconds = self.validate() if self.validated else NOT_VALIDATED
         watch = self.watch if spec.on == "validation" else None
         model = self._fit(self.fold, Fit(self.device, "final", epochs=epochs), watch)
         self.final = model
@@ -208,11 +212,25 @@ class Execution:
         changes = {"validated": True, "validation": validation, "training": training}
         return record.model_copy(update=changes), arrays | further
 
-    def validate(self) -> tuple[int | None, dict[str, float], Arrays, float]:
-        """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, time."""
+    def validate(self) -> Validated:
+        """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, time.
+
+        Where there are too few images to validate on, evaluators that need it are told so.
+
+        Raises:
+            RunError: validation classes decide when training ends, and there are too few images.
+        """
         early = self.run.stops_early
         how = Fit(self.device, "validation", stop_on="ausuc" if early else "")
-        model = self._fit((*self.fold, self.run.spec.fold), how, self.watch if early else None)
+        fold = (*self.fold, self.run.spec.fold)
+        try:
+            self.data.split_for(fold)
+        except NotApplicable as reason:
+            if early:
+                raise RunError(f"training ends by validation classes, and {reason}; give more --shots") from reason
+            self.measurement.refuse(str(reason))
+            return NOT_VALIDATED
+        model = self._fit(fold, how, self.watch if early else None)
         scorer = model.scorer()
         metrics = self.measurement.prepare(scorer)
         return model.fitted.epochs, metrics, stored_decisions(scorer, VALIDATION)[0], model.fitted.seconds
@@ -235,14 +253,15 @@ class Execution:
         """Returns the data; of images, with their crops and what the backbone makes of them."""
         data, params, began = self.run.entrant.data, self.run.params, time.monotonic()
         if not isinstance(params, ImageParams):
-            return data
+            return self.run.entrant.drawn(data, self.run.spec.seed)
 
         def prepared(done: int, images: int) -> None:
             progress = Progress("images", max(done, 1), images, {}, time.monotonic() - began, 0)
             self.listener.epoch(self.run, progress)
 
         request = self.run.entrant.request
-        return with_images(data, params, request.weights.get(BACKBONE), request.pretrained, self.device, prepared)
+        data = with_images(data, params, request.weights.get(BACKBONE), request.pretrained, self.device, prepared)
+        return self.run.entrant.drawn(data, self.run.spec.seed)
 
     def _epoch(self, progress: Progress) -> None:
         self.listener.epoch(self.run, progress)

@@ -110,7 +110,7 @@ class KeptScorer:
         if isinstance(run.params, ImageParams):
             request = run.entrant.request
             data = with_images(data, run.params, request.weights.get(BACKBONE), request.pretrained, device)
-        view = data.test_view(self._fold)
+        view = run.entrant.drawn(data, run.spec.seed).test_view(self._fold)
         self.asked = True
         return ModelScorer(embedder, view, kept.scale, device, classes=kept.semantics(view.classes))
 
@@ -140,7 +140,7 @@ def measured_again(
     missing = {name: e for name, e in missing.items() if only is None or name in only}
     if not missing:
         return record
-    arrays, data = store.arrays(record), run.entrant.data
+    arrays, data = store.arrays(record), run.entrant.drawn(run.entrant.data, run.spec.seed)
     fold = (record.spec.fold,) if record.spec.on == "validation" else ()
     unmeasured: dict[str, str] = {}
     if f"{VALIDATION}images" not in arrays:

@@ -52,8 +52,9 @@ def measure(
         own = {name: value for name, value in point.items() if name in SCALINGS}
         alike.setdefault(entrant.scaling._replace(**own), []).append(place)
     result: dict[int, float | Exception] = {}
+    data = entrant.drawn(entrant.data, 0)  # as a run of seed 0
     for scaling, places in alike.items():
-        problem = partial(Problem.of, entrant.data, entrant.card.setting, scaling, fold)
+        problem = partial(Problem.of, data, entrant.card.setting, scaling, fold)
         found = _measure(entrant, problem, [points[place] for place in places], metric, device)
         result |= zip(places, found, strict=True)
     return [result[place] for place in range(len(points))]

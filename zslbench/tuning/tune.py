@@ -133,7 +133,7 @@ class Tuner:
             try:
                 searches[id(entrant)] = self.tune(entrant)
             except RunError as error:  # it costs its own row
-                errors[f"search of {entrant.asked.label} on {entrant.source}"] = error
+                errors[f"search of {entrant.label} on {entrant.source}"] = error
                 self.say(str(error))
         return searches
 
