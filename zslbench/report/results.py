@@ -15,6 +15,7 @@ from rich.console import Console
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import DataError, NotApplicable, RunError, UsageError, near_misses, printable
 from zslbench.evaluation.accuracy import seen_unseen_curve
+from zslbench.evaluation.measuring import metrics
 from zslbench.files import expanded, write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
@@ -272,6 +273,20 @@ class Results(Sequence[Result]):
         target = expanded(Path(path))
         write_whole(target, self.text(format_of(target), command=command).rstrip("\n") + "\n")
         return target
+
+    def figure(self, path: str | Path) -> list[Path]:
+        """Draws the metrics of the tables, or AUSUC, against the number of training images; returns the files.
+
+        It needs runs of several `shots`. The file is `.png` or `.pdf`; both are written.
+
+        Raises:
+            UsageError: the path ends otherwise, or there are not several numbers of shots.
+            DataError: there is nothing to draw, or a file cannot be written.
+        """
+        from zslbench.report.shots import write_shots
+
+        ranking = [metric for metric in metrics().values() if metric.ranks]
+        return write_shots(expanded(Path(path)), self.rows, self.chosen or ranking)
 
     def json(self) -> dict[str, Any]:
         """Returns all records, and means and deviations over seeds, as JSON values."""
