@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from zslbench.api.evaluator import Metric
@@ -80,9 +81,11 @@ def _panel(axes: Axes, rows: list[Row], metric: Metric) -> None:
         x, colour = [_images(row) for row in own], COLOURS[rank % len(COLOURS)]
         values = [unit * np.array([record.metrics[metric.name] for record in row.records]) for row in own]
         means, half = np.array([v.mean() for v in values]), np.array([_half_width(v) for v in values])
-        axes.fill_between(x, means - half, means + half, color=colour, alpha=0.15, linewidth=0)
-        look = {"color": colour, "marker": MARKERS[rank % len(MARKERS)], "markersize": 3.5, "linewidth": 1.2}
-        axes.plot(x, means, label=name.replace("$", r"\$"), **look)
+        ends = (means - half, means + half)
+        low, high = (np.clip(end, 0, 100) if metric.percent else end for end in ends)  # no accuracy is outside
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        look: dict[str, Any] = {"color": colour, "marker": MARKERS[rank % len(MARKERS)], "markersize": 3.5}
+        axes.plot(x, means, label=name.replace("$", r"\$"), linewidth=1.2, **look)
         for place, seeds in zip(x, values, strict=True):
             axes.plot([place] * len(seeds), seeds, ".", color=colour, markersize=2, alpha=0.6)
         places |= {place: _tick(row) for place, row in zip(x, own, strict=True)}
@@ -116,7 +119,7 @@ def _tick(row: Row) -> str:
     return f"{ALL}\n({number})" if shots is None else number
 
 
-def _half_width(values: np.ndarray) -> float:
+def _half_width(values: NDArray[np.float64]) -> float:
     """Returns half the width of the interval of the mean over seeds; 0 for one, which has none."""
     if len(values) < 2:
         return 0.0

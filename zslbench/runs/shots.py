@@ -30,7 +30,7 @@ def _read(given: object) -> Shots:
         value = float(str(given))
     except ValueError:
         value = 0.0
-    if isinstance(given, bool) or not (0 < value < 1 or (value >= 1 and value == int(value))):
+    if isinstance(given, bool) or not (0 < value < 1 or (value >= 1 and value.is_integer())):
         raise ValueError("give a whole number of images, a share between 0 and 1, or all")
     return value if value < 1 else int(value)
 
