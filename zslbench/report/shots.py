@@ -86,8 +86,8 @@ def _panel(axes: Axes, rows: list[Row], metric: Metric) -> None:
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         look: dict[str, Any] = {"color": colour, "marker": MARKERS[rank % len(MARKERS)], "markersize": 3.5}
         axes.plot(x, means, label=name.replace("$", r"\$"), linewidth=1.2, **look)
-        for place, seeds in zip(x, values, strict=True):
-            axes.plot([place] * len(seeds), seeds, ".", color=colour, markersize=2, alpha=0.6)
+        for place, each in zip(x, values, strict=True):
+            axes.plot([place] * len(each), each, ".", color=colour, markersize=2, alpha=0.6)
         places |= {place: _tick(row) for place, row in zip(x, own, strict=True)}
     axes.set_xscale("log")
     axes.set_xticks(list(places), list(places.values()))
