@@ -21,8 +21,8 @@ from zslbench.runs.shots import ALL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL = 2.5
-"""Height of a panel, in inches."""
+PANEL, LEGEND_LINE = 2.3, 0.16
+"""Heights of a panel and of a line of the legend, in inches."""
 MARKERS = "osD^vPX"
 COVERED = 0.95
 SUFFIXES = (".png", ".pdf")
@@ -51,15 +51,22 @@ def write_shots(path: Path, rows: list[Row], chosen: Sequence[Metric]) -> list[P
     panels = [(own, metric) for own in groups for metric in chosen if any(metric.name in spreads(r) for r in own)]
     if not panels:
         raise DataError(f"none of these runs has {', '.join(metric.title for metric in chosen)}")
-    across = min(len(panels), 2)
+    across, names = min(len(panels), 2), list(dict.fromkeys(map(_name, drawn)))
+    down, legend_lines = -(-len(panels) // across), 1 - (-len(names) // (2 * across))
     with style() as figure_of:
-        down = -(-len(panels) // across)
-        figure = figure_of(figsize=(COLUMN if across == 1 else PAGE, PANEL * down), layout="constrained")
+        size = COLUMN if across == 1 else PAGE, PANEL * down + LEGEND_LINE * legend_lines
+        figure = figure_of(figsize=size, layout="constrained")
         every = figure.subplots(down, across, squeeze=False).ravel()
         for axes, (own, metric) in zip(every, panels, strict=False):
-            _panel(axes, own, metric)
+            _panel(axes, own, metric, names)
         for axes in every[len(panels) :]:
             axes.remove()
+        lines = [
+            every[0].plot([], [], label=name.replace("$", r"\$"), **_look(rank))[0] for rank, name in enumerate(names)
+        ]
+        seeds = max(len(row.records) for row in drawn)
+        title = f"mean of {seeds} seeds and its 95 % interval" if seeds > 1 else "one seed"
+        figure.legend(handles=lines, title=title, loc="outside lower center", ncols=2 * across, borderaxespad=0.2)
         return save(figure, path.with_suffix(""))
 
 
@@ -69,25 +76,29 @@ def check_figure(path: Path) -> None:
         raise UsageError(f"--figure {path}: end it with {' or '.join(SUFFIXES)}; both are written")
 
 
-def _panel(axes: Axes, rows: list[Row], metric: Metric) -> None:
-    """Draws the lines of all methods on one data set."""
+def _look(rank: int) -> dict[str, Any]:
+    look = {"color": COLOURS[rank % len(COLOURS)], "marker": MARKERS[rank % len(MARKERS)]}
+    return {**look, "markersize": 3.5, "linewidth": 1.2}
+
+
+def _panel(axes: Axes, rows: list[Row], metric: Metric, names: list[str]) -> None:
+    """Draws the lines of all methods on one data set, in the look of their place among the names."""
     unit, places = 100 if metric.percent else 1, dict[float, str]()
     lines: dict[str, list[Row]] = {}
     for row in rows:
         if metric.name in spreads(row):
             lines.setdefault(_name(row), []).append(row)
-    for rank, (name, own) in enumerate(lines.items()):
+    for name, own in lines.items():
         own.sort(key=_images)
-        x, colour = [_images(row) for row in own], COLOURS[rank % len(COLOURS)]
+        x, look = [_images(row) for row in own], _look(names.index(name))
         values = [unit * np.array([record.metrics[metric.name] for record in row.records]) for row in own]
         means, half = np.array([v.mean() for v in values]), np.array([_half_width(v) for v in values])
         ends = (means - half, means + half)
         low, high = (np.clip(end, 0, 100) if metric.percent else end for end in ends)  # no accuracy is outside
-        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        look: dict[str, Any] = {"color": colour, "marker": MARKERS[rank % len(MARKERS)], "markersize": 3.5}
-        axes.plot(x, means, label=name.replace("$", r"\$"), linewidth=1.2, **look)
+        axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        axes.plot(x, means, **look)
         for place, each in zip(x, values, strict=True):
-            axes.plot([place] * len(each), each, ".", color=colour, markersize=2, alpha=0.6)
+            axes.plot([place] * len(each), each, ".", color=look["color"], markersize=2, alpha=0.6)
         places |= {place: _tick(row) for place, row in zip(x, own, strict=True)}
     axes.set_xscale("log")
     axes.set_xticks(list(places), list(places.values()))
@@ -96,9 +107,6 @@ def _panel(axes: Axes, rows: list[Row], metric: Metric) -> None:
     axes.set_title(f"{rows[0].dataset_title}, {rows[0].features}", loc="left")
     axes.grid(color="#E5E5E5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    seeds = max(len(row.records) for row in rows)
-    title = f"mean of {seeds} seeds, 95 % interval" if seeds > 1 else "one seed"
-    axes.legend(title=title, alignment="left", loc="best", handlelength=1.6, borderaxespad=0.2)
 
 
 def _name(row: Row) -> str:
