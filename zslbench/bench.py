@@ -226,7 +226,7 @@ class Bench(StoreVerbs):
         request = self._request(1, options, wanted)
         sources, lines = self._datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
-        self._say(*lines)
+        self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}

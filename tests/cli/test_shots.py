@@ -104,6 +104,10 @@ def test_shots_are_part_of_the_identity_of_runs_and_searches_where_they_are_set(
         (["compare", "eszsl", "--figure", "a.svg", "--shots", "1,2"], "--figure a.svg: end it with .png or .pdf"),
         (["paper", "spaen", "--shots", "1,2"], "--shots: exhibits of a paper are made of one number"),
         (["run", "eszsl", "--shots", "1", "--on", "validation"], "no class has two training images"),
+        (
+            ["compare", "eszsl", "--shots", "1,2", "--tuned"],
+            "cannot be tuned on digits: no class has two training images",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(words: list[str], message: str, inside: Inside) -> None:

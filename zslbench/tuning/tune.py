@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from zslbench.api.embedder import Embedder
 from zslbench.api.params import Space
-from zslbench.errors import RunError, UsageError, one_line
+from zslbench.errors import NotApplicable, RunError, UsageError, one_line
 from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
@@ -55,6 +55,10 @@ def begin(entrant: Entrant) -> Search:
             f"the grid of {entrant.owner} has {points} points; name fewer values by --search, or take --trials"
         )
     metric = tuning_metric(request.metric)
+    try:
+        entrant.drawn(entrant.data, 0).split_for(0)
+    except NotApplicable as reason:
+        raise UsageError(f"{entrant.owner} cannot be tuned on {entrant.data.name}: {reason}; see --shots") from None
     return Search(
         **entrant.identity,
         base=dict(entrant.fixed),
