@@ -37,14 +37,17 @@ from zslbench.report.rows import named_metrics
 from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
+from zslbench.runs.measure import requested
 from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
 from zslbench.runs.row import Row
+from zslbench.runs.shots import scarce
 from zslbench.stores import StoreVerbs
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.tuning.oracle import oracle
 from zslbench.tuning.space import search_space
-from zslbench.tuning.tune import Tuner
+from zslbench.tuning.sweep import tuning_metric
+from zslbench.tuning.tune import Execute, Tuner
 
 STORE = "zslbench-runs"
 """The default store."""
@@ -160,7 +163,7 @@ class Bench(StoreVerbs):
             metrics: which metrics the tables show, by name or title; by default those with `shown`.
             note: a text for lists and exports, written to the runs; runs that have a note keep theirs.
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
-                `semantics_scale`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
+                `semantics_scale`, `shots`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
                 `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
                 names a single seed. Any other name is a hyper-parameter of every method.
 
@@ -176,10 +179,15 @@ class Bench(StoreVerbs):
         request, note = self._request(seeds, options, wanted, "seeds", "metrics", "note"), checked_note(note)
         if external and request.on == "validation":
             raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
-        named_metrics(metrics)  # a mistyped name is found before anything runs
+        shown = [
+            metric.name for metric in named_metrics(metrics) or []
+        ]  # a mistyped name is found before anything runs
+        if request.tuned:
+            shown.append(tuning_metric(request.metric).name)
+        execute = partial(self._dispatcher.execute, store=self.store, evaluators=requested(shown))
         sources, lines = self._datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
-        self._say(*lines)
+        self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         rows = [Row.of(entrant) for entrant in entrants]
         if external:  # a name without stored scores is found before anything runs
             labels = {name_of(source): labels_of(source, self.root, request.splits) for source in sources}
@@ -187,18 +195,19 @@ class Bench(StoreVerbs):
         errors: dict[str, Exception] = {}
         if request.tuned:
             tunable = [entrant for entrant in entrants if search_space(entrant)] or entrants  # others are all fixed
-            tuner = self._tuner(request, as_found=not request.search and not request.grid)
+            as_found = not request.search and not request.grid
+            tuner = self._tuner(partial(execute, existing=request.existing), as_found=as_found)
             searches = tuner.tune_each(tunable, errors)
             rows = [row.tuned(searches.get(id(row.entrant))) if row.entrant in tunable else row for row in rows]
         runs = [run for row in rows for run in row.runs]
-        outcomes = self._dispatcher.execute(runs, store=self.store, existing=request.existing, errors=errors)
+        outcomes = execute(runs, existing=request.existing, errors=errors)
         for row in rows:
             found = [outcomes.get(run.id) for run in row.runs]
             row.records += [record for record in found if isinstance(record, RunRecord)]
         if request.existing == "only-cached" and (absent := len(runs) - len(outcomes)):
             self._say(f"{absent} of {len(runs)} runs are not stored, and --existing only-cached runs none")
         if request.oracle:
-            self._add_oracles(rows, errors)
+            self._add_oracles(rows, partial(execute, existing="reuse"), errors)
         if note:
             self._add_note(note, [record for row in rows for record in row.records])
         return Results(rows, self.store, metrics, errors)
@@ -217,11 +226,13 @@ class Bench(StoreVerbs):
         request = self._request(1, options, wanted)
         sources, lines = self._datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
-        self._say(*lines)
+        self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}
-        searches = self._tuner(request, afresh=request.existing == "rerun").tune_each(entrants, errors)
+        execute = partial(self._dispatcher.execute, store=self.store, existing=request.existing)
+        execute = partial(execute, evaluators=requested([tuning_metric(request.metric).name]))
+        searches = self._tuner(execute, afresh=request.existing == "rerun").tune_each(entrants, errors)
         for error in errors.values():
             raise error
         return list(searches.values())
@@ -237,6 +248,7 @@ class Bench(StoreVerbs):
         splits: str = "att_splits",
         save: bool = False,
         validation: str | Path | tuple[ArrayLike, ArrayLike] | None = None,
+        metrics: str | Sequence[str] | None = None,
     ) -> Results:
         """Measures class scores for every test image, made by any other code.
 
@@ -251,14 +263,15 @@ class Bench(StoreVerbs):
             validation: scores of the validation part for the classes of trainval, to choose gamma on: a file, or
                 an array and the numbers of its images. They must come from a model trained on the rest of trainval
                 alone. `data.split_for(0)` and `zslbench data split` give these images.
+            metrics: measure these too, of those that are measured on request; by name or title.
 
         Raises:
             DataError: the scores do not fit the images and classes of the data set's test or validation part.
         """
         file = score_file(scores, images, name or "scores")
         held_out = None if validation is None else validation_file(validation)
-        data = labels_of(dataset, self.root, splits)
-        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting, held_out)
+        data, also = labels_of(dataset, self.root, splits), [metric.name for metric in named_metrics(metrics) or []]
+        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting, held_out, requested(also))
         if save:
             self.store.prepare()
             with self.store.claim(record.id, wait=True):
@@ -285,6 +298,8 @@ class Bench(StoreVerbs):
             What was made and what could not be made, by exhibit, and the results used.
         """
         request = self._request(seeds, options, [method], "seeds", "metrics", "note")
+        if len(request.shots) > 1:
+            raise UsageError("--shots: exhibits of a paper are made of one number; `compare --figure` shows several")
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
         chosen = asked.card.exhibits_of(asked.method, exhibits)
         problems: dict[str, ZSLBenchError] = {}
@@ -358,12 +373,10 @@ class Bench(StoreVerbs):
         names, lines = default_datasets(request.root, request.features, request.splits)
         return list(names), lines
 
-    def _tuner(self, request: Request, **how: bool) -> Tuner:
-        execute = partial(self._dispatcher.execute, store=self.store, existing=request.existing)
+    def _tuner(self, execute: Execute, **how: bool) -> Tuner:
         return Tuner(self.store, execute, self.device, self._say, **how)
 
-    def _add_oracles(self, rows: list[Row], errors: dict[str, Exception]) -> None:
-        trials = partial(self._dispatcher.execute, store=self.store, existing="reuse")
+    def _add_oracles(self, rows: list[Row], trials: Execute, errors: dict[str, Exception]) -> None:
         for row in rows:
             if row.entrant is not None and row.search is not None:
                 try:

@@ -85,6 +85,8 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"input": "images"},
         {"pretrained": False},
         {"weights": {"phi": "0123456789abcdef"}},
+        {"shots": 4},
+        {"shots": 0.5},
     ],
     ids=str,
 )
@@ -93,7 +95,7 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
-    later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale"}
+    later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale", "shots"}
     covered = {*BASE, "schema_version", *later} - {"dataset"}
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 

@@ -53,6 +53,11 @@ class Silent(Right):
     metrics: ClassVar = ()
 
 
+@breaks("metrics")
+class ShownOnRequest(Right):
+    on_request: ClassVar = True
+
+
 @breaks("names_are_free")
 class Harmonic(Right):
     metrics: ClassVar = (Metric("h", "right"),)

@@ -22,7 +22,7 @@ from zslbench.api.params import Params
 from zslbench.api.soundness import check_embeddings, check_not_constant, doubtful, wrong
 from zslbench.api.soundness import check_finite as check_finite
 from zslbench.api.views import ClassSet, TestView, TrainView
-from zslbench.errors import DataError
+from zslbench.errors import DataError, NotApplicable
 
 HELD_OUT = 0.2
 """Fraction of each training class's images held out to validate seen classes: the share of GBU's test_seen."""
@@ -57,6 +57,10 @@ class Split:
         It uses the data set's suggested validation classes for this fold, if there are any. Otherwise it draws as
         large a share of the seen classes as the unseen classes are of all. Images held out of the other classes
         serve as test_seen. Only `train` is cut, so no test image can get in, whatever the data set's own lists say.
+
+        Raises:
+            DataError: there are too few classes to cut.
+            NotApplicable: no class has an image to spare.
         """
         random = np.random.default_rng([fold, len(self.seen), len(self.unseen)])
         if suggested is not None:
@@ -75,6 +79,8 @@ class Split:
             rows = np.flatnonzero(train_labels == c)
             count = min(max(1, round(HELD_OUT * len(rows))), len(rows) - 1)
             held_out[random.choice(rows, count, replace=False)] = True
+        if not held_out.any():
+            raise NotApplicable("no class has two training images, so none can be held out to validate on")
         is_unseen = np.isin(train_labels, unseen)
         return Split(
             train=self.train[~is_unseen & ~held_out],
@@ -230,6 +236,24 @@ class ZSLData:
         if len(self.untested):
             parts.append("untested classes are candidates")  # they were not, and such records must not be found again
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def with_shots(self, shots: int | float, seed: int) -> ZSLData:
+        """Returns the data set with so many training images of each seen class, or with this share of them, below 1.
+
+        A share leaves at least one image, and a class with fewer images keeps all. The seed alone draws them: for any
+        method, and such that those of fewer shots are among those of more. Everything else stays as it is.
+        """
+        labels, kept = self.labels[self.train], np.zeros(len(self.train), dtype=bool)
+        for c in np.unique(labels):
+            own = np.flatnonzero(labels == c)
+            own = own[np.argsort(self.train[own])]  # in the order of the data set, however its split lists them
+            count = shots if shots >= 1 else max(1, round(shots * len(own)))
+            kept[np.random.default_rng([seed, int(c)]).permutation(own)[: int(count)]] = True
+        other = copy.copy(self)  # nothing is to be checked again
+        for cached in ("split", "fingerprint"):
+            vars(other).pop(cached, None)
+        object.__setattr__(other, "train", self.train[kept])
+        return other
 
     def split_for(self, fold: Fold) -> Split:
         """Returns the proposed split or, with a fold, its validation problem, cut from trainval alone.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -109,18 +109,38 @@ class Scorer(ABC):
     @cached_property
     def conventional(self) -> Decisions:
         """Test images of unseen classes, decided among unseen classes."""
-        first = int(self.view.seen.sum())  # a view lists the images of seen classes first
-        return self._decide(slice(first, len(self.view)), np.flatnonzero(~self.view.classes.seen.cpu().numpy()))
+        return self._decide(*self.unseen_side)
 
-    def _decide(self, rows: slice, classes: NDArray[np.int64]) -> Decisions:
-        chunk = max(1, SCORES_AT_ONCE // len(classes))
-        parts = []
-        for start in range(rows.start, rows.stop, chunk):
-            span = slice(start, min(start + chunk, rows.stop))
+    @property
+    def unseen_side(self) -> tuple[slice, NDArray[np.int64]]:
+        """The test images of unseen classes, and these classes; a view lists the images of seen classes first."""
+        first = int(self.view.seen.sum())
+        return slice(first, len(self.view)), np.flatnonzero(~self.view.classes.seen.cpu().numpy())
+
+    def parts(
+        self, rows: slice | None = None, classes: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yields some test images and their scores for some classes, `(n, C)` in main memory, part by part.
+
+        By default these are all images and all classes. A part has as many scores as may be held at a time, so reduce
+        it before you take the next.
+
+        Raises:
+            RunError: a score is NaN or infinite.
+            NeedsScores: of a stored run without its model.
+        """
+        rows = slice(0, len(self.view)) if rows is None else rows
+        classes = np.arange(len(self.view.classes)) if classes is None else classes
+        step = max(1, SCORES_AT_ONCE // len(classes))
+        for start in range(rows.start, rows.stop, step):
+            span = slice(start, min(start + step, rows.stop))
             scores = self.scores(span, classes)
             if not bool(torch.isfinite(scores.sum(dtype=torch.float64))):  # one pass; NaN and infinity outlast a sum
                 raise RunError("the method gave scores that are NaN or infinite")
-            parts.append(self._reduce(scores.cpu(), self.view.y[span], classes))
+            yield span, scores.cpu()
+
+    def _decide(self, rows: slice, classes: NDArray[np.int64]) -> Decisions:
+        parts = [self._reduce(scores, self.view.y[span], classes) for span, scores in self.parts(rows, classes)]
         reduced = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return Decisions(y=self.view.y[rows], seen=self.view.seen[rows], **reduced)
 
@@ -152,12 +172,15 @@ class Evaluator(ABC):
         version: raise it when the meaning of a metric changes.
         needs_validation: whether `prepare` must be called with a model fitted without the validation classes.
         needs_images: whether it is only used if the input is images.
+        on_request: whether it only measures runs where one of its metrics is asked for, by `--metrics` for one. Then
+            others do not pay for it, and its metrics have `shown=False`.
     """
 
     metrics: ClassVar[tuple[Metric, ...]]
     version: ClassVar[int] = 1
     needs_validation: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
+    on_request: ClassVar[bool] = False
 
     def prepare(self, validation: Scorer) -> None:  # noqa: B027 (most evaluators choose nothing)
         """Makes its choices, such as a gamma, on validation classes."""

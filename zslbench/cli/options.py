@@ -91,6 +91,15 @@ class Options:
             help="none, l2 or whiten: of class embeddings; fitted on seen classes.", show_default="the method's own"
         ),
     ] = None
+    shots: Annotated[
+        str | None,
+        Option(
+            metavar="N|SHARE,...",
+            help="Training images of each seen class, 4, or a share of them, 0.1, drawn by the seed; several, "
+            "1,2,4,all, give a row each.",
+            show_default="all",
+        ),
+    ] = None
     input: Annotated[
         Literal["features", "images"] | None,
         ImagesOption(help="What the methods see: features or images.", show_default="what the method is made for"),

@@ -21,6 +21,7 @@ from zslbench.cli.options import (
     StoreFolder,
     with_options,
 )
+from zslbench.errors import UsageError
 
 if TYPE_CHECKING:
     from zslbench.report.progress import Display
@@ -45,9 +46,18 @@ def run(method: Annotated[str, Argument(help=METHOD)], options: RunOptions) -> N
 
 
 @with_options(ExportOptions)
-def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=METHOD)], options: ExportOptions) -> None:
+def compare(
+    methods: Annotated[list[str], Argument(metavar="METHOD...", help=METHOD)],
+    options: ExportOptions,
+    figure: Annotated[
+        Path | None,
+        Option(help="Draw --metrics, or AUSUC, against several --shots, with intervals over seeds: .png or .pdf."),
+    ] = None,
+) -> None:
     """Run several methods and print one table per data set; stored runs are not repeated."""
     options.format()
+    if figure is not None:
+        _check_figure(figure, options)
     with options.bench() as (bench, display):
         results = bench.compare(methods, **options.request())
         path = options.export(
@@ -59,7 +69,20 @@ def compare(methods: Annotated[list[str], Argument(metavar="METHOD...", help=MET
         _say_pictures(results, display)
         if path:
             display.say(f"wrote {path}")
+        if figure is not None:
+            display.say(f"wrote {', '.join(map(str, results.figure(figure)))}")
     results.check()
+
+
+def _check_figure(path: Path, options: ExportOptions) -> None:
+    """Raises a UsageError where no figure can come of these options; before anything runs."""
+    from zslbench.files import writable
+    from zslbench.report.shots import check_figure
+
+    check_figure(path)
+    if "," not in (options.shots or ""):
+        raise UsageError("--figure: it shows several numbers of training images; give --shots 1,2,4,8 for instance")
+    writable("--figure", path)
 
 
 def _say_pictures(results: Results, display: Display) -> None:
@@ -111,6 +134,10 @@ def evaluate(
     ] = "unknown",
     data_root: DataRoot = None,
     splits: Splits = DEFAULT_SPLITS,
+    metrics: Annotated[
+        list[str] | None,
+        Option(metavar="NAME,...", help="Measure these too, which are measured on request; repeat it for more."),
+    ] = None,
     save: Annotated[bool, Option("--save", help="Store a record that `compare external:NAME` shows.")] = False,
     store: StoreFolder = DEFAULT_STORE,
     json: Json = False,
@@ -129,6 +156,7 @@ def evaluate(
         splits=splits,
         save=save,
         validation=validation,
+        metrics=metrics,
     )
     if json:
         print(jsonlib.dumps(results.json(), indent=1))

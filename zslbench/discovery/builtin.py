@@ -13,6 +13,12 @@ GBU = "Xian et al., Zero-Shot Learning: A Comprehensive Evaluation of the Good, 
 CHEN = "Chen et al., Zero-Shot Visual Recognition using Semantics-Preserving Adversarial Embedding Networks, CVPR 2018"
 CHAO = "Chao et al., An Empirical Study and Analysis of Generalized Zero-Shot Learning, ECCV 2016"
 
+DHAMIJA = "Dhamija et al., Reducing Network Agnostophobia, NeurIPS 2018"
+ZHOU = "Zhou et al., Conditional Prompt Learning for Vision-Language Models, CVPR 2022"
+EVERINGHAM = "Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010"
+RADOVANOVIC = "Radovanovic et al., Hubs in Space: Popular Nearest Neighbors in High-Dimensional Data, JMLR 2010"
+GUO = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017"
+
 
 def zslbench_register(registry: Registry) -> None:
     """Registers evaluators, engines and the backbone without weights."""
@@ -28,6 +34,17 @@ def zslbench_register(registry: Registry) -> None:
             CHEN,
         ),
         ("probe", "probe:Probe", "attributes that seen classes hardly differ in, read out of E(x)", CHEN),
+        ("open-set", "openset:OpenSet", "AUROC and FPR95 of seen against unseen images, OSCR", DHAMIJA),
+        ("base-to-new", "openset:BaseToNew", "S->S, and its harmonic mean with U->U", ZHOU),
+        ("top-5", "ranking:TopFive", "per-class top-5", GBU),
+        (
+            "average-precision",
+            "ranking:AveragePrecision",
+            "mean per-class average precision of ranked images",
+            EVERINGHAM,
+        ),
+        ("hubness", "ranking:Hubness", "skewness of how often classes are among the nearest", RADOVANOVIC),
+        ("calibration-error", "ranking:CalibrationError", "expected calibration error of softmaxed scores", GUO),
     ):
         registry.evaluator(name, f"zslbench.evaluation.{target}", EvaluatorCard(summary, paper))
     for name, summary in {

@@ -48,16 +48,23 @@ class Dispatcher:
         store: Store,
         existing: Existing,
         errors: dict[str, Exception] | None = None,
+        evaluators: tuple[str, ...] = (),
     ) -> Outcomes:
         """Executes runs, and returns what came of each by id; nothing for those that were only wanted if stored.
 
         Failures are added to `errors`; where there are none, these are trials, whose failures their search's log tells,
-        and `status` says where that stands.
+        and `status` says where that stands. `evaluators` are those wanted that measure on request alone.
         """
         outcomes: Outcomes = {}
         stored: list[RunRecord] = []
         trials, errors = errors is None, {} if errors is None else errors
-        setup = Setup(store=store.root.absolute(), existing=existing, device=self._device, keep_model=self._keep_model)
+        setup = Setup(
+            store=store.root.absolute(),
+            existing=existing,
+            device=self._device,
+            keep_model=self._keep_model,
+            evaluators=evaluators,
+        )
         distinct = list({run.id: run for run in runs}.values())
 
         def finished(run: Run, record: RunRecord, stored: bool = False) -> None:

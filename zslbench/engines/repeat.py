@@ -44,7 +44,9 @@ def repeat(store: Store, record: RunRecord, root: Path, dispatcher: Dispatcher, 
     errors: dict[str, Exception] = {}
     with tempfile.TemporaryDirectory(prefix="zslbench-") as folder:
         own = Store(Path(folder))
-        found = dispatcher.execute([run], store=own, existing="rerun", errors=errors).get(run.id)
+        measured = tuple(record.measured)
+        outcomes = dispatcher.execute([run], store=own, existing="rerun", errors=errors, evaluators=measured)
+        found = outcomes.get(run.id)
         for name, error in errors.items():
             raise RunError(f"{name}: {error}") from error
         assert isinstance(found, RunRecord)

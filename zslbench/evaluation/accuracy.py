@@ -154,12 +154,12 @@ def area_influence(d: Decisions) -> Array:
     a_s = accuracy_influence(d.hit_seen / np.maximum(d.ties_seen, 1), d.y, s)[s]
     gap = d.best_seen - d.best_unseen
     influence = np.empty(len(gap))
-    influence[u] = a_u * _beyond(-gap[s], a_s, -gap[u])
-    influence[s] = a_s * _beyond(gap[u], a_u, gap[s])
+    influence[u] = a_u * beyond(-gap[s], a_s, -gap[u])
+    influence[s] = a_s * beyond(gap[u], a_u, gap[s])
     return influence
 
 
-def _beyond(places: Array, amounts: Array, at: Array) -> Array:
+def beyond(places: Array, amounts: Array, at: Array) -> Array:
     """Returns the sum of the amounts placed below each of `at`, and half of those exactly there."""
     order = np.argsort(places)
     total = np.concatenate([[0.0], np.cumsum(amounts[order])])

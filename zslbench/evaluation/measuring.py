@@ -114,6 +114,10 @@ class Measurement:
                 self._unprepared[name] = broken(name, error)
         return found.metrics
 
+    def refuse(self, reason: str) -> None:
+        """Tells evaluators that choose on validation classes why there are none."""
+        self._unprepared |= {name: reason for name, evaluator in self._evaluators.items() if evaluator.needs_validation}
+
     def measure(self, scorer: Scorer, replicates: int = 0) -> Measured:
         """Asks each evaluator, with bootstrap intervals where `replicates` are asked for."""
         found = Measured()

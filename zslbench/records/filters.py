@@ -13,7 +13,21 @@ from zslbench.api.metric import Metric
 from zslbench.errors import UsageError
 from zslbench.records.listing import Listed, Listing
 
-KEYS = ("id", "date", "method", "dataset", "features", "scale", "settings", "seed", "on", "fold", "size", "note")
+KEYS = (
+    "id",
+    "date",
+    "method",
+    "dataset",
+    "features",
+    "scale",
+    "settings",
+    "seed",
+    "shots",
+    "on",
+    "fold",
+    "size",
+    "note",
+)
 """Keys beside metrics, and `param_NAME`, a hyper-parameter that differs from its default."""
 PARAM = "param_"
 WORDS: dict[str, Callable[[Listed], bool]] = {

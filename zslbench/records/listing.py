@@ -56,6 +56,7 @@ class Listed:
     size: int
     model: bool
     note: str = ""
+    shots: int | float | None = None
 
     @classmethod
     def of(cls, record: RunRecord, store: Store) -> Listed:
@@ -78,6 +79,7 @@ class Listed:
             size=sum(sizes),
             model=store.model_path(record) is not None,
             note=store.note(record.id),
+            shots=spec.shots,
         )
 
 

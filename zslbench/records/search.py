@@ -72,6 +72,8 @@ class Search(BaseModel):
     strategy: Literal["grid", "tpe"]
     space: dict[str, Space]
     pretrained: bool = True
+    shots: int | float | None = None
+    """Training images of each seen class, or their share below 1, drawn by seed 0; None for all."""
     weights: dict[str, str] = Field(default_factory=dict)
     """Hashes of the files of weights, by part of the method."""
     wanted: int
@@ -89,6 +91,7 @@ class Search(BaseModel):
         fields |= {"semantics_scale"} if self.semantics_scale != "none" else set()
         fields |= set() if self.pretrained else {"pretrained"}
         fields |= {"weights"} if self.weights else set()
+        fields |= set() if self.shots is None else {"shots"}
         canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -55,6 +55,8 @@ class RunSpec(BaseModel):
     """What the method was given of an image."""
     pretrained: bool = True
     """Whether networks start from pretrained weights where there are some; images only."""
+    shots: int | float | None = None
+    """Training images of each seen class, or their share below 1; drawn by the seed. None for all."""
     weights: dict[str, str] = Field(default_factory=dict)
     """Hash of the file of weights given for a part of the method, by part; images only."""
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from zslbench.api.evaluator import Metric
-from zslbench.evaluation.measuring import metrics
+from zslbench.evaluation.measuring import evaluators, metrics
 from zslbench.evaluation.significance import Comparison, Difference
 from zslbench.records.search import Search
 from zslbench.report.rows import (
@@ -106,10 +106,22 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
         columns=[column.head for column in columns],
         lines=[line for row in rows for line in lines_of(row, columns, row.uses)],
         notes=_field_notes(rows, tested, comparison) + notes(rows, shown),
-        fields=[*BEFORE, "seeds", *(part for name in metrics() for part in (name, f"{name}_std")), *after],
+        fields=[
+            *BEFORE,
+            *(["shots"] * any(_shots(row) for row in rows)),
+            "seeds",
+            *(part for name in _exported(rows) for part in (name, f"{name}_std")),
+            *after,
+        ],
         data=[_data(row, {after[0]: letters.get(row.label, "")} if tested else {}) for row in rows],
         pairs=[_pair(pair) for pair in comparison.differences] if comparison else [],
     )
+
+
+def _exported(rows: list[Row]) -> list[str]:
+    """Returns the metrics that files of a table have columns for; those measured on request, where a row has them."""
+    known = {name for row in rows for record in row.records for name in record.metrics}
+    return [m.name for e in evaluators().values() for m in e.metrics if m.name in known or not e.on_request]
 
 
 def _title(rows: list[Row], facts: list[str]) -> str:
@@ -193,10 +205,14 @@ def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
     data: dict[str, Any] = {**dict(zip(BEFORE, before, strict=True)), "seeds": len(row.records), **group}
     data["seconds"] = None if time is None else round(time, 1)
     data["peak_memory_mb"] = None if memory is None else round(memory)
-    data |= {"oracle": row.oracle, "refused": row.refusal}
+    data |= {"oracle": row.oracle, "refused": row.refusal, **_shots(row)}
     for name, spread in spreads(row).items():
         data[name], data[f"{name}_std"] = spread.mean, spread.std
     return data
+
+
+def _shots(row: Row) -> dict[str, Any]:
+    return {} if row.spec is None or row.spec.shots is None else {"shots": row.spec.shots}
 
 
 def _pair(pair: Difference) -> dict[str, Any]:
@@ -216,13 +232,14 @@ def search_table(search: Search, method: str) -> Table:
     for trial in sorted(search.complete, key=lambda trial: -search.worth(trial.value))[:SHOWN]:
         values = [_text(trial.params.get(name, "")) for name in names]
         lines.append([*values, metric.text(trial.value), " ".join(map(metric.text, trial.values))])
-    title = f"{search.method} on {search.dataset}: {search.origin}; best first"
+    shots = "" if search.shots is None else f" with --shots {search.shots}"
+    title = f"{search.method} on {search.dataset}{shots}: {search.origin}; best first"
     table = table_of([*names, metric.title, "folds"], lines, len(names), title)
     counts = [f"{sum(trial.state == state for trial in search.trials)} {state}" for state in ("pruned", "failed")]
     seconds = sum(trial.seconds for trial in search.trials)
     spent = f"{len(search.complete)} complete, {', '.join(counts)}; {seconds:.0f} s"
     reasons = dict.fromkeys(trial.reason for trial in search.trials if trial.reason)
-    table.notes.append(f"{spent}; `run {method} --tuned` uses the first row")
+    table.notes.append(f"{spent}; `run {method} --tuned{shots.removeprefix(' with')}` uses the first row")
     table.notes.extend(f"failed: {reason}" for reason in reasons)
     return table
 

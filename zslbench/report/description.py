@@ -79,7 +79,7 @@ def _declared(entry: Entry, root: Path) -> dict[str, Any]:
         }
     if entry.kind == "evaluator":
         evaluator = registry().resolve("evaluator", entry.name, Evaluator)
-        needs = {name: getattr(evaluator, name) for name in ("needs_validation", "needs_images")}
+        needs = {name: getattr(evaluator, name) for name in ("needs_validation", "needs_images", "on_request")}
         return {"version": evaluator.version, "metrics": [asdict(metric) for metric in evaluator.metrics], **needs}
     return {}
 
@@ -181,6 +181,7 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
     elif kind == "evaluator":
         needs = ["a fit without the validation classes"] * facts["needs_validation"]
         yield "needs", " and ".join(needs + ["images as input"] * facts["needs_images"])
+        yield "measures", "where one of its metrics is asked for, by --metrics for one" * facts["on_request"]
     own = f", {kind} version {facts['version']}" if "version" in facts else ""
     yield "plugin", " ".join(filter(None, [facts["plugin"], facts["plugin_version"]])) + own
 

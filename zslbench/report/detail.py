@@ -57,6 +57,7 @@ def _settings(record: RunRecord) -> dict[str, str]:
         "uses": spec.setting,
         "on": spec.on + (f", fold {spec.fold}" if spec.on == "validation" else ""),
         "seed": str(spec.seed),
+        **({} if spec.shots is None else {"shots": f"{spec.shots} training images of each seen class"}),
         "scale": spec.scale,
         **({} if spec.semantics_scale == "none" else {"semantics scale": spec.semantics_scale}),
         "parameters": _short(record.params),

@@ -15,6 +15,7 @@ from rich.console import Console
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import DataError, NotApplicable, RunError, UsageError, near_misses, printable
 from zslbench.evaluation.accuracy import seen_unseen_curve
+from zslbench.evaluation.measuring import metrics
 from zslbench.files import expanded, write_whole
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
@@ -199,12 +200,14 @@ class Results(Sequence[Result]):
             for record in row.records:
                 training, spec = record.training, record.spec
                 of_run = {"method": row.label, "dataset": row.dataset, "features": spec.features, "seed": spec.seed}
+                of_run |= {} if spec.shots is None else {"shots": spec.shots}
                 params = {f"param_{name}": value for name, value in record.params.items()}
                 seconds = training.seconds if training else np.nan
                 validation = training.seconds_validation if training else np.nan
                 costs = {"chosen_by": record.params_from, "seconds": seconds, "seconds_validation": validation}
                 lines.append({**of_run, **record.metrics, **params, **costs, "id": record.id})
         first, last = ["method", "dataset", "features", "seed"], ["chosen_by", "seconds", "seconds_validation", "id"]
+        first += ["shots"] * any("shots" in line for line in lines)
         names = list(dict.fromkeys(name for line in lines for name in line if name not in (*first, *last)))
         of_params = [name for name in names if name.startswith("param_")]
         metrics = [name for name in names if name not in of_params]
@@ -270,6 +273,20 @@ class Results(Sequence[Result]):
         target = expanded(Path(path))
         write_whole(target, self.text(format_of(target), command=command).rstrip("\n") + "\n")
         return target
+
+    def figure(self, path: str | Path) -> list[Path]:
+        """Draws the metrics of the tables, or AUSUC, against the number of training images; returns the files.
+
+        It needs runs of several `shots`. The file is `.png` or `.pdf`; both are written.
+
+        Raises:
+            UsageError: the path ends otherwise, or there are not several numbers of shots.
+            DataError: there is nothing to draw, or a file cannot be written.
+        """
+        from zslbench.report.shots import write_shots
+
+        ranking = [metric for metric in metrics().values() if metric.ranks]
+        return write_shots(expanded(Path(path)), self.rows, self.chosen or ranking)
 
     def json(self) -> dict[str, Any]:
         """Returns all records, and means and deviations over seeds, as JSON values."""

@@ -30,6 +30,7 @@ def command_of(record: RunRecord) -> str:
         ("splits", kept.get("splits", SPLITS), SPLITS),
         ("semantics", kept.get("semantics", OWN), OWN),
         ("precision", spec.precision, "32"),
+        ("shots", spec.shots, None),
         ("on", spec.on, "test"),
         ("fold", spec.fold, 0),
     ):

@@ -26,6 +26,7 @@ from zslbench.records.spec import RunSpec
 from zslbench.runs.code import check_code, code_of
 from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
 from zslbench.runs.scaling import misdeclared, own_scaling
+from zslbench.runs.shots import Shots, shots_words
 
 BACKBONE = "backbone"
 """The part that is not trained, and that every method on images has."""
@@ -43,6 +44,7 @@ class Entrant:
         fixed: hyper-parameters and scaling from the preset and by hand, which no search varies; JSON values.
         scaling: how its data are scaled unless a search chooses.
         weights: hash of each file of weights, by part.
+        shots: training images of each seen class, or their share below 1; None for all.
         named: whether other processes can find method and data by their names.
     """
 
@@ -58,6 +60,7 @@ class Entrant:
     params: Params
     scaling: Scaling
     weights: Mapping[str, str]
+    shots: Shots
     named: bool
 
     @property
@@ -69,6 +72,11 @@ class Entrant:
     def card(self) -> MethodCard:
         """The method's card."""
         return cast(MethodCard, self.entry.card)
+
+    @property
+    def label(self) -> str:
+        """The method as asked for; with its number of training images where others are asked for too."""
+        return " ".join([self.asked.label, *(shots_words(self.shots, every=True) * (len(self.request.shots) > 1))])
 
     @property
     def origin(self) -> str:
@@ -103,6 +111,7 @@ class Entrant:
             and request.on == "test"
             and request.splits.startswith("att_splits")
             and request.semantics == OWN
+            and self.shots is None
         )
 
     @property
@@ -120,7 +129,12 @@ class Entrant:
             "precision": self.request.precision,
             "pretrained": self.method.input == "features" or self.request.pretrained,
             "weights": dict(self.weights),
+            "shots": self.shots,
         }
+
+    def drawn(self, data: ZSLData, seed: int) -> ZSLData:
+        """Returns its data, perhaps with images prepared, with the training images that a run of this seed is given."""
+        return data if self.shots is None else data.with_shots(self.shots, seed)
 
     def check_files(self) -> None:
         """Raises RunError where a file of weights is not what it was when the run was planned."""
@@ -193,7 +207,9 @@ class Run:
         how = f" {pairs({**scaling, **spec.params})}"
         if entrant.preset and self.params == entrant.params:  # its name says what all its values would
             how = f"@{entrant.preset} {pairs({**scaling, **entrant.given})}"
-        return f"{spec.method}{how}".rstrip() + f" on {spec.dataset}, seed {spec.seed}"
+        return " ".join(
+            [f"{spec.method}{how}".rstrip(), *shots_words(spec.shots), f"on {spec.dataset}, seed {spec.seed}"]
+        )
 
     @property
     def stops_early(self) -> bool:
@@ -234,11 +250,11 @@ class Run:
         values = json.loads(text)
         planned, request = RunSpec.model_validate(values["spec"]), Request.model_validate(values["request"])
         asked = Asked.of(values["method"])._replace(preset=values["preset"], given=values["given"])
-        entrant = _entrant(asked, values["source"], request)
+        entrant = _entrant(asked, values["source"], request, planned.shots)
         check_code(code_of(entrant.entry, entrant.method), values["code"])
         if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
-            entrant = _entrant(asked, values["source"], request)
+            entrant = _entrant(asked, values["source"], request, planned.shots)
         chosen = {**planned.scaling._asdict(), **planned.params}
         run = entrant.run(planned.seed, planned.on, planned.fold, params=chosen, origin=values["origin"])
         now, then = run.spec.model_dump(), planned.model_dump()
@@ -250,7 +266,7 @@ class Run:
 
 
 def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request) -> list[Entrant]:
-    """Returns each method on each data set; whatever is wrong with a name, parameter or file is found here."""
+    """Returns each method on each data set with each number of shots; a wrong name, parameter or file is found here."""
     every = [method if isinstance(method, Asked) else Asked.of(method) for method in methods]
     asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
     for method in asked:  # mistyped names are found before data is read
@@ -262,7 +278,8 @@ def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLik
     names = [source.name for source in sources if isinstance(source, ZSLData)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two data sets are called {twice[0]!r}; give each a name of its own")
-    return [_entrant(method, source, request) for source in sources for method in asked]
+    every_one = itertools.product(sources, asked, request.shots)
+    return [_entrant(method, source, request, shots) for source, method, shots in every_one]
 
 
 def method_class(name: str) -> type[Embedder[Any]]:
@@ -289,7 +306,7 @@ def _check_names(asked: Asked, request: Request) -> None:
             method.params_type.parse({parameter: ""}, f"method {asked.method!r}")
 
 
-def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
+def _entrant(asked: Asked, source: DatasetLike, request: Request, shots: Shots) -> Entrant:
     """Reads the data, and puts hyper-parameters together; later ones win: preset, the request's, the method's own."""
     entry = registry().entry("method", asked.method)
     method, owner = method_class(entry.name), f"method {entry.name!r}"
@@ -319,6 +336,7 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request) -> Entrant:
         params=params,
         scaling=own_scaling(method)._replace(**scaling),
         weights=weights,
+        shots=shots,
         named=entry.given is None and not isinstance(source, Dataset | ZSLData),
     )
 

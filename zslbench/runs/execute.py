@@ -22,6 +22,7 @@ from zslbench.api.embedder import ImageParams
 from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
 from zslbench.discovery.plugins import plugins
+from zslbench.errors import NotApplicable, RunError
 from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, stored_decisions
 from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
@@ -37,6 +38,9 @@ from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit, Fitted
 
+Validated = tuple[int | None, dict[str, float], Arrays, float]
+NOT_VALIDATED: Validated = None, {}, {}, 0.0
+
 
 class Setup(BaseModel):
     """How runs are executed; nothing here is part of their identity.
@@ -44,6 +48,7 @@ class Setup(BaseModel):
     Attributes:
         store: folder of the store; absolute, because a method may change the working folder.
         keep_model: whether final models are kept: those up to 64 MB, all, or none.
+        evaluators: those that measure on request alone and are wanted, by name.
         folder: the working folder, which relative names are of.
     """
 
@@ -53,6 +58,7 @@ class Setup(BaseModel):
     existing: Existing = "reuse"
     device: str = "auto"
     keep_model: KeepModel = "auto"
+    evaluators: tuple[str, ...] = ()
     folder: Path = Field(default_factory=Path.cwd)
 
     @cached_property
@@ -71,7 +77,7 @@ def find(run: Run, setup: Setup, *, claimed: bool = False) -> RunRecord | None:
     if record is None:
         return None
     enough = setup.existing == "only-cached" or (run.validated_by(record) and run.watched_by(record))
-    return measured_again(run, record, store, claimed=claimed) if enough else None
+    return measured_again(run, record, store, claimed=claimed, also=setup.evaluators) if enough else None
 
 
 def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunRecord | None:
@@ -107,7 +113,7 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
 
 def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: RunRecord | None) -> RunRecord:
     """Executes a claimed run and stores it; where it is interrupted, the checkpoints of its fits are written."""
-    execution = Execution(run, setup.device, store.partial(run.id), listener)
+    execution = Execution(run, setup.device, store.partial(run.id), listener, setup.evaluators)
     try:
         found = execution.complete(kept, store.arrays(kept)) if kept else execution.whole()
         model = execution.to_keep(setup.keep_model)
@@ -118,7 +124,7 @@ def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: Run
         for fitted in execution.fitted:
             fitted.keep()
         raise
-    return measured_again(run, record, store, claimed=True)
+    return measured_again(run, record, store, claimed=True, also=setup.evaluators)
 
 
 def fulfil_sent(run: str, setup: Setup, listener: Listener) -> RunRecord | None:
@@ -146,7 +152,9 @@ def follow() -> None:
 class Execution:
     """A run under way: its data, its device, and what measures it."""
 
-    def __init__(self, run: Run, device: str, checkpoints: Path | None, listener: Listener) -> None:
+    def __init__(
+        self, run: Run, device: str, checkpoints: Path | None, listener: Listener, also: tuple[str, ...] = ()
+    ) -> None:
         self.run, self.checkpoints, self.listener = run, checkpoints, listener
         self.device = choose_device(device)
         self.started = datetime.now(UTC)
@@ -157,13 +165,14 @@ class Execution:
         run.entrant.check_files()
         self.data = self._prepared()
         self.validated = run.calibrated or run.stops_early
-        self.measurement = Measurement(asked(run.spec.input, validated=self.validated))
+        self.measurement = Measurement(asked(run.spec.input, validated=self.validated, also=also))
+        self.watch = partial(watched, also=also)
 
     def whole(self) -> tuple[RunRecord, Arrays]:
         """Trains, and returns the record and each test image's decisions."""
         run, spec = self.run, self.run.spec
-        epochs, validation, arrays, seconds = self.validate() if self.validated else (None, {}, {}, 0.0)
-        watch = watched if spec.on == "validation" else None
+        epochs, validation, arrays, seconds = self.validate() if self.validated else NOT_VALIDATED
+        watch = self.watch if spec.on == "validation" else None
         model = self._fit(self.fold, Fit(self.device, "final", epochs=epochs), watch)
         self.final = model
         scorer = model.scorer()
@@ -203,11 +212,25 @@ class Execution:
         changes = {"validated": True, "validation": validation, "training": training}
         return record.model_copy(update=changes), arrays | further
 
-    def validate(self) -> tuple[int | None, dict[str, float], Arrays, float]:
-        """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, time."""
+    def validate(self) -> Validated:
+        """Fits on the training part of trainval; returns epochs, metrics and decisions on validation classes, time.
+
+        Where there are too few images to validate on, evaluators that need it are told so.
+
+        Raises:
+            RunError: validation classes decide when training ends, and there are too few images.
+        """
         early = self.run.stops_early
         how = Fit(self.device, "validation", stop_on="ausuc" if early else "")
-        model = self._fit((*self.fold, self.run.spec.fold), how, watched if early else None)
+        fold = (*self.fold, self.run.spec.fold)
+        try:
+            self.data.split_for(fold)
+        except NotApplicable as reason:
+            if early:
+                raise RunError(f"training ends by validation classes, and {reason}; give more --shots") from reason
+            self.measurement.refuse(str(reason))
+            return NOT_VALIDATED
+        model = self._fit(fold, how, self.watch if early else None)
         scorer = model.scorer()
         metrics = self.measurement.prepare(scorer)
         return model.fitted.epochs, metrics, stored_decisions(scorer, VALIDATION)[0], model.fitted.seconds
@@ -230,14 +253,15 @@ class Execution:
         """Returns the data; of images, with their crops and what the backbone makes of them."""
         data, params, began = self.run.entrant.data, self.run.params, time.monotonic()
         if not isinstance(params, ImageParams):
-            return data
+            return self.run.entrant.drawn(data, self.run.spec.seed)
 
         def prepared(done: int, images: int) -> None:
             progress = Progress("images", max(done, 1), images, {}, time.monotonic() - began, 0)
             self.listener.epoch(self.run, progress)
 
         request = self.run.entrant.request
-        return with_images(data, params, request.weights.get(BACKBONE), request.pretrained, self.device, prepared)
+        data = with_images(data, params, request.weights.get(BACKBONE), request.pretrained, self.device, prepared)
+        return self.run.entrant.drawn(data, self.run.spec.seed)
 
     def _epoch(self, progress: Progress) -> None:
         self.listener.epoch(self.run, progress)

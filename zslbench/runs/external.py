@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -28,14 +28,16 @@ def evaluate_scores(
     name: str,
     setting: Setting | Literal["unknown"],
     validation: ScoreFile | None = None,
+    also: Collection[str] = (),
 ) -> tuple[RunRecord, Arrays]:
     """Returns a record, and the decisions to be stored beside it.
 
     `validation` are scores of the first validation fold, on which runs of built-in methods choose gamma too. Without
-    them, evaluators that choose something on validation classes are left out.
+    them, evaluators that choose something on validation classes are left out. `also` names the evaluators wanted that
+    measure on request alone.
     """
     scorer = _scorer(file, data)
-    measurement = Measurement(asked("features", validated=validation is not None))
+    measurement = Measurement(asked("features", validated=validation is not None, also=also))
     digests, arrays, metrics = {"sha256": file.sha256}, {}, {}
     if validation is not None:
         on_validation = _scorer(validation, data, fold=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from zslbench.evaluation.measuring import (
     Measured,
     Measurement,
     evaluators,
+    owner_of,
     per_class,
     stored_decisions,
     stored_scorer,
@@ -39,18 +40,29 @@ from zslbench.training.device import choose_device
 Arrays = dict[str, NDArray[Any]]
 
 
-def asked(input: Input, *, validated: bool) -> dict[str, type[Evaluator]]:
-    """Returns the installed evaluators that can be asked of a run on features or images, with validation or without."""
+def asked(input: Input, *, validated: bool, also: Collection[str] = ()) -> dict[str, type[Evaluator]]:
+    """Returns the installed evaluators that can be asked of a run on features or images, with validation or without.
+
+    Of those that measure on request alone, `also` names the ones that are wanted.
+    """
     return {
         name: evaluator
         for name, evaluator in evaluators().items()
-        if (validated or not evaluator.needs_validation) and (input == "images" or not evaluator.needs_images)
+        if (validated or not evaluator.needs_validation)
+        and (input == "images" or not evaluator.needs_images)
+        and (not evaluator.on_request or name in also)
     }
 
 
-def watched(scorer: Scorer) -> dict[str, float]:
+def requested(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Returns the evaluators that measure some of these metrics, by name, and measure on request alone."""
+    owners = dict.fromkeys(map(owner_of, metrics))
+    return tuple(name for name, evaluator in evaluators().items() if name in owners and evaluator.on_request)
+
+
+def watched(scorer: Scorer, also: Collection[str] = ()) -> dict[str, float]:
     """Returns what may be chosen by after an epoch: metrics that need neither validation nor images."""
-    return Measurement(asked("features", validated=False)).measure(scorer).metrics
+    return Measurement(asked("features", validated=False, also=also)).measure(scorer).metrics
 
 
 def record_of(spec: RunSpec, scorer: Scorer, found: Measured, **further: Any) -> tuple[RunRecord, Arrays]:
@@ -98,7 +110,7 @@ class KeptScorer:
         if isinstance(run.params, ImageParams):
             request = run.entrant.request
             data = with_images(data, run.params, request.weights.get(BACKBONE), request.pretrained, device)
-        view = data.test_view(self._fold)
+        view = run.entrant.drawn(data, run.spec.seed).test_view(self._fold)
         self.asked = True
         return ModelScorer(embedder, view, kept.scale, device, classes=kept.semantics(view.classes))
 
@@ -109,26 +121,33 @@ def now() -> str:
 
 
 def measured_again(
-    run: Run, record: RunRecord, store: Store, *, claimed: bool = False, only: Collection[str] | None = None
+    run: Run,
+    record: RunRecord,
+    store: Store,
+    *,
+    claimed: bool = False,
+    only: Collection[str] | None = None,
+    also: Collection[str] = (),
 ) -> RunRecord:
     """Returns the record with the metrics of evaluators that it lacks, or has of another version, and stores it.
 
     They are computed from the stored decisions, or with the kept model; what needs more is left out, with a warning.
-    `claimed` says that the caller holds the claim on the run, `only` which evaluators are meant.
+    `claimed` says that the caller holds the claim on the run, `only` which evaluators are meant, `also` which of those
+    that measure on request alone are wanted beside those that it has.
     """
-    wanted = asked(record.spec.input, validated=record.validated)
+    wanted = asked(record.spec.input, validated=record.validated, also={*record.measured, *(only or ()), *also})
     missing = {name: e for name, e in wanted.items() if record.measured.get(name) != e.version}
     missing = {name: e for name, e in missing.items() if only is None or name in only}
     if not missing:
         return record
-    arrays, data = store.arrays(record), run.entrant.data
+    arrays, data = store.arrays(record), run.entrant.drawn(run.entrant.data, run.spec.seed)
     fold = (record.spec.fold,) if record.spec.on == "validation" else ()
     unmeasured: dict[str, str] = {}
     if f"{VALIDATION}images" not in arrays:
         reason = "it needs decisions on validation classes, and these runs kept none"
         unmeasured = {name: reason for name, evaluator in missing.items() if evaluator.needs_validation}
     measurement = Measurement({name: e for name, e in missing.items() if name not in unmeasured})
-    if record.validated and not unmeasured:
+    if record.validated and not unmeasured and f"{VALIDATION}images" in arrays:
         view = data.test_view((*fold, record.spec.fold))
         measurement.prepare(stored_scorer(arrays, view, record.no_conventional, VALIDATION))
     model, view = KeptScorer(run, record, store, fold), data.test_view(fold)

@@ -89,6 +89,7 @@ def run_of(record: RunRecord, root: Path, dataset: str | None = None) -> Run:
             "pretrained": spec.pretrained,
             "weights": files,
             "precision": spec.precision,
+            "shots": (spec.shots,),
             "params": {"backbone": record.params[BACKBONE]} if BACKBONE in record.params else {},
         }
     )

@@ -20,6 +20,7 @@ from zslbench.discovery.objects import class_name
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.single_file import SUFFIX, method_name
 from zslbench.errors import UsageError
+from zslbench.runs.shots import Shots, read_shots
 
 Existing = Literal["reuse", "rerun", "only-cached"]
 MethodLike = str | Path | type[Embedder[Any]] | Embedder[Any]
@@ -40,6 +41,8 @@ class Request(BaseModel):
         scale: feature scaling, in place of each method's own.
         semantics_scale: scaling of class embeddings, likewise.
         seeds: one run for each.
+        shots: training images of each seen class, a whole number, or their share, between 0 and 1; `all` or None for
+            all. Several, as a sequence or divided by commas, give a row for each. The seed draws them.
         precision: of training.
         input: `images` uses each method's counterpart on images.
         pretrained: whether parts of networks start from pretrained weights, if these exist.
@@ -69,6 +72,7 @@ class Request(BaseModel):
     scale: Scale | None = None
     semantics_scale: SemanticsScale | None = None
     seeds: tuple[int, ...] = (0,)
+    shots: tuple[Shots, ...] = (None,)
     precision: Literal["32", "bf16"] = "32"
     input: Input | None = None
     pretrained: bool = True
@@ -107,6 +111,11 @@ class Request(BaseModel):
         if isinstance(given, str):
             return (given,)
         return tuple(f"{name}={_space(own)}" for name, own in given.items()) if isinstance(given, Mapping) else given
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _shots(cls, given: object) -> object:
+        return read_shots(given)
 
     @field_validator("weights", mode="after")
     @classmethod

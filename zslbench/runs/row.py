@@ -14,6 +14,7 @@ from zslbench.records.search import Search
 from zslbench.records.spec import RunSpec
 from zslbench.runs.entrant import Entrant, Run
 from zslbench.runs.request import split_source
+from zslbench.runs.shots import shots_words
 
 
 def words(preset: str, given: Mapping[str, Any]) -> list[str]:
@@ -71,11 +72,12 @@ class Row:
         how: dict[str, Any] = {"calibrated": request.calibrated}
         if search is not None:
             how |= {"params": search.tuned, "origin": search.origin}
-        seeds = request.seeds[:1] if entrant.method.deterministic else request.seeds
+        alike = entrant.method.deterministic and entrant.shots is None  # each seed draws images of its own
+        seeds = request.seeds[:1] if alike else request.seeds
         runs = [] if entrant.refusal else [entrant.run(seed, request.on, request.fold, **how) for seed in seeds]
         name = split_source(entrant.source)[0]
         return cls(
-            label=asked.label,
+            label=entrant.label,
             title=card.title,
             uses=card.setting,
             source=entrant.source,
@@ -108,8 +110,10 @@ class Row:
         reduced = bool(entry and preset in entry.card.presets and entry.card.presets[preset].reduced)
         kept = first.provenance
         published = spec.on == "test" and "semantics" not in kept and kept.get("splits", "").startswith(SPLITS)
+        published = published and spec.shots is None
+        label = "".join([spec.method, f"@{preset}" * bool(preset), _pairs(given), " (tuned)" * first.tuned])
         return cls(
-            label="".join([spec.method, f"@{preset}" * bool(preset), _pairs(given), " (tuned)" * first.tuned]),
+            label=" ".join([label, *shots_words(spec.shots)]),
             title=entry.card.title if entry else spec.method,
             uses=spec.setting,
             source=source,
@@ -170,7 +174,8 @@ class Row:
         """What is not at its default, as printed: `@preset key=value`."""
         if self.records and self.records[0].external:
             return "(scores made elsewhere)"
-        return " ".join([*words(self.preset, self.given), *filter(None, [self.distinction])])
+        shots = shots_words(self.spec.shots) if self.spec else []
+        return " ".join([*words(self.preset, self.given), *shots, *filter(None, [self.distinction])])
 
 
 def _pairs(given: Mapping[str, Any]) -> str:

@@ -58,6 +58,10 @@ def check_metrics(subject: EvaluatorSubject) -> None:
     for metric in metrics:
         if not _METRIC.fullmatch(metric.name) or not metric.title.strip():
             raise CheckFailed(f"metric {metric.name!r} needs a name of a-z, 0-9 and _, and a title")
+        if subject.target.on_request and metric.shown:
+            raise CheckFailed(
+                f"metric {metric.name!r} is shown by default, and measured on request alone; declare shown=False"
+            )
     version = subject.target.version
     if not isinstance(version, int) or version < 1:
         raise CheckFailed(f"version is {version!r}; a whole number from 1 is needed")

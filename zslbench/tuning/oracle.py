@@ -19,12 +19,12 @@ def oracle(entrant: Entrant, search: Search, execute: Execute, device: str) -> f
     """Returns the best figure on test images, by the search's own metric, among the search's complete trials."""
     points = [trial.params for trial in search.complete]
     values: list[float]
+    seed = entrant.request.seeds[0]
     if shares_factors(entrant.method):
-        found = measure(entrant, points, (), search.metric, choose_device(device))
+        found = measure(entrant, points, (), search.metric, choose_device(device), seed)
         values = [value for value in found if isinstance(value, float)]
     else:
-        seed, origin = entrant.request.seeds[0], f"oracle of search {search.id}"
-        fixed = search.base
+        origin, fixed = f"oracle of search {search.id}", search.base
         runs = [entrant.run(seed, params=fixed | point, origin=origin, calibrated=False) for point in points]
         outcomes = execute(list({run.id: run for run in runs}.values()), "the best trials on test images").values()
         values = [o.metrics[search.metric] for o in outcomes if isinstance(o, RunRecord) and search.metric in o.metrics]

@@ -41,9 +41,16 @@ def sweep(entrant: Entrant, points: list[dict[str, Any]], search: Search, device
 
 
 def measure(
-    entrant: Entrant, points: list[dict[str, Any]], fold: tuple[int, ...], metric: str, device: torch.device
+    entrant: Entrant,
+    points: list[dict[str, Any]],
+    fold: tuple[int, ...],
+    metric: str,
+    device: torch.device,
+    seed: int = 0,
 ) -> list[float | Exception]:
     """Returns the metric of each point on a fold, or on the proposed split's test images where it is empty.
+
+    `seed` draws the training images, where not all are used.
 
     A point that fails has its error instead.
     """
@@ -52,8 +59,9 @@ def measure(
         own = {name: value for name, value in point.items() if name in SCALINGS}
         alike.setdefault(entrant.scaling._replace(**own), []).append(place)
     result: dict[int, float | Exception] = {}
+    data = entrant.drawn(entrant.data, seed)
     for scaling, places in alike.items():
-        problem = partial(Problem.of, entrant.data, entrant.card.setting, scaling, fold)
+        problem = partial(Problem.of, data, entrant.card.setting, scaling, fold)
         found = _measure(entrant, problem, [points[place] for place in places], metric, device)
         result |= zip(places, found, strict=True)
     return [result[place] for place in range(len(points))]

@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from zslbench.api.embedder import Embedder
 from zslbench.api.params import Space
-from zslbench.errors import RunError, UsageError, one_line
+from zslbench.errors import NotApplicable, RunError, UsageError, one_line
 from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
@@ -55,6 +55,10 @@ def begin(entrant: Entrant) -> Search:
             f"the grid of {entrant.owner} has {points} points; name fewer values by --search, or take --trials"
         )
     metric = tuning_metric(request.metric)
+    try:
+        entrant.drawn(entrant.data, 0).split_for(0)
+    except NotApplicable as reason:
+        raise UsageError(f"{entrant.owner} cannot be tuned on {entrant.data.name}: {reason}; see --shots") from None
     return Search(
         **entrant.identity,
         base=dict(entrant.fixed),
@@ -133,7 +137,7 @@ class Tuner:
             try:
                 searches[id(entrant)] = self.tune(entrant)
             except RunError as error:  # it costs its own row
-                errors[f"search of {entrant.asked.label} on {entrant.source}"] = error
+                errors[f"search of {entrant.label} on {entrant.source}"] = error
                 self.say(str(error))
         return searches
 

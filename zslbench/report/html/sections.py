@@ -157,6 +157,7 @@ class RunView:
             "hyper-parameters": record.params,
             "chosen by": record.params_from,
             "seed": spec.seed,
+            "shots": spec.shots,
             "uses": spec.setting,
             "input": spec.input,
             "features": spec.features,

@@ -1,0 +1,293 @@
+"""Evaluators on request that look at the score of every class: top-5, average precision, hubness, calibration error.
+
+Each keeps arrays from which its metrics follow, so that they can be checked, resampled and compared without the model.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zslbench.api.evaluator import Evaluator, Metric, Scorer
+from zslbench.errors import NotApplicable
+from zslbench.evaluation.accuracy import accuracy_influence, per_class_accuracy
+from zslbench.evaluation.evaluators import Stored, Values, WeightedEvaluator
+
+Array = NDArray[np.float64]
+K = 5
+"""Of top-k accuracy."""
+NEIGHBOURS = 1, 5
+"""The k of k-occurrences."""
+BINS = 15
+"""Of confidences, as in Guo et al."""
+COLUMNS_AT_ONCE = 2**25
+"""Scores of whole classes held in memory at a time, to rank images by them: 128 MB."""
+
+
+class KeepingEvaluator(WeightedEvaluator):
+    """A weighted evaluator that looks at the scores once, and keeps arrays that all its metrics follow from."""
+
+    on_request: ClassVar = True
+
+    def __init__(self) -> None:
+        self._kept: Stored = {}
+
+    @abstractmethod
+    def look(self, scorer: Scorer) -> Stored:
+        """Returns the arrays to keep."""
+
+    @abstractmethod
+    def influences(self, scorer: Scorer) -> Mapping[str, Array]:
+        """Returns what `influence` does, from the arrays that were kept."""
+
+    def evaluate(self, scorer: Scorer) -> Values:
+        """Returns the metrics, from one look at every score."""
+        self._kept = self.look(scorer)
+        return super().evaluate(scorer)
+
+    def arrays(self, scorer: Scorer) -> Stored:
+        """Returns what `look` did."""
+        return self._kept
+
+    def recomputed(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Values:
+        """Returns the metrics from the arrays that were kept."""
+        self._kept = arrays
+        return super().evaluate(scorer)
+
+    def influence(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Mapping[str, Array]:
+        """Returns how much each test image moves the metrics."""
+        self._kept = arrays
+        return self.influences(scorer)
+
+
+class TopFive(KeepingEvaluator):
+    """Per-class top-5: how often the true class is among the five with the highest scores, averaged over classes.
+
+    `top5_uu` is among unseen classes, `top5_ut` and `top5_st` among all, as the ImageNet splits are reported (Xian et
+    al., TPAMI 2018, Sec. 5; there top-1, top-5 and top-10). If the true class ties with others, it is the expectation
+    over their orders: with b classes before it and t that share its score, min(max((5 - b) / t, 0), 1).
+    """
+
+    metrics: ClassVar = (
+        Metric("top5_uu", "top-5 U->U", shown=False),
+        Metric("top5_ut", "top-5 U->T", shown=False),
+        Metric("top5_st", "top-5 S->T", shown=False),
+    )
+
+    def look(self, scorer: Scorer) -> Stored:
+        """Returns `all` and, unless the method cannot choose among them alone, `unseen`: correctness of each image."""
+        kept = {"all": _in_top(scorer, slice(0, len(scorer.view)), np.arange(len(scorer.view.classes)))}
+        with suppress(NotApplicable):
+            kept["unseen"] = _in_top(scorer, *scorer.unseen_side)
+        return kept
+
+    def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
+        """Returns the metrics."""
+        y = scorer.view.y
+        return {
+            name: per_class_accuracy(credit[side], y[side], weights[:, side])
+            for name, credit, side in self._tasks(scorer)
+        }
+
+    def influences(self, scorer: Scorer) -> Mapping[str, Array]:
+        """Returns each image's share."""
+        return {name: accuracy_influence(credit, scorer.view.y, side) for name, credit, side in self._tasks(scorer)}
+
+    def _tasks(self, scorer: Scorer) -> list[tuple[str, Array, NDArray[np.bool_]]]:
+        """Returns each metric, the correctness of all images in it, and the images that it is about."""
+        seen, found = scorer.view.seen, []
+        if "unseen" in self._kept:
+            alone = np.zeros(len(seen))
+            alone[~seen] = self._kept["unseen"]
+            found.append(("top5_uu", alone, ~seen))
+        among_all = self._kept["all"].astype(np.float64)
+        return [*found, ("top5_ut", among_all, ~seen), ("top5_st", among_all, seen)]
+
+
+def _in_top(scorer: Scorer, rows: slice, classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Returns for each image the chance that its class is among the first K, ties in any order, `(n,)`."""
+    column = np.full(len(scorer.view.classes), -1)
+    column[classes] = np.arange(len(classes))
+    found = []
+    for span, scores in scorer.parts(rows, classes):
+        own = scores.gather(1, torch.from_numpy(column[scorer.view.y[span]])[:, None])
+        before, alike = (scores > own).sum(dim=1).numpy(), (scores == own).sum(dim=1).numpy()
+        found.append(np.clip((K - before) / alike, 0, 1).astype(np.float32))
+    return np.concatenate(found)
+
+
+class Hubness(Evaluator):
+    """Skewness of the k-occurrence N_k, the number of test images among whose k nearest classes a class is.
+
+    It is E[(N_k - mean)^3] / std^3 over all classes, seen and unseen (Radovanovic et al., JMLR 2010, Sec. 2), where
+    nearest means highest score (in zero-shot learning: Shigeto et al., ECML 2015, with k = 1 and 10). A high value says
+    that some classes are hubs, chosen for very many images. Of classes that tie for the last of the k places, each
+    counts its share. Where all classes occur alike, it is 0.
+    """
+
+    metrics: ClassVar = tuple(
+        Metric(f"hubness_{k}", f"hubness N{k}", percent=False, higher_is_better=False, shown=False) for k in NEIGHBOURS
+    )
+    on_request: ClassVar = True
+
+    def __init__(self) -> None:
+        self._occurrences: dict[str, Array] = {}
+
+    def evaluate(self, scorer: Scorer) -> Values:
+        """Returns the metrics, from one look at every score."""
+        self._occurrences = {name: np.zeros(len(scorer.view.classes)) for name in map(str, NEIGHBOURS)}
+        for _, scores in scorer.parts():
+            for k in NEIGHBOURS:
+                self._occurrences[str(k)] += _occurrences(scores, k)
+        return self.recomputed(scorer, {}, self._occurrences)
+
+    def arrays(self, scorer: Scorer) -> Stored:
+        """Returns the k-occurrences of the classes by k, `(C,)` each."""
+        return self._occurrences
+
+    def recomputed(self, scorer: Scorer, metrics: Values, arrays: Stored) -> Values:
+        """Returns the metrics from the k-occurrences."""
+        return {f"hubness_{k}": _skewness(arrays[str(k)]) for k in NEIGHBOURS}
+
+
+def _occurrences(scores: torch.Tensor, k: int) -> Array:
+    """Returns among the k highest scores of how many images each class is, `(C,)`; ties for the last place share it."""
+    if k >= scores.shape[1]:
+        return np.full(scores.shape[1], float(len(scores)))
+    last = scores.topk(k, dim=1).values[:, -1:]
+    before, alike = scores > last, scores == last
+    share = (k - before.sum(dim=1)) / alike.sum(dim=1, dtype=torch.float64)
+    return np.asarray(before.sum(dim=0).double().numpy() + (alike.T.double() @ share).numpy())
+
+
+def _skewness(values: NDArray[Any]) -> float:
+    centred = values - values.mean()
+    deviation = float(np.sqrt((centred**2).mean()))
+    return float((centred**3).mean()) / deviation**3 if deviation > 1e-9 * max(1.0, np.abs(values).max()) else 0.0
+
+
+class AveragePrecision(KeepingEvaluator):
+    """Mean over classes of the average precision: each class ranks all test images by its score, and seeks its own.
+
+    The average precision of a class is the sum over its images of the precision at that image's score, divided by their
+    number: the area below its precision-recall curve as a step function, without interpolation. Images of equal score
+    are one step, as in scikit-learn's `average_precision_score`. `map` is the mean over all classes with test images
+    (Everingham et al., IJCV 2010, define it so for PASCAL VOC, with interpolation), `map_unseen` over unseen ones and
+    `map_seen` over seen ones.
+
+    Intervals are those of a bootstrap of the metric's linear part, the influences of images: resampled in full it would
+    need every score again for every replicate.
+    """
+
+    metrics: ClassVar = (
+        Metric("map", "mAP", shown=False),
+        Metric("map_unseen", "mAP unseen", shown=False),
+        Metric("map_seen", "mAP seen", shown=False),
+    )
+
+    def look(self, scorer: Scorer) -> Stored:
+        """Returns `precision`, that of each class, NaN where it has no images, `(C,)`, and `influence_unseen`, `_seen`.
+
+        The influences, `(N,)`, are those on the sum over unseen and over seen classes.
+        """
+        y, is_seen = scorer.view.y, scorer.view.classes.seen.cpu().numpy()
+        precision, influence = np.full(len(is_seen), np.nan), np.zeros((2, len(y)))
+        tested = np.unique(y)
+        step = max(1, COLUMNS_AT_ONCE // max(1, len(y)))
+        for start in range(0, len(tested), step):  # one pass over the scores unless there are very many
+            some = tested[start : start + step]
+            columns = np.empty((len(some), len(y)), dtype=np.float32)
+            for span, scores in scorer.parts():  # a class's score may depend on the classes beside it
+                columns[:, span] = scores[:, torch.from_numpy(some)].T.numpy()
+            for c, column in zip(some, columns, strict=True):
+                precision[c], own = average_precision(column, y == c)
+                influence[int(is_seen[c])] += own
+        return {"precision": precision, "influence_unseen": influence[0], "influence_seen": influence[1]}
+
+    def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
+        """Returns the metrics, linear in the weights."""
+        precision, is_seen = self._kept["precision"], scorer.view.classes.seen.cpu().numpy()
+        sides = {"map": np.ones_like(is_seen), "map_unseen": ~is_seen, "map_seen": is_seen}
+        influences = self.influences(scorer)
+        return {
+            name: float(np.nanmean(precision[side])) + (weights - 1) @ influences[name] for name, side in sides.items()
+        }
+
+    def influences(self, scorer: Scorer) -> Mapping[str, Array]:
+        """Returns the derivatives of the metrics by the weights of images."""
+        tested = np.isfinite(self._kept["precision"])
+        is_seen = scorer.view.classes.seen.cpu().numpy()
+        unseen, seen = self._kept["influence_unseen"], self._kept["influence_seen"]
+        return {
+            "map": (unseen + seen) / tested.sum(),
+            "map_unseen": unseen / (tested & ~is_seen).sum(),
+            "map_seen": seen / (tested & is_seen).sum(),
+        }
+
+
+def average_precision(scores: NDArray[np.floating[Any]], own: NDArray[np.bool_]) -> tuple[float, Array]:
+    """Returns the average precision of a ranking, and its derivative by the weight of each image, `(N,)`.
+
+    Args:
+        scores: of the images, `(N,)`; equal ones are one step of the ranking.
+        own: which images are sought, `(N,)`, at least one. Their number is fixed, as where each class is resampled.
+    """
+    values, step = np.unique(-scores, return_inverse=True)
+    own_at, all_at = (np.bincount(step, which, len(values)) for which in (own, None))
+    own_so_far, all_so_far = np.cumsum(own_at), np.cumsum(all_at)
+    precision, share = own_so_far / all_so_far, own_at / own.sum()
+    own_gain, loss = (np.cumsum((share * part)[::-1])[::-1] for part in (1 / all_so_far, precision / all_so_far))
+    influence = own * (precision / own.sum() + own_gain)[step] - loss[step]
+    return float((share * precision).sum()), influence
+
+
+class CalibrationError(KeepingEvaluator):
+    """Expected calibration error: how far confidence is from accuracy (Guo et al., ICML 2017, Eq. 2 and 3).
+
+    Confidence is the largest of the softmax over all classes of the scores as the method gives them, temperature 1, so
+    it depends on their scale: cosines say little in a softmax without a temperature. Images fall into 15 bins of equal
+    width, (0, 1/15], (1/15, 2/15] and so on; the error is the sum over bins of the share of images in it times
+    |accuracy - confidence|. Every image counts once. `ece_unseen` and `ece_seen` are of images of unseen and of seen
+    classes alone. Ties count as in top-1: 1/k where the true class is one of k.
+    """
+
+    metrics: ClassVar = tuple(
+        Metric(name, title, higher_is_better=False, shown=False, note="of the softmax of the scores as they are")
+        for name, title in (("ece", "ECE"), ("ece_unseen", "ECE unseen"), ("ece_seen", "ECE seen"))
+    )
+
+    def look(self, scorer: Scorer) -> Stored:
+        """Returns `confidence` in its decision, `(N,)`."""
+        parts = [torch.softmax(scores.double(), dim=1).amax(dim=1).numpy() for _, scores in scorer.parts()]
+        return {"confidence": np.concatenate(parts)}
+
+    def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
+        """Returns the metrics."""
+        return {name: np.abs(self._gaps(scorer, side, weights)[0]).sum(axis=1) for name, side in _sides(scorer)}
+
+    def influences(self, scorer: Scorer) -> Mapping[str, Array]:
+        """Returns each image's share: its confidence's excess over its correctness, or the reverse, as its bin says."""
+        found, ones = {}, np.ones((1, len(scorer.view)))
+        for name, side in _sides(scorer):
+            gaps, bins, excess = self._gaps(scorer, side, ones)
+            found[name] = np.zeros(len(scorer.view))
+            found[name][side] = np.sign(gaps[0])[bins] * excess
+        return found
+
+    def _gaps(self, scorer: Scorer, side: NDArray[np.bool_], weights: Array) -> tuple[Array, NDArray[np.int64], Array]:
+        """Returns accuracy minus confidence of each bin times its share, `(R, BINS)`; the bin and excess of images."""
+        confidence = self._kept["confidence"][side]
+        bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        excess = (scorer.generalized.credit()[side] - confidence) / max(1, side.sum())
+        return (weights[:, side] * excess) @ np.eye(BINS)[bins], bins, excess
+
+
+def _sides(scorer: Scorer) -> list[tuple[str, NDArray[np.bool_]]]:
+    seen = scorer.view.seen
+    return [("ece", np.ones_like(seen)), ("ece_unseen", ~seen), ("ece_seen", seen)]
