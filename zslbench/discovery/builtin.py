@@ -38,7 +38,11 @@ def zslbench_register(registry: Registry) -> None:
         registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))
     for name, target, summary in (
         ("pixels", "AveragePixels", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images"),
-        ("torchvision:", "TorchvisionBackbone", "any classifier of torchvision without its head, `torchvision:resnet101`"),
+        (
+            "torchvision:",
+            "TorchvisionBackbone",
+            "any classifier of torchvision without its head, `torchvision:resnet101`",
+        ),
         ("timm:", "TimmBackbone", "any model of timm without its classifier, `timm:vit_small_patch16_224.dino`"),
     ):
         card = BackboneCard(name.removesuffix(":"), "none", summary)

@@ -79,11 +79,14 @@ class Registry:
         self._add("evaluator", name, target, card)
 
     def backbone(self, name: str, target: str, card: cards.BackboneCard) -> None:
-        """Registers a backbone; `target` is "module:attribute" of a `Backbone` class, a `Family` if a colon ends `name`."""
+        """Registers a backbone; `target` is "module:attribute" of a `Backbone` class.
+
+        Of a `Family`, `name` is the prefix of its names with the colon; likewise for text encoders.
+        """
         self._add("backbone", name, target, card)
 
     def text_encoder(self, name: str, target: str, card: cards.TextEncoderCard) -> None:
-        """Registers a text encoder; `target` is "module:attribute" of a `TextEncoder` class, likewise."""
+        """Registers a text encoder; `target` is "module:attribute" of a `TextEncoder` class."""
         self._add("text-encoder", name, target, card)
 
     def engine(self, name: str, target: str, card: cards.EngineCard) -> None:
@@ -179,8 +182,8 @@ class Registry:
             return text, self.resolve(kind, text, base)
         prefix, colon, name = text.partition(":")
         if colon and f"{prefix}:" not in families:
-            known = " or ".join(f"{family}NAME" for family in families) or "none is installed"
-            raise UsageError(f"{NOUNS[kind]} {text}: there is no family {prefix!r}; write {known}")
+            forms = " or ".join(f"{family}NAME" for family in families) or "a name without a colon"
+            raise UsageError(f"{NOUNS[kind]} {text}: there is no family {prefix!r}; write {forms}")
         if colon:
             target = self._family(kind, f"{prefix}:", base)
             if wrong := target.wrong(name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Callable
@@ -17,13 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from zslbench.api.backbone import Backbone, load_weights
+from zslbench.api.backbone import Backbone, load_weights, weights_fingerprint
 from zslbench.api.family import Family
 from zslbench.api.images import square_side
 from zslbench.data.decoding import central_square
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
-from zslbench.files import existing
+from zslbench.files import existing, in_file_names
 from zslbench.preparation.hub import check_download, check_kept, reaching_hub
 
 SIZE, GRID = 64, 16
@@ -67,13 +66,12 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
     if weights is not None:
         existing("--weights", weights)
     backbone = _made(name, make, weights, pretrained, seed)
-    fingerprint, origin = _fingerprint(backbone), "" if pretrained or not backbone.state_dict() else "-random"
+    fingerprint, origin = weights_fingerprint(backbone), "" if pretrained or not backbone.state_dict() else "-random"
     if weights is not None:
         if _ignores(name, make, weights, fingerprint, seed):
             raise UsageError(f"--weights {weights}: backbone {name} uses no file of weights; leave it out")
         origin = f"-{weights.stem}"
-    features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
-    return Loaded(full, features, backbone.eval().requires_grad_(False), fingerprint)
+    return Loaded(full, in_file_names(full + origin), backbone.eval().requires_grad_(False), fingerprint)
 
 
 @cache
@@ -103,7 +101,7 @@ def _ignores(name: str, make: Callable[..., Backbone], weights: Path, fingerprin
     """Whether a backbone with this fingerprint is the one that it is without its file, whatever is drawn at random."""
 
     def made(file: Path | None, seed: int) -> str:
-        return _fingerprint(_made(name, make, file, False, seed))
+        return weights_fingerprint(_made(name, make, file, False, seed))
 
     try:  # the file may hold just what this seed draws, but not what the next one draws too
         return made(None, seed) == fingerprint and made(None, seed + 1) == made(weights, seed + 1)
@@ -112,7 +110,7 @@ def _ignores(name: str, make: Callable[..., Backbone], weights: Path, fingerprin
 
 
 def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
-    """Returns a backbone's full name and what makes it, given `weights` and `pretrained`; raises as `Registry.maker`."""
+    """Returns a backbone's full name and what makes it, given `weights` and `pretrained`; see `Registry.maker`."""
     return registry().maker("backbone", name, Backbone)
 
 
@@ -237,11 +235,3 @@ def _remove_head(network: nn.Module) -> str:
     parent, _, child = head.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
     return head
-
-
-def _fingerprint(backbone: Backbone) -> str:
-    digest = hashlib.sha256()
-    for name, value in backbone.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
