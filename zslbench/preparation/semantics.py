@@ -278,7 +278,7 @@ def from_names(names: Sequence[str], encoder: str | None, templates: Sequence[st
     Raises:
         DataError: the classes have numbers only.
     """
-    if all(re.fullmatch(r"(class )?\d+", name) for name in names):
+    if all(name == f"class {number}" for number, name in enumerate(names, 1)):
         raise DataError("the data set has no class names to embed; give them with --names FILE, or texts with --from")
     chosen, own = choose_text_encoder(encoder), read_templates(templates)
     loaded = load_text_encoder(chosen)

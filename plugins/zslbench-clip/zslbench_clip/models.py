@@ -66,7 +66,7 @@ def meaning(name: str) -> Meant | str:
         tags = open_clip.list_pretrained_tags_by_model(model)
         return f"model {model} has no weights {rest!r}, and there is no such file{near_misses(rest, tags)}"
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         if (path / CONFIGURATION).is_file():
             return Meant(f"{FOLDER}{path}")
         return f"the folder has no {CONFIGURATION}, which says what model it is"
