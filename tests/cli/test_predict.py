@@ -317,7 +317,9 @@ def test_names_of_new_classes_stand_in_the_templates_of_the_run(coloured: Path, 
     assert run.status == 0, run.err
     name = str(json.loads(run.out)["runs"][0]["id"])
     (tmp_path / "new.txt").write_text("blue\nred\n")
-    answer = command("predict", name, tmp_path / "images" / "red", "--classes", tmp_path / "new.txt", "--json", path=site)
+    answer = command(
+        "predict", name, tmp_path / "images" / "red", "--classes", tmp_path / "new.txt", "--json", path=site
+    )
     assert answer.status == 0, answer.err
     assert {one["class"] for one in json.loads(answer.out)} == {"red"}
 

@@ -48,7 +48,7 @@ def filled() -> Registry:
     registry = Registry()
     registry.backbone("alone", f"{HERE}:Alone", CARD)
     registry.backbone("fruit:", f"{HERE}:Fruit", BackboneCard("fruit", "none"))
-    registry.backbone("stones:", f"{HERE}:Stones", CARD)
+    registry.backbone("stones:", f"{HERE}:Stones", BackboneCard("stones", "none"))
     return registry
 
 
@@ -94,7 +94,7 @@ def test_a_name_that_none_has_is_one_line(filled: Registry, text: str, said: str
 
 def test_a_family_must_be_one_and_only_backbones_and_encoders_have_any(filled: Registry) -> None:
     filled.backbone("odd:", f"{HERE}:Alone", CARD)
-    with pytest.raises(PluginError, match="its name ends with a colon, so .*:Alone must be a Family"):
+    with pytest.raises(PluginError, match=r"its name ends with a colon, so .*:Alone must be a Family"):
         filled.maker("backbone", "odd:x", Backbone)
     with pytest.raises(PluginError, match="is not lower-case letters, digits and single hyphens"):
         filled.engine("many:", "m:A", CARD)  # type: ignore[arg-type]

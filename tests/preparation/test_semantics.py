@@ -15,8 +15,8 @@ from outside import inside, store
 from synthetic import toy_files
 
 from zslbench import Registry, TextEncoder, TextEncoderCard, XLSA17Dataset
-from zslbench.data.matfile import read_strings
 from zslbench.data.catalogue import find_dataset
+from zslbench.data.matfile import read_strings
 from zslbench.data.semantics import origin_of, with_semantics
 from zslbench.errors import DataError, Hint, PluginError, UsageError
 from zslbench.preparation.semantics import embed, read_names, read_texts, spoken, write
@@ -451,17 +451,23 @@ def test_the_mean_over_several_templates_counts_and_a_file_has_one_a_line(here: 
 def test_notes_above_the_values_change_none_of_them(here: Path, texts_command: Any) -> None:
     """As many templates as CLIP's authors use for ImageNet, with commas in them, above few classes."""
     (here / "many.txt").write_text("".join(f"a {number}, {number} photo of a {{}}, or two\n" for number in range(80)))
-    assert texts_command(["Length"], "--template", "many.txt", source=()).status == 0
-    data = find_dataset("digits").load(here)
-    found = with_semantics(data, "digits-names-length.csv").semantics
-    lengths = np.mean([len(f"a {n}, {n} photo of a 0, or two") for n in range(80)])
-    np.testing.assert_allclose(found, np.tile([lengths, -1] / np.hypot(lengths, 1), (10, 1)), rtol=1e-5)
+    (here / "names.txt").write_text("".join("x" * (digit + 1) + "\n" for digit in range(10)))
+    options = ("--template", "many.txt", "--names", "names.txt")
+    assert texts_command(["Length"], *options, source=()).status == 0
+    found = with_semantics(find_dataset("digits").load(here), "digits-names-length.csv").semantics
+    for digit, row in enumerate(found):
+        length = np.mean([len(f"a {n}, {n} photo of a {'x' * (digit + 1)}, or two") for n in range(80)])
+        np.testing.assert_allclose(row, [length, -1] / np.hypot(length, 1), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
-        (["--template", "a bird"], 2, "--template 'a bird': it has no {} where the name goes, and there is no such file"),
+        (
+            ["--template", "a bird"],
+            2,
+            "--template 'a bird': it has no {} where the name goes, and there is no such file",
+        ),
         (["--template", "texts.csv"], 1, "texts.csv: the line 'class,text' has no {} where the name of a class goes"),
         (["--template", 'a "{}"'], 1, "double quotes, '|' and control characters cannot be used"),
         (["--template", "{}", "--from", "texts.csv"], 2, "--template is for names of classes, which --from replaces"),

@@ -138,9 +138,7 @@ def test_compare_and_table_have_rows_of_both_beside_another_method(command: Comm
     assert "CLIP-Adapter" in shown and "clip-model" in shown
 
 
-def test_new_classes_stand_in_the_templates_of_the_run(
-    place: Path, command: Command, on_it: tuple[str, ...]
-) -> None:
+def test_new_classes_stand_in_the_templates_of_the_run(place: Path, command: Command, on_it: tuple[str, ...]) -> None:
     ran = json.loads(command("run", "clip", *on_it, "--json").stdout)["runs"][0]
     file = place / "images" / "06.sea+green" / "3.png"
     [wanted] = direct_logits(place, ["dark red", "sea green", "black"], [file])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_the_loss_is_the_cross_entropy_of_the_classes_it_may_see(x: torch.Tensor
     rows = model.scores(x, seen).tolist()
     wanted = [math.log(sum(math.exp(s - row[k]) for s in row)) for row, k in zip(rows, y.tolist(), strict=True)]
     loss = model.loss(Batch(x, y, seen, torch.Generator()))
-    assert float(loss) == pytest.approx(sum(wanted) / 7, rel=1e-4)
+    assert loss.item() == pytest.approx(sum(wanted) / 7, rel=1e-4)
 
 
 def shared(width: int = D, seed: int = 0) -> ZSLData:
@@ -107,10 +108,11 @@ def shared(width: int = D, seed: int = 0) -> ZSLData:
     )
 
 
-def test_clip_needs_no_training_image_and_the_adapter_learns_from_them() -> None:
+def test_clip_needs_no_training_image_and_the_adapter_learns_from_them(tmp_path: Path) -> None:
     data = shared()
-    results = zslbench.compare(["clip", "clip-adapter:ratio=0", "clip-adapter"], data, seeds=1, store=None)
-    clip, none, adapted = (result.record.metrics for result in results)
+    methods = ["clip", "clip-adapter:ratio=0", "clip-adapter"]
+    results = zslbench.compare(methods, dataset=data, seeds=1, store=tmp_path)
+    clip, none, adapted = (dict(result.record.metrics) for result in results)
     s, rows = data.semantics, np.concatenate([data.test_seen, data.test_unseen])
     right = (data.features[rows] @ s.T).argmax(axis=1) == data.labels[rows]  # length of a feature: no account
     wanted = [np.mean([right[data.labels[rows] == c].mean() for c in some]) for some in (range(7), range(7, 10))]
@@ -119,9 +121,9 @@ def test_clip_needs_no_training_image_and_the_adapter_learns_from_them() -> None
     assert adapted["acc_st"] > clip["acc_st"] + 0.05
 
 
-def test_features_of_another_space_are_refused_in_one_line() -> None:
+def test_features_of_another_space_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable) as error:
-        zslbench.run("clip", shared(width=2 * D), store=None)
+        zslbench.run("clip", dataset=shared(width=2 * D), store=tmp_path)
     assert str(error.value) == (
         "CLIP compares features with class embeddings, and those of shared have 24 and 12 dimensions; "
         "give --features and --semantics of one image-text model"

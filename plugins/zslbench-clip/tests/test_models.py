@@ -136,7 +136,7 @@ def test_a_file_beside_a_model_whose_weights_are_prepared_in_two_ways_is_refused
 ) -> None:
     monkeypatch.setitem(tiny.PRETRAINED["tiny-one"], "other", tiny.tag(mean=(0.5, 0.5, 0.5)))
     file = folder / "open_clip_model.safetensors"
-    with pytest.raises(DataError, match="prepared in 2 ways .* give the file by --weights") as error:
+    with pytest.raises(DataError, match=r"prepared in 2 ways .* give the file by --weights") as error:
         CLIPBackbone(f"tiny-one/{file}")
     assert "\n" not in str(error.value)
     black = CLIPBackbone("tiny-one/other", file).prepare(Image.new("RGB", (32, 32)))
@@ -158,6 +158,14 @@ def test_a_file_beside_a_model_whose_weights_are_prepared_in_two_ways_is_refused
 def test_what_is_wrong_with_a_name_is_said(name: str, said: str) -> None:
     for family in (CLIPBackbone, CLIPTextEncoder):
         assert family.wrong(name).startswith(said) and bool(said) == bool(family.wrong(name))
+
+
+def test_of_weights_that_open_clip_names_the_card_says_what_they_have_seen_and_nothing_does_of_others(
+    folder: Path,
+) -> None:
+    said = {name: CLIPBackbone.pretraining(name) for name in ("ViT-B-32/openai", "ViT-B-32", str(folder), "hf-hub:a/b")}
+    assert list(said.values()) == [None, "unknown", "unknown", "unknown"]
+    assert CLIPBackbone.pretraining(f"tiny-one/{folder / 'open_clip_model.safetensors'}") == "unknown"
 
 
 def test_a_folder_without_configuration_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
@@ -187,7 +195,7 @@ def test_random_weights_need_no_weights_in_the_name_and_follow_the_seed() -> Non
 
 @pytest.mark.usefixtures("offline")
 def test_without_a_network_a_text_encoder_is_one_line_and_so_is_a_backbone() -> None:
-    with pytest.raises(DataError, match="its weights cannot be had .*; name a local file") as error:
+    with pytest.raises(DataError, match=r"its weights or its tokenizer cannot be had .*; name a local file") as error:
         CLIPTextEncoder("tiny-one/plain")
     assert "\n" not in str(error.value)
     with pytest.raises(Exception, match=r"[Ff]ailed to download"):  # which the harness puts in one line
@@ -222,7 +230,7 @@ def test_weights_of_another_size_are_refused_not_resized(folder: Path, tmp_path:
     state = load_file(folder / "open_clip_model.safetensors")
     state["visual.positional_embedding"] = torch.randn(26, 32)
     save_file(state, tmp_path / "other.safetensors")
-    with pytest.raises(DataError, match="weights of another architecture: .* 1 have another shape"):
+    with pytest.raises(DataError, match=r"weights of another architecture: .* 1 have another shape"):
         load_model("tiny-one/plain", tmp_path / "other.safetensors")
 
 

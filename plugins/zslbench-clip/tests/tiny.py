@@ -1,4 +1,4 @@
-"""A very small model of open_clip with random weights, as its users keep models: a folder with configuration and weights."""
+"""A very small model of open_clip with random weights, in a folder as its users keep models."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.pretrained import _PRETRAINED as PRETRAINED
-from open_clip.pretrained import _pcfg
+from open_clip import pretrained
 from open_clip.push_to_hf_hub import save_config_for_hf
 from safetensors.torch import save_file
 
+PRETRAINED: dict[str, Any] = pretrained._PRETRAINED
 CONFIGURATION: dict[str, Any] = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
@@ -48,7 +48,7 @@ def register(architectures: Path) -> None:
 
 def tag(**said: Any) -> dict[str, Any]:
     """Returns what open_clip knows of pretrained weights, here of ones that do not exist."""
-    return dict(_pcfg(hf_hub="zslbench-tests/none/", **said))
+    return dict(pretrained._pcfg(hf_hub="zslbench-tests/none/", **said))
 
 
 def direct(folder: Path) -> tuple[Any, Any, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from open_clip.transform import image_transform_v2
 from PIL.Image import Image
 from torch import Tensor
 
 from zslbench import Backbone, Family
-from zslbench_clip.models import known_names, load_model, meaning, preprocessing
+from zslbench_clip.models import Meant, known_names, load_model, meaning, preprocessing
 
 
 class CLIPBackbone(Family, Backbone):
@@ -32,6 +32,12 @@ class CLIPBackbone(Family, Backbone):
     def names(cls) -> Collection[str]:
         """Returns `MODEL/PRETRAINED` for all that open_clip knows, and its models."""
         return known_names()
+
+    @classmethod
+    def pretraining(cls, name: str) -> Literal["unknown"] | None:
+        """Returns `unknown` for weights that open_clip has no name for; the card speaks for all that it has."""
+        meant = meaning(name)
+        return None if isinstance(meant, Meant) and meant.tag else "unknown"
 
     @classmethod
     def wrong(cls, name: str) -> str:

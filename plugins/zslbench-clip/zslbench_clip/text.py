@@ -29,10 +29,10 @@ class CLIPTextEncoder(Family, TextEncoder):
             self.model, self.tokenize = load_model(name), tokenizer(name)
         except DataError:
             raise
-        except Exception as error:  # a download fails in as many ways as there are libraries below it
+        except Exception as error:  # a download fails in as many ways as there are libraries below open_clip
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise DataError(
-                f"text encoder clip:{name}: its weights cannot be had ({reason}); name a local file, "
+                f"text encoder clip:{name}: its weights or its tokenizer cannot be had ({reason}); name a local file, "
                 "clip:MODEL/FILE, or a folder, clip:FOLDER"
             ) from error
         self.fingerprint = weights_fingerprint(self.model)
