@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,15 @@ def known(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
             "quick": tiny.tag(mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5), quick_gelu=True),
         },
     )
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No network, nothing downloaded before, and nobody who waits for either."""
+
+    def refuse(*arguments: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"it waits {seconds} s and tries again"))

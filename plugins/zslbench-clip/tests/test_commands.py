@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ import torch
 from open_clip import build_zero_shot_classifier
 from PIL import Image
 
-import zslbench as product
+import zslbench.cli
 
 TEMPLATES = ("a photo of a {}", "a drawing of the {}, a kind of colour")
 COLOURS = {
@@ -29,8 +31,6 @@ COLOURS = {
     "06.sea+green": (20, 160, 140),
 }
 UNSEEN = "05.yellow,06.sea+green"
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -48,32 +48,47 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "templates.txt").write_text("\n".join(TEMPLATES))
     (place / "new.txt").write_text("dark_red\nsea green\nblack\n")
     build = ["--images", "images", "--attributes", "rgb.csv", "--unseen-classes", UNSEEN, "--backbone", "clip:./model"]
-    assert run(place, "data", "build", "colours", *build, "--plain").returncode == 0
+    assert run(place, "data", "build", "colours", *build, "--plain").status == 0
     made = run(place, "data", "semantics", "./colours", "--encoder", "clip:./model", "--template", "templates.txt")
-    assert made.returncode == 0, made.stderr
-    assert made.stdout.splitlines()[0] == (
+    assert made.status == 0, made.err
+    assert made.out.splitlines()[0] == (
         "colours-names-clip-model.csv: 6 classes, 24 values each; class names embedded by clip:./model, "
         "the first as 'a photo of a dark red' and 1 more templates (written)"
     )
     return place
 
 
-def run(place: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "ZSLBENCH_STORE": str(place / "store"),
-        "ZSLBENCH_CACHE": str(place / "cache"),
-        "HF_HUB_OFFLINE": "1",
-    }
-    command = [sys.executable, "-m", "zslbench", *map(str, arguments)]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(place: Path, *arguments: object) -> Done:
+    """Runs a command in this process, which spares the imports."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)  # the command prints them, and must not change this process
+        patch.chdir(place)
+        patch.setattr(sys, "argv", ["zslbench", *map(str, arguments)])
+        patch.setattr(threading, "excepthook", threading.excepthook)
+        for name in ("STORE", "CACHE"):
+            patch.setenv(f"ZSLBENCH_{name}", str(place / name.lower()))
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ending:
+            zslbench.cli.main()
+    return Done(int(ending.value.code or 0), out.getvalue(), err.getvalue())
+
+
+Command = Callable[..., Done]
 
 
 @pytest.fixture
 def command(place: Path) -> Command:
-    def called(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    def called(*arguments: object, status: int = 0) -> Done:
         done = run(place, *arguments)
-        assert done.returncode == status, done.stderr
+        assert done.status == status, done.err
         return done
 
     return called
@@ -95,8 +110,8 @@ def direct_logits(place: Path, names: list[str], files: list[Path]) -> np.ndarra
 
 
 def test_scores_of_the_run_are_open_clip_s_own(place: Path, command: Command, on_it: tuple[str, ...]) -> None:
-    ran = json.loads(command("run", "clip", *on_it, "--json").stdout)["runs"][0]
-    model = product.load_model(ran["id"], store=place / "store")
+    ran = json.loads(command("run", "clip", *on_it, "--json").out)["runs"][0]
+    model = zslbench.load_model(ran["id"], store=place / "store")
     files = sorted((place / "images").glob("*/*.png"))
     names = [file.parent.name for file in files]
     spoken = {name: name.split(".")[1].replace("_", " ").replace("+", " ") for name in COLOURS}
@@ -112,7 +127,7 @@ def test_scores_of_the_run_are_open_clip_s_own(place: Path, command: Command, on
 def scores_of(command: Command, run_id: str, *arguments: object) -> dict[str, dict[str, float]]:
     """Returns the score of each class by image, before gamma."""
     options = ("--json", "--top", "6", "--gamma", "0")
-    answered = json.loads(command("predict", run_id, *arguments, *options).stdout)
+    answered = json.loads(command("predict", run_id, *arguments, *options).out)
     endings = ["", *(f"_{n}" for n in range(2, 7))]
     return {
         one["image"]: {one[f"class{end}"]: one[f"score{end}"] for end in endings if f"class{end}" in one}
@@ -120,7 +135,7 @@ def scores_of(command: Command, run_id: str, *arguments: object) -> dict[str, di
     }
 
 
-def _accuracy(model: product.TrainedModel, logits: np.ndarray[Any, Any], names: list[str]) -> float:
+def _accuracy(model: zslbench.TrainedModel, logits: np.ndarray[Any, Any], names: list[str]) -> float:
     """Returns per-class top-1 of images of unseen classes among these, with loops."""
     columns = [c for c, name in enumerate(model.classes.names) if name in UNSEEN.split(",")]
     shares = []
@@ -131,15 +146,17 @@ def _accuracy(model: product.TrainedModel, logits: np.ndarray[Any, Any], names: 
 
 
 def test_compare_and_table_have_rows_of_both_beside_another_method(command: Command, on_it: tuple[str, ...]) -> None:
-    said = command("compare", "clip", "clip-adapter:epochs=2", "eszsl", *on_it, "--seeds", "1", "--plain").stdout
+    said = command("compare", "clip", "clip-adapter:epochs=2", "eszsl", *on_it, "--seeds", "1", "--plain").out
     for title in ("CLIP ", "CLIP-Adapter", "ESZSL"):
         assert any(line.startswith(title) for line in said.splitlines()), said
-    shown = command("table", "--plain").stdout
-    assert "CLIP-Adapter" in shown and "clip-model" in shown
+    options = ("--methods", "clip,eszsl", "--seeds", "1", "--markdown")
+    shown = command("table", "gbu", *on_it, *options).out
+    rows = [line.replace("*", "").split("|") for line in shown.splitlines() if line.startswith("|")]
+    assert {"CLIP", "ESZSL"} <= {row[1].strip() for row in rows}, shown
 
 
 def test_new_classes_stand_in_the_templates_of_the_run(place: Path, command: Command, on_it: tuple[str, ...]) -> None:
-    ran = json.loads(command("run", "clip", *on_it, "--json").stdout)["runs"][0]
+    ran = json.loads(command("run", "clip", *on_it, "--json").out)["runs"][0]
     file = place / "images" / "06.sea+green" / "3.png"
     [wanted] = direct_logits(place, ["dark red", "sea green", "black"], [file])
     [found] = scores_of(command, ran["id"], file, "--classes", "new.txt").values()
@@ -149,26 +166,27 @@ def test_new_classes_stand_in_the_templates_of_the_run(place: Path, command: Com
 def test_predict_refuses_a_model_whose_weights_have_changed_under_their_name(
     place: Path, command: Command, on_it: tuple[str, ...], tmp_path: Path
 ) -> None:
-    run_id = json.loads(command("run", "clip", *on_it, "--json").stdout)["runs"][0]["id"]
+    run_id = json.loads(command("run", "clip", *on_it, "--json").out)["runs"][0]["id"]
     weights = place / "model" / "open_clip_model.safetensors"
     kept, other = weights.read_bytes(), tiny.make(tmp_path / "other", seed=2) / weights.name
     try:
         weights.write_bytes(other.read_bytes())
-        image = command("predict", run_id, "images", status=1).stderr
+        image = command("predict", run_id, "images", status=1).err
         assert "backbone clip:./model: its weights are not those of the training features" in image
-        text = command("predict", run_id, "-d", "./colours", "--classes", "new.txt", status=1).stderr
+        text = command("predict", run_id, "-d", "./colours", "--classes", "new.txt", status=1).err
         assert "text encoder clip:./model: its weights are not those that made the class embeddings" in text
     finally:
         weights.write_bytes(kept)
 
 
 def test_attributes_are_no_texts_of_the_space_and_are_refused(command: Command) -> None:
-    said = command("run", "clip", "--dataset", "./colours", status=1).stderr
+    said = command("run", "clip", "--dataset", "./colours", status=1).err
     assert said.splitlines()[-1].endswith(
         "those of colours have 24 and 3 dimensions; give --features and --semantics of one image-text model"
     )
 
 
+@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -179,11 +197,11 @@ def test_attributes_are_no_texts_of_the_space_and_are_refused(command: Command) 
     ],
 )
 def test_what_cannot_be_had_is_one_line(command: Command, arguments: list[str], status: int, said: str) -> None:
-    lines = command("data", "extract", "./colours", *arguments, "--plain", status=status).stderr.splitlines()
+    lines = command("data", "extract", "./colours", *arguments, "--plain", status=status).err.splitlines()
     assert said in lines[-1] and len([line for line in lines if not line.startswith("waiting")]) == 1
 
 
 def test_a_method_on_images_takes_it_as_its_backbone(command: Command) -> None:
     options = ("--preset", "small", "-p", "backbone=clip:./model", "-p", "epochs=1", "-p", "crops=1")
-    said = command("run", "sae-image", "--dataset", "./colours", *options, "--uncalibrated", "--plain").stdout
+    said = command("run", "sae-image", "--dataset", "./colours", *options, "--uncalibrated", "--plain").out
     assert "SAE" in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import socket
 import subprocess
 import sys
 import warnings
@@ -200,16 +199,6 @@ def test_without_a_network_a_text_encoder_is_one_line_and_so_is_a_backbone() -> 
     assert "\n" not in str(error.value)
     with pytest.raises(Exception, match=r"[Ff]ailed to download"):  # which the harness puts in one line
         CLIPBackbone("tiny-one/plain")
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(*arguments: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"it waits {seconds} s and tries again"))
 
 
 class Trap:
