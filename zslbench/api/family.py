@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from zslbench.errors import near_misses
 
@@ -17,6 +18,11 @@ class Family:
     @classmethod
     def names(cls) -> Collection[str]:
         """Returns the names that are known; there may be others, which `wrong` judges."""
+        return ()
+
+    @classmethod
+    def files(cls, name: str) -> Collection[Path]:
+        """Returns the files of one's own that a name stands for; runs on images with other content are other runs."""
         return ()
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from zslbench.api.backbone import Backbone, load_weights, weights_fingerprint
 from zslbench.api.family import Family
 from zslbench.api.images import square_side
 from zslbench.data.decoding import central_square
+from zslbench.data.digests import file_digest
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
 from zslbench.files import existing, in_file_names
@@ -112,6 +114,17 @@ def _ignores(name: str, make: Callable[..., Backbone], weights: Path, fingerprin
 def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
     """Returns a backbone's full name and what makes it, given `weights` and `pretrained`; see `Registry.maker`."""
     return registry().maker("backbone", name, Backbone)
+
+
+def files_digest(name: str) -> str:
+    """Returns a hash of the files of one's own that a backbone's name stands for, or an empty string."""
+    family, colon, member = find_backbone(name)[0].partition(":")
+    files = registry().resolve("backbone", family + colon, Backbone).files(member) if colon else ()
+    try:
+        digests = [file_digest(path) for path in files]
+    except OSError as error:
+        raise DataError(f"backbone {name}: {error.filename} cannot be read ({error.strerror})") from error
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else ""
 
 
 class _Transformed(Backbone):

@@ -7,8 +7,8 @@ import json
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,16 +167,21 @@ def test_predict_refuses_a_model_whose_weights_have_changed_under_their_name(
     place: Path, command: Command, on_it: tuple[str, ...], tmp_path: Path
 ) -> None:
     run_id = json.loads(command("run", "clip", *on_it, "--json").out)["runs"][0]["id"]
-    weights = place / "model" / "open_clip_model.safetensors"
-    kept, other = weights.read_bytes(), tiny.make(tmp_path / "other", seed=2) / weights.name
-    try:
-        weights.write_bytes(other.read_bytes())
+    with other_weights(place, tmp_path):
         image = command("predict", run_id, "images", status=1).err
         assert "backbone clip:./model: its weights are not those of the training features" in image
         text = command("predict", run_id, "-d", "./colours", "--classes", "new.txt", status=1).err
         assert "text encoder clip:./model: its weights are not those that made the class embeddings" in text
-    finally:
-        weights.write_bytes(kept)
+
+
+@contextmanager
+def other_weights(place: Path, tmp_path: Path) -> Iterator[None]:
+    """Puts other weights in the place of those of the model."""
+    weights = place / "model" / "open_clip_model.safetensors"
+    kept, other = weights.read_bytes(), tiny.make(tmp_path / "other", seed=2) / weights.name
+    weights.write_bytes(other.read_bytes())
+    yield
+    weights.write_bytes(kept)
 
 
 def test_attributes_are_no_texts_of_the_space_and_are_refused(command: Command) -> None:
@@ -201,7 +206,12 @@ def test_what_cannot_be_had_is_one_line(command: Command, arguments: list[str], 
     assert said in lines[-1] and len([line for line in lines if not line.startswith("waiting")]) == 1
 
 
-def test_a_method_on_images_takes_it_as_its_backbone(command: Command) -> None:
+def test_a_method_on_images_takes_it_as_its_backbone_and_is_another_run_with_other_weights(
+    place: Path, command: Command, tmp_path: Path
+) -> None:
     options = ("--preset", "small", "-p", "backbone=clip:./model", "-p", "epochs=1", "-p", "crops=1")
-    said = command("run", "sae-image", "--dataset", "./colours", *options, "--uncalibrated", "--plain").out
-    assert "SAE" in said
+    sae = ("run", "sae-image", "--dataset", "./colours", *options, "--uncalibrated", "--json")
+    first, again = (json.loads(command(*sae).out)["runs"][0]["id"] for _ in range(2))
+    with other_weights(place, tmp_path):
+        other = json.loads(command(*sae).out)["runs"][0]["id"]
+    assert first == again != other

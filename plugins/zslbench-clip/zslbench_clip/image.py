@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from zslbench import Backbone, Family
-from zslbench_clip.models import Meant, known_names, load_model, meaning, preprocessing
+from zslbench_clip.models import Meant, known_names, load_model, meaning, own_files, preprocessing
 
 
 class CLIPBackbone(Family, Backbone):
@@ -38,6 +38,11 @@ class CLIPBackbone(Family, Backbone):
         """Returns `unknown` for weights that open_clip has no name for; the card speaks for all that it has."""
         meant = meaning(name)
         return None if isinstance(meant, Meant) and meant.tag else "unknown"
+
+    @classmethod
+    def files(cls, name: str) -> list[Path]:
+        """Returns the file, or those of the folder, that a name means."""
+        return own_files(name)
 
     @classmethod
     def wrong(cls, name: str) -> str:

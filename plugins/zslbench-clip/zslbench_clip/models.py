@@ -74,6 +74,15 @@ def meaning(name: str) -> Meant | str:
     return f"there is no such model and no such folder{near or '; open_clip.list_pretrained() has all names'}"
 
 
+def own_files(name: str) -> list[Path]:
+    """Returns the files of one's own that a name means: of weights, and what says how the model is made."""
+    meant = meaning(name)
+    if isinstance(meant, str) or not (meant.file or meant.model.startswith(FOLDER)):
+        return []
+    folder = Path(meant.model.removeprefix(FOLDER))
+    return [meant.file] if meant.file else [folder / CONFIGURATION, _weights_in(folder)]
+
+
 def load_model(name: str, weights: Path | None = None, pretrained: bool = True) -> Any:
     """Returns a model of open_clip in evaluation mode, with its preprocessing in `visual.preprocess_cfg`.
 
