@@ -103,8 +103,8 @@ SECONDS_OF_SILENCE = 10.0
 Backbone = Annotated[
     str,
     Option(
-        help="What makes the features: one of `zslbench list backbones`, torchvision:NAME or timm:NAME; a name alone "
-        "is looked for in this order."
+        help="What makes the features, of `zslbench list backbones`: NAME or, of a family, PREFIX:NAME, such as "
+        "timm:vit_small_patch16_224; a NAME alone is looked for in the families too."
     ),
 ]
 

@@ -14,7 +14,6 @@ from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
 from zslbench.data.catalogue import find_dataset, load_data
-from zslbench.data.digests import file_digest
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
@@ -27,9 +26,7 @@ from zslbench.runs.code import check_code, code_of
 from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
 from zslbench.runs.scaling import misdeclared, own_scaling
 from zslbench.runs.shots import Shots, shots_words
-
-BACKBONE = "backbone"
-"""The part that is not trained, and that every method on images has."""
+from zslbench.runs.weights import BACKBONE, digests
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +92,13 @@ class Entrant:
             return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
         if self.card.needs_attributes and self.scaling.semantics_scale == "whiten":
             return f"{self.card.title} needs attributes, and whitened class embeddings are none; see --semantics-scale"
+        features, semantics = self.data.features, self.data.semantics
+        sizes = (0 if features is None else features.shape[-1], semantics.shape[1])
+        if self.card.needs_shared_space and sizes[0] not in (0, sizes[1]):
+            return (
+                f"{self.card.title} compares features with class embeddings, and those of {self.data.name} have "
+                f"{sizes[0]} and {sizes[1]} dimensions; give --features and --semantics of one image-text model"
+            )
         return ""
 
     def check_refusal(self) -> None:
@@ -138,9 +142,10 @@ class Entrant:
 
     def check_files(self) -> None:
         """Raises RunError where a file of weights is not what it was when the run was planned."""
-        for part, digest in _digests(self.method, self.owner, self.request.weights).items():
+        for part, digest in digests(self.method, self.owner, self.request.weights, self.params).items():
             if digest != self.weights[part]:
-                raise RunError(f"--weights {part}={self.request.weights[part]}: it changed; issue the command again")
+                named = self.request.weights.get(part) or getattr(self.params, BACKBONE)
+                raise RunError(f"--weights {part}={named}: it changed; issue the command again")
 
     def make(self, params: Params) -> Embedder[Any]:
         """Returns a new embedder with these hyper-parameters, not built yet."""
@@ -317,10 +322,10 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request, shots: Shots) 
     values, scaling = _preset(entry, method, preset, data)
     scaling |= {name: getattr(request, name) for name in SCALINGS if getattr(request, name) is not None}
     params = method.params_type.parse({**values, **given}, owner)
-    weights = _digests(method, owner, request.weights)
+    weights = digests(method, owner, request.weights, params)
     if isinstance(params, ImageParams):  # what is wrong with a name or a file is found before anything runs
         find_backbone(params.backbone)
-        if BACKBONE in weights:
+        if BACKBONE in request.weights:
             check_weights(params.backbone, request.weights[BACKBONE], weights[BACKBONE])
     parsed = params.model_dump(mode="json")
     return Entrant(
@@ -389,21 +394,6 @@ def _preset(
         if value not in SCALINGS[option]:
             raise PluginError(f"{what} is wrong ({option} is {value!r}; choose {', '.join(SCALINGS[option])})")
     return values, scaling
-
-
-def _digests(method: type[Embedder[Any]], owner: str, files: Mapping[str, Path]) -> dict[str, str]:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of each file of weights."""
-    if method.input == "features":
-        return {}
-    parts, found = (BACKBONE, *method.parts), {}
-    for part, path in files.items():
-        if part not in parts:
-            raise UsageError(f"--weights {part}: {owner} has no such part{near_misses(part, parts)}")
-        try:
-            found[part] = file_digest(path)[:16]
-        except OSError as error:
-            raise DataError(f"{path}: it cannot be read ({error.strerror})") from error
-    return found
 
 
 def pairs(values: Mapping[str, Any]) -> str:
