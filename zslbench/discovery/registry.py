@@ -19,6 +19,7 @@ KINDS = {
     "backbone": cards.BackboneCard,
     "text-encoder": cards.TextEncoderCard,
     "engine": cards.EngineCard,
+    "layout": cards.LayoutCard,
 }
 NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder": "text encoder"}
 
@@ -54,7 +55,7 @@ class Entry:
 
 
 class Registry:
-    """What plugins offer: methods, data sets, evaluators, backbones, text encoders, engines, published numbers."""
+    """What plugins offer: methods, data sets, evaluators, backbones, text encoders, engines, layouts, numbers."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -85,6 +86,10 @@ class Registry:
     def engine(self, name: str, target: str, card: cards.EngineCard) -> None:
         """Registers an engine; `target` is "module:attribute" of an `Engine` class."""
         self._add("engine", name, target, card)
+
+    def layout(self, name: str, target: str, card: cards.LayoutCard) -> None:
+        """Registers a layout of files; `target` is "module:attribute" of a `Layout` class."""
+        self._add("layout", name, target, card)
 
     def published(self, path: Path) -> None:
         """Registers a CSV of published numbers: method, dataset, split, setting, metric, value, source."""
