@@ -55,9 +55,8 @@ def count_from(
     bases = [base for base in (0, 1) if least >= base and (most is None or largest < most + base)]
     bases = [base for base in bases if given in (None, base)]
     if not bases:
-        needed = "from 0 or 1" if given is None else f"from {given}"
-        needed += "" if most is None else f" to {most - 1 if given in (None, 0) else most}"
-        raise DataError(f"{what} runs from {least} to {largest}; numbers {needed} are needed")
+        ranges = [f"from {b}" + ("" if most is None else f" to {most + b - 1}") for b in (0, 1) if given in (None, b)]
+        raise DataError(f"{what} runs from {least} to {largest}; numbers {' or '.join(ranges)} are needed")
     if len(bases) == 1 or (most is None and least == 1):
         return bases[-1]
     if usual is not None:

@@ -15,7 +15,7 @@ from zslbench.api.dataset import IntArray, ZSLData
 from zslbench.api.layout import ROLES, ArrayFile, Choices, Found, Layout
 from zslbench.data.arrayfile import open_arrays, opened, split_name
 from zslbench.data.arrays import is_arrays, names_in, read_arrays, take_classes, whole_numbers
-from zslbench.data.names import match_all
+from zslbench.data.names import hint, listed, match, meant
 from zslbench.data.numbering import count_from, settle_rows
 from zslbench.data.semantics import Embeddings, read_embeddings
 from zslbench.data.xlsa17 import PARTS, SplitFile, XLSA17Dataset, read_split
@@ -213,10 +213,11 @@ class _Settling:
         if array is None:
             raise UsageError(f"{self.path}: it has no labels, the class of each image; give them by --labels FILE")
         if array.dtype.kind in "US":
-            return self._named_labels(what, names_in(self.path, what, array), names)
-        numbers = whole_numbers(self.path, what, array)
+            return self._named_labels(what, names_in(*self._where(what), array), names)
+        path, own = self._where(what)
+        numbers = whole_numbers(path, own, array)
         most = len(names) or None
-        base = count_from(f"{self.path}: {what}", numbers, most, self.sources.count, 1 if matlab else None)
+        base = count_from(f"{path}: {own}", numbers, most, self.sources.count, 1 if matlab else None)
         self.origin["labels"] = f"{what}, counted from {base}"
         return numbers - base, names
 
@@ -226,14 +227,30 @@ class _Settling:
         there = sorted(set(labels))
         if not names:
             names = tuple(there)
-        matched = match_all([name for name in names if name in there] or there, there, self.path)
-        number = {matched[name]: c for c, name in enumerate(names) if name in matched}
+        matching = match(names, there)
+        if matching.others:
+            strange = listed(matching.others, "class")
+            raise DataError(
+                f"{self._where(what)[0]}: its labels are names that no class has: {strange}{meant(matching)}"
+            )
+        hint(self._where(what)[0], matching)
+        number = {matching.found[name]: c for c, name in enumerate(names) if name in matching.found}
         self.origin["labels"] = f"{what}, names of classes"
         return np.array([number[label] for label in labels], dtype=np.int64), names
 
+    def _where(self, what: str) -> tuple[Path, str]:
+        """Returns the file that an array is from, and the array's name, for messages."""
+        given = self.sources.labels.rpartition(":")[0] or self.sources.labels
+        for path in (*self.sources.files, *([Path(given)] if given else [])):
+            for name in (str(path), path.name):
+                if what == name or what.startswith(f"{name}: "):
+                    return path, what[len(name) + 2 :] or "the array"
+        return self.path, what
+
     def _rows(self, role: str, array: Array, items: int, noun: str) -> Array:
         what = self.origin.get(role, role)
-        rows, how = settle_rows(f"{self.path}: {what}", array, items, noun, role in self.found.columns)
+        path, own = self._where(what)
+        rows, how = settle_rows(f"{path}: {own}", array, items, noun, role in self.found.columns)
         self.origin[role] = f"{what} {how}"
         return rows
 
@@ -290,7 +307,8 @@ class _Settling:
         parts = {part: whole_numbers(self.path, part, rows) for part, rows in self.found.parts.items()}
         every = np.concatenate(list(parts.values()))
         usual = 1 if "splits" in self.found.columns else None
-        base = count_from(f"{self.path}: the list of images", every, len(labels), self.sources.count, usual)
+        path, _ = self._where(what)
+        base = count_from(f"{path}: the list of images", every, len(labels), self.sources.count, usual)
         self.origin["splits"] = f"{what}, counted from {base}"
         return {part: rows - base for part, rows in parts.items()}
 
