@@ -150,6 +150,10 @@ class _Settling:
         names = names or tuple(f"class {c + 1}" for c in range(len(embeddings.rows)))
         parts = self._parts(labels, names)
         norms = np.linalg.norm(embeddings.rows, axis=1, keepdims=True)
+        if empty := [names[c] for c in np.flatnonzero(norms[:, 0] == 0).tolist()]:
+            raise DataError(
+                f"{self._where(self.origin['semantics'])[0]}: the embedding of {listed(empty, 'class')} is zero"
+            )
         unit = bool((np.abs(norms - 1) < UNIT).all())
         with np.errstate(all="ignore"):
             semantics = embeddings.rows if unit else embeddings.rows / norms
@@ -172,7 +176,8 @@ class _Settling:
                 attribute_names=embeddings.names,
             )
         except DataError as error:
-            raise DataError(f"{error} (read from {', '.join(map(str, self.sources.files))})") from error
+            reason = str(error).removesuffix("; see `data audit`")
+            raise DataError(f"{reason} (read from {', '.join(map(str, self.sources.files))})") from error
         original = self._original(embeddings.rows, unit)
         if not unit or original is None:
             self.origin.pop("original_semantics", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zslbench.api.cards import DatasetCard
 from zslbench.api.dataset import array_fingerprint
+from zslbench.data.arrayfile import split_name
 from zslbench.data.digests import file_digest
 from zslbench.data.foldercard import write_card
 from zslbench.data.matfile import Variables, made_from, write_mat
@@ -51,6 +52,7 @@ def write(folder: Path, imported: Imported, sources: Sources) -> bool:
 def named_files(sources: Sources) -> list[Path]:
     """Returns the files that a user named, each once."""
     further = [] if sources.splits is None else [sources.splits]
+    further += [split_name(text)[0] for text in (sources.labels, sources.semantics) if text]
     return list(dict.fromkeys([*sources.files, *further]))
 
 
