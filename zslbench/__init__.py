@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zslbench.api.cards import EngineCard as EngineCard
     from zslbench.api.cards import EvaluatorCard as EvaluatorCard
     from zslbench.api.cards import Exhibit as Exhibit
+    from zslbench.api.cards import LayoutCard as LayoutCard
     from zslbench.api.cards import MethodCard as MethodCard
     from zslbench.api.cards import Preset as Preset
     from zslbench.api.cards import TextEncoderCard as TextEncoderCard
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
     from zslbench.api.images import Images as Images
     from zslbench.api.images import Pixels as Pixels
     from zslbench.api.images import UnreadableImage as UnreadableImage
+    from zslbench.api.layout import ArrayFile as ArrayFile
+    from zslbench.api.layout import Choices as Choices
+    from zslbench.api.layout import Found as Found
+    from zslbench.api.layout import Layout as Layout
     from zslbench.api.losses import gradient_penalty as gradient_penalty
     from zslbench.api.metric import Metric as Metric
     from zslbench.api.params import Params as Params
@@ -92,6 +97,7 @@ _HOME = {
     "api.events": ["Event"],
     "api.family": ["Family"],
     "api.images": ["Images", "Pixels", "UnreadableImage"],
+    "api.layout": ["ArrayFile", "Choices", "Found", "Layout"],
     "api.losses": ["gradient_penalty"],
     "api.text_encoder": ["TextEncoder"],
     "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
@@ -102,6 +108,7 @@ _HOME = {
         "EngineCard",
         "EvaluatorCard",
         "Exhibit",
+        "LayoutCard",
         "MethodCard",
         "Preset",
         "TextEncoderCard",

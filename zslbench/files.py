@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 import warnings
@@ -79,6 +80,30 @@ def whole(path: Path) -> Iterator[Path]:
             publish(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder beside `path` to fill, which takes its name in the end; after an error nothing is left.
+
+    What processes that were killed had begun of it is removed. Raises `NotWritten` as `writing` does, also where
+    something that is no empty folder has the name already.
+    """
+    with writing(path, "move away what is there, or give another name"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f".{escape(path.name)}.*.part"):
+            if abandoned(old):
+                shutil.rmtree(old, ignore_errors=True)
+        part = path.with_name(f".{path.name}.{NODE}-{os.getpid()}.part")
+        part.mkdir()
+        try:
+            yield part
+            with suppress(FileNotFoundError):
+                path.rmdir()
+            part.rename(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
             raise
 
 

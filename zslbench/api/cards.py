@@ -339,4 +339,11 @@ class TextEncoderCard:
     summary: str = ""
 
 
-Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard | BackboneCard | TextEncoderCard
+@dataclass(frozen=True)
+class LayoutCard:
+    """How people lay out features in files, in one line."""
+
+    summary: str
+
+
+Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard | BackboneCard | TextEncoderCard | LayoutCard

@@ -62,7 +62,7 @@ def list_(data_root: DataRoot = None) -> None:
 
 @app.command("get")
 def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_root: DataRoot = None) -> None:
-    """Download the official archive (0.9 GB, once) and unpack what was asked for."""
+    """Download the official archive (0.9 GB, once; FLO has another) and unpack what was asked for."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
@@ -78,10 +78,12 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
         targets.append(dataset.folder(root).name)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("xlsa17.zip", total=None, visible=False)
         for target in targets:
+            task = bar.add_task(target, total=None, visible=False)
             added = fetch(
-                target, root, lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
+                target,
+                root,
+                lambda done, total, task=task: bar.update(task, completed=done, total=total or None, visible=True),
             )
             there = ", ".join(path.name for path in added) or "nothing, it was there already"
             typer.echo(f"{root / target}: added {there}")

@@ -21,6 +21,7 @@ KINDS = {
     "backbone": cards.BackboneCard,
     "text-encoder": cards.TextEncoderCard,
     "engine": cards.EngineCard,
+    "layout": cards.LayoutCard,
 }
 FAMILIES = ("backbone", "text-encoder")
 """The kinds of which one class may stand for many names."""
@@ -58,7 +59,7 @@ class Entry:
 
 
 class Registry:
-    """What plugins offer: methods, data sets, evaluators, backbones, text encoders, engines, published numbers."""
+    """What plugins offer: methods, data sets, evaluators, backbones, text encoders, engines, layouts, numbers."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -92,6 +93,10 @@ class Registry:
     def engine(self, name: str, target: str, card: cards.EngineCard) -> None:
         """Registers an engine; `target` is "module:attribute" of an `Engine` class."""
         self._add("engine", name, target, card)
+
+    def layout(self, name: str, target: str, card: cards.LayoutCard) -> None:
+        """Registers a layout of files; `target` is "module:attribute" of a `Layout` class."""
+        self._add("layout", name, target, card)
 
     def published(self, path: Path) -> None:
         """Registers a CSV of published numbers: method, dataset, split, setting, metric, value, source."""

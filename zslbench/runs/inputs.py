@@ -149,7 +149,8 @@ def source_of_data(
     name, part = part_of(text)
     dataset, features = split_source(dataset_name(name))
     spec, params = model.record.spec, model.params
-    data = load_data(dataset, root, features or spec.features or None, splits, OWN, spec.input)
+    features = features or model.record.provenance.get("features") or spec.features or None
+    data = load_data(dataset, root, features, splits, OWN, spec.input)
     if isinstance(params, ImageParams):
         data = with_images(data, params, weights, spec.pretrained, model.device)
     return Source.of_part(data, part)

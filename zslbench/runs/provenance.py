@@ -19,10 +19,12 @@ from typing import Any
 import torch
 
 import zslbench
+from zslbench.data.featurefile import is_features_file
 from zslbench.data.semantics import OWN, origin_of
 from zslbench.records.record import RunRecord
 from zslbench.runs.code import method_code, plugin_of
 from zslbench.runs.entrant import Run, method_class
+from zslbench.runs.request import split_source
 from zslbench.training.device import describe_device
 
 
@@ -38,10 +40,17 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "method_code": method_code(run.entrant.method),
         "dataset": run.entrant.source,
         "splits": run.entrant.request.splits,
+        **({"features": features} if (features := _features_file(run)) else {}),
         **({"semantics": semantics} if (semantics := run.entrant.request.semantics) != OWN else {}),
         **origin_of(run.entrant.request.semantics),
         **({"weights": weights} if (weights := _paths(run)) else {}),
     }
+
+
+def _features_file(run: Run) -> str:
+    """Returns the file of features that was named in place of features of the data set, if one was."""
+    named = split_source(run.entrant.source)[1] or run.entrant.request.features or ""
+    return named if run.spec.input == "features" and is_features_file(named) else ""
 
 
 def _paths(run: Run) -> dict[str, str]:

@@ -84,7 +84,7 @@ def run_of(record: RunRecord, root: Path, dataset: str | None = None) -> Run:
     request = Request.of(
         {
             "root": root,
-            "features": spec.features if spec.input == "features" else None,
+            "features": kept.get("features", spec.features) if spec.input == "features" else None,
             "splits": kept.get("splits", "att_splits"),
             "semantics": kept.get("semantics", OWN),
             "pretrained": spec.pretrained,
