@@ -56,9 +56,9 @@ class Standardization(nn.Module):
 class ClassNorm(Embedder[ClassNormParams]):
     """A prototype p(s) in visual space for each class embedding; F(x, c) = gamma^2 cos(x, p(s_c)), trained by softmax.
 
-    p has three layers. Class embeddings enter with length sqrt(A) ("attributes normalization"). The second layer's units
-    are standardised over the classes before their ReLU and again behind it ("class normalization", Eq. 9). The last
-    layer begins with a variance that keeps that of the logits (Eq. 10). Features and prototypes get length gamma
+    p has three layers. Class embeddings enter with length sqrt(A) ("attributes normalization"). The units of the second
+    layer are standardised over the classes before their ReLU and again behind it ("class normalization", Eq. 9). The
+    last layer begins with a variance that keeps that of the logits (Eq. 10). Features and prototypes get length gamma
     ("normalize+scale"). The loss is the cross-entropy over seen classes.
 
     In training, statistics are those of all seen classes. The original keeps running means of them and uses these for
@@ -83,10 +83,7 @@ class ClassNorm(Embedder[ClassNormParams]):
     def prototypes(self, semantics: Tensor, own: bool = False) -> Tensor:
         """Maps class embeddings `(C, A)` to prototypes `(C, D)`; `own` standardises by these classes themselves."""
         hidden = self._entered(semantics)
-        if self.params.standardised:
-            hidden = self.behind(relu(self.before(hidden, own)), own)
-        else:
-            hidden = relu(hidden)
+        hidden = self.behind(relu(self.before(hidden, own)), own) if self.params.standardised else relu(hidden)
         prototypes: Tensor = self.last(hidden)
         return relu(prototypes) if self.params.rectified else prototypes
 

@@ -1,4 +1,4 @@
-"""DEM (Zhang, Xiang, Gong, CVPR 2017): a network maps class embeddings into visual space; the nearest one wins there."""
+"""DEM (Zhang, Xiang, Gong, CVPR 2017): a network maps class embeddings into visual space, where the nearest wins."""
 
 from __future__ import annotations
 
