@@ -85,6 +85,7 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"input": "images"},
         {"pretrained": False},
         {"weights": {"phi": "0123456789abcdef"}},
+        {"members": {"sae": "1"}},
     ],
     ids=str,
 )
@@ -93,7 +94,7 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
-    later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale"}
+    later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale", "members"}
     covered = {*BASE, "schema_version", *later} - {"dataset"}
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 

@@ -53,7 +53,7 @@ def measure(
         alike.setdefault(entrant.scaling._replace(**own), []).append(place)
     result: dict[int, float | Exception] = {}
     for scaling, places in alike.items():
-        problem = partial(Problem.of, entrant.data, entrant.card.setting, scaling, fold)
+        problem = partial(Problem.of, entrant.data, entrant.setting, scaling, fold)
         found = _measure(entrant, problem, [points[place] for place in places], metric, device)
         result |= zip(places, found, strict=True)
     return [result[place] for place in range(len(points))]
