@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,9 +117,12 @@ def fit_within(device: torch.device, name: str) -> Fit:
     outer.begun += 1
     own, how = f"{outer.how.name}-{outer.begun}-{name}", outer.how
     file = how.checkpoint and how.checkpoint.with_name(f"{own}{how.checkpoint.suffix}")
-    return Fit(
-        device, own, how.precision, on_epoch=how.on_epoch, checkpoint=file, checkpoint_seconds=how.checkpoint_seconds
-    )
+    seconds = how.checkpoint_seconds
+
+    def on_epoch(progress: Progress) -> None:
+        how.on_epoch(replace(progress, stage=f"{name} {progress.stage}"))
+
+    return Fit(device, own, how.precision, on_epoch=on_epoch, checkpoint=file, checkpoint_seconds=seconds)
 
 
 @contextmanager

@@ -137,7 +137,9 @@ def test_the_generators_losses_are_those_of_what_it_makes_one_by_one() -> None:
 
 def test_the_critics_loss_and_its_penalty_are_those_of_slopes_by_finite_differences() -> None:
     model, given = build(gradient_penalty=3.0).double(), batch(seed=4)
-    given = Batch(given.x.double(), given.y, ClassSet(given.classes.semantics.double(), *vars_of(given)), given.generator)
+    given = Batch(
+        given.x.double(), given.y, ClassSet(given.classes.semantics.double(), *vars_of(given)), given.generator
+    )
     losses = model.critic_loss(given)
     random = torch.Generator().manual_seed(4)
     with torch.no_grad():

@@ -18,6 +18,9 @@ from zslbench import ClassSet, Embedder, Member, Params, ProblemShape, TrainView
 LOGISTIC = "logistic"
 """The seen expert that is no method of its own, because it knows no class without images."""
 
+TELLING = 1e-3
+"""Probabilities that spread less than this over images tell the gate nothing, and are not blown up."""
+
 
 class GateParams(Params):
     """The two experts, and how the gate above them is trained."""
@@ -27,7 +30,11 @@ class GateParams(Params):
         LOGISTIC, "expert of seen classes: logistic (regression on them alone), or a method", method=[LOGISTIC]
     )
     strength: float = param(
-        1.0, "C of the logistic seen expert: weight of the images against |W|^2 / 2", search=(0.01, 100.0), log=True, gt=0
+        0.01,
+        "C of the logistic seen expert: weight of the images against |W|^2 / 2",
+        search=(1e-4, 1.0),
+        log=True,
+        gt=0,
     )
     top: int = param(5, "how many of each expert's probabilities the gate sees, the highest first, K", ge=1)
     temperature: float = param(
@@ -40,10 +47,10 @@ class GateParams(Params):
 class Gate(Embedder[GateParams]):
     """p(y) = p(U) p(y | U) + p(S) p(y | S), the law of total probability; scores are log p(y).
 
-    The gate p(U) is a logistic regression on the `top` highest probabilities of either expert. It is trained on images
-    that the experts never saw: they are trained twice, first without some of the classes, which then play unseen ones,
-    and without some images of the others; then on everything. Images of both sides weigh the same, so that the gate
-    starts from even odds.
+    The gate p(U) is a logistic regression on the `top` highest probabilities of either expert, standardised, because
+    those of an expert that is sure of most images differ little. It is trained on images that the experts never saw:
+    these are trained twice, first without some of the classes, which then play unseen ones, and without some images of
+    the others; then on everything. Images of both sides weigh the same, so that the gate starts from even odds.
 
     The experts' scores become probabilities by softmax. Its inverse temperature, one for each expert, is fitted to
     held-out images of its own side by maximum likelihood, because scores of any method may come.
@@ -122,9 +129,13 @@ class Gate(Embedder[GateParams]):
         return torch.cat([highest(unseen, sharp, self.params.top), highest(seen, softer, self.params.top)], dim=1)
 
     def _fit_gate(self, confidences: Tensor, is_unseen: Tensor) -> None:
-        gate = fitted(confidences, is_unseen, C=1.0, class_weight="balanced")
-        self.gate_weight.copy_(torch.from_numpy(gate.coef_[0]))
-        self.gate_bias.copy_(torch.tensor(gate.intercept_[0]))
+        confidences = confidences.double()
+        mean, spread = confidences.mean(dim=0), confidences.std(dim=0, correction=0)
+        unit = torch.where(spread > TELLING, spread, 1.0)
+        gate = fitted((confidences - mean) / unit, is_unseen, C=1.0, class_weight="balanced")
+        weight = torch.from_numpy(gate.coef_[0]).to(unit.device) / unit
+        self.gate_weight.copy_(weight)
+        self.gate_bias.copy_(gate.intercept_[0] - weight @ mean)
 
     def _experts(self) -> tuple[Member, Member | SeenClassifier]:
         own = self.params.seen
@@ -160,7 +171,7 @@ class SeenClassifier(nn.Module):
         mean = x.mean(dim=0)
         spread = float((x - mean).square().mean().sqrt())
         divisor = spread if spread > 0 else 1.0
-        model = fitted((x - mean) / divisor, view.y, C=self.strength, tol=1e-3)
+        model = fitted((x - mean) / divisor, view.y, C=self.strength)
         W, b = model.coef_ / divisor, model.intercept_
         if len(W) == 1:  # of two classes scikit-learn has one row
             W, b = np.concatenate([-W / 2, W / 2]), np.concatenate([-b / 2, b / 2])
