@@ -87,7 +87,10 @@ class Registry:
         self._add("engine", name, target, card)
 
     def published(self, path: Path) -> None:
-        """Registers a CSV of published numbers: method, dataset, split, setting, metric, value, source."""
+        """Registers a CSV of published numbers: method, dataset, split, setting, metric, value, source.
+
+        It may also have the columns backbone and fine_tuned: `no`, `seen classes` or `unknown`.
+        """
         if not path.is_file():
             raise PluginError(f"the file of published numbers {path} does not exist")
         self.published_files.append(path)

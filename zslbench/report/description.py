@@ -248,12 +248,12 @@ def _published_lines(description: Description, width: int) -> Iterator[str]:
     for group in description.published:
         if group.split == "PS":
             first.setdefault(group.dataset, group)
-    sources = list(dict.fromkeys(group.source for group in first.values()))
+    sources = list(dict.fromkeys(f"{group.source}; on {group.made_on}" for group in first.values()))
     marks = {source: f" [{i}]" if len(sources) > 1 else "" for i, source in enumerate(sources, start=1)}
     rows = []
     for group in first.values():
         printed = ", ".join(f"{metric} {value:f}" for metric, value in group.values.items())
-        rows.append((group.dataset, printed + marks[group.source]))
+        rows.append((group.dataset, printed + marks[f"{group.source}; on {group.made_on}"]))
     yield from _table(rows, width) if rows else ["  none on the proposed split"]
     for source in sources:
         yield from _wrapped(f"{marks[source]} {source}".strip(), width, hang=6)
