@@ -1,4 +1,4 @@
-"""Methods that train other methods: what members may see, what they are told apart by, and what an interruption costs."""
+"""Methods that train other methods: what members may see, what identifies them, what an interruption costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CE-GZSL (Han et al., CVPR 2021): a generator of features, and an embedding of them that contrasts images and classes."""
+"""CE-GZSL (Han et al., CVPR 2021): a generator of features, and an embedding that contrasts images and classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class CEGZSLParams(GenerativeParams):
     batch_size: int = param(256, "images in a batch, which are contrasted with each other", ge=2)
     lr: float = param(3e-4, "learning rate", search=(1e-4, 1e-3), log=True, gt=0)
     beta1: float = param(0.5, "first Adam coefficient", ge=0, lt=1)
-    hidden: int = param(512, "width of the hidden layers of generator, critic and comparator", ge=1)
+    hidden: int = param(512, "width of the hidden layers of generator and critic", ge=1)
+    comparator: int = param(128, "width of the hidden layer of the comparator F, which sees images times classes", ge=1)
     embedding: int = param(512, "size of the embedding h, which the softmax works on", ge=1)
     projection: int = param(128, "size of the projection z, in which images are contrasted", ge=1)
     critic_steps: int = param(5, "steps of critic and embedding for each of the generator", ge=1)
@@ -74,7 +75,7 @@ class CEGZSL(Generative[CEGZSLParams]):
         self.D = Critic(d, a, p.hidden)
         self.E = nn.Linear(d, p.embedding)
         self.H = nn.Linear(p.embedding, p.projection)
-        self.F = Comparator(p.embedding, a, p.hidden)
+        self.F = Comparator(p.embedding, a, p.comparator)
         self.softmax = nn.Linear(p.embedding, shape.classes)
 
     def stages(self) -> list[Stage]:
@@ -141,7 +142,8 @@ class CEGZSL(Generative[CEGZSLParams]):
 def instance_loss(z: Tensor, y: Tensor, temperature: float) -> Tensor:
     """Returns the contrast of images, Eq. (5), the mean over those that have another image of their class.
 
-    Each image's is the mean over the others of its class of -log(exp(z.p / tau) / sum over all others of exp(z.o / tau)).
+    For each image it is the mean of -log(exp(z.p / tau) / sum of exp(z.o / tau)): over the others p of its class, and
+    the sum over all others o.
 
     Args:
         z: projections of length 1, `(B, Z)`.

@@ -55,9 +55,9 @@ class Gate(Embedder[GateParams]):
     The experts' scores become probabilities by softmax. Its inverse temperature, one for each expert, is fitted to
     held-out images of its own side by maximum likelihood, because scores of any method may come.
 
-    Adaptive smoothing: p(y | U) becomes p(U) p(y | U) + p(S) / |U|, and p(y | S) becomes p(S) p(y | S) + p(U) / |S|. That
-    is the paper's (p(y, U) + lambda / |U|) / (p(U) + lambda) for lambda = 1 - p(U), with the gate's p(U) in p(y, U) too,
-    so that it is a distribution.
+    Adaptive smoothing: p(y | U) becomes p(U) p(y | U) + p(S) / |U|, and p(y | S) becomes p(S) p(y | S) + p(U) / |S|.
+    That is the paper's p(y, U) + lambda / |U| for lambda = 1 - p(U), with p(y, U) = p(U) p(y | U) by the gate, so that
+    it is a distribution.
     """
 
     gate_weight: Tensor
@@ -114,7 +114,7 @@ class Gate(Embedder[GateParams]):
         return result
 
     def _mixed(self, logs: list[Tensor], odds: Tensor) -> list[Tensor]:
-        """Returns log p(y) of the classes of each side from log p(y | side), `(B, C)`, and the log odds of U, `(B,)`."""
+        """Returns log p(y) for each side, from log p(y | side), `(B, C)`, and the log odds of U, `(B,)`."""
         mixed = []
         for log, sign in zip(logs, (1, -1), strict=True):
             inside, outside = logsigmoid(sign * odds)[:, None], logsigmoid(-sign * odds)[:, None]
@@ -201,9 +201,10 @@ def highest(scores: Tensor, inverse_temperature: Tensor, top: int) -> Tensor:
 
 
 def sharpness(scores: Tensor, y: Tensor) -> float:
-    """Returns the inverse temperature b that minimises the cross-entropy of softmax(b scores), in units of their spread.
+    """Returns the inverse temperature b >= 0 that minimises the cross-entropy of softmax(b scores).
 
-    It is convex in b. Guo, Pleiss, Sun, Weinberger: On calibration of modern neural networks. ICML 2017.
+    It is convex in b, which is looked for up to 100 over the scores' standard deviation.
+    Guo, Pleiss, Sun, Weinberger: On calibration of modern neural networks. ICML 2017.
     """
     scores = scores.double()
     spread = float(scores.std(dim=1, correction=0).mean())
