@@ -18,12 +18,12 @@ EPSILON = 1e-5
 class ClassNormParams(GradientParams):
     """Size of the network, which normalisations it has, and how it is trained."""
 
-    epochs: int = param(20, "epochs", search=(2, 40), ge=1)
+    epochs: int = param(10, "epochs", search=(2, 30), ge=1)
     batch_size: int = param(64, "images in a batch", ge=1)
     lr: float = param(5e-4, "learning rate", search=(1e-4, 5e-3), log=True, gt=0)
     weight_decay: float = param(1e-4, "L2 penalty on weights, not on biases (decoupled for adamw)", ge=0)
     hidden: int = param(512, "width of both hidden layers", search=[256, 512, 1024], ge=1)
-    gamma: float = param(5.0, "length of features and prototypes before their product", search=(2.0, 10.0), gt=0)
+    gamma: float = param(4.0, "length of features and prototypes before their product", search=(2.0, 10.0), gt=0)
     standardised: bool = param(True, "class normalization: standardise hidden units over classes")
     initialised: bool = param(True, "begin the last layer with the variance 1 / (hidden D) of the paper's Eq. (10)")
     rectified: bool = param(False, "a ReLU behind the last layer, for features that are never negative")

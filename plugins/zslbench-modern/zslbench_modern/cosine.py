@@ -13,13 +13,13 @@ from zslbench import Batch, ClassSet, Embedder, GradientParams, ProblemShape, pa
 class CosineSoftmaxParams(GradientParams):
     """How sharp the softmax is, and how the map is trained."""
 
-    epochs: int = param(20, "epochs", search=(2, 40), ge=1)
+    epochs: int = param(10, "epochs", search=(2, 30), ge=1)
     batch_size: int = param(64, "images in a batch", ge=1)
-    lr: float = param(1e-3, "learning rate", search=(1e-4, 1e-2), log=True, gt=0)
+    lr: float = param(2e-3, "learning rate", search=(1e-4, 1e-2), log=True, gt=0)
     weight_decay: float = param(1e-4, "L2 penalty on weights, not on biases (decoupled for adamw)", ge=0)
-    temperature: float = param(0.1, "divides the cosines, T", search=(0.02, 0.5), log=True, gt=0)
+    temperature: float = param(0.05, "divides the cosines, T", search=(0.02, 0.2), log=True, gt=0)
     smoothing: float = param(
-        0.1, "share of a label that is spread evenly over all classes", search=[0.0, 0.1, 0.2], ge=0, lt=1
+        0.0, "share of a label that is spread evenly over all classes", search=[0.0, 0.05, 0.1], ge=0, lt=1
     )
 
 
@@ -30,8 +30,8 @@ class CosineSoftmax(Embedder[CosineSoftmaxParams]):
     compatibility of DeViSE, ALE and SJE, except that both sides are divided by their length.
     """
 
-    scale: ClassVar = "zscore"
-    scales: ClassVar = ("zscore", "l2")
+    scale: ClassVar = "l2"
+    scales: ClassVar = ("l2", "zscore")
     semantics_scale: ClassVar = "none"
     semantics_scales: ClassVar = ("none", "whiten")
 

@@ -15,11 +15,11 @@ from zslbench import Batch, ClassSet, Embedder, GradientParams, ProblemShape, Tr
 class DEMParams(GradientParams):
     """Size of the network and how it is trained."""
 
-    epochs: int = param(20, "epochs", search=(2, 40), ge=1)
+    epochs: int = param(16, "epochs", search=(2, 30), ge=1)
     batch_size: int = param(64, "images in a batch", ge=1)
-    lr: float = param(1e-3, "learning rate", search=(1e-4, 1e-2), log=True, gt=0)
+    lr: float = param(3e-3, "learning rate", search=(3e-4, 1e-2), log=True, gt=0)
     weight_decay: float = param(
-        1e-3, "L2 penalty on weights, lambda (decoupled for adamw)", search=(1e-5, 1e-2), log=True, ge=0
+        1e-4, "L2 penalty on weights, lambda (decoupled for adamw)", search=(1e-5, 1e-2), log=True, ge=0
     )
     hidden: int = param(512, "hidden units", search=[256, 512, 1024], ge=1)
     rectified: bool = param(False, "a ReLU behind the last layer, for features that are never negative")
