@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from zslbench.api.progress import Progress as Progress
     from zslbench.api.text_encoder import TextEncoder as TextEncoder
     from zslbench.api.views import ClassSet as ClassSet
+    from zslbench.api.views import Cut as Cut
     from zslbench.api.views import ProblemShape as ProblemShape
     from zslbench.api.views import TestView as TestView
     from zslbench.api.views import TrainView as TrainView
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from zslbench.report.results import Result as Result
     from zslbench.report.results import Results as Results
     from zslbench.report.stored import stored as stored
+    from zslbench.runs.member import Member as Member
     from zslbench.runs.model import TrainedModel as TrainedModel
 
 _HOME = {
@@ -100,7 +102,7 @@ _HOME = {
     "api.layout": ["ArrayFile", "Choices", "Found", "Layout"],
     "api.losses": ["gradient_penalty"],
     "api.text_encoder": ["TextEncoder"],
-    "api.views": ["ClassSet", "ProblemShape", "TestView", "TrainView"],
+    "api.views": ["ClassSet", "Cut", "ProblemShape", "TestView", "TrainView"],
     "api.cards": [
         "BackboneCard",
         "DatasetCard",
@@ -128,6 +130,7 @@ _HOME = {
     "report.results": ["Result", "Results"],
     "report.stored": ["stored"],
     "records.spec": ["RunSpec"],
+    "runs.member": ["Member"],
     "runs.model": ["TrainedModel"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -7,6 +7,7 @@ import json as jsonlib
 import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,8 @@ from zslbench.files import existing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.progress import Progress, TaskID
 
     from zslbench.data.audit import Finding
 
@@ -80,13 +83,13 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
     with Progress(*columns, console=Console(stderr=True)) as bar:
         for target in targets:
             task = bar.add_task(target, total=None, visible=False)
-            added = fetch(
-                target,
-                root,
-                lambda done, total, task=task: bar.update(task, completed=done, total=total or None, visible=True),
-            )
+            added = fetch(target, root, partial(_downloaded, bar, task))
             there = ", ".join(path.name for path in added) or "nothing, it was there already"
             typer.echo(f"{root / target}: added {there}")
+
+
+def _downloaded(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total or None, visible=True)
 
 
 @app.command("verify")

@@ -15,6 +15,8 @@ METHODS = {
     "classnorm": "classnorm:ClassNorm",
     "dem": "dem:DEM",
     "cosine-softmax": "cosine:CosineSoftmax",
+    "gate": "gate:Gate",
+    "ce-gzsl": "ce_gzsl:CEGZSL",
 }
 
 
