@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from zslbench.records.search import Search
 from zslbench.runs.entrant import Run, resolve
 from zslbench.runs.fit import Problem, fit_new, train
 from zslbench.runs.member import Named, members_of
+from zslbench.runs.model import _check_members
 from zslbench.runs.request import Request
 from zslbench.testing.problem import separable
 from zslbench.training.device import seeded
@@ -188,6 +190,14 @@ def test_a_run_uses_what_its_members_use(monkeypatch: pytest.MonkeyPatch) -> Non
         assert spec(Pair(PairParams(first="devise")))[0].setting == "inductive"
     finally:
         object.__setattr__(entry, "card", before)
+
+
+def test_a_kept_model_is_not_used_with_another_version_of_a_member() -> None:
+    record: Any = SimpleNamespace(id="0123", spec=SimpleNamespace(members={"sae": Named.of("sae").state}))
+    _check_members(record, PairParams(first="sae"))
+    record.spec.members["sae"] = "99"
+    with pytest.raises(UsageError, match=r"run 0123 has a member of version 99 of sae, .* run it again"):
+        _check_members(record, PairParams(first="sae"))
 
 
 def test_members_of_members_count() -> None:

@@ -201,9 +201,10 @@ def highest(scores: Tensor, inverse_temperature: Tensor, top: int) -> Tensor:
 
 
 def sharpness(scores: Tensor, y: Tensor) -> float:
-    """Returns the inverse temperature b >= 0 that minimises the cross-entropy of softmax(b scores).
+    """Returns the inverse temperature b that minimises the cross-entropy of softmax(b scores).
 
-    It is convex in b, which is looked for up to 100 over the scores' standard deviation.
+    It is convex in b, which is looked for from 0.1 to 100 over the scores' standard deviation: the scores of an expert
+    that is no better than chance on a few held-out classes are not made all alike, as the gate may still read them.
     Guo, Pleiss, Sun, Weinberger: On calibration of modern neural networks. ICML 2017.
     """
     scores = scores.double()
@@ -213,5 +214,5 @@ def sharpness(scores: Tensor, y: Tensor) -> float:
     def loss(b: float) -> float:
         return float(cross_entropy(b * unit * scores, y))
 
-    found = minimize_scalar(loss, bounds=(0.0, 100.0), method="bounded", options={"xatol": 1e-4})
+    found = minimize_scalar(loss, bounds=(0.1, 100.0), method="bounded", options={"xatol": 1e-4})
     return float(found.x) * unit
