@@ -64,7 +64,7 @@ def list_(data_root: DataRoot = None) -> None:
 def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_root: DataRoot = None) -> None:
     """Download the official archive (0.9 GB, once; FLO has another) and unpack what was asked for."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn, TransferSpeedColumn
 
     from zslbench.data.catalogue import find_dataset
     from zslbench.data.download import get as fetch
@@ -80,11 +80,11 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
     with Progress(*columns, console=Console(stderr=True)) as bar:
         for target in targets:
             task = bar.add_task(target, total=None, visible=False)
-            added = fetch(
-                target,
-                root,
-                lambda done, total, task=task: bar.update(task, completed=done, total=total or None, visible=True),
-            )
+
+            def show(done: int, total: int, task: TaskID = task) -> None:
+                bar.update(task, completed=done, total=total or None, visible=True)
+
+            added = fetch(target, root, show)
             there = ", ".join(path.name for path in added) or "nothing, it was there already"
             typer.echo(f"{root / target}: added {there}")
 
