@@ -195,7 +195,7 @@ def test_files_that_cannot_be_read_are_one_line(inside: Inside, tmp_path: Path, 
     foreign = said("foreign.csv", b"image,zero\n1,2\n")
     assert "10 classes ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9') are missing; it has 'zero' instead" in foreign
     assert "cannot be read as CSV" in said("empty.csv", b"")
-    assert "scores are read from .csv, .tsv, .npy, .npz, .safetensors, .pt or .mat, not from .txt" in said(
+    assert "scores are read from .csv, .tsv, .npy, .npz, .safetensors, .pt, .mat or .h5, not from .txt" in said(
         "scores.txt", b"", status=2
     )
     assert "give the image numbers with --images" in said("alone.npy", b"", status=2)

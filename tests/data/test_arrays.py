@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -158,8 +159,8 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda p: np.savez_compressed(p, a=np.zeros(9_000_000)),
         "the file is damaged, or made to fill memory",
     ),
-    "function": (".pt", saved(print), "cannot be read as .pt (UnpicklingError"),
-    "module": (".pt", saved(torch.nn.Linear(2, 2)), "cannot be read as .pt (UnpicklingError"),
+    "function": (".pt", saved(print), "is damaged, or holds objects of Python beside tensors"),
+    "module": (".pt", saved(torch.nn.Linear(2, 2)), "is damaged, or holds objects of Python beside tensors"),
     "sparse": (".pt", saved(torch.tensor(ROWS).to_sparse()), "is a sparse or quantized tensor"),
     "dictionary inside": (".pt", saved({"model": {"w": torch.ones(2)}}), "array 'model' is dict, neither a tensor nor"),
     "mixed list": (".pt", saved({"names": ["a", 1]}), "array 'names' is list, neither a tensor nor a list"),
@@ -191,8 +192,8 @@ def test_what_is_damaged_foreign_or_too_large_is_one_line_and_takes_no_memory(tm
 def test_what_is_not_there_or_of_another_format_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file"):
         read_arrays(tmp_path / "nowhere.npz")
-    with pytest.raises(UsageError, match=r"arrays are read from .*, not from \.h5"):
-        read_arrays(tmp_path / "a.h5")
+    with pytest.raises(UsageError, match=r"arrays are read from .*, not from \.xls"):
+        read_arrays(tmp_path / "a.xls")
 
 
 @pytest.mark.parametrize("values", [[1.5], [np.nan], [np.inf], [1e300], [[1, 2], [3, 4]], ["1"], [2**63]])
@@ -206,3 +207,21 @@ def test_whole_numbers_are_no_others(values: Any) -> None:
 def test_whole_numbers_come_from_every_type_and_shape(values: Any) -> None:
     found = whole_numbers(Path("a.npz"), "images", np.array(values))
     assert found.tolist() == [3, 1] and found.dtype == np.int64
+
+
+def test_a_file_is_what_it_holds_whatever_it_is_called(tmp_path: Path) -> None:
+    """A wrong suffix changes nothing; HDF5 of Python has the orientation that NumPy gave it, and its texts are read."""
+    np.save(tmp_path / "own.npy", ROWS)
+    torch.save(torch.tensor(ROWS), tmp_path / "own.pt")
+    scipy.io.savemat(tmp_path / "own.mat", {"x": ROWS})
+    safetensors.numpy.save_file({"x": np.array(ROWS)}, tmp_path / "own.safetensors")
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["x"], file["names"] = ROWS, np.array([b"zebra", "bär".encode()])
+        file["also"] = ["zebra", "bär"]
+        file["maps"] = np.ones((2, 3, 7, 7))
+    for kind in (".npy", ".pt", ".mat", ".safetensors", ".h5"):
+        path = tmp_path / f"own{kind}"
+        found = read_arrays(path.rename(tmp_path / f"{kind[1:]}.dat"))
+        np.testing.assert_array_equal(next(iter(found.values())) if kind != ".h5" else found["x"], ROWS)
+    assert found["names"].tolist() == found["also"].tolist() == ["zebra", "bär"]
+    assert "maps" not in found

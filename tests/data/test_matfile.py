@@ -271,7 +271,7 @@ REFUSED = {
     "nothing stored": (declared, r"is not whole: it declares 3,276\.8 MB, of which 0% is stored"),
     "stored in part": (in_part, r"is not whole: .* of which 75% is stored"),
     "compound": (lambda file: file.create_dataset("features", (3, 2), [("a", "f4"), ("b", "f4")]), "is of type"),
-    "texts": (lambda file: file.create_dataset("features", data=np.array([[b"1", b"2"]])), "is of type"),
+    "texts": (lambda file: file.create_dataset("features", data=np.array([[b"1", b"2"]])), "is text"),
     "sequences": (lambda file: file.create_dataset("features", (3, 2), h5py.vlen_dtype("f4")), "is of type"),
     "regions": (lambda file: file.create_dataset("features", (3, 2), h5py.regionref_dtype), "is of type"),
     "complex": (lambda file: file.create_dataset("features", data=MATRIX * 1j), "is of type complex128"),

@@ -26,7 +26,7 @@ def open_arrays(path: Path) -> ArrayFile:
         UsageError: it is of no kind that holds arrays.
         DataError: it is missing, damaged, or a pickle.
     """
-    if kind_of(path) not in (".mat", ".h5"):
+    if kind_of(path) not in (".mat", ".h5", ".hdf5"):
         arrays = read_arrays(path)
         shapes = {name: array.shape for name, array in arrays.items()}
         return ArrayFile(path, shapes, False, partial(_given, path, arrays), partial(_pooled, path, arrays))

@@ -292,6 +292,7 @@ READERS: dict[str, Reader] = {
     ".pth": _read_pt,
     ".mat": _read_mat,
     ".h5": _read_hdf5,
+    ".hdf5": _read_hdf5,
 }
 HDF5, HDF5_BLOCK, HEAD_BYTES = b"\x89HDF\r\n\x1a\n", 512, 520
 """What HDF5 begins with, in MATLAB's files after a block of this size; and how much of a file tells its kind."""

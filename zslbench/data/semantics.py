@@ -56,7 +56,7 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
             shapes = f"{data.original_semantics.shape}, but the normalised ones {data.semantics.shape}"
             raise DataError(f"--semantics original: those of data set {data.name} have shape {shapes}")
         return replace(data, semantics=data.original_semantics)
-    found = read_embeddings(semantics, data.class_names, data.semantics)
+    found = read_embeddings(semantics, data.class_names, data.semantics if data.attributes else None)
     own = (found.rows / np.linalg.norm(found.rows, axis=1, keepdims=True)).astype(np.float32)
     return replace(
         data, semantics=own, original_semantics=None, attributes=found.attributes, attribute_names=found.names

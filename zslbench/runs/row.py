@@ -109,7 +109,8 @@ class Row:
         given = {name: values[name] for name in typed if name in values}
         reduced = bool(entry and preset in entry.card.presets and entry.card.presets[preset].reduced)
         kept = first.provenance
-        published = spec.on == "test" and "semantics" not in kept and kept.get("splits", "").startswith(SPLITS)
+        own = not {"semantics", "features"} & kept.keys()  # of the user, which no paper had
+        published = spec.on == "test" and own and kept.get("splits", "").startswith(SPLITS)
         published = published and spec.shots is None
         label = "".join([spec.method, f"@{preset}" * bool(preset), _pairs(given), " (tuned)" * first.tuned])
         return cls(
