@@ -34,11 +34,12 @@ from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Results
 from zslbench.report.rows import named_metrics
-from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
+from zslbench.runs.entrant import Entrant, check_options, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
 from zslbench.runs.measure import requested
 from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
+from zslbench.runs.requested import data_of, data_or_labels, labels_of
 from zslbench.runs.row import Row
 from zslbench.runs.shots import scarce
 from zslbench.stores import StoreVerbs

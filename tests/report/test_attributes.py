@@ -23,8 +23,8 @@ from zslbench.report.attributes import (
     write_attributes,
 )
 from zslbench.report.figures import COLUMN, DPI, PAGE
-from zslbench.runs.entrant import data_or_labels
 from zslbench.runs.request import Request
+from zslbench.runs.requested import data_or_labels
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def list_(data_root: DataRoot = None) -> None:
 def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_root: DataRoot = None) -> None:
     """Download the official archive (0.9 GB, once; FLO has another) and unpack what was asked for."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     from zslbench.data.catalogue import find_dataset
     from zslbench.data.download import get as fetch

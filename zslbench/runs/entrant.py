@@ -13,18 +13,19 @@ from zslbench.api.cards import SCALINGS, Input, MethodCard, Scaling, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
-from zslbench.data.catalogue import find_dataset, load_data
-from zslbench.data.semantics import OWN, with_semantics
+from zslbench.data.catalogue import load_data
+from zslbench.data.semantics import OWN
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
-from zslbench.errors import DataError, NotApplicable, PluginError, RunError, UsageError, near_misses
+from zslbench.errors import NotApplicable, PluginError, RunError, UsageError, near_misses
 from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import check_weights, find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.runs.code import check_code
 from zslbench.runs.member import members_of, settled, used, whole_code
-from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of, split_source
+from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request
+from zslbench.runs.requested import data_of
 from zslbench.runs.scaling import misdeclared, own_scaling
 from zslbench.runs.shots import Shots, shots_words
 from zslbench.runs.weights import BACKBONE, digests
@@ -355,35 +356,6 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request, shots: Shots) 
         shots=shots,
         named=entry.given is None and not isinstance(source, Dataset | ZSLData),
     )
-
-
-def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData, str]:
-    """Returns the data that is meant by a name, a folder or an object, and what it is called in this request."""
-    if isinstance(source, ZSLData):
-        if input == "images" and source.images is None:
-            raise DataError(f"data set {source.name} has no images")
-        return with_semantics(source, request.semantics), source.name
-    found, features = (source, None) if isinstance(source, Dataset) else split_source(str(source))
-    wanted = features or request.features
-    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name_of(source)
-
-
-def labels_of(source: DatasetLike, root: Path, splits: str) -> ZSLData:
-    """Returns a data set for which no features need be there."""
-    if isinstance(source, ZSLData):
-        return source
-    dataset = source if isinstance(source, Dataset) else find_dataset(split_source(str(source))[0])
-    return dataset.load_labels(root, splits)
-
-
-def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:
-    """Returns a data set, without features where it has none, and why."""
-    try:
-        return data_of(source, request, "features")[0], ""
-    except DataError as error:
-        if isinstance(source, ZSLData):
-            raise
-        return with_semantics(labels_of(source, request.root, request.splits), request.semantics), str(error)
 
 
 def _preset(

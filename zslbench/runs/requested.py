@@ -1,0 +1,41 @@
+"""The data that a request means: by name, by folder, or as an object; with features, or without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zslbench.api.cards import Input
+from zslbench.api.dataset import Dataset, ZSLData
+from zslbench.data.catalogue import find_dataset, load_data
+from zslbench.data.semantics import with_semantics
+from zslbench.errors import DataError
+from zslbench.runs.request import DatasetLike, Request, name_of, split_source
+
+
+def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData, str]:
+    """Returns the data that is meant by a name, a folder or an object, and what it is called in this request."""
+    if isinstance(source, ZSLData):
+        if input == "images" and source.images is None:
+            raise DataError(f"data set {source.name} has no images")
+        return with_semantics(source, request.semantics), source.name
+    found, features = (source, None) if isinstance(source, Dataset) else split_source(str(source))
+    wanted = features or request.features
+    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name_of(source)
+
+
+def labels_of(source: DatasetLike, root: Path, splits: str) -> ZSLData:
+    """Returns a data set for which no features need be there."""
+    if isinstance(source, ZSLData):
+        return source
+    dataset = source if isinstance(source, Dataset) else find_dataset(split_source(str(source))[0])
+    return dataset.load_labels(root, splits)
+
+
+def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:
+    """Returns a data set, without features where it has none, and why."""
+    try:
+        return data_of(source, request, "features")[0], ""
+    except DataError as error:
+        if isinstance(source, ZSLData):
+            raise
+        return with_semantics(labels_of(source, request.root, request.splits), request.semantics), str(error)
