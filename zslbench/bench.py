@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 from numpy.typing import ArrayLike
 
-from zslbench.api.cards import Input, Setting
+from zslbench.api.cards import Input, Pretraining, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.events import OnEvent
 from zslbench.data.catalogue import dataset_name, default_datasets, load_data
@@ -237,6 +237,7 @@ class Bench(StoreVerbs):
         splits: str = "att_splits",
         save: bool = False,
         validation: str | Path | tuple[ArrayLike, ArrayLike] | None = None,
+        pretraining: Pretraining = "unknown",
     ) -> Results:
         """Measures class scores for every test image, made by any other code.
 
@@ -251,6 +252,7 @@ class Bench(StoreVerbs):
             validation: scores of the validation part for the classes of trainval, to choose gamma on: a file, or
                 an array and the numbers of its images. They must come from a model trained on the rest of trainval
                 alone. `data.split_for(0)` and `zslbench data split` give these images.
+            pretraining: what the network behind the features was trained on.
 
         Raises:
             DataError: the scores do not fit the images and classes of the data set's test or validation part.
@@ -258,7 +260,7 @@ class Bench(StoreVerbs):
         file = score_file(scores, images, name or "scores")
         held_out = None if validation is None else validation_file(validation)
         data = labels_of(dataset, self.root, splits)
-        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting, held_out)
+        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting, held_out, pretraining)
         if save:
             self.store.prepare()
             with self.store.claim(record.id, wait=True):

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from zslbench.api.cards import Pretraining
 from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Plain, Splits
 from zslbench.data.folders import data_root as folder
-from zslbench.errors import PluginError, UsageError, printable
+from zslbench.errors import DataError, PluginError, UsageError, printable
 from zslbench.files import existing
 
 if TYPE_CHECKING:
@@ -112,6 +113,38 @@ def audit(
 
     findings = audit_dataset(find_dataset(name), folder(data_root), features, splits)
     _report(findings, {"dataset": name, "splits": splits}, f"{name}, {splits}", json, plain)
+
+
+@app.command("pretraining")
+def pretraining(
+    name: Name,
+    value: Annotated[
+        Pretraining | None, Argument(help="What the network was trained on.", show_default="print what is known")
+    ] = None,
+    features: Features = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Say what the network behind visual features was trained on, or print what is known; tables show it.
+
+    What you say is kept in `pretraining.toml` in the folder of the data set, and stands above what other files say.
+    """
+    from zslbench.data.catalogue import find_dataset
+    from zslbench.data.pretraining import tell_pretraining
+    from zslbench.data.xlsa17 import XLSA17Dataset
+
+    root, dataset = folder(data_root), find_dataset(name)
+    if not isinstance(dataset, XLSA17Dataset):
+        raise UsageError(f"data set {name!r} has no files of features; it says itself what they are from")
+    present = dataset.feature_files(root)
+    if value is not None and features is None and len(present) > 1:
+        raise UsageError(f"{name} has {', '.join(present)}; name those that you mean by --features")
+    chosen = present if features is None else [features]
+    if problem := dataset.missing(root, chosen[0] if chosen else None):
+        raise DataError(problem)
+    for each in chosen:
+        if value is not None:
+            tell_pretraining(dataset.folder(root), each, value)
+        typer.echo(f"{each}: {dataset.pretraining(root, each)}")
 
 
 @app.command("describe")

@@ -39,5 +39,7 @@ def zslbench_register(registry: Registry) -> None:
     registry.backbone(
         "pixels",
         "zslbench.preparation.backbones:AveragePixels",
-        BackboneCard("pixels", "none", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images"),
+        BackboneCard(
+            "pixels", "none", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images", "none"
+        ),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from zslbench.api.cards import SCALINGS, Input, MethodCard, Scaling
+from zslbench.api.cards import SCALINGS, Input, MethodCard, Pretraining, Scaling
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
@@ -21,6 +21,7 @@ from zslbench.discovery.registry import Entry
 from zslbench.errors import DataError, NotApplicable, PluginError, RunError, UsageError, near_misses
 from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import check_weights, find_backbone
+from zslbench.preparation.trained_on import pretraining_of_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.runs.code import check_code, code_of
@@ -104,6 +105,14 @@ class Entrant:
             and request.splits.startswith("att_splits")
             and request.semantics == OWN
         )
+
+    @property
+    def pretraining(self) -> Pretraining:
+        """What the network behind the features was trained on: that of the data or, on images, the backbone."""
+        if not isinstance(self.params, ImageParams):
+            return self.data.pretraining
+        request = self.request
+        return pretraining_of_backbone(self.params.backbone, request.weights.get(BACKBONE), request.pretrained)
 
     @property
     def identity(self) -> dict[str, Any]:

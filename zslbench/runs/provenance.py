@@ -38,6 +38,7 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "method_code": method_code(run.entrant.method),
         "dataset": run.entrant.source,
         "splits": run.entrant.request.splits,
+        "pretraining": run.entrant.pretraining,
         **({"semantics": semantics} if (semantics := run.entrant.request.semantics) != OWN else {}),
         **({"semantics_by": encoder} if (encoder := encoder_of(run.entrant.request.semantics)) else {}),
         **({"weights": weights} if (weights := _paths(run)) else {}),

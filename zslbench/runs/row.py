@@ -166,6 +166,13 @@ class Row:
         return self.spec.features if self.spec else ""
 
     @property
+    def pretraining(self) -> str:
+        """What the network behind its features was trained on; stored runs are older than what is known of the data."""
+        if self.entrant is not None:
+            return self.entrant.pretraining
+        return self.records[0].pretraining if self.records else "unknown"
+
+    @property
     def settings(self) -> str:
         """What is not at its default, as printed: `@preset key=value`."""
         if self.records and self.records[0].external:
