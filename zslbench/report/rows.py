@@ -136,10 +136,9 @@ def pretraining_note(rows: Sequence[Row]) -> str:
     for row in rows:
         titles.setdefault(row.dataset_title, {})[row.pretraining] = None
     if any(len(own) > 1 for own in titles.values()):
-        each = (f"{name}: {', '.join(dict.fromkeys(map(name_of, alike)))}" for name, alike in found.items())
         return (
-            f"warning: the networks behind these features were trained on different data ({'; '.join(each)}); rows are "
-            "compared, and the best are marked, among those of one pretraining alone."
+            f"pretraining of the features differs ({', '.join(found)}): rows are ranked and tested, and the best are "
+            "marked, among those of one pretraining alone."
         )
     if len(found) == 1:
         return f"pretraining of the features: {next(iter(found))}."
