@@ -275,6 +275,11 @@ def writable(option: str, path: Path) -> Path:
     return in_folder(option, path)
 
 
+def in_file_names(text: str) -> str:
+    """Returns a name with whatever may be no part of a file's name replaced: `clip:./mine` is clip-mine."""
+    return re.sub(r"[._-]*[^A-Za-z0-9._-][^A-Za-z0-9]*", "-", text)
+
+
 def existing(option: str, path: Path, folder: bool = False) -> Path:
     """Returns the path that a command names, the home folder put in for `~`; raises a UsageError if it is not there."""
     path = expanded(path)

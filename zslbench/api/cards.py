@@ -197,6 +197,9 @@ class MethodCard:
     """Its name among published numbers, if that is not its title."""
     needs_attributes: bool = False
     """Whether class embeddings must be attributes; word vectors and sentences are then refused."""
+    needs_shared_space: bool = False
+    """Whether features and class embeddings must be of one space, as those of an image-text model are; data with other
+    numbers of dimensions are then refused."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
     """Figures and tables of its paper, by the names of their files: `table-1`."""

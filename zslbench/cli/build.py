@@ -104,8 +104,8 @@ SECONDS_OF_SILENCE = 10.0
 Backbone = Annotated[
     str,
     Option(
-        help="What makes the features: one of `zslbench list backbones`, torchvision:NAME or timm:NAME; a name alone "
-        "is looked for in this order."
+        help="What makes the features, of `zslbench list backbones`: NAME or, of a family, PREFIX:NAME, such as "
+        "timm:vit_small_patch16_224; a NAME alone is looked for in the families too."
     ),
 ]
 
@@ -137,9 +137,8 @@ class Computing:
         """Gives what computes features and shows how far it is; says so if its weights do not come at once."""
         from threading import Timer
 
-        from zslbench.preparation.backbones import load_backbone
+        from zslbench.preparation.backbones import load_backbone, pretraining_of_backbone
         from zslbench.preparation.features import Extractor
-        from zslbench.preparation.trained_on import pretraining_of_backbone
         from zslbench.report.progress import image_progress
         from zslbench.training.device import choose_device
 

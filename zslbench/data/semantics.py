@@ -22,6 +22,9 @@ from zslbench.files import SMALL, reading
 OWN, ORIGINAL = "att", "original"
 NOT_ATTRIBUTES = "# vectors of words or sentences"
 """How a text file says in its first line that it holds no attributes, whatever the signs of its values."""
+TEMPLATES, BETWEEN, WEIGHTS = "# templates: ", " | ", "# weights: "
+"""How the lines below it say in which texts names of classes stood, and which weights the text encoder had."""
+LONGEST_NOTE = 2**16
 
 
 def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
@@ -63,14 +66,26 @@ def with_semantics(data: ZSLData, semantics: str) -> ZSLData:
     return replace(data, semantics=own, original_semantics=None, attributes=attributes, attribute_names=named)
 
 
-def encoder_of(semantics: str) -> str:
-    """Returns the text encoder that made a file of class embeddings, if it says so, else an empty string."""
+def origin_of(semantics: str) -> dict[str, Any]:
+    """Returns what a file of class embeddings says of the text encoder that made it, by the names in `provenance`.
+
+    `semantics_by` is the encoder, `semantics_templates` the texts in which names of classes stood, `semantics_weights`
+    a hash of its weights; what the file does not say is left out.
+    """
     path = Path(semantics).expanduser()
     if semantics in (OWN, ORIGINAL) or is_arrays(path):
-        return ""
+        return {}
     with reading(path, "text"), path.open("rb") as file:
-        line = file.readline(1000).decode("utf-8", "replace").strip()
-    return line.rpartition(" by ")[2] if line.startswith(NOT_ATTRIBUTES) and " by " in line else ""
+        lines = [file.readline(LONGEST_NOTE).decode("utf-8", "replace").strip() for _ in range(3)]
+    if not lines[0].startswith(NOT_ATTRIBUTES) or " by " not in lines[0]:
+        return {}
+    origin: dict[str, Any] = {"semantics_by": lines[0].rpartition(" by ")[2]}
+    for line in lines[1:]:
+        if line.startswith(TEMPLATES):
+            origin["semantics_templates"] = line.removeprefix(TEMPLATES).split(BETWEEN)
+        elif line.startswith(WEIGHTS):
+            origin["semantics_weights"] = line.removeprefix(WEIGHTS)
+    return origin
 
 
 def _says_none(path: Path) -> bool:

@@ -1,14 +1,10 @@
-"""What a backbone's weights were trained on: its card says it, or the name that a library gives to its weights."""
+"""What weights were trained on, by the names that torchvision and timm give them; unknown where they tell nothing."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import cast
 
-from zslbench.api.cards import BackboneCard, Pretraining
-from zslbench.discovery.plugins import registry
-from zslbench.preparation.backbones import TORCHVISION, find_backbone
+from zslbench.api.cards import Pretraining
 
 _OTHER = "aimv2,bamboo,beit3,eupe,ig1b,jft,m30m,m38m,mim,ns,seer,ssld,swag,wsl,swsl,ssl,yfcc100m,6m,radio,pe"
 OTHER = frozenset(_OTHER.split(","))
@@ -22,26 +18,7 @@ LARGE, SMALL = frozenset({"in12k", "in21k", "in22k"}), frozenset({"in1k"})
 """The larger ImageNets, of some 21,000 classes or subsets of them, and the one of 1,000."""
 
 
-def pretraining_of_backbone(name: str, weights: Path | None = None, pretrained: bool = True) -> Pretraining:
-    """Returns what a backbone's weights were trained on, without loading them; arguments as for `load_backbone`.
-
-    It is unknown where nothing says it for certain: a file of weights says nothing.
-
-    Raises:
-        UsageError: there is no such backbone.
-    """
-    full, _ = find_backbone(name)
-    if full in registry().names("backbone"):
-        own = cast("BackboneCard", registry().entry("backbone", full).card).pretraining
-    else:
-        library, _, model = full.partition(":")
-        own = _of_torchvision(model) if library == TORCHVISION else _of_timm(model)
-    if weights is not None:
-        return "unknown"
-    return own if pretrained or own == "none" else "none"
-
-
-def _of_torchvision(model: str) -> Pretraining:
+def of_torchvision(model: str) -> Pretraining:
     """Reads the name of the weights that are taken, the first: `IMAGENET1K_V1`, but `IMAGENET1K_SWAG_E2E_V1`."""
     import torchvision
 
@@ -49,7 +26,7 @@ def _of_torchvision(model: str) -> Pretraining:
     return "imagenet-1k" if re.fullmatch(r"IMAGENET1K_V\d+", first.name) else "unknown"
 
 
-def _of_timm(model: str) -> Pretraining:
+def of_timm(model: str) -> Pretraining:
     """Reads the words of a model's name and the tag of its weights, `augreg_in21k_ft_in1k` for instance."""
     import timm
 

@@ -175,7 +175,9 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
         yield "setting", f"{facts['setting']}: {USES[facts['setting']]}"
         scaled = (_scaled("features", "scale", facts), _scaled("class embeddings", "semantics_scale", facts))
         yield "input", "; ".join(filter(None, [facts["input"], *scaled]))
-        yield "needs", "class embeddings that are attributes" * facts["needs_attributes"]
+        needs = ["class embeddings that are attributes"] * facts["needs_attributes"]
+        needs += ["features and class embeddings of one space"] * facts["needs_shared_space"]
+        yield "needs", " and ".join(needs)
     elif kind == "dataset":
         yield from _about_dataset(facts)
     elif kind == "evaluator":

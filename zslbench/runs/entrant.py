@@ -20,8 +20,7 @@ from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
 from zslbench.errors import DataError, NotApplicable, PluginError, RunError, UsageError, near_misses
 from zslbench.evaluation.measuring import owner_of
-from zslbench.preparation.backbones import check_weights, find_backbone
-from zslbench.preparation.trained_on import pretraining_of_backbone
+from zslbench.preparation.backbones import check_weights, find_backbone, pretraining_of_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.runs.code import check_code, code_of
@@ -88,6 +87,13 @@ class Entrant:
             return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
         if self.card.needs_attributes and self.scaling.semantics_scale == "whiten":
             return f"{self.card.title} needs attributes, and whitened class embeddings are none; see --semantics-scale"
+        features, semantics = self.data.features, self.data.semantics
+        sizes = (0 if features is None else features.shape[-1], semantics.shape[1])
+        if self.card.needs_shared_space and sizes[0] not in (0, sizes[1]):
+            return (
+                f"{self.card.title} compares features with class embeddings, and those of {self.data.name} have "
+                f"{sizes[0]} and {sizes[1]} dimensions; give --features and --semantics of one image-text model"
+            )
         return ""
 
     def check_refusal(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import zslbench
-from zslbench.data.semantics import OWN, encoder_of
+from zslbench.data.semantics import OWN, origin_of
 from zslbench.records.record import RunRecord
 from zslbench.runs.code import method_code, plugin_of
 from zslbench.runs.entrant import Run, method_class
@@ -40,7 +40,7 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "splits": run.entrant.request.splits,
         "pretraining": run.entrant.pretraining,
         **({"semantics": semantics} if (semantics := run.entrant.request.semantics) != OWN else {}),
-        **({"semantics_by": encoder} if (encoder := encoder_of(run.entrant.request.semantics)) else {}),
+        **origin_of(run.entrant.request.semantics),
         **({"weights": weights} if (weights := _paths(run)) else {}),
     }
 

@@ -1,0 +1,32 @@
+"""Families: backbones or text encoders that share a class and differ in a name, as `timm:resnet18` and `timm:vgg11`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from zslbench.api.cards import Pretraining
+from zslbench.errors import near_misses
+
+
+class Family:
+    """Mixin of a `Backbone` or `TextEncoder` of which there are many, called `PREFIX:NAME`.
+
+    Register the class by its prefix with a colon, `timm:`. It is created with NAME as its first argument. A name alone
+    is looked for in the families too, in the order of their registration.
+    """
+
+    @classmethod
+    def names(cls) -> Collection[str]:
+        """Returns the names that are known; there may be others, which `wrong` judges."""
+        return ()
+
+    @classmethod
+    def pretraining(cls, name: str) -> Pretraining | None:
+        """Returns what the weights of a backbone of this name were trained on; None if its card says it for all."""
+        return None
+
+    @classmethod
+    def wrong(cls, name: str) -> str:
+        """Returns what is wrong with a name, for a message after a colon; an empty string if nothing is."""
+        known = cls.names()
+        return "" if name in known else f"there is no such name{near_misses(name, known, listed=False)}"
