@@ -37,7 +37,18 @@ from zslbench.report.rows import named_metrics
 from zslbench.runs.entrant import Entrant, check_options, data_of, data_or_labels, labels_of, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
-from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
+from zslbench.runs.request import (
+    Asked,
+    DatasetLike,
+    Many,
+    MethodLike,
+    Request,
+    methods_of,
+    name_of,
+    seeds_of,
+    semantics_of,
+    short,
+)
 from zslbench.runs.row import Row
 from zslbench.stores import StoreVerbs
 from zslbench.training import together
@@ -162,7 +173,8 @@ class Bench(StoreVerbs):
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
                 `semantics_scale`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
                 `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
-                names a single seed. Any other name is a hyper-parameter of every method.
+                names a single seed. `semantics` may be several, with a row for each. Any other name is a
+                hyper-parameter of every method.
 
         Returns:
             A row for each method and data set. Failed runs are in `errors`.
@@ -178,7 +190,7 @@ class Bench(StoreVerbs):
             raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
         named_metrics(metrics)  # a mistyped name is found before anything runs
         sources, lines = self._datasets(dataset, request)
-        entrants = resolve(wanted, sources, request)
+        entrants = resolve(wanted, sources, request, semantics_of(options.get("semantics")))
         self._say(*lines)
         rows = [Row.of(entrant) for entrant in entrants]
         if external:  # a name without stored scores is found before anything runs
@@ -216,7 +228,7 @@ class Bench(StoreVerbs):
         wanted = methods_of(methods)
         request = self._request(1, options, wanted)
         sources, lines = self._datasets(dataset, request)
-        entrants = resolve(wanted, sources, request)
+        entrants = resolve(wanted, sources, request, semantics_of(options.get("semantics")))
         self._say(*lines)
         for entrant in entrants:
             entrant.check_refusal()
@@ -287,6 +299,8 @@ class Bench(StoreVerbs):
             What was made and what could not be made, by exhibit, and the results used.
         """
         request = self._request(seeds, options, [method], "seeds", "metrics", "note")
+        if len(semantics_of(options.get("semantics"))) > 1:
+            raise UsageError("the exhibits of a paper have rows of one kind of class embeddings; give one by --semantics")
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
         chosen = asked.card.exhibits_of(asked.method, exhibits)
         problems: dict[str, ZSLBenchError] = {}
@@ -342,6 +356,7 @@ class Bench(StoreVerbs):
         values = {name: value for name, value in options.items() if name in known}
         params = {name: value for name, value in options.items() if name not in known and name != "seed"}
         values["params"] = {**values.get("params", {}), **params}
+        values["semantics"] = semantics_of(values.get("semantics"))[0]
         chosen = seeds_of((options["seed"],) if "seed" in options else seeds)
         request = Request.of({**values, "root": self.root, "seeds": chosen})
         words = [*known, *further, "dataset", *inspect.signature(Bench).parameters]

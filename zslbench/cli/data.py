@@ -14,6 +14,7 @@ import typer
 from typer import Argument, Option
 
 from zslbench.api.cards import Pretraining
+from zslbench.api.text_encoder import Pool
 from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Plain, Splits
 from zslbench.data.folders import data_root as folder
 from zslbench.errors import DataError, PluginError, UsageError, printable
@@ -226,7 +227,7 @@ def semantics(
             "--from",
             metavar="FILE",
             help="Word vectors (GloVe or word2vec text format), or texts: a .csv with the columns class and text, "
-            "a .json, or a folder of CLASS.txt.",
+            "a .json of class to texts, a folder of CLASS.txt, or a .txt of lines CLASS: TEXT.",
             show_default="the names of the classes",
         ),
     ] = None,
@@ -240,6 +241,11 @@ def semantics(
             help="Text in which a class name stands for {}, or a file with one a line; of several the mean counts.",
             show_default="the encoder's own",
         ),
+    ] = None,
+    pool: Annotated[Pool, Option(help="How the embeddings of several texts become one.")] = "mean",
+    rename: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Which class a name in the file of texts means: a table of names and classes."),
     ] = None,
     words: Annotated[
         list[str] | None,
@@ -260,13 +266,16 @@ def semantics(
 ) -> None:
     """Make class embeddings from word vectors, texts or class names, in a file that --semantics reads."""
     from zslbench.data.catalogue import find_dataset
-    from zslbench.preparation.semantics import from_names, from_texts, from_words, is_texts, read_names, write
+    from zslbench.preparation.semantics import from_names, from_texts, from_words, read_names, write
+    from zslbench.preparation.texts import is_texts, read_renames
 
     vectors = source is not None and not is_texts(source)
     if encoder and vectors:
         raise UsageError(f"--encoder {encoder}: {source} holds no texts, and word vectors need no encoder")
     if words and not vectors:
         raise UsageError("--words says what to look up among word vectors; change the texts or --names")
+    if rename and (source is None or vectors):
+        raise UsageError("--rename is for names in a file of texts; give the file by --from")
     if template and source is not None:
         raise UsageError("--template is for names of classes, which --from replaces; leave one of them out")
     pairs = _pairs(words or [])
@@ -275,14 +284,18 @@ def semantics(
     own = data.class_names
     called = {} if names is None else read_names(existing("--names", names), own)
     real = list(called.values()) or own
+    renames = None if rename is None else read_renames(existing("--rename", rename), real)
     if source is None:
         made = from_names(real, encoder, template or ())
+    elif vectors:
+        made = from_words(source, own, called | pairs)
     else:
-        made = from_words(source, own, called | pairs) if vectors else from_texts(source, real, encoder)
+        made = from_texts(source, real, encoder, pool, renames)
     target = out or Path("-".join([data.name.lower().replace(" ", "-"), *made.called]) + ".csv")
     state = "written" if write(target, own, made.rows, made.source, made.notes) else "there already, the same"
     use = shlex.join(["zslbench", "run", "eszsl", "--dataset", name, "--semantics", str(target)])
     size = f"{len(own)} classes, {made.rows.shape[1]} values each"
+    _print_lines([("", f"{given!r} is taken for {class_!r}", "") for given, class_ in made.guesses.items()], plain)
     _print_lines([("", f"{target}: {size}; {made.said} ({state})", ""), ("", f"use it: {use}", "")], plain)
 
 

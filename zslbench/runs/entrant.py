@@ -44,6 +44,7 @@ class Entrant:
         scaling: how its data are scaled unless a search chooses.
         weights: hash of each file of weights, by part.
         named: whether other processes can find method and data by their names.
+        distinction: what tells it from others of its method on its data set; empty if there are none.
     """
 
     asked: Asked
@@ -59,6 +60,7 @@ class Entrant:
     scaling: Scaling
     weights: Mapping[str, str]
     named: bool
+    distinction: str = ""
 
     @property
     def owner(self) -> str:
@@ -208,7 +210,8 @@ class Run:
         how = f" {pairs({**scaling, **spec.params})}"
         if entrant.preset and self.params == entrant.params:  # its name says what all its values would
             how = f"@{entrant.preset} {pairs({**scaling, **entrant.given})}"
-        return f"{spec.method}{how}".rstrip() + f" on {spec.dataset}, seed {spec.seed}"
+        named = " ".join(filter(None, [f"{spec.method}{how}".rstrip(), entrant.distinction]))
+        return f"{named} on {spec.dataset}, seed {spec.seed}"
 
     @property
     def stops_early(self) -> bool:
@@ -264,8 +267,16 @@ class Run:
         return replace(run, calibrated=values["calibrated"], watch=values["watch"])
 
 
-def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request) -> list[Entrant]:
-    """Returns each method on each data set; whatever is wrong with a name, parameter or file is found here."""
+def resolve(
+    methods: Sequence[MethodLike | Asked],
+    datasets: Sequence[DatasetLike],
+    request: Request,
+    semantics: Sequence[str] = (),
+) -> list[Entrant]:
+    """Returns each method on each data set; whatever is wrong with a name, parameter or file is found here.
+
+    Of several class embeddings, the entrants of a data set stand by these; by default there are those of the request.
+    """
     every = [method if isinstance(method, Asked) else Asked.of(method) for method in methods]
     asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
     for method in asked:  # mistyped names are found before data is read
@@ -277,7 +288,14 @@ def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLik
     names = [source.name for source in sources if isinstance(source, ZSLData)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two data sets are called {twice[0]!r}; give each a name of its own")
-    return [_entrant(method, source, request) for source in sources for method in asked]
+    each = [request.model_copy(update={"semantics": one}) for one in dict.fromkeys(semantics)] or [request]
+    entrants = [[_entrant(method, source, own) for own in each for method in asked] for source in sources]
+    if len(each) > 1:
+        stems = [Path(own.semantics).stem for own in each]
+        named = stems if len(set(stems)) == len(stems) else [own.semantics for own in each]
+        names = [f"[semantics={name}]" for name in named for _ in asked]
+        return [replace(one, distinction=name) for own in entrants for one, name in zip(own, names, strict=True)]
+    return [one for own in entrants for one in own]
 
 
 def method_class(name: str) -> type[Embedder[Any]]:

@@ -75,7 +75,7 @@ class Row:
         runs = [] if entrant.refusal else [entrant.run(seed, request.on, request.fold, **how) for seed in seeds]
         name = split_source(entrant.source)[0]
         return cls(
-            label=asked.label,
+            label=" ".join(filter(None, [asked.label, entrant.distinction])),
             title=card.title,
             uses=card.setting,
             source=entrant.source,
@@ -89,6 +89,7 @@ class Row:
             refusal=entrant.refusal,
             search=search,
             published_as=card.published_as,
+            distinction=entrant.distinction,
             entrant=entrant,
         )
 
