@@ -300,7 +300,9 @@ class Bench(StoreVerbs):
         """
         request = self._request(seeds, options, [method], "seeds", "metrics", "note")
         if len(semantics_of(options.get("semantics"))) > 1:
-            raise UsageError("the exhibits of a paper have rows of one kind of class embeddings; give one by --semantics")
+            raise UsageError(
+                "the exhibits of a paper have rows of one kind of class embeddings; give one by --semantics"
+            )
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
         chosen = asked.card.exhibits_of(asked.method, exhibits)
         problems: dict[str, ZSLBenchError] = {}
