@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 from numpy.typing import ArrayLike
 
-from zslbench.api.cards import Input, Setting
+from zslbench.api.cards import Input, Pretraining, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.events import OnEvent
 from zslbench.data.catalogue import dataset_name, default_datasets, load_data
@@ -38,7 +38,18 @@ from zslbench.runs.entrant import Entrant, check_options, method_class, resolve
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
 from zslbench.runs.measure import requested
-from zslbench.runs.request import Asked, DatasetLike, Many, MethodLike, Request, methods_of, name_of, seeds_of, short
+from zslbench.runs.request import (
+    Asked,
+    DatasetLike,
+    Many,
+    MethodLike,
+    Request,
+    methods_of,
+    name_of,
+    seeds_of,
+    semantics_of,
+    short,
+)
 from zslbench.runs.requested import data_of, data_or_labels, labels_of
 from zslbench.runs.row import Row
 from zslbench.runs.shots import scarce
@@ -166,7 +177,8 @@ class Bench(StoreVerbs):
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
                 `semantics_scale`, `shots`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
                 `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
-                names a single seed. Any other name is a hyper-parameter of every method.
+                names a single seed. `semantics` may be several, with a row for each. Any other name is a
+                hyper-parameter of every method.
 
         Returns:
             A row for each method and data set. Failed runs are in `errors`.
@@ -187,7 +199,7 @@ class Bench(StoreVerbs):
             shown.append(tuning_metric(request.metric).name)
         execute = partial(self._dispatcher.execute, store=self.store, evaluators=requested(shown))
         sources, lines = self._datasets(dataset, request)
-        entrants = resolve(wanted, sources, request)
+        entrants = resolve(wanted, sources, request, semantics_of(options.get("semantics")))
         self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         rows = [Row.of(entrant) for entrant in entrants]
         if external:  # a name without stored scores is found before anything runs
@@ -226,7 +238,7 @@ class Bench(StoreVerbs):
         wanted = methods_of(methods)
         request = self._request(1, options, wanted)
         sources, lines = self._datasets(dataset, request)
-        entrants = resolve(wanted, sources, request)
+        entrants = resolve(wanted, sources, request, semantics_of(options.get("semantics")))
         self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         for entrant in entrants:
             entrant.check_refusal()
@@ -250,6 +262,7 @@ class Bench(StoreVerbs):
         save: bool = False,
         validation: str | Path | tuple[ArrayLike, ArrayLike] | None = None,
         metrics: str | Sequence[str] | None = None,
+        pretraining: Pretraining = "unknown",
     ) -> Results:
         """Measures class scores for every test image, made by any other code.
 
@@ -265,6 +278,7 @@ class Bench(StoreVerbs):
                 an array and the numbers of its images. They must come from a model trained on the rest of trainval
                 alone. `data.split_for(0)` and `zslbench data split` give these images.
             metrics: measure these too, of those that are measured on request; by name or title.
+            pretraining: what the network behind the features was trained on.
 
         Raises:
             DataError: the scores do not fit the images and classes of the data set's test or validation part.
@@ -272,7 +286,9 @@ class Bench(StoreVerbs):
         file = score_file(scores, images, name or "scores")
         held_out = None if validation is None else validation_file(validation)
         data, also = labels_of(dataset, self.root, splits), [metric.name for metric in named_metrics(metrics) or []]
-        record, arrays = evaluate_scores(file, data, name or file.path.stem, setting, held_out, requested(also))
+        record, arrays = evaluate_scores(
+            file, data, name or file.path.stem, setting, held_out, requested(also), pretraining
+        )
         if save:
             self.store.prepare()
             with self.store.claim(record.id, wait=True):
@@ -301,6 +317,10 @@ class Bench(StoreVerbs):
         request = self._request(seeds, options, [method], "seeds", "metrics", "note")
         if len(request.shots) > 1:
             raise UsageError("--shots: exhibits of a paper are made of one number; `compare --figure` shows several")
+        if len(semantics_of(options.get("semantics"))) > 1:
+            raise UsageError(
+                "the exhibits of a paper have rows of one kind of class embeddings; give one by --semantics"
+            )
         asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
         chosen = asked.card.exhibits_of(asked.method, exhibits)
         problems: dict[str, ZSLBenchError] = {}
@@ -356,6 +376,7 @@ class Bench(StoreVerbs):
         values = {name: value for name, value in options.items() if name in known}
         params = {name: value for name, value in options.items() if name not in known and name != "seed"}
         values["params"] = {**values.get("params", {}), **params}
+        values["semantics"] = semantics_of(values.get("semantics"))[0]
         chosen = seeds_of((options["seed"],) if "seed" in options else seeds)
         request = Request.of({**values, "root": self.root, "seeds": chosen})
         words = [*known, *further, "dataset", *inspect.signature(Bench).parameters]

@@ -12,6 +12,7 @@ CARDS = {
         homepage="https://cs.brown.edu/~gmpatter/sunattributes.html",
         summary="717 scene categories, 102 attributes",
         sizes=DatasetSizes(14340, 645, 72, 102, 10320, 2580, 1440),
+        pretraining={"res101": "imagenet-1k"},
     ),
     "cub": DatasetCard(
         title="CUB",
@@ -21,6 +22,7 @@ CARDS = {
         homepage="https://www.vision.caltech.edu/datasets/cub_200_2011",
         summary="200 species of birds, 312 attributes",
         sizes=DatasetSizes(11788, 150, 50, 312, 7057, 1764, 2967),
+        pretraining={"res101": "imagenet-1k"},
     ),
     "awa1": DatasetCard(
         title="AWA1",
@@ -30,6 +32,7 @@ CARDS = {
         homepage="https://cvml.ista.ac.at/AwA",
         summary="50 animals, 85 attributes",
         sizes=DatasetSizes(30475, 40, 10, 85, 19832, 4958, 5685),
+        pretraining={"res101": "imagenet-1k"},
     ),
     "awa2": DatasetCard(
         title="AWA2",
@@ -39,6 +42,7 @@ CARDS = {
         homepage="https://cvml.ista.ac.at/AwA2",
         summary="50 animals as in AWA1, other images, 85 attributes",
         sizes=DatasetSizes(37322, 40, 10, 85, 23527, 5882, 7913),
+        pretraining={"res101": "imagenet-1k"},
     ),
     "apy": DatasetCard(
         title="aPY",
@@ -47,6 +51,7 @@ CARDS = {
         homepage="https://vision.cs.uiuc.edu/attributes",
         summary="20 classes of PASCAL VOC seen, 12 of Yahoo unseen, 64 attributes",
         sizes=DatasetSizes(15339, 20, 12, 64, 5932, 1483, 7924),
+        pretraining={"res101": "imagenet-1k"},
     ),
     "flo": DatasetCard(
         title="FLO",
@@ -56,6 +61,7 @@ CARDS = {
         homepage="https://www.robots.ox.ac.uk/~vgg/data/flowers/102",
         summary="102 flowers, 1024-d embeddings of sentences (Reed et al., CVPR 2016)",
         sizes=DatasetSizes(8189, 82, 20, 1024, 5631, 1403, 1155),
+        pretraining={"res101": "imagenet-1k"},
         attributes=False,
     ),
 }

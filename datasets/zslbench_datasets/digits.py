@@ -46,6 +46,7 @@ class Digits(Dataset):
             train=np.flatnonzero(~unseen & (rank % 5 != 4)),
             test_seen=np.flatnonzero(~unseen & (rank % 5 == 4)),
             test_unseen=np.flatnonzero(unseen),
+            pretraining="none",
         )
 
 

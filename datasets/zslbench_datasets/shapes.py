@@ -120,6 +120,7 @@ class Shapes(Dataset):
             test_unseen=np.flatnonzero(unseen),
             original_semantics=exact,
             images=images,
+            pretraining="none",
         )
 
 

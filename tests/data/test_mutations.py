@@ -27,8 +27,9 @@ from zslbench.data.scorefile import read_scores
 from zslbench.data.semantics import with_semantics
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation.attributes import read_attributes
-from zslbench.preparation.semantics import read_templates, read_texts
+from zslbench.preparation.semantics import read_templates
 from zslbench.preparation.splits import read_roles
+from zslbench.preparation.texts import read_texts
 from zslbench.preparation.word_vectors import from_word_vectors
 
 NAMES = ("001.Black_footed_Albatross", "grizzly+bear", "café", "zebra", "otter", "seal", "bat")

@@ -232,7 +232,7 @@ def _write_texts(work: Path) -> None:
 
 
 def _read_texts(work: Path) -> Answer:
-    from zslbench.preparation.semantics import read_texts
+    from zslbench.preparation.texts import read_texts
 
     return dict(read_texts(work / "texts.csv", NAMES))
 

@@ -19,7 +19,8 @@ from zslbench.data.catalogue import find_dataset
 from zslbench.data.matfile import read_strings
 from zslbench.data.semantics import origin_of, with_semantics
 from zslbench.errors import DataError, Hint, PluginError, UsageError
-from zslbench.preparation.semantics import embed, read_names, read_texts, spoken, write
+from zslbench.preparation.semantics import embed, read_names, spoken, write
+from zslbench.preparation.texts import read_texts
 
 __all__ = ["inside", "store"]
 

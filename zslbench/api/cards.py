@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from zslbench.errors import PluginError, UsageError, near_misses
+from zslbench.errors import PluginError, UsageError, ZSLBenchError, near_misses
 
 Setting = Literal["inductive", "semantic-transductive", "transductive"]
 """What a method may use in training: no unseen class embeddings and no test images; the embeddings only; both."""
@@ -40,6 +40,29 @@ class Scaling(NamedTuple):
 
 SCALINGS: Mapping[str, tuple[str, ...]] = {"scale": SCALES, "semantics_scale": get_args(SemanticsScale)}
 """The valid values of each field of `Scaling`."""
+
+Pretraining = Literal[
+    "none",
+    "imagenet-1k",
+    "imagenet-21k",
+    "web image-text",
+    "self-supervised",
+    "fine-tuned on seen classes",
+    "unknown",
+]
+"""What the network behind visual features was trained on before: nothing, labelled images of 1,000 or of some 21,000
+classes, images with their texts, images alone, or the seen classes of the data set too."""
+
+PRETRAINING: tuple[Pretraining, ...] = get_args(Pretraining)
+
+
+def pretraining_of(value: object, where: str, error: type[ZSLBenchError] = PluginError) -> Pretraining:
+    """Returns a value of `Pretraining`; else raises the error, which says where the value is."""
+    if value not in PRETRAINING:
+        near = near_misses(value, PRETRAINING, listed=False) if isinstance(value, str) else ""
+        raise error(f"{where}: pretraining {value!r} is none of {', '.join(PRETRAINING)}{near}")
+    return value
+
 
 ExhibitKind = Literal["table", "curves", "reconstructions", "attributes"]
 """Metrics by method; seen-unseen curves; images beside their reconstructions; what class attributes vary in."""
@@ -304,6 +327,12 @@ class DatasetCard:
     """Whether the class embeddings are strengths of attributes, not vectors of words or sentences."""
     embedded: bool = False
     """Whether it needs no files; the first such data set is used where no benchmark is present."""
+    pretraining: Mapping[str, Pretraining] = field(default_factory=dict)
+    """What the networks behind its released features were trained on, by the names of the features."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.pretraining.items():
+            pretraining_of(value, f"data set card {self.title!r}: features {name}")
 
 
 @dataclass(frozen=True)
@@ -328,6 +357,11 @@ class BackboneCard:
     title: str
     paper: str
     summary: str = ""
+    pretraining: Pretraining = "unknown"
+    """What its own weights were trained on, which tables say of its features."""
+
+    def __post_init__(self) -> None:
+        pretraining_of(self.pretraining, f"backbone card {self.title!r}")
 
 
 @dataclass(frozen=True)

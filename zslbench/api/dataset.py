@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from zslbench.api.cards import DatasetCard, Setting
+from zslbench.api.cards import DatasetCard, Pretraining, Setting, pretraining_of
 from zslbench.api.images import Images, Pixels
 from zslbench.api.params import Params
 from zslbench.api.soundness import check_embeddings, check_not_constant, doubtful, wrong
@@ -113,6 +113,7 @@ class ZSLData:
         attribute_names: names of the dimensions of the class embeddings, `A` texts; empty if unknown.
         backbone: what made the features: `backbone`, its full name, and `weights`, a hash of them; empty if it was
             not recorded.
+        pretraining: what the network behind the features was trained on; not part of the fingerprint.
 
     Raises:
         DataError: sizes do not fit, two classes have one name, a label is out of range, a split is empty or not
@@ -137,6 +138,7 @@ class ZSLData:
     pixels: Pixels | None = None
     attribute_names: tuple[str, ...] = ()
     backbone: Mapping[str, str] = field(default_factory=dict)
+    pretraining: Pretraining = "unknown"
 
     @classmethod
     def from_arrays(
@@ -152,6 +154,7 @@ class ZSLData:
         name: str = "data",
         features_name: str = "features",
         attributes: bool | None = None,
+        pretraining: Pretraining = "unknown",
     ) -> ZSLData:
         """Makes a data set from arrays in memory.
 
@@ -167,6 +170,7 @@ class ZSLData:
             name: name of the data set in tables.
             features_name: name of the features in tables.
             attributes: whether class embeddings are strengths of attributes; by default, if no value is negative.
+            pretraining: what the network behind the features was trained on, which tables say.
 
         Raises:
             DataError: as for the class, or a label or row is not a whole number.
@@ -191,6 +195,7 @@ class ZSLData:
             test_seen=_whole(test_seen, f"data set {name}: test_seen"),
             test_unseen=_whole(test_unseen, f"data set {name}: test_unseen"),
             attributes=bool((embeddings >= 0).all()) if attributes is None else attributes,
+            pretraining=pretraining,
         )
 
     def __repr__(self) -> str:
@@ -203,6 +208,7 @@ class ZSLData:
         own = f"data set {self.name}"
         for problem in wrong(self):
             raise DataError(f"{own}: {problem}")
+        pretraining_of(self.pretraining, own, DataError)
         if self.features is not None:
             if self.features_fingerprint is None:
                 check_finite(self.features, f"{own}: features {self.features_name}")

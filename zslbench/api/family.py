@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from zslbench.api.cards import Pretraining
 from zslbench.errors import near_misses
 
 
@@ -24,6 +25,11 @@ class Family:
     def files(cls, name: str) -> Collection[Path]:
         """Returns the files of one's own that a name stands for; runs on images with other content are other runs."""
         return ()
+
+    @classmethod
+    def pretraining(cls, name: str) -> Pretraining | None:
+        """Returns what the weights of a backbone of this name were trained on; None if its card says it for all."""
+        return None
 
     @classmethod
     def wrong(cls, name: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from zslbench.api.cards import Pretraining
 from zslbench.cli.data import Name, exit_if_failed, print_findings
 from zslbench.cli.options import DataRoot, Plain, with_options
 from zslbench.data.folders import data_root as root_of
@@ -119,6 +120,10 @@ class Computing:
     pretrained: Annotated[bool, Option("--pretrained/--no-pretrained", help="Pretrained weights, or random ones.")] = (
         True
     )
+    pretraining: Annotated[
+        Pretraining | None,
+        Option(help="What the weights were trained on, which tables show.", show_default="what is known of them"),
+    ] = None
     device: Annotated[str, Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
     batch_size: Annotated[
         int | None,
@@ -132,7 +137,7 @@ class Computing:
         """Gives what computes features and shows how far it is; says so if its weights do not come at once."""
         from threading import Timer
 
-        from zslbench.preparation.backbones import load_backbone
+        from zslbench.preparation.backbones import load_backbone, pretraining_of_backbone
         from zslbench.preparation.features import Extractor
         from zslbench.report.progress import image_progress
         from zslbench.training.device import choose_device
@@ -150,7 +155,8 @@ class Computing:
         if not self.pretrained and not loaded.backbone.state_dict():
             raise UsageError(f"--no-pretrained: backbone {backbone} has no weights; leave it out")
         with image_progress(self.plain) as progress:
-            yield Extractor(loaded, device, self.batch_size, progress)
+            trained_on = self.pretraining or pretraining_of_backbone(backbone, self.weights, self.pretrained)
+            yield Extractor(loaded, device, self.batch_size, progress, trained_on)
 
 
 @with_options(Computing)

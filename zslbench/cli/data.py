@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from zslbench.api.cards import Pretraining
+from zslbench.api.text_encoder import Pool
 from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Plain, Splits
 from zslbench.data.folders import data_root as folder
-from zslbench.errors import PluginError, UsageError, printable
+from zslbench.errors import DataError, PluginError, UsageError, printable
 from zslbench.files import existing
 
 if TYPE_CHECKING:
@@ -119,6 +121,38 @@ def audit(
     _report(findings, {"dataset": name, "splits": splits}, f"{name}, {splits}", json, plain)
 
 
+@app.command("pretraining")
+def pretraining(
+    name: Name,
+    value: Annotated[
+        Pretraining | None, Argument(help="What the network was trained on.", show_default="print what is known")
+    ] = None,
+    features: Features = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Say what the network behind visual features was trained on, or print what is known; tables show it.
+
+    What you say is kept in `pretraining.toml` in the folder of the data set, and stands above what other files say.
+    """
+    from zslbench.data.catalogue import find_dataset
+    from zslbench.data.pretraining import tell_pretraining
+    from zslbench.data.xlsa17 import XLSA17Dataset
+
+    root, dataset = folder(data_root), find_dataset(name)
+    if not isinstance(dataset, XLSA17Dataset):
+        raise UsageError(f"data set {name!r} has no files of features; it says itself what they are from")
+    present = dataset.feature_files(root)
+    if value is not None and features is None and len(present) > 1:
+        raise UsageError(f"{name} has {', '.join(present)}; name those that you mean by --features")
+    chosen = present if features is None else [features]
+    if problem := dataset.missing(root, chosen[0] if chosen else None):
+        raise DataError(problem)
+    for each in chosen:
+        if value is not None:
+            tell_pretraining(dataset.folder(root), each, value)
+        typer.echo(f"{each}: {dataset.pretraining(root, each)}")
+
+
 @app.command("describe")
 def describe(name: Name, splits: Splits = DEFAULT_SPLITS, data_root: DataRoot = None) -> None:
     """Print the data card, its options, and how far the attributes shift from trainval to test_unseen images."""
@@ -198,7 +232,7 @@ def semantics(
             "--from",
             metavar="FILE",
             help="Word vectors (GloVe or word2vec text format), or texts: a .csv with the columns class and text, "
-            "a .json, or a folder of CLASS.txt.",
+            "a .json of class to texts, a folder of CLASS.txt, or a .txt of lines CLASS: TEXT.",
             show_default="the names of the classes",
         ),
     ] = None,
@@ -212,6 +246,11 @@ def semantics(
             help="Text in which a class name stands for {}, or a file with one a line; of several the mean counts.",
             show_default="the encoder's own",
         ),
+    ] = None,
+    pool: Annotated[Pool, Option(help="How the embeddings of several texts become one.")] = "mean",
+    rename: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Which class a name in the file of texts means: a table of names and classes."),
     ] = None,
     words: Annotated[
         list[str] | None,
@@ -232,13 +271,16 @@ def semantics(
 ) -> None:
     """Make class embeddings from word vectors, texts or class names, in a file that --semantics reads."""
     from zslbench.data.catalogue import find_dataset
-    from zslbench.preparation.semantics import from_names, from_texts, from_words, is_texts, read_names, write
+    from zslbench.preparation.semantics import from_names, from_texts, from_words, read_names, write
+    from zslbench.preparation.texts import is_texts, read_renames
 
     vectors = source is not None and not is_texts(source)
     if encoder and vectors:
         raise UsageError(f"--encoder {encoder}: {source} holds no texts, and word vectors need no encoder")
     if words and not vectors:
         raise UsageError("--words says what to look up among word vectors; change the texts or --names")
+    if rename and (source is None or vectors):
+        raise UsageError("--rename is for names in a file of texts; give the file by --from")
     if template and source is not None:
         raise UsageError("--template is for names of classes, which --from replaces; leave one of them out")
     pairs = _pairs(words or [])
@@ -247,14 +289,18 @@ def semantics(
     own = data.class_names
     called = {} if names is None else read_names(existing("--names", names), own)
     real = list(called.values()) or own
+    renames = None if rename is None else read_renames(existing("--rename", rename), real)
     if source is None:
         made = from_names(real, encoder, template or ())
+    elif vectors:
+        made = from_words(source, own, called | pairs)
     else:
-        made = from_words(source, own, called | pairs) if vectors else from_texts(source, real, encoder)
+        made = from_texts(source, real, encoder, pool, renames)
     target = out or Path("-".join([data.name.lower().replace(" ", "-"), *made.called]) + ".csv")
     state = "written" if write(target, own, made.rows, made.source, made.notes) else "there already, the same"
     use = shlex.join(["zslbench", "run", "eszsl", "--dataset", name, "--semantics", str(target)])
     size = f"{len(own)} classes, {made.rows.shape[1]} values each"
+    _print_lines([("", f"{given!r} is taken for {class_!r}", "") for given, class_ in made.guesses.items()], plain)
     _print_lines([("", f"{target}: {size}; {made.said} ({state})", ""), ("", f"use it: {use}", "")], plain)
 
 

@@ -72,11 +72,13 @@ class Options:
     data_root: DataRoot = None
     splits: Splits = DEFAULT_SPLITS
     semantics: Annotated[
-        str,
+        list[str] | None,
         Option(
-            help="Class embeddings: att, original (before normalisation), or a file of arrays or text, L2-normalised."
+            help="Class embeddings: att, original (before normalisation), or a file of arrays or text, L2-normalised; "
+            "repeat it for a row each.",
+            show_default="att",
         ),
-    ] = "att"
+    ] = None
     preset: Annotated[str | None, Option(help="Named parameters; `describe METHOD` shows them.")] = None
     param: Annotated[
         list[str] | None, Option("--param", "-p", metavar="KEY=VALUE", help="A hyper-parameter; repeat it for more.")

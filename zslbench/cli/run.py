@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from zslbench.api.cards import Pretraining
 from zslbench.cli.export import ExportOptions
 from zslbench.cli.options import (
     DEFAULT_SPLITS,
@@ -132,6 +133,9 @@ def evaluate(
         Literal["inductive", "semantic-transductive", "transductive", "unknown"],
         Option(help="What the method saw in training."),
     ] = "unknown",
+    pretraining: Annotated[
+        Pretraining, Option(help="What the network behind the features was trained on.")
+    ] = "unknown",
     data_root: DataRoot = None,
     splits: Splits = DEFAULT_SPLITS,
     metrics: Annotated[
@@ -157,6 +161,7 @@ def evaluate(
         save=save,
         validation=validation,
         metrics=metrics,
+        pretraining=pretraining,
     )
     if json:
         print(jsonlib.dumps(results.json(), indent=1))

@@ -12,11 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.api.cards import DatasetCard, DatasetSizes
+from zslbench.api.cards import DatasetCard, DatasetSizes, Pretraining
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.api.soundness import LARGE, NAMED, equal_rows, listed, rare_negatives, same_names
 from zslbench.data.cache import feature_rows
 from zslbench.data.digests import rehashed
+from zslbench.data.imagenet import LABELLED, in_imagenet
 from zslbench.data.matentry import DAMAGED, cache_state, entry_of
 from zslbench.data.matfile import indices, read_arrays
 from zslbench.data.names import shown
@@ -25,6 +26,7 @@ from zslbench.errors import DataError
 
 Verdict = Literal["ok", "warn", "fail"]
 NORM_TOLERANCE = 1e-3
+IN_IMAGENET = "unseen classes that ImageNet-1k has"
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
     """
     split, labels = _without_features(dataset, root, splits)
     findings = audit(split, labels, dataset.card.sizes) + _audit_images(dataset, root, splits, split.parts)
+    findings += _unseen_in_imagenet(split, labels, _pretraining(dataset, root, features))
     if absent := dataset.missing(root, features, splits):
         if features is not None:
             raise DataError(absent)
@@ -147,6 +150,25 @@ def audit_dataset(dataset: Dataset, root: Path, features: str | None = None, spl
         blocks = [] if whole is None else [whole]
     findings += _other_lists(dataset, root, features)
     return findings + audit_features(blocks, len(labels), split.parts)
+
+
+def _pretraining(dataset: Dataset, root: Path, features: str | None) -> Pretraining:
+    if isinstance(dataset, XLSA17Dataset):
+        return dataset.pretraining(root, features)
+    return dataset.load_labels(root).pretraining
+
+
+def _unseen_in_imagenet(split: SplitFile, labels: IntArray, pretraining: Pretraining) -> list[Finding]:
+    """Looks for unseen classes that the network behind the features may have seen; the proposed splits have none."""
+    if pretraining == "none":
+        return []
+    own = labels[split.parts["trainval_loc"][split.parts["trainval_loc"] < len(labels)]]
+    found = in_imagenet([name for c, name in enumerate(split.class_names) if c not in set(own.tolist())])
+    why = f"pretraining {pretraining}: "
+    if pretraining in LABELLED:
+        return [_listed(IN_IMAGENET, [*map(repr, found)], "warn", f"{why}the network learned them with their labels")]
+    why += "it is not known whether the network saw them"
+    return [_listed(IN_IMAGENET, [*map(repr, found)], "ok", why)]
 
 
 def _audit_images(dataset: Dataset, root: Path, splits: str, parts: dict[str, IntArray]) -> list[Finding]:

@@ -23,7 +23,7 @@ from zslbench.files import SMALL, reading
 OWN, ORIGINAL = "att", "original"
 NOT_ATTRIBUTES = "# vectors of words or sentences"
 """How a text file says in its first line that it holds no attributes, whatever the signs of its values."""
-TEMPLATES, BETWEEN, WEIGHTS = "# templates: ", " | ", "# weights: "
+TEMPLATES, BETWEEN, WEIGHTS, POOL = "# templates: ", " | ", "# weights: ", "# pool: "
 """How the lines below it say in which texts names of classes stood, and which weights the text encoder had."""
 LONGEST_NOTE = 2**16
 
@@ -109,13 +109,14 @@ def origin_of(semantics: str) -> dict[str, Any]:
     """Returns what a file of class embeddings says of the text encoder that made it, by the names in `provenance`.
 
     `semantics_by` is the encoder, `semantics_templates` the texts in which names of classes stood, `semantics_weights`
-    a hash of its weights; what the file does not say is left out.
+    a hash of its weights, `semantics_pool` how several texts were pooled if not by their mean; what the
+    file does not say is left out.
     """
     path, _ = split_name(semantics)
     if semantics in (OWN, ORIGINAL) or is_arrays(path):
         return {}
     with reading(path, "text"), path.open("rb") as file:
-        lines = [file.readline(LONGEST_NOTE).decode("utf-8", "replace").strip() for _ in range(3)]
+        lines = [file.readline(LONGEST_NOTE).decode("utf-8", "replace").strip() for _ in range(4)]
     if not lines[0].startswith(NOT_ATTRIBUTES) or " by " not in lines[0]:
         return {}
     origin: dict[str, Any] = {"semantics_by": lines[0].rpartition(" by ")[2]}
@@ -124,6 +125,8 @@ def origin_of(semantics: str) -> dict[str, Any]:
             origin["semantics_templates"] = line.removeprefix(TEMPLATES).split(BETWEEN)
         elif line.startswith(WEIGHTS):
             origin["semantics_weights"] = line.removeprefix(WEIGHTS)
+        elif line.startswith(POOL):
+            origin["semantics_pool"] = line.removeprefix(POOL)
     return origin
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.api.cards import DatasetCard
+from zslbench.api.cards import DatasetCard, Pretraining, pretraining_of
 from zslbench.api.dataset import Dataset, IntArray, ZSLData
 from zslbench.data.cache import Features, load_features
 from zslbench.data.download import ARCHIVE_FILES, ARCHIVE_FOLDERS
@@ -20,6 +20,7 @@ from zslbench.data.imagefiles import FileImages, find_images, what_is_there
 from zslbench.data.imagelists import check_folders, read_boxes
 from zslbench.data.matfile import indices, made_from, read_arrays, read_strings, variables
 from zslbench.data.names import hint, match
+from zslbench.data.pretraining import told_pretraining
 from zslbench.data.tables import read_lines
 from zslbench.errors import DataError, Hint, near_misses
 from zslbench.files import is_clutter
@@ -218,6 +219,7 @@ class XLSA17Dataset(Dataset):
                 attribute_names=split.attribute_names,
                 features_fingerprint=None if loaded is None else loaded.fingerprint,
                 backbone={} if loaded is None else self._backbone(self.features_path(root, features)),
+                pretraining="unknown" if loaded is None else self.pretraining(root, features),
             )
         except DataError as error:
             raise DataError(f"{error} (read from {self.split_path(root, splits)} and {labels_path})") from error
@@ -225,6 +227,22 @@ class XLSA17Dataset(Dataset):
     def _backbone(self, path: Path) -> dict[str, str]:
         """Returns what a file of features says of the backbone that made them."""
         return {name: value for name, value in made_from(path).items() if name in ("backbone", "weights")}
+
+    def pretraining(self, root: Path, features: str | None = None) -> Pretraining:
+        """Returns what the network behind features was trained on.
+
+        The folder's `pretraining.toml` says it, else the file of features, else the card of the data set.
+
+        Raises:
+            DataError: one of them says something unknown, or cannot be read.
+        """
+        path = self.features_path(root, features)
+        told = told_pretraining(path.parent)
+        if path.stem in told:
+            return told[path.stem]
+        made = made_from(path).get("pretraining") if path.is_file() else None
+        value = self.card.pretraining.get(path.stem, "unknown") if made is None else made
+        return pretraining_of(value, str(path), DataError)
 
     def _check_labels(self, root: Path, labels: IntArray, path: Path) -> None:
         """Raises a DataError if labels that come with features differ from `labels.mat`, on which audits rely."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zslbench.api.cards import BackboneCard, EngineCard, EvaluatorCard
+from zslbench.api.cards import BackboneCard, EngineCard, EvaluatorCard, Pretraining
 
 if TYPE_CHECKING:
     from zslbench.discovery.registry import Registry
@@ -62,5 +62,6 @@ def zslbench_register(registry: Registry) -> None:
         ),
         ("timm:", "TimmBackbone", "any model of timm without its classifier, `timm:vit_small_patch16_224.dino`"),
     ):
-        card = BackboneCard(name.removesuffix(":"), "none", summary)
+        own: Pretraining = "unknown" if name.endswith(":") else "none"  # of a family each name has its own
+        card = BackboneCard(name.removesuffix(":"), "none", summary, own)
         registry.backbone(name, f"zslbench.preparation.backbones:{target}", card)

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zslbench.api.backbone import Backbone, load_weights, weights_fingerprint
+from zslbench.api.cards import BackboneCard, Pretraining
 from zslbench.api.family import Family
 from zslbench.api.images import square_side
 from zslbench.data.decoding import central_square
@@ -26,6 +27,7 @@ from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
 from zslbench.files import existing, in_file_names
 from zslbench.preparation.hub import check_download, check_kept, reaching_hub
+from zslbench.preparation.trained_on import of_timm, of_torchvision
 
 SIZE, GRID = 64, 16
 CLASSES = 1000
@@ -127,6 +129,24 @@ def files_digest(name: str) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else ""
 
 
+def pretraining_of_backbone(name: str, weights: Path | None = None, pretrained: bool = True) -> Pretraining:
+    """Returns what a backbone's weights were trained on, without loading them; arguments as for `load_backbone`.
+
+    Its card says it, or its family by its name. A file of weights says nothing.
+
+    Raises:
+        UsageError: there is no such backbone.
+    """
+    full, _ = find_backbone(name)
+    family, colon, model = full.partition(":")
+    entry = registry().entry("backbone", family + colon)
+    of_name = registry().resolve("backbone", entry.name, Backbone).pretraining(model) if colon else None
+    own = of_name or cast("BackboneCard", entry.card).pretraining
+    if weights is not None:
+        return "unknown"
+    return own if pretrained or own == "none" else "none"
+
+
 class _Transformed(Backbone):
     """A network without its head, with the preprocessing that its library has for it."""
 
@@ -173,6 +193,11 @@ class TorchvisionBackbone(Family, _Transformed):
             load_weights(self.network, weights, [head])
 
     @classmethod
+    def pretraining(cls, name: str) -> Pretraining:
+        """Returns what the names of its weights say."""
+        return of_torchvision(name)
+
+    @classmethod
     def names(cls) -> list[str]:
         """Returns torchvision's classification models."""
         import torchvision
@@ -200,6 +225,11 @@ class TimmBackbone(Family, _Transformed):
             names = [head] if isinstance(head, str) else head
             load_weights(network, weights, {name.split(".")[0] for name in names})  # a norm may have gone with it
         self.network = network
+
+    @classmethod
+    def pretraining(cls, name: str) -> Pretraining:
+        """Returns what the names of its weights say."""
+        return of_timm(name)
 
     @classmethod
     def names(cls) -> list[str]:

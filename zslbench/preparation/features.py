@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslbench.api.cards import Pretraining
 from zslbench.api.dataset import IntArray
 from zslbench.api.images import Images
 from zslbench.data.foldercard import images_folder, write_card
 from zslbench.data.imagefiles import NAMED
 from zslbench.data.made import Progress
 from zslbench.data.matfile import Variables, made_from, write_mat
+from zslbench.data.pretraining import tell_pretraining, told_pretraining
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset
 from zslbench.errors import DataError, UsageError
 from zslbench.files import existing, write_whole
@@ -30,12 +32,21 @@ from zslbench.preparation.extract import extract
 
 @dataclass(frozen=True)
 class Extractor:
-    """What computes features, and how: the backbone, its device, images at a time, and who is told how far it is."""
+    """What computes features, and how.
+
+    Attributes:
+        loaded: the backbone.
+        device: where it computes.
+        batch_size: images at a time, a default for the device if None.
+        progress: is told how many images are done.
+        pretraining: what the backbone's weights were trained on.
+    """
 
     loaded: Loaded
     device: torch.device
     batch_size: int | None = None
     progress: Progress | None = None
+    pretraining: Pretraining = "unknown"
 
     def path(self, folder: Path) -> Path:
         """Returns the file of features in a data set's folder."""
@@ -62,7 +73,13 @@ class Extractor:
         self, folder: Path, features: NDArray[np.float32], labels: IntArray, names: Sequence[str], images: Images
     ) -> None:
         """Writes `features` `(D, N)`, `labels` and `image_files`, as the files of the GBU release have them."""
-        write_mat(self.path(folder), labels_and_names(labels, names), {"features": features}, self.source(images))
+        source = self.source(images) | {"pretraining": self.pretraining}
+        write_mat(self.path(folder), labels_and_names(labels, names), {"features": features}, source)
+
+    def made(self, path: Path, images: Images) -> bool:
+        """Whether a file of features is what these images give; what is said of the weights may be news to it."""
+        source, there = self.source(images), made_from(path)
+        return {name: there.get(name) for name in source} == source
 
 
 def add_features(
@@ -95,10 +112,12 @@ def add_features(
     target = folder if out is None else out.expanduser().absolute()
     path = extractor.path(target)
     new = not path.exists()
-    if not new and made_from(path) != extractor.source(files):
+    if not new and not extractor.made(path, files):
         raise UsageError(f"{path}: it is there already, and was made from other images or weights; move it away")
     if not new:  # whoever wrote it may have died before it tidied up
         shutil.rmtree(extractor.unfinished(target), ignore_errors=True)
+        if "pretraining" not in made_from(path) and path.stem not in told_pretraining(target):
+            tell_pretraining(target, path.stem, extractor.pretraining)
     else:
         if target.exists() and not os.access(target, os.W_OK):
             raise UsageError(f"{target}: it cannot be written; name another folder by --out")

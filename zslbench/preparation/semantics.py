@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.api.text_encoder import TextEncoder
+from zslbench.api.text_encoder import Pool, TextEncoder
 from zslbench.data.arrays import is_arrays
 from zslbench.data.names import class_positions, composed
-from zslbench.data.semantics import BETWEEN, NOT_ATTRIBUTES, TEMPLATES, WEIGHTS
-from zslbench.data.tables import HEADS, decoded, first_twice, read_rows, read_table
+from zslbench.data.semantics import BETWEEN, NOT_ATTRIBUTES, POOL, TEMPLATES, WEIGHTS
+from zslbench.data.tables import HEADS, decoded, first_twice, read_rows
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, ZSLBenchError, one_line
-from zslbench.files import in_file_names, is_clutter, reading, write_whole
+from zslbench.files import in_file_names, reading, write_whole
+from zslbench.preparation.texts import named_texts
 from zslbench.preparation.word_vectors import from_word_vectors
 
-COLUMNS = ("class", "text")
 NUMBERED = re.compile(r"(\d+)[.:)]?\s+(\S.*)")
 """A line with a number before a name."""
-
-
-def is_texts(path: Path) -> bool:
-    """Returns whether a path is said to hold texts: a folder, a table or JSON."""
-    return path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".json")
 
 
 def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
@@ -67,67 +61,6 @@ def read_names(path: Path, names: Sequence[str]) -> dict[str, str]:
         raise DataError(f"{path}: the name {twice!r} is there twice")
     table.say()
     return dict(zip(names, called, strict=True))
-
-
-def read_texts(path: Path, names: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """Reads the texts of each class, of which it may have several; `class_positions` matches names and numbers.
-
-    Args:
-        path: a table with the columns `class` and `text`; JSON that maps each class to a text or a list of them; or a
-            folder with a file `CLASS.txt` for each class, a text a line.
-        names: the classes; by default those that the file names.
-
-    Raises:
-        DataError: it is none of these, or lacks a class; near misses are named. Others are left out with a warning.
-    """
-    read = _folder_of_texts if path.is_dir() else _json_of_texts if path.suffix.lower() == ".json" else _table_of_texts
-    texts: dict[str, list[str]] = {}
-    for where, name, text in read(path):
-        if not name or not text:
-            raise DataError(f"{path}: {where}: its class or its text is empty")
-        texts.setdefault(name, []).append(text)
-    if names is None:
-        return texts
-    given = list(texts)
-    positions = class_positions(given, names, path, only=False)
-    return {name: texts[given[position]] for name, position in zip(names, positions, strict=True)}
-
-
-def _table_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yields where each text is, its class and the text."""
-    table = read_table(path)
-    head = [cell.lower() for cell in table.head]
-    if not set(COLUMNS) <= set(head):
-        raise DataError(f"{path}: its first line must name the columns class and text")
-    table.say()
-    for number, row in table.body.items():
-        yield f"row {number}", row[head.index("class")], row[head.index("text")]
-
-
-def _json_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    text, _ = decoded(path)
-    with reading(path, "JSON"):
-        content = json.loads(text, object_pairs_hook=list)  # a dictionary would keep the last of two equal names
-    if not isinstance(content, list) or not all(isinstance(pair, tuple) for pair in content):
-        raise DataError(f"{path}: it must map each class to a text or a list of texts")
-    if (twice := first_twice([name for name, _ in content])) is not None:
-        raise DataError(f"{path}: {twice!r} is there twice")
-    for name, value in content:
-        own = [value] if isinstance(value, str) else value
-        if not isinstance(own, list) or not own or not all(isinstance(text, str) for text in own):
-            raise DataError(f"{path}: {name!r} has no text or list of texts")
-        for text in own:
-            yield repr(name), name.strip(), text.strip()
-
-
-def _folder_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() == ".txt" and not is_clutter(file.name)]
-    if not files:
-        raise DataError(f"{path}: it has no file CLASS.txt")
-    for file in files:
-        lines = [line.strip() for line in decoded(file)[0].splitlines() if line.strip()]
-        for line in lines or [""]:
-            yield file.name, file.stem, line
 
 
 def choose_text_encoder(name: str | None) -> str:
@@ -214,20 +147,26 @@ def spoken(names: Sequence[str]) -> list[str]:
     return [" ".join(re.sub(r"[_+]", " ", name).split()) for name in plain]
 
 
-def embed(texts: Mapping[str, Sequence[str]], encoder: TextEncoder, name: str) -> NDArray[np.float64]:
-    """Returns the mean embedding of each class's texts, `(C, d)`; `name` is the encoder's, for errors.
+def embed(
+    texts: Mapping[str, Sequence[str]], encoder: TextEncoder, name: str, pool: Pool = "mean"
+) -> NDArray[np.float64]:
+    """Returns an embedding of each class's texts, `(C, d)`: those of its texts, pooled.
+
+    `name` is the encoder's, for errors.
 
     Raises:
         PluginError: the encoder does not return a finite vector for each text.
     """
     vectors = _encode(encoder, name, [text for own in texts.values() for text in own])
     ends = np.cumsum([len(own) for own in texts.values()])
-    return np.array([part.mean(axis=0, dtype=np.float64) for part in np.split(vectors, ends[:-1])])
+    parts = np.split(vectors.astype(np.float64), ends[:-1])
+    return np.array([part.mean(axis=0) if pool == "mean" else part.max(axis=0) for part in parts])
 
 
-def notes(encoder: TextEncoder, templates: Sequence[str] = ()) -> list[str]:
+def notes(encoder: TextEncoder, templates: Sequence[str] = (), pool: Pool = "mean") -> list[str]:
     """Returns what a file of class embeddings says of how an encoder made them, a line each."""
     said = [f"{TEMPLATES}{BETWEEN.join(templates)}"] if templates else []
+    said += [f"{POOL}{pool}"] if pool != "mean" else []
     return said + ([f"{WEIGHTS}{encoder.fingerprint}"] if encoder.fingerprint else [])
 
 
@@ -241,6 +180,7 @@ class Made:
         said: the same for people.
         called: parts of the file's name.
         notes: further lines of its head.
+        guesses: names in the file that are no class's name letter by letter, and the classes they are taken for.
     """
 
     rows: NDArray[np.float64]
@@ -248,6 +188,7 @@ class Made:
     said: str
     called: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    guesses: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_words(path: Path, names: Sequence[str], instead: Mapping[str, str]) -> Made:
@@ -258,13 +199,25 @@ def from_words(path: Path, names: Sequence[str], instead: Mapping[str, str]) -> 
     return Made(vectors.rows, path.name, said, (path.stem,))
 
 
-def from_texts(path: Path, names: Sequence[str], encoder: str | None) -> Made:
-    """Makes class embeddings of texts in a file, by a text encoder; see `read_texts` and `choose_text_encoder`."""
-    chosen, texts = choose_text_encoder(encoder), read_texts(path, names)
-    loaded = load_text_encoder(chosen)
-    rows = embed(texts, loaded, chosen)
+def from_texts(
+    path: Path,
+    names: Sequence[str],
+    encoder: str | None,
+    pool: Pool = "mean",
+    renames: Mapping[str, str] | None = None,
+) -> Made:
+    """Makes class embeddings of texts in a file; see `named_texts`, `choose_text_encoder` and `embed`."""
+    chosen, found = choose_text_encoder(encoder), named_texts(path, names, renames)
+    loaded, texts = load_text_encoder(chosen), {name: own for name, (_, own) in found.items()}
+    rows = embed(texts, loaded, chosen, pool)
+    counts = sorted({len(own) for own in texts.values()})
     said = f"texts embedded by {chosen}"
-    return Made(rows, f"{path.name} by {chosen}", said, (path.stem, in_file_names(chosen)), tuple(notes(loaded)))
+    if counts[-1] > 1:
+        said += f", the {pool} of {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} a class"
+    called = (path.stem, in_file_names(chosen), *(["max"] if pool == "max" else []))
+    guesses = {given: name for name, (given, _) in found.items() if given != name}
+    source = f"{path.name}{', max of texts,' * (pool == 'max')} by {chosen}"
+    return Made(rows, source, said, called, tuple(notes(loaded, pool=pool)), guesses)
 
 
 def from_names(names: Sequence[str], encoder: str | None, templates: Sequence[str] = ()) -> Made:

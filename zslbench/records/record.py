@@ -80,6 +80,11 @@ class RunRecord(BaseModel):
         return named[1] if named else ""
 
     @property
+    def pretraining(self) -> str:
+        """What the network behind the features was trained on; unknown to records that are older than the question."""
+        return str(self.provenance.get("pretraining", "unknown"))
+
+    @property
     def tuned(self) -> bool:
         """Whether a search chose its hyper-parameters."""
         return self.params_from.startswith("tuned: ")

@@ -18,6 +18,7 @@ from zslbench.report.rows import (
     GAP,
     Kept,
     RowColumn,
+    by_pretraining,
     compare,
     lines_of,
     metric_column,
@@ -35,6 +36,7 @@ from zslbench.runs.row import Row
 BEFORE = [
     "dataset",
     "features",
+    "pretraining",
     "semantics",
     "scale",
     "semantics_scale",
@@ -54,7 +56,8 @@ def comparison_tables(rows: list[Row], chosen: list[Metric] | None = None) -> li
     """
     tables, every = [], dict[Metric, None]()
     for title, group in groupby(rows, key=lambda row: row.dataset_title):
-        members = list(group)
+        alike = by_pretraining(group)
+        members = [row for some in alike for row in some]
         shown = chosen or shown_metrics([r for row in members for r in row.records])
         every |= dict.fromkeys(shown)
         name = text_column("method", lambda row: name_of(row) + " (tuned)" * bool(row.search), words=True)
@@ -65,7 +68,7 @@ def comparison_tables(rows: list[Row], chosen: list[Metric] | None = None) -> li
             columns += [] if len(texts) == 1 else [text_column(heading, text, words=True, rank=ABOUT)]
         columns += [metric_column(metric, members) for metric in shown]
         columns += [text_column("train s", _fit_seconds, rank=COST), *peek_columns(members)]
-        lines = [line for row in members for line in lines_of(row, columns)]
+        lines = [line for row in members for line in lines_of(row, columns, _above(row) if len(alike) > 1 else "")]
         tables.append(Table(_title(members, facts), [column.head for column in columns], lines))
     if tables:
         tables[-1].notes.extend(notes(rows, every))
@@ -81,20 +84,25 @@ def field_tables(rows: list[Row], store: Kept, chosen: list[Metric] | None = Non
 
 
 def in_groups(rows: list[Row]) -> list[list[Row]]:
-    """Returns the rows of each data set, those that use the same one after the other."""
+    """Returns the rows of each data set: those of one pretraining one after the other, of these those of one use."""
     groups = []
     for _, group in groupby(rows, key=lambda row: row.source):
-        members = list(group)
-        uses = dict.fromkeys(row.uses for row in members)
-        groups.append([row for use in uses for row in members if row.uses == use])
+        members = [row for alike in by_pretraining(group) for row in _by_use(alike)]
+        groups.append(members)
     return groups
+
+
+def _by_use(rows: list[Row]) -> list[Row]:
+    uses = list(dict.fromkeys(row.uses for row in rows))
+    return sorted(rows, key=lambda row: uses.index(row.uses))
 
 
 def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> Table:
     shown = chosen or shown_metrics([r for row in rows for r in row.records])
-    tested = tested_metric(shown, rows, store)
-    comparison = compare(rows, store, tested) if tested else None
-    letters = comparison.letters if comparison else {}
+    tested, alike = tested_metric(shown, rows, store), by_pretraining(rows)
+    made = [compare(some, store, tested) for some in alike] if tested else []
+    comparisons = [comparison for comparison in made if comparison]
+    letters = {label: letter for comparison in comparisons for label, letter in comparison.letters.items()}
     columns = [text_column("method", name_of, words=True)]
     for metric in shown:
         columns += [metric_column(metric, rows), *(_test_columns(metric, letters) if metric is tested else [])]
@@ -104,8 +112,12 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
     return Table(
         title=_title(rows, [rows[0].dataset_title, *sorted({row.features for row in rows if row.spec})]),
         columns=[column.head for column in columns],
-        lines=[line for row in rows for line in lines_of(row, columns, row.uses)],
-        notes=_field_notes(rows, tested, comparison) + notes(rows, shown),
+        lines=[
+            line
+            for row in rows
+            for line in lines_of(row, columns, f"{row.uses}, {_above(row)}" if len(alike) > 1 else row.uses)
+        ],
+        notes=_field_notes(rows, tested, comparisons) + notes(rows, shown),
         fields=[
             *BEFORE,
             *(["shots"] * any(_shots(row) for row in rows)),
@@ -114,7 +126,7 @@ def _field_table(rows: list[Row], store: Kept, chosen: list[Metric] | None) -> T
             *after,
         ],
         data=[_data(row, {after[0]: letters.get(row.label, "")} if tested else {}) for row in rows],
-        pairs=[_pair(pair) for pair in comparison.differences] if comparison else [],
+        pairs=[_pair(pair) for comparison in comparisons for pair in comparison.differences],
     )
 
 
@@ -122,6 +134,10 @@ def _exported(rows: list[Row]) -> list[str]:
     """Returns the metrics that files of a table have columns for; those measured on request, where a row has them."""
     known = {name for row in rows for record in row.records for name in record.metrics}
     return [m.name for e in evaluators().values() for m in e.metrics if m.name in known or not e.on_request]
+
+
+def _above(row: Row) -> str:
+    return f"pretraining: {row.pretraining}"
 
 
 def _title(rows: list[Row], facts: list[str]) -> str:
@@ -180,14 +196,14 @@ def _whole(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison | None) -> list[str]:
+def _field_notes(rows: list[Row], tested: Metric | None, comparisons: list[Comparison]) -> list[str]:
     result = []
-    if tested and comparison:
-        count = len(comparison.differences)
-        correction = f", Holm's correction for all {count} pairs" if count > 1 else ""
+    if tested and comparisons:
+        counts = [len(comparison.differences) for comparison in comparisons]
+        correction = f", Holm's correction for all {' and '.join(map(str, counts))} pairs" if max(counts) > 1 else ""
         result.append(
             f"group: rows that share a letter are not told apart in {tested.title} (paired test over test images and "
-            f"seeds{correction}, {comparison.alpha:.0%})."
+            f"seeds{correction}, {comparisons[0].alpha:.0%})."
         )
     if tested:
         result.append(f"95 %: bootstrap interval of {tested.title} over test images.")
@@ -200,8 +216,18 @@ def _field_notes(rows: list[Row], tested: Metric | None, comparison: Comparison 
 
 def _data(row: Row, group: dict[str, str]) -> dict[str, Any]:
     time, memory, spec = _seconds(row), _megabytes(row), row.spec
-    of_spec = (row.features, spec.semantics, spec.scale, spec.semantics_scale) if spec else ("", "", "", "")
-    before = [row.dataset_title, *of_spec, row.label, row.title, row.settings, row.uses, row.origin]
+    of_spec = (spec.semantics, spec.scale, spec.semantics_scale) if spec else ("", "", "")
+    before = [
+        row.dataset_title,
+        row.features,
+        row.pretraining,
+        *of_spec,
+        row.label,
+        row.title,
+        row.settings,
+        row.uses,
+        row.origin,
+    ]
     data: dict[str, Any] = {**dict(zip(BEFORE, before, strict=True)), "seeds": len(row.records), **group}
     data["seconds"] = None if time is None else round(time, 1)
     data["peak_memory_mb"] = None if memory is None else round(memory)

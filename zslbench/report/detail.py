@@ -54,6 +54,7 @@ def _settings(record: RunRecord) -> dict[str, str]:
         "id": record.id,
         "method": f"{spec.method} (version {spec.method_version})",
         "data set": f"{spec.dataset}, {spec.features or 'no features'}, fingerprint {spec.fingerprint[:16]}",
+        "pretraining": record.pretraining,
         "uses": spec.setting,
         "on": spec.on + (f", fold {spec.fold}" if spec.on == "validation" else ""),
         "seed": str(spec.seed),

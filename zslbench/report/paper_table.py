@@ -13,6 +13,7 @@ from zslbench.evaluation.measuring import metrics
 from zslbench.records.store import Store
 from zslbench.report.reasons import Name, Tested, budgets, p_text, reasons
 from zslbench.report.rows import (
+    by_pretraining,
     comment,
     compare,
     line_of,
@@ -82,7 +83,8 @@ def _tests(exhibit: Exhibit, groups: list[list[Row]], store: Store, shown: list[
     chosen = [metric for metric in shown if metric.ranks]
     if exhibit.variants and not chosen:
         chosen = [tested_metric(shown, [row for group in groups for row in group], store) or shown[0]]
-    tested = [Tested(group, metric, compare(group, store, metric)) for group in groups for metric in chosen]
+    alike = [some for group in groups for some in by_pretraining(group)]
+    tested = [Tested(group, metric, compare(group, store, metric)) for group in alike for metric in chosen]
     lines = [note for one in tested for note in _ranking(one, name)]
     return [*lines, *reasons(tested, name), *budgets(groups, name)] if exhibit.variants else lines
 

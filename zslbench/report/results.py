@@ -201,12 +201,16 @@ class Results(Sequence[Result]):
                 training, spec = record.training, record.spec
                 of_run = {"method": row.label, "dataset": row.dataset, "features": spec.features, "seed": spec.seed}
                 of_run |= {} if spec.shots is None else {"shots": spec.shots}
+                of_run["pretraining"] = row.pretraining
                 params = {f"param_{name}": value for name, value in record.params.items()}
                 seconds = training.seconds if training else np.nan
                 validation = training.seconds_validation if training else np.nan
                 costs = {"chosen_by": record.params_from, "seconds": seconds, "seconds_validation": validation}
                 lines.append({**of_run, **record.metrics, **params, **costs, "id": record.id})
-        first, last = ["method", "dataset", "features", "seed"], ["chosen_by", "seconds", "seconds_validation", "id"]
+        first, last = (
+            ["method", "dataset", "features", "pretraining", "seed"],
+            ["chosen_by", "seconds", "seconds_validation", "id"],
+        )
         first += ["shots"] * any("shots" in line for line in lines)
         names = list(dict.fromkeys(name for line in lines for name in line if name not in (*first, *last)))
         of_params = [name for name in names if name.startswith("param_")]
@@ -227,7 +231,7 @@ class Results(Sequence[Result]):
         if not lines:
             return table
         table["dataset"], table["oracle"] = [row.dataset for row in rows], table["oracle"].astype(float)
-        shown = ["method", "dataset", "features", "seeds"]
+        shown = ["method", "dataset", "features", "pretraining", "seeds"]
         for name in dict.fromkeys(name for row in rows for record in row.records for name in record.metrics):
             own = [[r.intervals[name] for r in row.records if name in r.intervals] for row in rows]
             if any(own):

@@ -74,6 +74,7 @@ def summary(rows: list[Row]) -> list[dict[str, Any]]:
         {
             "method": row.label,
             "dataset": row.dataset,
+            "pretraining": row.pretraining,
             "metrics": {name: vars(spread) for name, spread in spreads(row).items()},
             **({"refused": row.refusal} if row.refusal else {}),
             **({"tuned": {"params": row.search.tuned, "origin": row.search.origin}} if row.search else {}),
@@ -120,6 +121,31 @@ def _estimate(record: RunRecord, metric: Metric, store: Kept) -> Estimate | None
     return None if found is None else Estimate(record.metrics[metric.name], found)
 
 
+def by_pretraining(rows: Iterable[Row]) -> list[list[Row]]:
+    """Returns the rows of each pretraining, in the order of its first row; none is ranked among those of another."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.pretraining, []).append(row)
+    return list(groups.values())
+
+
+def pretraining_note(rows: Sequence[Row]) -> str:
+    """Returns what the networks behind the features of rows were trained on, and how rows that differ are ranked."""
+    titles: dict[str, dict[str, None]] = {}
+    found = {alike[0].pretraining: alike for alike in by_pretraining(rows)}
+    for row in rows:
+        titles.setdefault(row.dataset_title, {})[row.pretraining] = None
+    if any(len(own) > 1 for own in titles.values()):
+        return (
+            f"pretraining of the features differs ({', '.join(found)}): rows are ranked and tested, and the best are "
+            "marked, among those of one pretraining alone."
+        )
+    if len(found) == 1:
+        return f"pretraining of the features: {next(iter(found))}."
+    each = (f"{name} ({', '.join(dict.fromkeys(row.dataset_title for row in own))})" for name, own in found.items())
+    return f"pretraining of the features: {', '.join(each)}."
+
+
 GAP, ABOUT, COST = 1, 2, 3
 """Ranks of columns that a narrow terminal leaves out before any metric."""
 
@@ -144,16 +170,22 @@ def text_column(title: str, text: Callable[[Row], str], *, words: bool = False, 
 
 
 def metric_column(metric: Metric, rows: Sequence[Row], place: int = 0, group: str = "") -> RowColumn:
-    """Returns a metric's column: mean and deviation over seeds, the best of several rows, to six digits, is marked."""
-    means = [round(own[metric.name].mean, 6) for own in map(spreads, rows) if metric.name in own]
-    best = (max if metric.higher_is_better else min)(means) if means and len(rows) > 1 else None
+    """Returns a metric's column: mean and deviation over seeds, the best of rows of one pretraining is marked.
+
+    Means count as equal that agree in six digits; a row without a like is not the best of anything.
+    """
+    best: dict[str, float] = {}
+    for alike in by_pretraining(rows):
+        means = [round(own[metric.name].mean, 6) for own in map(spreads, alike) if metric.name in own]
+        if means and len(alike) > 1:
+            best[alike[0].pretraining] = (max if metric.higher_is_better else min)(means)
 
     def cell(row: Row) -> Cell:
         spread = spreads(row).get(metric.name)
         if spread is None:
             return Cell("n/a" if row.records or row.refusal else "none")
         deviation = f"±{metric.text(spread.std)}" if spread.n > 1 else ""
-        return Cell(metric.text(spread.mean) + deviation, round(spread.mean, 6) == best)
+        return Cell(metric.text(spread.mean) + deviation, round(spread.mean, 6) == best.get(row.pretraining))
 
     return RowColumn(Column(metric.title, group=group), cell, metric, place)
 
@@ -250,6 +282,7 @@ def notes(rows: Sequence[Row], shown: Collection[Metric]) -> list[str]:
     reasons = {(label, why) for label, own in refused for name, why in own.items() if name in asked}
     reasons |= {(row.label, row.refusal) for row in rows if row.refusal}
     result = [f"n/a for {label}: {reason}" for label, reason in sorted(reasons)]
+    result += [pretraining_note(rows)] if rows else []
     treatments: dict[str, list[str]] = {}
     for row in rows:
         if row.spec:

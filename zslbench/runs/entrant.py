@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from zslbench.api.cards import SCALINGS, Input, MethodCard, Scaling, Setting
+from zslbench.api.cards import SCALINGS, Input, MethodCard, Pretraining, Scaling, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
@@ -19,7 +19,7 @@ from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
 from zslbench.errors import NotApplicable, PluginError, RunError, UsageError, near_misses
 from zslbench.evaluation.measuring import owner_of
-from zslbench.preparation.backbones import check_weights, find_backbone
+from zslbench.preparation.backbones import check_weights, find_backbone, pretraining_of_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.runs.code import check_code
@@ -45,6 +45,7 @@ class Entrant:
         weights: hash of each file of weights, by part.
         shots: training images of each seen class, or their share below 1; None for all.
         named: whether other processes can find method and data by their names.
+        distinction: what tells it from others of its method on its data set; empty if there are none.
     """
 
     asked: Asked
@@ -61,6 +62,7 @@ class Entrant:
     weights: Mapping[str, str]
     shots: Shots
     named: bool
+    distinction: str = ""
 
     @property
     def owner(self) -> str:
@@ -75,7 +77,8 @@ class Entrant:
     @property
     def label(self) -> str:
         """The method as asked for; with its number of training images where others are asked for too."""
-        return " ".join([self.asked.label, *(shots_words(self.shots, every=True) * (len(self.request.shots) > 1))])
+        shots = shots_words(self.shots, every=True) * (len(self.request.shots) > 1)
+        return " ".join([self.asked.label, *shots, *filter(None, [self.distinction])])
 
     @property
     def origin(self) -> str:
@@ -124,6 +127,14 @@ class Entrant:
             and request.semantics == OWN
             and self.shots is None
         )
+
+    @property
+    def pretraining(self) -> Pretraining:
+        """What the network behind the features was trained on: that of the data or, on images, the backbone."""
+        if not isinstance(self.params, ImageParams):
+            return self.data.pretraining
+        request = self.request
+        return pretraining_of_backbone(self.params.backbone, request.weights.get(BACKBONE), request.pretrained)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -224,9 +235,8 @@ class Run:
         how = f" {pairs({**scaling, **spec.params})}"
         if entrant.preset and self.params == entrant.params:  # its name says what all its values would
             how = f"@{entrant.preset} {pairs({**scaling, **entrant.given})}"
-        return " ".join(
-            [f"{spec.method}{how}".rstrip(), *shots_words(spec.shots), f"on {spec.dataset}, seed {spec.seed}"]
-        )
+        named = [f"{spec.method}{how}".rstrip(), *shots_words(spec.shots), *filter(None, [entrant.distinction])]
+        return " ".join([*named, f"on {spec.dataset}, seed {spec.seed}"])
 
     @property
     def stops_early(self) -> bool:
@@ -282,8 +292,16 @@ class Run:
         return replace(run, calibrated=values["calibrated"], watch=values["watch"])
 
 
-def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request) -> list[Entrant]:
-    """Returns each method on each data set with each number of shots; a wrong name, parameter or file is found here."""
+def resolve(
+    methods: Sequence[MethodLike | Asked],
+    datasets: Sequence[DatasetLike],
+    request: Request,
+    semantics: Sequence[str] = (),
+) -> list[Entrant]:
+    """Returns each method on each data set with each number of shots; a wrong name, parameter or file is found here.
+
+    Of several class embeddings, the entrants of a data set stand by these; by default there are those of the request.
+    """
     every = [method if isinstance(method, Asked) else Asked.of(method) for method in methods]
     asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
     for method in asked:  # mistyped names are found before data is read
@@ -295,8 +313,17 @@ def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLik
     names = [source.name for source in sources if isinstance(source, ZSLData)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two data sets are called {twice[0]!r}; give each a name of its own")
-    every_one = itertools.product(sources, asked, request.shots)
-    return [_entrant(method, source, request, shots) for source, method, shots in every_one]
+    each = [request.model_copy(update={"semantics": one}) for one in dict.fromkeys(semantics)] or [request]
+    entrants = [
+        [_entrant(method, source, own, shots) for own, method, shots in itertools.product(each, asked, request.shots)]
+        for source in sources
+    ]
+    if len(each) > 1:
+        stems = [Path(own.semantics).stem for own in each]
+        named = stems if len(set(stems)) == len(stems) else [own.semantics for own in each]
+        names = [f"[semantics={name}]" for name in named for _ in range(len(asked) * len(request.shots))]
+        return [replace(one, distinction=name) for own in entrants for one, name in zip(own, names, strict=True)]
+    return [one for own in entrants for one in own]
 
 
 def method_class(name: str) -> type[Embedder[Any]]:

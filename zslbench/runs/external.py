@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
-from zslbench.api.cards import Setting
+from zslbench.api.cards import Pretraining, Setting
 from zslbench.api.dataset import Fold, ZSLData
 from zslbench.data.scorefile import ScoreFile
 from zslbench.errors import UsageError, near_misses
@@ -29,6 +29,7 @@ def evaluate_scores(
     setting: Setting | Literal["unknown"],
     validation: ScoreFile | None = None,
     also: Collection[str] = (),
+    pretraining: Pretraining = "unknown",
 ) -> tuple[RunRecord, Arrays]:
     """Returns a record, and the decisions to be stored beside it.
 
@@ -57,6 +58,7 @@ def evaluate_scores(
         seed=0,
     )
     origin = {"file": str(file.path), "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    origin |= {"pretraining": pretraining}
     origin |= {} if validation is None else {"validation": str(validation.path)}
     how = {"params": spec.params, "params_from": "external scores", "provenance": environment() | origin}
     record, decisions = record_of(spec, scorer, found, validated=validation is not None, validation=metrics, **how)

@@ -16,6 +16,7 @@ from PIL.Image import Image
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.images import Images
+from zslbench.api.text_encoder import Pool
 from zslbench.api.views import ClassSet
 from zslbench.data.arrays import called, is_arrays, read_arrays, real_numbers
 from zslbench.data.catalogue import dataset_name, load_data
@@ -30,7 +31,8 @@ from zslbench.files import existing
 from zslbench.preparation.backbones import Loaded, find_backbone, load_backbone
 from zslbench.preparation.extract import NoneReadable, extract
 from zslbench.preparation.pixels import crop_inputs, with_images
-from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, prompts, read_texts
+from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, prompts
+from zslbench.preparation.texts import read_texts
 from zslbench.runs.model import TrainedModel, Which
 from zslbench.runs.request import split_source
 
@@ -332,7 +334,8 @@ def _of_texts(path: Path, texts: dict[str, list[str]], model: TrainedModel, enco
         raise UsageError(f"--encoder {encoder}: the class embeddings of run {model.record.id} are by {own}")
     chosen = choose_text_encoder(own)
     loaded = load_text_encoder(chosen, model.record.provenance.get("semantics_weights", ""))
-    return model.described(list(texts), embed(texts, loaded, chosen))
+    pool: Pool = "max" if model.record.provenance.get("semantics_pool") == "max" else "mean"
+    return model.described(list(texts), embed(texts, loaded, chosen, pool))
 
 
 def _of_numbers(path: Path, table: Table, model: TrainedModel) -> ClassSet:

@@ -43,6 +43,7 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "dataset": run.entrant.source,
         "splits": run.entrant.request.splits,
         **({"features": features} if (features := _features_file(run)) else {}),
+        "pretraining": run.entrant.pretraining,
         **({"semantics": semantics} if (semantics := run.entrant.request.semantics) != OWN else {}),
         **origin_of(run.entrant.request.semantics),
         **({"weights": weights} if (weights := _paths(run)) else {}),

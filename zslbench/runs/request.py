@@ -207,6 +207,14 @@ def seeds_of(given: int | Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
+def semantics_of(given: str | Sequence[str] | None) -> list[str]:
+    """Returns class embeddings as a list of at least one, the data set's own by default; one given twice is one."""
+    every = [given] if isinstance(given, str | Path) else list(given or [OWN])
+    if wrong := [one for one in every if not isinstance(one, str | Path)]:
+        raise UsageError(f"semantics={short(wrong[0])}: give att, original or files")
+    return list(dict.fromkeys(map(str, every)))
+
+
 def short(value: object) -> str:
     """Returns the text of a message about a value of any kind."""
     text = repr(value)

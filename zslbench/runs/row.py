@@ -91,6 +91,7 @@ class Row:
             refusal=entrant.refusal,
             search=search,
             published_as=card.published_as,
+            distinction=entrant.distinction,
             entrant=entrant,
         )
 
@@ -169,6 +170,13 @@ class Row:
     def features(self) -> str:
         """The features its runs are given; empty where there are none."""
         return self.spec.features if self.spec else ""
+
+    @property
+    def pretraining(self) -> str:
+        """What the network behind its features was trained on; stored runs are older than what is known of the data."""
+        if self.entrant is not None:
+            return self.entrant.pretraining
+        return self.records[0].pretraining if self.records else "unknown"
 
     @property
     def settings(self) -> str:

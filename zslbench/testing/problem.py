@@ -70,6 +70,7 @@ def separable(
         test_seen=np.flatnonzero(~is_unseen & fifth),
         test_unseen=np.flatnonzero(is_unseen),
         attributes=not signed,
+        pretraining="none",
     )
 
 

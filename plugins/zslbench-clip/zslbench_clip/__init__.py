@@ -17,6 +17,7 @@ BACKBONE = BackboneCard(
     title="CLIP and its kin, image side",
     paper=PAPER,
     summary="image features of any model of open_clip: clip:MODEL/PRETRAINED, clip:MODEL/FILE, clip:FOLDER",
+    pretraining="web image-text",
 )
 ENCODER = TextEncoderCard(
     title="CLIP and its kin, text side",

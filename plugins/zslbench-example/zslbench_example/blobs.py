@@ -43,6 +43,7 @@ class Blobs(Dataset):
             train=np.flatnonzero(~unseen & ~fifth),
             test_seen=np.flatnonzero(~unseen & fifth),
             test_unseen=np.flatnonzero(unseen),
+            pretraining="none",
         )
 
 

