@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from zslbench import Backbone, BackboneCard, Registry
+from zslbench.discovery import builtin
 
 ATTRIBUTES = "abcdefg"
 SEGMENTS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
@@ -61,8 +62,9 @@ class Attentive(Deaf):
 
 
 def backbones() -> Registry:
-    """A registry that knows the backbone `corners`."""
+    """A registry that knows the backbone `corners`, and the built-in ones."""
     registry = Registry()
+    builtin.zslbench_register(registry)
     registry.backbone("corners", "pictures:Corners", BackboneCard("Corners", "none"))
     return registry
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 import warnings
@@ -79,6 +80,30 @@ def whole(path: Path) -> Iterator[Path]:
             publish(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder beside `path` to fill, which takes its name in the end; after an error nothing is left.
+
+    What processes that were killed had begun of it is removed. Raises `NotWritten` as `writing` does, also where
+    something that is no empty folder has the name already.
+    """
+    with writing(path, "move away what is there, or give another name"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f".{escape(path.name)}.*.part"):
+            if abandoned(old):
+                shutil.rmtree(old, ignore_errors=True)
+        part = path.with_name(f".{path.name}.{NODE}-{os.getpid()}.part")
+        part.mkdir()
+        try:
+            yield part
+            with suppress(FileNotFoundError):
+                path.rmdir()
+            part.rename(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
             raise
 
 
@@ -273,6 +298,11 @@ def writable(option: str, path: Path) -> Path:
     if path.is_dir():
         raise UsageError(f"{option} {path}: is a folder; name a file in it".lstrip())
     return in_folder(option, path)
+
+
+def in_file_names(text: str) -> str:
+    """Returns a name with whatever may be no part of a file's name replaced: `clip:./mine` is clip-mine."""
+    return re.sub(r"[._-]*[^A-Za-z0-9._-][^A-Za-z0-9]*", "-", text)
 
 
 def existing(option: str, path: Path, folder: bool = False) -> Path:

@@ -1,10 +1,11 @@
-"""The built-in data sets: the GBU benchmarks, read from disk, and `digits` and `shapes`, embedded."""
+"""The built-in data sets: the GBU benchmarks, read from disk, `digits` and `shapes`, embedded; and layouts of files."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zslbench_datasets.cards import CARDS, DIGITS, SHAPES
+from zslbench import LayoutCard
+from zslbench_datasets.cards import CARDS, DIGITS, LAYOUTS, SHAPES
 
 if TYPE_CHECKING:
     from zslbench import Registry
@@ -16,3 +17,5 @@ def zslbench_register(registry: Registry) -> None:
         registry.dataset(name, f"zslbench_datasets.gbu:{name.upper()}", card)
     registry.dataset("digits", "zslbench_datasets.digits:digits", DIGITS)
     registry.dataset("shapes", "zslbench_datasets.shapes:shapes", SHAPES)
+    for name, (target, summary) in LAYOUTS.items():
+        registry.layout(name, f"zslbench_datasets.layouts:{target}", LayoutCard(summary))

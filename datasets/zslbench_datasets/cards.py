@@ -82,3 +82,11 @@ SHAPES = DatasetCard(
     embedded=True,
     default_features="pixels",
 )
+
+LAYOUTS = {
+    "arrays": ("Arrays", "one array for each of features, labels, att and so on, in one file or several"),
+    "feature-maps": ("FeatureMaps", "feature_map (images, channels, height, width) and all else in one file"),
+    "parts": ("Parts", "train_f, train_l, testSeen_f, ... and class embeddings by side in one file"),
+    "lists": ("Lists", "feature_list and label_list in a file of training images and one of test images"),
+}
+"""Name -> class, and what it reads."""

@@ -13,19 +13,31 @@ from zslbench import ClassSet, Embedder, Params, ProblemShape, TrainView, param
 class ESZSLParams(Params):
     """Regularisation on the visual and on the semantic side."""
 
-    gamma: float = param(10.0, "weight of the visual-side penalty", search=(1e-3, 1e3), log=True, gt=0)
+    gamma: float = param(1.0, "weight of the visual-side penalty", search=(1e-3, 1e3), log=True, gt=0)
     lam: float = param(0.1, "weight of the semantic-side penalty, lambda", search=(1e-3, 1e3), log=True, gt=0)
-    relative: bool = param(True, "measure gamma and lambda in mean eigenvalues of X'X and S'S")
+    relative: bool = param(True, "measure gamma and lambda in mean eigenvalues of X'X and of S'S, S centred")
+
+
+def mean_eigenvalue(values: Tensor) -> Tensor:
+    """Returns the mean of the eigenvalues of X'X that are more than rounding, a scalar; 1 where there are none.
+
+    Args:
+        values: `(n,)` float64. X may have been float32, whose rounding, squared, is what the smallest are held against.
+    """
+    kept = values[values > values.max() * len(values) * torch.finfo(torch.float32).eps]
+    return kept.mean() if len(kept) else torch.ones((), dtype=values.dtype)
 
 
 class ESZSL(Embedder[ESZSLParams]):
     """V = (X'X + gamma I)^-1 X'Y S (S'S + lambda I)^-1, Eq. (7), with Y in {-1, 1}; E(x) = V'x.
 
     The eigenvalues of X'X grow with the images, those of S'S with the classes, and both with the units of the data; so
-    gamma and lambda are, unlike in the paper, multiples of their means unless `relative` is False.
+    gamma and lambda are, unlike in the paper, multiples of their means unless `relative` is False. Eigenvalues that are
+    zero do not count, so that columns that repeat others change nothing. For lambda the mean is that of the centred
+    embeddings: what all classes share tells none of them apart, however large it is.
     """
 
-    version = 2
+    version = 3
     deterministic = True
     scale: ClassVar = "zscore"
     scales: ClassVar = ("zscore", "l2", "none")
@@ -45,16 +57,20 @@ class ESZSL(Embedder[ESZSLParams]):
         return product
 
     def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
-        """Returns eigenvalues e, f and eigenvectors U, Q of X'X and S'S, and U'X'YSQ; all in float64."""
+        """Returns eigenvalues e, f and eigenvectors U, Q of X'X and S'S, U'X'YSQ, and the two units; all in float64."""
         x, s = view.x.double(), view.semantics.double()
         signs = 2.0 * torch.nn.functional.one_hot(view.y, len(s)).double() - 1.0
         e, u = torch.linalg.eigh(x.T @ x)
         f, q = torch.linalg.eigh(s.T @ s)
-        return e.clamp(min=0), u, f.clamp(min=0), q, u.T @ (x.T @ signs) @ (s @ q)
+        centred = s - s.mean(dim=0)
+        units = torch.stack([mean_eigenvalue(e), mean_eigenvalue(torch.linalg.eigvalsh(centred.T @ centred))])
+        return e.clamp(min=0), u, f.clamp(min=0), q, u.T @ (x.T @ signs) @ (s @ q), units
 
     def assemble(self, factors: tuple[Tensor, ...]) -> None:
         """Computes V = U [(U'X'YSQ)_ij / ((e_i + gamma)(f_j + lambda))] Q', which is Eq. (7) in the eigenvectors."""
-        e, u, f, q, middle = factors
-        units = (e.mean(), f.mean()) if self.params.relative else (1.0, 1.0)
-        divisor = torch.outer(e + self.params.gamma * units[0], f + self.params.lam * units[1])
+        e, u, f, q, middle, units = factors
+        gamma, lam = self.params.gamma, self.params.lam
+        if self.params.relative:
+            gamma, lam = gamma * float(units[0]), lam * float(units[1])
+        divisor = torch.outer(e + gamma, f + lam)
         self.V.copy_(u @ (middle / divisor) @ q.T)

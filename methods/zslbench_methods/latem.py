@@ -12,14 +12,17 @@ from zslbench_methods.ranking import RankingEmbedder, RankingParams
 
 EPOCHS_BETWEEN_PRUNINGS = 5
 LEAST_SHARE = 0.05
+START = 0.1
+"""Differences of scores before training, in margins."""
 
 
 class LATEMParams(RankingParams):
     """Those of ranking methods, with the paper's margin, and how many maps there are."""
 
     epochs: int = param(30, "epochs", search=(2, 30), ge=1)
-    batch_size: int = param(256, "images in a batch", ge=1)
-    lr: float = param(1e-2, "learning rate", search=(1e-4, 1e-1), log=True, gt=0)
+    lr: float = param(
+        0.3, "learning rate: margins by which a step of Adam may move a score", search=(0.03, 3.0), log=True, gt=0
+    )
     margin: float = param(1.0, "margin between the true class and a wrong one", gt=0)
     K: int = param(4, "maps W_i to start with", search=[2, 4, 6, 8, 10], ge=1)
     pruned: bool = param(
@@ -34,17 +37,28 @@ class LATEM(RankingEmbedder[LATEMParams]):
     few training images have been dropped.
     """
 
+    version = 2
     scale: ClassVar = "l2"
     alive: Tensor
 
     def build(self, shape: ProblemShape) -> None:
         """Creates the maps side by side, `(K * A, D)`, and which of them are in use, `(K,)`.
 
-        They start small against the margin, and random: maps that start equal stay equal.
+        They are random: maps that start equal stay equal.
         """
+        self.register_buffer("basis", torch.eye(shape.attributes))
         self.W = nn.Linear(shape.features, self.params.K * shape.attributes, bias=False)
-        nn.init.normal_(self.W.weight, std=0.1 * shape.features**-0.5)
+        nn.init.normal_(self.W.weight)
         self.register_buffer("alive", torch.ones(self.params.K, dtype=torch.bool))
+
+    def solve(self, view: TrainView) -> None:
+        """Finds the axes, and makes the maps so small that they start with differences of a tenth of the margin."""
+        self.find_axes(view)
+        along = view.semantics @ self.basis
+        across = torch.linalg.vector_norm(along - along.mean(dim=0), dim=1).mean()
+        spread = across * torch.linalg.vector_norm(view.x, dim=1).mean()
+        with torch.no_grad():
+            self.W.weight *= START * self.params.margin / spread.clamp(min=torch.finfo(spread.dtype).tiny)
 
     def scores(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns F, `(B, C)`."""
@@ -52,7 +66,8 @@ class LATEM(RankingEmbedder[LATEMParams]):
 
     def scores_by_map(self, x: Tensor, classes: ClassSet) -> Tensor:
         """Returns x'W_i s_c for each map, `(B, K, C)`; -inf for those that were dropped."""
-        scores: Tensor = self.W(x).unflatten(1, (self.params.K, -1)) @ classes.semantics.T
+        along = classes.semantics @ self.basis
+        scores: Tensor = self.W(x).unflatten(1, (self.params.K, -1)) @ along.T
         return scores.masked_fill(~self.alive[:, None], -torch.inf)
 
     def loss(self, batch: Batch) -> Tensor:

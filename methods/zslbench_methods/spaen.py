@@ -141,15 +141,18 @@ class SPAEN(Embedder[SPAENParams]):
         p = self.params
         # in the released code, the L2 penalty is not on the critic
         critic = Objective("critic", self.critic_loss, self.D.parameters(), p.critic_steps, p.critic_lr, decay=False)
-        autoencoder = Objective(
-            "autoencoder", self.autoencoder_loss, [*self.F.parameters(), *self.G.parameters()], lr=p.autoencoder_lr
-        )
         embed = Objective("embed", self.embed_loss, self.E.parameters())
-        adversary, reconstructing = [critic] * (p.beta > 0), [autoencoder] * self.trains_f
+        adversary, reconstructing = [critic] * (p.beta > 0), self.reconstructing()
         if p.training == "joint":
             return [Stage("joint", [*adversary, *reconstructing, embed], p.epochs, self.joint_plateau())]
         first = [Stage("autoencoder", reconstructing, p.autoencoder_epochs)] if reconstructing else []
         return [*first, Stage("embed", [*adversary, embed], p.epochs, CLS)]
+
+    def reconstructing(self) -> list[Objective]:
+        """Returns the players that learn to reconstruct: F and G, where anything depends on them."""
+        parameters = [*self.F.parameters(), *self.G.parameters()]
+        own = Objective("autoencoder", self.autoencoder_loss, parameters, lr=self.params.autoencoder_lr)
+        return [own] * self.trains_f
 
     def joint_plateau(self) -> str:
         """Returns the loss by which joint training sees a plateau."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
+import torch
 from pydantic import model_validator
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from zslbench import Batch, NotApplicable, ProblemShape, param
+from zslbench import Batch, NotApplicable, Objective, ProblemShape, param
 from zslbench_methods.image_networks import SMALLEST, Encoder, Parts
 from zslbench_methods.reconstruction import ReconstructionParams, reconstruction_terms, slowest_term
 from zslbench_methods.spaen import SPAEN, SPAENParams, classifier, perceptron, with_output
@@ -27,6 +29,7 @@ class SPAENImageParams(ReconstructionParams, SPAENParams):
     critic_slope: float = param(0.0, "slope of the critic's leaky ReLU; 0 for the paper's ReLU", ge=0, le=1)
     encoder: Encoder = param("alexnet", "lower part of F: AlexNet up to fc7 or fc6, or strided convolutions")
     encoder_frozen: bool = param(False, "keep the lower part of F as it was, as the released code does")
+    realism: float = param(0.0, "weight of an adversary that tells images from reconstructions; not in the paper", ge=0)
 
     @model_validator(mode="after")
     def _sees_images(self) -> Self:
@@ -62,6 +65,24 @@ class SPAENImages(SPAEN):
         self.G = parts.generator(a, p.autoencoder_hidden, p.image_size, p.width)
         self.build_critic(shape)
         self.phi = parts.perceptual(p.phi)
+        if p.realism > 0:
+            judge, judged = Parts({}, pretrained=False).encoder("conv", p.image_size, p.width)
+            self.judge = judge.append(nn.Linear(judged, 1))
+
+    def reconstructing(self) -> list[Objective]:
+        """Returns F and G, and the judge, where reconstructions have to look real."""
+        players = super().reconstructing()
+        if players and self.params.realism > 0:
+            rate = self.params.critic_lr
+            players.insert(0, Objective("judge", self.judge_loss, self.judge.parameters(), lr=rate, decay=False))
+        return players
+
+    def judge_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The judge's side of Goodfellow et al., NIPS 2014, Eq. (1): images are real, reconstructions are not."""
+        pixels = self.seen_by_f(batch)
+        with torch.no_grad():
+            made = self.G(self.F(pixels))
+        return {"real": softplus(-self.judge(pixels)).mean(), "made": softplus(self.judge(made)).mean()}
 
     def seen_by_f(self, batch: Batch) -> Tensor:
         """Returns the crops, `(B, 3, H, W)`."""
@@ -69,8 +90,14 @@ class SPAENImages(SPAEN):
         return batch.pixels
 
     def reconstruction_loss(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """alpha L_rec, Eq. (3), in the space of phi and in pixels."""
-        return reconstruction_terms(made, self.seen_by_f(batch), self.phi, self.params)
+        """alpha L_rec, Eq. (3), in the space of phi and in pixels, and how little the judge is deceived.
+
+        The last term is that of Dosovitskiy & Brox, NIPS 2016, Eq. (4), -log D(G(F(x))); SP-AEN does not have it.
+        """
+        terms = reconstruction_terms(made, self.seen_by_f(batch), self.phi, self.params)
+        if self.params.realism > 0:
+            terms["real"] = self.params.realism * softplus(-self.judge(made)).mean()
+        return terms
 
     def joint_plateau(self) -> str:
         """Returns the term of the reconstruction that shows: it is the slowest to learn."""

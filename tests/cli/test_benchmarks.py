@@ -52,7 +52,7 @@ def test_published_numbers_and_the_difference_stand_below_runs_on_the_published_
     _, columns, _, measured, printed, difference, *_ = answer.out.splitlines()
     at = columns.index("U->U")
     expected = float(published("DeViSE", "SUN")["U->U"])
-    assert "published, " in printed
+    assert "published on ResNet-101, " in printed and "difference from ResNet-101 " in difference
     assert float(printed[at:].split()[0]) == expected
     assert float(difference[at:].split()[0]) == pytest.approx(float(measured[at:].split()[0]) - expected, abs=0.11)
 

@@ -305,6 +305,25 @@ def test_sentences_and_names_describe_new_classes_where_those_of_the_run_came_fr
     assert "no text encoder is installed" in gone.error()
 
 
+def test_names_of_new_classes_stand_in_the_templates_of_the_run(coloured: Path, tmp_path: Path) -> None:
+    """The encoder sees no colour but in the template, and no template in a table of texts."""
+    code = ENCODER.replace("{module}", "colour_names").replace("word in text", '"so " + word + " it is" in text')
+    site = distribution(tmp_path, "colour-names", code)
+    out = tmp_path / "names.csv"
+    template = ("--template", "so {} it is")
+    made = command("data", "semantics", coloured, *template, "--out", out, path=site)
+    assert made.status == 0, made.err
+    run = command("run", "sae", "-d", coloured, "--semantics", out, "--uncalibrated", "--json", path=site)
+    assert run.status == 0, run.err
+    name = str(json.loads(run.out)["runs"][0]["id"])
+    (tmp_path / "new.txt").write_text("blue\nred\n")
+    answer = command(
+        "predict", name, tmp_path / "images" / "red", "--classes", tmp_path / "new.txt", "--json", path=site
+    )
+    assert answer.status == 0, answer.err
+    assert {one["class"] for one in json.loads(answer.out)} == {"red"}
+
+
 def test_texts_that_cannot_be_read_are_one_line(described: tuple[str, Path], tmp_path: Path) -> None:
     run, site = described
     (tmp_path / "texts.json").write_text('{"rose": ')

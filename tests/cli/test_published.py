@@ -6,6 +6,7 @@ import csv
 import json
 from collections import defaultdict
 from importlib.resources import files
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +25,23 @@ PLUGIN = """
     """
 HEAD = "method,dataset,split,setting,metric,value,source\n"
 
-Group = tuple[str, str, str, str]
+Group = tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
 def shipped() -> dict[Group, dict[str, str]]:
     """The shipped file, read without the code under test."""
     groups: dict[Group, dict[str, str]] = defaultdict(dict)
+    about = itemgetter("method", "dataset", "split", "source", "backbone", "fine_tuned")
     with files(zslbench_methods).joinpath("published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            groups[row["method"], row["dataset"], row["split"], row["source"]][row["metric"]] = row["value"]
+            groups[about(row)][row["metric"]] = row["value"]
     return groups
 
 
 def about(group: dict[str, str]) -> Group:
-    return group["method"], group["dataset"], group["split"], group["source"]
+    names = ("method", "dataset", "split", "source", "backbone", "fine_tuned")
+    return tuple(group[name] for name in names)
 
 
 def test_every_shipped_number_is_shown_once(inside: Inside, shipped: dict[Group, dict[str, str]]) -> None:
@@ -56,9 +59,10 @@ def test_lines_are_sorted_by_method_data_set_and_source(inside: Inside) -> None:
 
 def test_a_line_has_the_numbers_as_printed_and_the_source(inside: Inside) -> None:
     lines = inside("published", "--method", "spaen", "--dataset", "cub", "--plain").out.splitlines()
-    assert lines[1].split() == ["method", "data", "set", "split", "U->U", "U->T", "S->T", "H", "AUSUC", "source"]
-    assert lines[3].split() == ["SP-AEN", "CUB", "PS", "55.4", "34.7", "70.6", "46.6", "[1]"]
-    assert lines[6].split() == ["SP-AEN", "CUB", "PS", "pixel", "MSE", "unseen", "test", "0.040", "[2]"]
+    names = ["method", "data", "set", "split", "backbone", "U->U", "U->T", "S->T", "H", "AUSUC", "source"]
+    assert lines[1].split() == names
+    assert lines[3].split() == ["SP-AEN", "CUB", "PS", "ResNet-101", "55.4", "34.7", "70.6", "46.6", "[1]"]
+    assert lines[6].split() == ["SP-AEN", "CUB", "PS", "ResNet-101", "pixel", "MSE", "unseen", "test", "0.040", "[2]"]
     assert lines[7:] == [f"[1] {TABLE_1}", f"[2] {TABLE_3}"]
 
 
@@ -109,6 +113,30 @@ def test_an_unknown_name_is_one_line_and_status_2(inside: Inside, arguments: lis
         assert words in answer.error()
 
 
+def test_each_line_says_on_what_its_numbers_were_made(inside: Inside) -> None:
+    answer = inside("published", "-m", "SDGZSL", "-m", "SDGZSL*", "-m", "ZeroDINO", "-m", "GenZSL", "-d", "cub")
+    backbones = {line[:10].strip(): line for line in answer.out.splitlines()}
+    assert "ResNet-101  " in backbones["SDGZSL"] and "ResNet-101 ft  " in backbones["SDGZSL*"]
+    assert "CLIP ViT-B/16  " in backbones["GenZSL"] and "DINOv2 ViT-B/14 ?  " in backbones["ZeroDINO"]
+    assert "ft: fine-tuned on seen classes; ?: whether it was is unknown" in answer.out
+    assert "ft: " not in inside("published", "-m", "spaen").out  # all the same: nothing to tell apart
+
+
+def test_the_numbers_of_other_backbones_are_those_that_their_sources_print(
+    shipped: dict[Group, dict[str, str]],
+) -> None:
+    own = {
+        (method, dataset, backbone, tuned): " ".join(values[name] for name in ("U->U", "U->T", "S->T", "H"))
+        for (method, dataset, _, source, backbone, tuned), values in shipped.items()
+        if source.endswith("repository")
+    }
+    assert len(own) == 12  # four methods on three data sets
+    assert own["ZeroDiff", "CUB", "ResNet-101", "seen classes"] == "87.5 80.0 83.2 81.6"
+    assert own["GenZSL", "AWA2", "CLIP ViT-B/16", "no"] == "92.2 86.1 88.7 87.4"
+    assert own["ZSLViT", "SUN", "ViT-B", "seen classes"] == "68.3 45.9 48.4 47.3"
+    assert own["ZeroDINO", "AWA2", "DINOv2 ViT-B/14", "unknown"] == "67.5 64.5 87.9 74.4"
+
+
 def impossible(values: dict[str, str]) -> bool:
     """Searches a fine grid of what U->T and S->T may have been before they were rounded to one decimal."""
     if not {"U->T", "S->T", "H"} <= values.keys():
@@ -124,13 +152,34 @@ def test_the_lint_finds_every_h_that_no_rounding_explains(inside: Inside, shippe
     assert answer.status == 0  # papers contradict themselves; the command did not fail
     found = {about(group) for group in json.loads(answer.out)}
     assert found == {key for key, values in shipped.items() if impossible(values)}
-    assert ("AGZSL*", "AWA2", "PS", "Chen et al., ICCV 2021 (SDGZSL), results table quoting originals") in found
+    assert (
+        "AGZSL*",
+        "AWA2",
+        "PS",
+        "Chen et al., ICCV 2021 (SDGZSL), results table quoting originals",
+        "ResNet-101",
+        "seen classes",
+    ) in found
 
 
 def test_the_lint_shows_printed_h_implied_range_and_difference(inside: Inside) -> None:
     lines = inside("published", "--lint", "--method", "AGZSL*", "--plain").out.splitlines()
     # 2 x 52.55 x 86.45 / 139.00 = 65.37 and 2 x 52.65 x 86.55 / 139.20 = 65.47; 76.8 - 65.5 = 11.3
-    assert lines[2].split() == ["AGZSL*", "AWA2", "PS", "52.6", "86.5", "76.8", "65.4", "to", "65.5", "+11.3", "[1]"]
+    assert lines[2].split() == [
+        "AGZSL*",
+        "AWA2",
+        "PS",
+        "ResNet-101",
+        "ft",
+        "52.6",
+        "86.5",
+        "76.8",
+        "65.4",
+        "to",
+        "65.5",
+        "+11.3",
+        "[1]",
+    ]
     assert lines[-1].startswith("1 of 4 printed H cannot be 2US/(U+S)")
 
 
@@ -142,7 +191,7 @@ def test_a_lint_without_finding_says_how_many_were_looked_at(inside: Inside) -> 
 def test_the_view_marks_what_the_lint_finds_and_counts_it(inside: Inside) -> None:
     *lines, last = inside("published", "--method", "agzsl*", "--plain").out.splitlines()
     marked = [line.split() for line in lines if "!" in line]
-    assert [(line[1], line[6]) for line in marked] == [("AWA2", "76.8!")]
+    assert [(line[1], line[8]) for line in marked] == [("AWA2", "76.8!")]
     assert last.startswith("! 1 of 4 printed H") and "`zslbench published --lint`" in last
     assert "!" not in inside("published", "--method", "spaen").out
 
@@ -153,8 +202,8 @@ def test_a_plugins_numbers_join_the_shipped_ones(tmp_path: Path) -> None:
     answer = command("published", "-m", "mine", "-m", "spaen", "-d", "sun", path=tmp_path)
     assert (answer.status, answer.err) == (0, "")
     rows = [line.split() for line in answer.out.splitlines()]
-    assert ["Mine", "SUN", "PS", "61.50", "[1]"] in rows
-    assert ["SP-AEN", "SUN", "PS", "59.2", "24.9", "38.6", "30.3", "[2]"] in rows
+    assert ["Mine", "SUN", "PS", "not", "stated", "61.50", "[1]"] in rows
+    assert ["SP-AEN", "SUN", "PS", "ResNet-101", "59.2", "24.9", "38.6", "30.3", "[2]"] in rows
 
 
 def test_a_plugins_malformed_file_costs_one_line_and_the_shipped_numbers_nothing(tmp_path: Path) -> None:

@@ -81,7 +81,12 @@ def test_published_numbers_stand_below_what_compares_with_them_and_nothing_else(
     page = tmp_path / "report.html"
     assert inside("report", "--out", page).status == 0
     rows = list(rows_of(page).items())
-    assert [name for name, _ in rows] == ["ESZSL", f"published, {known['source']}", "difference", "ESZSL gamma=100.0"]
+    assert [name for name, _ in rows] == [
+        "ESZSL",
+        f"published on {known['backbone']}, {known['source']}",
+        f"difference from {known['backbone']}",
+        "ESZSL gamma=100.0",
+    ]
     assert f"{known['values']['H']:.1f}" in rows[1][1]
     of_command = tmp_path / "compare.html"
     assert inside("compare", *methods, "-d", folder, "--seeds", "1", "--out", of_command).status == 0

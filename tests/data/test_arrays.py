@@ -134,7 +134,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "objects": (".npy", wrote(npy(np.array([None]), allow_pickle=True)), "the array holds Python objects"),
     "records": (".npy", wrote(npy(np.zeros(2, dtype="f4,i4"))), "save it as float32 or float64"),
     "dates": (".npy", wrote(npy(np.zeros(2, dtype="M8[s]"))), "is of type datetime64[s]"),
-    "pickle": (".npy", wrote(pickle.dumps(ROWS)), "it is a pickle, which is never read"),
+    "pickle": (".npy", wrote(pickle.dumps(ROWS)), "it is a pickle, which can run any code and is never read"),
     "more than declared": (
         ".npy",
         wrote(npy(ROWS) + bytes(4)),

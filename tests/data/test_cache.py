@@ -259,7 +259,7 @@ def test_features_that_are_not_finite_are_refused_each_time(source):
 
 def test_a_file_that_cannot_be_read_leaves_nothing_in_the_cache(source, folder):
     source.write_bytes(source.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"res101\.mat: cannot be read as a whole MATLAB file"):
+    with pytest.raises(DataError, match=r"res101\.mat: cannot be read as a whole MATLAB or HDF5 file"):
         load_features(source)
     assert [path for path in (folder / "mat").iterdir() if path.suffix != ".lock"] == []
 

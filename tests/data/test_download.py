@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,11 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str | None] = []
+        self.paths: list[str] = []
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/xlsa17.zip"
+    def site(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,6 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, wanted = self.server, self.headers.get("Range")
         server.asked.append(wanted)
+        server.paths.append(self.path)
         if server.status != 200:
             self.send_error(server.status)
             return
@@ -92,7 +95,7 @@ def server(archive, tmp_path, monkeypatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server() as running:
         running.content = archive
-        monkeypatch.setattr(download, "URL", running.url)
+        monkeypatch.setattr(download, "SITE", running.site)
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield running
@@ -121,6 +124,32 @@ def test_the_archive_is_fetched_once_for_several_data_sets(server, tmp_path):
     get("CUB", tmp_path / "data")
     assert len(server.asked) == 1
     assert names_below(tmp_path / "data") == {f"{f}/{n}" for f in ("SUN", "CUB") for n in download.ARCHIVE_FILES}
+
+
+def test_flowers_come_from_an_archive_of_their_own(server, tmp_path):
+    """Xian et al. released them with Feature Generating Networks (CVPR 2018), in `cvpr18xian/data/FLO`."""
+    get("SUN", tmp_path / "data")
+    other = tmp_path / "flowers.zip"
+    with zipfile.ZipFile(other, "w") as file:
+        for name in ("res101.mat", "att_splits.mat"):
+            file.writestr(f"cvpr18xian/data/FLO/{name}", f"{name} of flowers")
+            file.writestr(f"cvpr18xian/data/CUB/{name}", "birds with other embeddings, which nobody asks for")
+    server.content = other.read_bytes()
+    other.unlink()
+    added = get("FLO", tmp_path / "data")
+    assert server.paths == ["/xlsa17.zip", "/cvpr18xian.zip"]
+    assert {path.name for path in added} == {"att_splits.mat", "res101.mat"}
+    assert (tmp_path / "data/FLO/res101.mat").read_text() == "res101.mat of flowers"
+    assert {"downloads/xlsa17.zip", "downloads/cvpr18xian.zip"} <= names_below(tmp_path / "cache")
+    get("CUB", tmp_path / "data")
+    assert len(server.paths) == 2
+    assert (tmp_path / "data/CUB/att_splits.mat").read_bytes() == b"splits of CUB"
+
+
+def test_an_archive_without_what_is_wanted_of_it_is_named(server, tmp_path):
+    with pytest.raises(DataError, match=r"cvpr18xian\.zip sent is no whole archive \(none of its files is there, "):
+        get("FLO", tmp_path / "data")
+    assert names_below(tmp_path / "cache") <= {"downloads/cvpr18xian.lock"}
 
 
 def test_files_that_are_there_are_left_alone(server, tmp_path):
@@ -218,14 +247,14 @@ def test_an_unreachable_source_says_which_file_is_expected_where(server, tmp_pat
 
 
 def test_no_server_at_all_is_one_line(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "URL", "http://127.0.0.1:9/xlsa17.zip")
+    monkeypatch.setattr(download, "SITE", "http://127.0.0.1:9")
     with pytest.raises(DataError, match=r"cannot be fetched .*refused"):
         get("SUN", tmp_path / "data")
 
 
 def test_a_data_set_that_the_archive_lacks_is_refused_before_any_transfer(server, tmp_path):
-    with pytest.raises(DataError, match=r"the GBU archive has no folder FLO.*put att_splits\.mat"):
-        get("FLO", tmp_path / "data")
+    with pytest.raises(DataError, match=r"the GBU archives have no folder PETS.*put att_splits\.mat"):
+        get("PETS", tmp_path / "data")
     with pytest.raises(DataError, match="holds no xlsa17/data/APY"):
         get("APY", tmp_path / "data")
     assert len(server.asked) == 1
@@ -248,7 +277,8 @@ def test_a_length_that_is_none_is_no_matter_if_the_archive_is_whole(server, arch
 def test_a_download_that_is_larger_than_the_archive_can_be_is_stopped(server, tmp_path, monkeypatch, length):
     server.length = length
     if not length:
-        monkeypatch.setattr(download, "MOST", 300_000)
+        small = tuple(replace(archive, most=300_000) for archive in download.ARCHIVES)
+        monkeypatch.setattr(download, "ARCHIVES", small)
     with pytest.raises(DataError, match=r"sends more than .* GB, and the archive has less"):
         get("SUN", tmp_path / "data")
     assert names_below(tmp_path / "cache") <= {"downloads/xlsa17.lock"}

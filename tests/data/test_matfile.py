@@ -196,7 +196,7 @@ def test_a_variable_whose_length_leads_past_the_end_hides_none_behind_it(compres
     content = bytearray(path.read_bytes())
     content[133] ^= 0x10
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.mat: cannot be read as a whole MATLAB file"):
+    with pytest.raises(DataError, match=r"x\.mat: cannot be read as a whole MATLAB or HDF5 file"):
         read_arrays(path, ["a"], ["features"])
 
 

@@ -27,7 +27,7 @@ from zslbench.data.scorefile import read_scores
 from zslbench.data.semantics import with_semantics
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation.attributes import read_attributes
-from zslbench.preparation.semantics import read_texts
+from zslbench.preparation.semantics import read_templates, read_texts
 from zslbench.preparation.splits import read_roles
 from zslbench.preparation.word_vectors import from_word_vectors
 
@@ -104,6 +104,7 @@ ATTRIBUTES = table(["class", *"vwxyz"], [(n, *row) for n, row in zip(NAMES, ROWS
 SCORE_TABLE = table(["image", *NAMES], [(i, *row) for i, row in zip(IMAGES, SCORES, strict=True)])
 ROLES = table(["class", "role"], [(n, "unseen" if i > 4 else "seen") for i, n in enumerate(NAMES)])
 TEXTS = [(name, f"it has {i} legs") for i, name in enumerate(NAMES)]
+TEMPLATES = "a photo of a {}\na drawing of a {}, a kind of animal\n{}\n"
 KINDS = {
     "scores npz": Kind(".npz", lambda p: np.savez(p, scores=SCORES, images=IMAGES, classes=NAMES), of_scores, True),
     "scores npz packed": Kind(
@@ -131,6 +132,7 @@ KINDS = {
     "roles": Kind(".csv", lambda p: p.write_bytes(ROLES), of_roles),
     "texts csv": Kind(".csv", lambda p: p.write_bytes(table(["class", "text"], TEXTS)), lambda p: read_texts(p, NAMES)),
     "texts json": Kind(".json", lambda p: p.write_text(json.dumps(dict(TEXTS))), lambda p: read_texts(p, NAMES)),
+    "templates": Kind(".txt", lambda p: p.write_text(TEMPLATES), lambda p: {str(p): read_templates([str(p)])}),
     "vectors": Kind(".txt", lambda p: p.write_text(VECTORS), lambda p: from_word_vectors(p, NAMES).rows),
     "vectors gz": Kind(
         ".txt",

@@ -203,7 +203,7 @@ def test_a_missing_data_set_says_which_file_is_expected_where_and_how_to_get_it(
 
 
 def test_what_no_archive_holds_is_not_promised(make_xlsa17, tmp_path):
-    assert "data get" not in gbu.FLO.missing(tmp_path)
+    assert "`zslbench data get flo`" in gbu.FLO.missing(tmp_path)
     assert "data get" not in XLSA17Dataset.at(make_xlsa17()).missing(tmp_path, "vit")
 
 

@@ -28,12 +28,13 @@ if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # a fork of a process with threads could wait for ever
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from faults.imports import IMPORTS
 from faults.kinds import compared, write_toy
 from faults.sources import SOURCES
 from faults.stored import METHODS, STORED
 from faults.trial import BAD, GOOD, Case, Trials
 
-KINDS = {kind.name: kind for kind in [*STORED, *SOURCES]}
+KINDS = {kind.name: kind for kind in [*STORED, *SOURCES, *IMPORTS]}
 SHOWN = 5
 """So many bad cases of a kind and verdict are printed."""
 
@@ -45,7 +46,13 @@ def warm_up() -> None:
     try:
         write_toy(below)
         compared(below, METHODS)
-        for name in ("torchvision", "timm", "zslbench.cli", "zslbench.preparation.build"):
+        for name in (
+            "torchvision",
+            "timm",
+            "zslbench.cli",
+            "zslbench.preparation.build",
+            "zslbench.preparation.importwrite",
+        ):
             importlib.import_module(name)
     finally:
         shutil.rmtree(below)

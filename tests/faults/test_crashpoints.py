@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from faults.imports import write as write_layout
 from faults.injected import DIED, Injector
 from faults.kinds import Answer, bench, cli, compared, loaded, toy, write_toy
 from faults.sources import write_images, write_scores
@@ -65,6 +66,14 @@ def _imported(work: Path) -> Answer:
     return {"problems": problems, **compared(work, METHODS, existing="only-cached")}
 
 
+def _import_and_load(work: Path) -> Answer:
+    """Imports features; what there is already is as it was made."""
+    words = (work / "words.txt").read_text().splitlines()
+    files = [word if word.startswith("--") else work / word for word in words]
+    cli("data", "import", *files, "--as", work / "made", "--plain")
+    return {path.name: path.read_bytes().hex() for path in sorted((work / "made").iterdir())}
+
+
 COMMANDS: dict[str, tuple[Callable[[Path], object], Callable[[Path], Answer]]] = {
     "run": (write_toy, _run),
     "report": (write_toy, _reported),
@@ -72,6 +81,7 @@ COMMANDS: dict[str, tuple[Callable[[Path], object], Callable[[Path], Answer]]] =
     "cache": (write_toy, loaded),
     "extract": (write_images, _extracted),
     "import": (_make_export, _imported),
+    "data-import": (partial(write_layout, name="python-hdf5"), _import_and_load),
     "evaluate": (partial(write_scores, kind=".npz"), _evaluate_and_keep),
 }
 

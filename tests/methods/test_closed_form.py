@@ -101,7 +101,10 @@ def test_sae_compares_by_cosine_in_the_space_of_its_direction(direction: str) ->
 )
 def test_strengths_are_multiples_of_mean_eigenvalues(method: Any, relative: Any, absolute: Any) -> None:
     X, y, S = problem(seed=4)
-    e, f, a = (float(np.trace(M.T @ M)) / M.shape[1] for M in (X, S, S[y]))  # a trace is the sum of the eigenvalues
+    if method is ESZSL:
+        S = S - S.mean(axis=0)
+    # a trace is the sum of the eigenvalues, and the rank says how many are not zero
+    e, f, a = (float(np.trace(M.T @ M)) / np.linalg.matrix_rank(M) for M in (X, S, S[y]))
     found, expected = (train(method, params, toy_view(seed=4))[0] for params in (relative, absolute(e, f, a)))
     for name, value in expected.state_dict().items():
         assert found.state_dict()[name].numpy() == pytest.approx(value.numpy(), rel=1e-4, abs=1e-6)
@@ -125,6 +128,29 @@ def test_published_strengths_are_absolute(name: str, preset: str) -> None:
     card = next(entry.card for entry in registry().entries("method") if entry.name == name)
     for dataset in card.preset(preset).datasets:
         assert card.preset(preset).resolve(dataset, "res101")[0]["relative"] is False
+
+
+def test_columns_that_repeat_others_do_not_change_what_defaults_of_eszsl_decide() -> None:
+    view = toy_view(seed=4, noise=0.5)
+    classes = replace(view.classes, semantics=view.semantics.repeat(1, 5) / 5**0.5)
+    other = replace(view, x=view.x.repeat(1, 3) / 3**0.5, classes=classes)
+    model, again = (train(ESZSL, ESZSLParams(), given)[0] for given in (view, other))
+    scores, expected = again.scores(other.x, classes), model.scores(view.x, view.classes)
+    assert scores.numpy() == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-4 * float(expected.abs().max()))
+
+
+def test_what_all_classes_share_does_not_weaken_the_default_penalty_of_eszsl() -> None:
+    """However long the part that all class embeddings share: the penalty on what tells them apart stays as it is."""
+    view = toy_view(seed=4)
+    centred = view.semantics - view.semantics.mean(dim=0)
+    beside = torch.cat([centred, torch.zeros(len(centred), 1)], dim=1)
+    found = []
+    for offset in (0.0, 3.0, 30.0):
+        beside[:, -1] = offset
+        model, _ = train(ESZSL, ESZSLParams(), replace(view, classes=replace(view.classes, semantics=beside.clone())))
+        found.append(model.V[:, :-1].numpy())
+    for V in found[1:]:
+        assert np.allclose(V, found[0], rtol=1e-3, atol=1e-4 * float(np.abs(V).max()))
 
 
 def test_closed_forms_do_not_depend_on_the_seed() -> None:

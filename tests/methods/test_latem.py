@@ -166,7 +166,7 @@ def test_pruned_training_that_was_killed_ends_as_if_left_alone(done: int, tmp_pa
         if progress.epoch > done:
             raise Killed
 
-    params, path = LATEMParams(K=16, pruned=True, epochs=12, batch_size=16, lr=0.05), tmp_path / "state.safetensors"
+    params, path = LATEMParams(K=16, pruned=True, epochs=12, batch_size=16, lr=0.5), tmp_path / "state.safetensors"
     whole, fitted = train(LATEM, params, VIEW)
     assert 1 <= int(whole.alive.sum()) < 16
     with pytest.raises(Killed):
@@ -182,3 +182,17 @@ def test_it_separates_the_training_classes(pruned: bool) -> None:
     model, _ = train(LATEM, LATEMParams(K=8, pruned=pruned, epochs=60, batch_size=16), view)
     accuracy = (model.scores(view.x, view.classes).argmax(dim=1) == view.y).float().mean()
     assert accuracy > 0.5  # chance: 1/7
+
+
+def test_maps_start_with_differences_of_a_tenth_of_the_margin_and_in_axes_of_the_seen_classes() -> None:
+    for margin in (0.5, 4.0):
+        model = build(LATEM, LATEMParams(K=200, margin=margin), VIEW)
+        assert isinstance(model, LATEM)
+        model.solve(VIEW)
+        by_map = model.scores_by_map(VIEW.x, VIEW.classes).detach()
+        differences = (by_map - by_map.mean(dim=2, keepdim=True)).square().mean().sqrt()
+        assert float(differences) == pytest.approx(0.1 * margin, rel=0.2)
+        assert (
+            float((model.basis.T @ model.basis).fill_diagonal_(0).abs().max())
+            < 1e-6 * float(model.basis.max()) ** 2 + 1e-6
+        )

@@ -203,19 +203,55 @@ ADAM = [(DeViSE, RankingParams), (ALE, RankingParams), (SJE, RankingParams)]
 @pytest.mark.parametrize("attributes", [5, 9], ids=["more classes than attributes", "fewer"])
 @pytest.mark.parametrize(("method", "kind"), ADAM)
 def test_what_adam_learns_does_not_depend_on_how_embeddings_are_turned(method: Any, kind: Any, attributes: int) -> None:
-    view, params = toy_view(attributes=attributes, seed=2), kind(epochs=10, batch_size=16, lr=0.01)
+    view, params = toy_view(attributes=attributes, seed=2), kind(epochs=10, batch_size=16, lr=0.05)
     expected = scores_of(method, params, view)
     assert apart(scores_of(method, params, rotated(view)), expected) < 1e-2
+    params = kind(epochs=10, batch_size=16, lr=0.01)
     plain = scores_of(method, params, view, solve=unsolved)
     assert apart(scores_of(method, params, rotated(view), solve=unsolved), plain) > 5e-2
+
+
+def length_of(model: Any) -> float:
+    return float(model.basis[:, 0].double().norm())
 
 
 @pytest.mark.parametrize("attributes", [5, 9], ids=["more classes than attributes", "fewer"])
 @pytest.mark.parametrize(("method", "kind"), KINDS)
 def test_plain_sgd_learns_the_same_in_principal_axes(method: Any, kind: Any, attributes: int) -> None:
+    """The axes' length multiplies the gradient and the weights, so its square multiplies the rate."""
     view = toy_view(attributes=attributes, seed=2)
-    params = kind(epochs=5, batch_size=1, lr=0.02, optimizer="sgd", beta1=0.0)
-    assert apart(scores_of(method, params, view), scores_of(method, params, view, solve=unsolved)) < 1e-4
+    model = build(method, kind(), view)
+    model.solve(view)
+    own, plain = (
+        kind(epochs=5, batch_size=1, lr=lr, optimizer="sgd", beta1=0.0) for lr in (0.5, 0.5 * length_of(model) ** 2)
+    )
+    assert apart(scores_of(method, own, view), scores_of(method, plain, view, solve=unsolved)) < 1e-4
+
+
+@pytest.mark.parametrize("margin", [0.5, 4.0])
+@pytest.mark.parametrize(("method", "kind"), KINDS)
+def test_a_step_of_every_weight_by_one_moves_scores_by_a_margin(method: Any, kind: Any, margin: float) -> None:
+    """Moves each weight to where it moves an image's score of a class most, against the mean of all classes."""
+    model = build(method, kind(margin=margin), VIEW)
+    model.solve(VIEW)
+    along = VIEW.semantics.double().numpy() @ model.basis.double().numpy()
+    moves = []
+    for x in VIEW.x.double().numpy():
+        for c in range(len(along)):
+            weights = np.sign(np.outer(along[c] - along.mean(axis=0), x))
+            scores = along @ weights @ x
+            moves.append(scores[c] - scores.mean())
+    assert np.mean(moves) == pytest.approx(margin, rel=1e-5)
+
+
+@pytest.mark.parametrize(("method", "kind"), KINDS)
+def test_neither_units_nor_margin_change_what_is_chosen(method: Any, kind: Any) -> None:
+    view = toy_view(seed=2)
+    larger = replace(view, x=300 * view.x, classes=replace(view.classes, semantics=0.02 * view.semantics))
+    settings = {"epochs": 10, "batch_size": 16, "lr": 0.1}
+    expected = scores_of(method, kind(**settings), view)
+    assert apart(scores_of(method, kind(**settings), larger), expected) < 1e-3
+    assert apart(scores_of(method, kind(**settings, margin=7.0), view) / 7, expected) < 1e-3
 
 
 @pytest.mark.parametrize(("method", "kind"), ADAM)
@@ -223,8 +259,8 @@ def test_axes_are_orthonormal_and_uncorrelated_over_seen_classes(method: Any, ki
     model = build(method, kind(), VIEW)
     model.solve(VIEW)
     axes, s = model.basis.double().numpy(), VIEW.semantics.double().numpy()
-    assert axes.T @ axes == pytest.approx(np.eye(s.shape[1]), abs=1e-6)
-    along = s @ axes
+    assert axes.T @ axes == pytest.approx(length_of(model) ** 2 * np.eye(s.shape[1]), abs=1e-6)
+    along = s @ axes / length_of(model)
     assert along.T @ along == pytest.approx(np.diag(np.linalg.svd(s)[1] ** 2), abs=1e-5)
     assert (along[np.abs(along).argmax(axis=0), range(s.shape[1])] > 0).all()
 

@@ -246,3 +246,37 @@ def test_random_numbers_do_not_depend_on_how_a_batch_is_shared() -> None:
         ]
         for term, value in whole.items():
             assert float(value.detach()) == pytest.approx(sum(float(p[term].detach()) for p in parts) / 2, rel=1e-4)
+
+
+def test_the_judge_is_trained_before_what_reconstructs_and_by_nothing_else() -> None:
+    made = model(realism=3.0)
+    [stage] = made.stages()
+    assert [player.name for player in stage.objectives] == ["critic", "judge", "autoencoder", "embed"]
+    players = {player.name: player for player in stage.objectives}
+    for name, expected in [("judge", {"judge"}), ("autoencoder", {"F", "G"}), ("embed", {"E"}), ("critic", {"D"})]:
+        before = {key: value.clone() for key, value in made.state_dict().items()}
+        step(players[name])
+        assert {key.partition(".")[0] for key in changed(before, made.state_dict())} == expected
+    [alone, embed] = model(realism=3.0, training="two-stage", beta=0).stages()
+    assert [player.name for player in alone.objectives] == ["judge", "autoencoder"]
+    assert [player.name for player in embed.objectives] == ["embed"]
+
+
+def test_the_judges_losses_are_log_likelihoods_of_real_and_made() -> None:
+    made = model(realism=3.0)
+    with torch.no_grad():
+        images = made.G(made.F(PIXELS))
+        real, fake = (torch.sigmoid(made.judge(some).double()) for some in (PIXELS, images))
+        losses, deceived = made.judge_loss(batch()), made.reconstruction_loss(images, batch())["real"]
+    assert float(losses["real"]) == pytest.approx(float(-real.log().mean()), rel=1e-4)
+    assert float(losses["made"]) == pytest.approx(float(-(1 - fake).log().mean()), rel=1e-4)
+    assert float(deceived) == pytest.approx(float(-3.0 * fake.log().mean()), rel=1e-4)
+
+
+def test_without_its_weight_there_is_no_judge_and_nothing_else_changes() -> None:
+    plain, judged = model(), model(realism=1.0)
+    assert not any(name.startswith("judge") for name in plain.state_dict())
+    assert "real" not in plain.reconstruction_loss(PIXELS, batch())
+    shared = {name: value for name, value in judged.state_dict().items() if not name.startswith("judge")}
+    assert shared.keys() == plain.state_dict().keys()
+    assert all(torch.equal(value, plain.state_dict()[name]) for name, value in shared.items())

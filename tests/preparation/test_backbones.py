@@ -20,6 +20,7 @@ from zslbench import BackboneCard
 from zslbench.errors import DataError, UsageError
 from zslbench.preparation import backbones as module
 from zslbench.preparation.backbones import load_backbone
+from zslbench.preparation.hub import check_kept
 
 SMALL = "squeezenet1_1"
 WARNS = ("googlenet", "inception_v3")
@@ -201,7 +202,7 @@ def test_weights_that_the_hub_keeps_are_checked_too(
     kept = {("timm/x", "model.safetensors"): str(tmp_path / "model.safetensors")}
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *named: kept.get(named))
     with pytest.raises(DataError, match="damaged") if damage else nullcontext():
-        module._check_hub({"hf_hub_id": "timm/x"})
+        check_kept("timm/x", "model.safetensors", "pytorch_model.bin")
 
 
 class Trap:
@@ -234,9 +235,9 @@ def test_an_absent_file_of_weights_is_a_wrong_command(tmp_path: Path) -> None:
         ("resnt18", "unknown backbone 'resnt18'; did you mean 'resnet18'"),
         ("cornrs", "did you mean 'corners'"),
         ("timm:resnt18", "did you mean 'resnet18'"),
-        ("torchvision:vit_b_17", "unknown backbone 'torchvision:vit_b_17'; did you mean 'vit_b_16'"),
+        ("torchvision:vit_b_17", "backbone torchvision:vit_b_17: there is no such name; did you mean 'vit_b_16'"),
         ("timm:resnet18.a1_in1", "it has no weights 'a1_in1'; did you mean 'resnet18.a1_in1k'"),
-        ("keras:resnet50", "there is no library 'keras'; write torchvision:NAME or timm:NAME"),
+        ("keras:resnet50", "backbone keras:resnet50: there is no family 'keras'; write torchvision:NAME or timm:NAME"),
         ("zzz", "unknown backbone 'zzz'; `zslbench list backbones`"),
     ],
 )

@@ -15,10 +15,11 @@ from outside import inside, store
 from synthetic import toy_files
 
 from zslbench import Registry, TextEncoder, TextEncoderCard, XLSA17Dataset
+from zslbench.data.catalogue import find_dataset
 from zslbench.data.matfile import read_strings
-from zslbench.data.semantics import with_semantics
+from zslbench.data.semantics import origin_of, with_semantics
 from zslbench.errors import DataError, Hint, PluginError, UsageError
-from zslbench.preparation.semantics import embed, read_names, read_texts, write
+from zslbench.preparation.semantics import embed, read_names, read_texts, spoken, write
 
 __all__ = ["inside", "store"]
 
@@ -337,11 +338,26 @@ def test_classes_without_names_are_looked_up_by_those_of_a_file(real_data: Path,
 
 ENCODERS = """
 import numpy as np
-from zslbench import TextEncoder
+from zslbench import Family, TextEncoder
 
 class Length(TextEncoder):
     def encode(self, texts):
         return np.array([[len(text), -1.0] for text in texts], dtype=np.float32)
+
+class Prompted(Length):
+    template = "one {}"
+    fingerprint = "abc"
+
+class Named(Family, Length):
+    def __init__(self, name):
+        self.name = name
+
+    def encode(self, texts):
+        return np.array([[len(self.name), float(len(text))] for text in texts], dtype=np.float32)
+
+    @classmethod
+    def names(cls):
+        return ["small", "large"]
 
 class Broken(Length):
     def __init__(self):
@@ -361,14 +377,14 @@ def texts_command(here: Path, inside: Any, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.syspath_prepend(here)
     monkeypatch.delitem(sys.modules, "encoders_of_this_test", raising=False)
 
-    def run(names: Sequence[str], *options: str) -> Any:
+    def run(names: Sequence[str], *options: str, source: Sequence[str] = ("--from", "texts.csv")) -> Any:
         installed, staged = Registry(), Registry()
         for name in names:
             card = TextEncoderCard(title=name, paper="none")
-            staged.text_encoder(name.lower(), f"encoders_of_this_test:{name}", card)
+            staged.text_encoder(name.lower(), f"encoders_of_this_test:{name.removesuffix(':')}", card)
         installed.adopt(staged, "lengths")
         monkeypatch.setattr("zslbench.preparation.semantics.registry", lambda: installed)
-        return inside("data", "semantics", "digits", "--from", "texts.csv", *options)
+        return inside("data", "semantics", "digits", *source, *options)
 
     return run
 
@@ -399,3 +415,91 @@ def test_no_usable_encoder_is_one_line(
     assert answer.status in (1, 2)
     assert said in answer.error()
     assert not list(here.glob("digits-*"))
+
+
+def test_without_a_file_names_stand_in_the_encoder_s_template_and_the_file_says_so(
+    here: Path, texts_command: Any
+) -> None:
+    (here / "names.txt").write_text("".join(f"00{digit}.{'x' * digit}_y\n" for digit in range(1, 10)) + "010.z+z\n")
+    answer = texts_command(["Prompted"], "--names", "names.txt", source=())
+    assert answer.status == 0, answer.err
+    assert "10 classes, 2 values each; class names embedded by prompted, the first as 'one x y' (written)" in answer.out
+    lines = (here / "digits-names-prompted.csv").read_text().splitlines()
+    assert lines[0] == "# vectors of words or sentences, from names of classes by prompted"
+    assert lines[1:3] == ["# templates: one {}", "# weights: abc"]
+    lengths = [len("one ") + digit + len(" y") for digit in range(1, 10)] + [len("one z z")]
+    assert lines[3:] == [f"{digit},{length}.0,-1.0" for digit, length in enumerate(lengths)]
+    assert origin_of("digits-names-prompted.csv") == {
+        "semantics_by": "prompted",
+        "semantics_templates": ["one {}"],
+        "semantics_weights": "abc",
+    }
+
+
+def test_the_mean_over_several_templates_counts_and_a_file_has_one_a_line(here: Path, texts_command: Any) -> None:
+    (here / "templates.txt").write_text("\na {}, a type of bird\n{}\n")
+    answer = texts_command(["Length"], "--template", "the {} {}", "--template", "templates.txt", source=())
+    assert answer.status == 0, answer.err
+    assert "the first as 'the 0 0' and 2 more templates" in answer.out
+    lines = (here / "digits-names-length.csv").read_text().splitlines()
+    assert lines[1] == "# templates: the {} {} | a {}, a type of bird | {}"
+    mean = (len("the 0 0") + len("a 0, a type of bird") + len("0")) / 3
+    assert lines[2:] == [f"{digit},{np.float32(mean)},-1.0" for digit in range(10)]
+    assert origin_of("digits-names-length.csv")["semantics_templates"] == ["the {} {}", "a {}, a type of bird", "{}"]
+
+
+def test_notes_above_the_values_change_none_of_them(here: Path, texts_command: Any) -> None:
+    """As many templates as CLIP's authors use for ImageNet, with commas in them, above few classes."""
+    (here / "many.txt").write_text("".join(f"a {number}, {number} photo of a {{}}, or two\n" for number in range(80)))
+    (here / "names.txt").write_text("".join("x" * (digit + 1) + "\n" for digit in range(10)))
+    options = ("--template", "many.txt", "--names", "names.txt")
+    assert texts_command(["Length"], *options, source=()).status == 0
+    found = with_semantics(find_dataset("digits").load(here), "digits-names-length.csv").semantics
+    for digit, row in enumerate(found):
+        length = np.mean([len(f"a {n}, {n} photo of a {'x' * (digit + 1)}, or two") for n in range(80)])
+        np.testing.assert_allclose(row, [length, -1] / np.hypot(length, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (
+            ["--template", "a bird"],
+            2,
+            "--template 'a bird': it has no {} where the name goes, and there is no such file",
+        ),
+        (["--template", "texts.csv"], 1, "texts.csv: the line 'class,text' has no {} where the name of a class goes"),
+        (["--template", 'a "{}"'], 1, "double quotes, '|' and control characters cannot be used"),
+        (["--template", "{}", "--from", "texts.csv"], 2, "--template is for names of classes, which --from replaces"),
+        (["--words", "a=b"], 2, "--words says what to look up among word vectors"),
+    ],
+)
+def test_wrong_templates_are_one_line(
+    here: Path, texts_command: Any, options: list[str], status: int, said: str
+) -> None:
+    answer = texts_command(["Length"], *options, source=())
+    assert answer.status == status
+    assert said in answer.error()
+    assert not list(here.glob("digits-*"))
+
+
+def test_a_member_of_a_family_of_encoders_is_made_with_its_name(here: Path, texts_command: Any) -> None:
+    answer = texts_command(["Named:"], "--encoder", "named:small")
+    assert answer.status == 0, answer.err
+    assert (here / "digits-texts-named-small.csv").read_text().splitlines()[1] == "0,5.0,1.0"
+    none = texts_command(["Named:"])
+    assert (none.status, "choose one with --encoder: named:NAME" in none.error()) == (2, True)
+    wrong = texts_command(["Named:"], "--encoder", "named:smal")
+    assert wrong.error() == "text encoder named:smal: there is no such name; did you mean 'small'?"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("001.Black_footed_Albatross", "002.Red-winged+Bird"), ["Black footed Albatross", "Red-winged Bird"]),
+        (("3_toed_sloth", "grizzly+bear"), ["3 toed sloth", "grizzly bear"]),
+        (("Brewer's blackbird", " cafe\u0301 "), ["Brewer's blackbird", "caf\u00e9"]),
+    ],
+)
+def test_names_are_said_as_people_say_them(names: tuple[str, ...], said: list[str]) -> None:
+    assert spoken(names) == said

@@ -358,7 +358,8 @@ def test_published_numbers_and_the_difference_stand_below_a_row(rows: list[Row],
     table = table_of([on_published_data(rows[0])], store)
     own, published, difference = table.lines
     assert (own.comment, published.comment, difference.comment) == (False, True, True)
-    assert published.cells[0].text.startswith("published, ")
+    assert published.cells[0].text == "published on ResNet-101, SP-AEN (Chen et al., CVPR 2018), Table 1"
+    assert difference.cells[0].text == "difference from ResNet-101"
     expected = printed("ESZSL", "SUN")
     assert expected.keys() >= {"U->U", "U->T", "S->T", "H"}
     for title, metric in TITLES.items():

@@ -111,7 +111,14 @@ def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Ro
     exhibit = replace(TABLE, names={label: "SP-AEN (Cls. only)"})
     table = paper_table(exhibit, [[on_data(row, "SUN") for row in rows], rows], store)
     _, *lines = cells(as_markdown([table]))
-    assert [line[0] for line in lines] == ["ESZSL", "· paper", "SAE", "· paper", "SP-AEN (Cls. only)", "· paper"]
+    assert [line[0] for line in lines] == [
+        "ESZSL",
+        "· paper, on ResNet-101",
+        "SAE",
+        "· paper, on ResNet-101",
+        "SP-AEN (Cls. only)",
+        "· paper, on ResNet-101",
+    ]
     assert [line[2:] for line in lines[1::2]] == [
         ["54.5", "15.8", "", ""],  # Table 1 of the paper; nothing is printed for digits
         ["40.3", "11.8", "", ""],

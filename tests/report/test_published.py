@@ -169,10 +169,56 @@ def test_a_comparison_gets_the_first_sources_numbers_as_fractions_of_the_propose
             "Mine,SUN,PS,ZSL,U->U,75.0,Third",
         )
     )
-    assert published_for("Mine", "SUN", "res101") == Published("Second", {"h": 0.25, "ausuc": 0.125})
+    unstated = "a backbone that is not stated"
+    assert published_for("Mine", "SUN", "res101") == Published("Second", {"h": 0.25, "ausuc": 0.125}, unstated)
     assert published_for("Mine", "SUN", "bow512") is None
     assert published_for("Mine", "aPY", "res101") is None
     assert published_for("mine", "SUN", "res101") is None
+
+
+NETWORKS = f"{HEAD},backbone,fine_tuned\n"
+
+
+OTHER = "Mine,SUN,PS,GZSL,H,50.0,First,ViT-B,no\n"
+TUNED = "Mine,SUN,PS,GZSL,H,40.0,First,ResNet-101,seen classes\n"
+UNKNOWN = "Mine,SUN,PS,GZSL,H,41.0,Second,ResNet-101,unknown\n"
+PLAIN = "Mine,SUN,PS,GZSL,H,30.0,Third,ResNet-101,no\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (OTHER + TUNED + UNKNOWN + PLAIN, Published("Third", {"h": 0.3}, "ResNet-101")),
+        (OTHER + TUNED + UNKNOWN, Published("First", {"h": 0.4}, "ResNet-101 fine-tuned on seen classes")),
+        (UNKNOWN + TUNED, Published("Second", {"h": 0.41}, "ResNet-101, fine-tuning unknown")),
+        (OTHER, None),
+    ],
+)
+def test_numbers_of_the_same_backbone_compare_and_those_of_one_that_was_not_fine_tuned_first(
+    register: Register, content: str, expected: Published | None
+) -> None:
+    register(NETWORKS + content)
+    assert published_for("Mine", "SUN", "res101") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (NETWORKS + GOOD + ",ResNet-101,yes\n", "line 2: unknown fine_tuned 'yes'; known: no, seen classes, unknown"),
+        (f"{HEAD},backbone,backbone\n{GOOD},a,b\n", "the column 'backbone' is there twice"),
+    ],
+)
+def test_a_malformed_statement_of_the_backbone_is_one_line(register: Register, content: str, said: str) -> None:
+    register(content)
+    with pytest.raises(PluginError) as raised:
+        published_table()
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_every_shipped_number_states_its_backbone_and_whether_it_was_fine_tuned() -> None:
+    shipped = [number for number in published_table() if number.where.startswith(f"{SHIPPED}: ")]
+    assert all(number.backbone and number.fine_tuned in ("no", "seen classes", "unknown") for number in shipped)
+    assert {n.fine_tuned for n in shipped if n.method.endswith("*") and "SDGZSL" in n.source} == {"seen classes"}
 
 
 def test_the_shipped_file_is_sound_and_says_nothing_twice() -> None:

@@ -72,8 +72,8 @@ def test_text_has_a_line_for_each_and_marks_the_best(tables: list[Table]) -> Non
     assert [line[0] for line in shown[:6]] == [
         "inductive",
         "ESZSL",
-        "· published, SP-AEN (Chen et al., CVPR 2018), Table 1",
-        "· difference",
+        "· published on ResNet-101, SP-AEN (Chen et al., CVPR 2018), Table 1",
+        "· difference from ResNet-101",
         STRANGE,
         "semantic-transductive",
     ]

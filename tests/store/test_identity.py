@@ -87,6 +87,7 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"weights": {"phi": "0123456789abcdef"}},
         {"shots": 4},
         {"shots": 0.5},
+        {"members": {"sae": "1"}},
     ],
     ids=str,
 )
@@ -95,7 +96,7 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
-    later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale", "shots"}
+    later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale", "shots", "members"}
     covered = {*BASE, "schema_version", *later} - {"dataset"}
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,15 @@ def load_weights(network: nn.Module, path: Path, head: Iterable[str] = ()) -> No
             f"{len(strange)} are unknown, {len(reshaped)} have another shape or kind of number ({examples} for one)"
         )
     network.load_state_dict(found, strict=False)
+
+
+def weights_fingerprint(network: nn.Module) -> str:
+    """Returns SHA-256 of the names, types, shapes and values of a network's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _kind(value: Tensor) -> tuple[torch.Size, bool, bool]:

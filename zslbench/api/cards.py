@@ -174,6 +174,9 @@ class MethodCard:
     """Its name among published numbers, if that is not its title."""
     needs_attributes: bool = False
     """Whether class embeddings must be attributes; word vectors and sentences are then refused."""
+    needs_shared_space: bool = False
+    """Whether features and class embeddings must be of one space, as those of an image-text model are; data with other
+    numbers of dimensions are then refused."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
     """Figures and tables of its paper, by the names of their files: `table-1`."""
@@ -336,4 +339,11 @@ class TextEncoderCard:
     summary: str = ""
 
 
-Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard | BackboneCard | TextEncoderCard
+@dataclass(frozen=True)
+class LayoutCard:
+    """How people lay out features in files, in one line."""
+
+    summary: str
+
+
+Card = MethodCard | DatasetCard | EvaluatorCard | EngineCard | BackboneCard | TextEncoderCard | LayoutCard

@@ -53,7 +53,7 @@ class ImageParams(GradientParams):
 
     image_size: int = param(224, "side of the crops, in pixels", ge=16, le=512)
     crops: Crops = param(10, "crops of each image: 1 the centre, 2 it and its mirror image, 5 or 10 the corners too")
-    backbone: str = param("resnet101", "fixed network below E: `list backbones`, torchvision:NAME or timm:NAME")
+    backbone: str = param("resnet101", "fixed network below E, of `list backbones`: torchvision:NAME, timm:NAME")
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def param(
     *,
     search: tuple[float, float] | Sequence[Any] | None = None,
     log: bool = False,
+    method: bool | Sequence[str] = False,
     **bounds: float,
 ) -> Any:
     """Declares a hyper-parameter.
@@ -82,6 +83,7 @@ def param(
         help: one line, with the symbol of the paper.
         search: `(low, high)` for a number that tuning varies, a list for a choice, None if tuning leaves it alone.
         log: whether to search a range on a logarithmic scale.
+        method: whether it names a registered method to be trained as a `Member`; or the values that name none.
         bounds: the valid values: `gt`, `ge`, `lt`, `le`.
     """
     space = None
@@ -89,8 +91,10 @@ def param(
         space = Space(low=search[0], high=search[1], log=log)
     elif search is not None:
         space = Space(choices=tuple(search))
-    extra = {"search": space.model_dump(exclude_defaults=True)} if space else None
-    return Field(default, description=help, json_schema_extra=extra, **bounds)  # type: ignore[call-overload]
+    extra: dict[str, Any] = {"search": space.model_dump(exclude_defaults=True)} if space else {}
+    if method:
+        extra["names_none"] = [] if method is True else list(method)
+    return Field(default, description=help, json_schema_extra=extra or None, **bounds)  # type: ignore[call-overload]
 
 
 def read_pairs(pairs: list[str], noun: str = "parameter") -> dict[str, str]:
@@ -140,7 +144,16 @@ class Params(BaseModel):
         return {
             name: Space(**field.json_schema_extra["search"], integer=field.annotation is int)  # type: ignore[arg-type]
             for name, field in cls.model_fields.items()
-            if isinstance(field.json_schema_extra, dict)
+            if isinstance(field.json_schema_extra, dict) and "search" in field.json_schema_extra
+        }
+
+    def members(self) -> dict[str, str]:
+        """Returns the parameters that name a method to be trained as a `Member`, with what they name."""
+        return {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if isinstance(extra := field.json_schema_extra, dict) and "names_none" in extra
+            if getattr(self, name) not in extra["names_none"]  # type: ignore[operator]
         }
 
     @classmethod

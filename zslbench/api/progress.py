@@ -19,6 +19,7 @@ class Progress:
     step: int
     """Epochs since this fit began, including earlier stages and epochs before an interruption."""
     fit: str = "final"
-    """`validation` for the fit on the training part of trainval, `final` for the fit whose scores are recorded."""
+    """`validation` for the fit on the training part of trainval, `final` for the fit whose scores are recorded;
+    `final-1-NAME`, ... for the fits of members within it."""
     watched: dict[str, float] = field(default_factory=dict)
     """Metrics on validation classes after this epoch, if the fit is watched on them."""

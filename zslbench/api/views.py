@@ -12,16 +12,27 @@ from torch import Tensor
 
 from zslbench.api.cards import Setting
 from zslbench.api.images import Pixels
+from zslbench.errors import DataError
 
 
 @dataclass(frozen=True)
 class ProblemShape:
-    """What a method needs to build its networks: D features, A attributes, the classes to train on, their names."""
+    """What a method needs to build its networks: D features, A attributes, the classes to train on, their names.
+
+    `seen` is how many of the classes have training images; these come first.
+    """
 
     features: int
     attributes: int
     classes: int
     names: tuple[str, ...] = ()
+    seen: int | None = None
+
+    @property
+    def seen_only(self) -> ProblemShape:
+        """The shape of the problem without its unseen classes."""
+        seen = self.classes if self.seen is None else self.seen
+        return replace(self, classes=seen, names=self.names[:seen], seen=seen)
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,8 @@ class TrainView:
     @property
     def shape(self) -> ProblemShape:
         """The sizes that a method is built for."""
-        return ProblemShape(self.x.shape[-1], self.semantics.shape[1], len(self.classes), self.classes.names)
+        seen = int(self.classes.seen.sum())
+        return ProblemShape(self.x.shape[-1], self.semantics.shape[1], len(self.classes), self.classes.names, seen)
 
     def to(self, device: torch.device | str) -> TrainView:
         """Returns the same view on a device."""
@@ -105,6 +117,71 @@ class TrainView:
     def with_classes(self, classes: ClassSet) -> TrainView:
         """Returns the view with other embeddings of the same classes."""
         return replace(self, classes=classes)
+
+    @property
+    def inductive(self) -> TrainView:
+        """The view without unseen classes and unlabelled images."""
+        return replace(self, setting="inductive", classes=self.classes.seen_only, unlabelled=None)
+
+    def cut(self, classes: float = 0.25, images: float = 0.2) -> Cut:
+        """Cuts the view by class into a smaller problem of the same kind, for what must know how unseen classes look.
+
+        It draws from torch's global random numbers; call it in `solve`, where the run's seed decides them.
+
+        Args:
+            classes: share of the seen classes that play unseen ones; at least 2 do, and at least 2 stay seen.
+            images: share of the images of each other class that is held out; at least one stays.
+
+        Raises:
+            DataError: fewer than 4 seen classes.
+        """
+        seen = self.classes.seen.nonzero().flatten().cpu()
+        if len(seen) < 4:
+            raise DataError(f"{len(seen)} seen classes are too few to cut some of them off; 4 are needed")
+        count = min(max(2, round(classes * len(seen))), len(seen) - 2)
+        order = torch.randperm(len(seen))
+        rest, cut_off = seen[order[count:].sort().values], seen[order[:count].sort().values]
+        y = self.y.cpu()
+        is_cut, held_out = torch.isin(y, cut_off), torch.zeros(len(y), dtype=torch.bool)
+        for c in rest.tolist():
+            rows = (y == c).nonzero().flatten()
+            most = min(max(1, round(images * len(rows))), len(rows) - 1)
+            held_out[rows[torch.randperm(len(rows))[:most]]] = True
+        return self._cut(torch.cat([rest, cut_off]), len(rest), is_cut, held_out)
+
+    def _cut(self, classes: Tensor, stay: int, is_cut: Tensor, held_out: Tensor) -> Cut:
+        chosen = self.classes.select(classes.tolist())
+        chosen = replace(chosen, seen=torch.arange(len(classes), device=self.y.device) < stay)
+        place = torch.full((len(self.classes),), -1, dtype=torch.int64)
+        place[classes] = torch.arange(len(classes))
+        y = place.to(self.y.device)[self.y]
+        inside, outside = ((~is_cut & ~held_out).to(y.device), (is_cut | held_out).to(y.device))
+        train = replace(
+            self,
+            x=self.x[inside],
+            y=y[inside],
+            classes=chosen.seen_only if self.setting == "inductive" else chosen,
+            unlabelled=self.x[is_cut.to(y.device)] if self.setting == "transductive" else None,
+            pixels=None if self.pixels is None else self.pixels.select(inside.nonzero().flatten().cpu().numpy()),
+        )
+        return Cut(train, self.x[outside], y[outside], chosen)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A view cut by class: some of its seen classes play unseen ones, and images of the others are held out.
+
+    Attributes:
+        train: what is left to train on.
+        x: features of the images that are not, of both kinds of classes, `(M, D)`.
+        y: the class of each, `(M,)`, a position in `classes`.
+        classes: all of them; `seen` says which are left to train on, and these come first.
+    """
+
+    train: TrainView
+    x: Tensor
+    y: Tensor
+    classes: ClassSet
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from zslbench import __version__, interruption
-from zslbench.cli import build, check, data, explain, listing, output, predict, report, run, runs, show, table
+from zslbench.cli import build, check, data, explain, imports, listing, output, predict, report, run, runs, show, table
 from zslbench.discovery.plugins import plugins
 from zslbench.errors import Hint, ZSLBenchError, printable, thread_failed
 
@@ -34,6 +34,7 @@ app.command("list")(listing.list_)
 app.command()(listing.describe)
 for command in (build.build, build.extract, build.images):
     data.app.command()(command)
+data.app.command("import")(imports.import_)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 for command in (check.new, check.check, check.doctor):

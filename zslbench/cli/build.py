@@ -103,8 +103,8 @@ SECONDS_OF_SILENCE = 10.0
 Backbone = Annotated[
     str,
     Option(
-        help="What makes the features: one of `zslbench list backbones`, torchvision:NAME or timm:NAME; a name alone "
-        "is looked for in this order."
+        help="What makes the features, of `zslbench list backbones`: NAME or, of a family, PREFIX:NAME, such as "
+        "timm:vit_small_patch16_224; a NAME alone is looked for in the families too."
     ),
 ]
 
@@ -196,7 +196,7 @@ def build(
     dataset, features = XLSA17Dataset.at(folder), extractor.loaded.features
     findings = audit_dataset(dataset, folder, features)
     print_findings(findings, f"{folder}, features {features}")
-    _next(_path(folder), "" if dataset.card.default_features == features else features)
+    next_command(folder, "" if dataset.card.default_features == features else features)
     exit_if_failed(findings)
 
 
@@ -236,14 +236,13 @@ def extract(
         new = add_features(dataset, root, extractor, images, out)
     path = extractor.path(dataset.folder(root) if out is None else out)
     typer.echo(f"added {path}" if new else f"{path}: nothing to do, it was there already")
-    _next(name if out is None else _path(out), extractor.loaded.features if out is None else "")
+    next_command(name if out is None else out, extractor.loaded.features if out is None else "")
 
 
-def _path(folder: Path) -> str:
-    """Returns a folder so that no name of a registered data set can be meant."""
-    return str(folder) if len(folder.parts) > 1 else f"./{folder}"
-
-
-def _next(name: str, features: str) -> None:
+def next_command(dataset: str | Path, features: str = "") -> None:
+    """Prints a command that runs a method on a data set: a name, or a folder that no name can be mistaken for."""
+    name = str(dataset)
+    if isinstance(dataset, Path) and len(dataset.parts) == 1:
+        name = f"./{dataset}"
     option = f" --features {features}" if features else ""
     typer.echo(f"next: zslbench run eszsl --dataset {shlex.quote(name)}{option}")

@@ -7,6 +7,7 @@ import json as jsonlib
 import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,8 @@ from zslbench.files import existing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.progress import Progress, TaskID
 
     from zslbench.data.audit import Finding
 
@@ -62,7 +65,7 @@ def list_(data_root: DataRoot = None) -> None:
 
 @app.command("get")
 def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_root: DataRoot = None) -> None:
-    """Download the official archive (0.9 GB, once) and unpack what was asked for."""
+    """Download the official archive (0.9 GB, once; FLO has another) and unpack what was asked for."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
@@ -78,13 +81,15 @@ def get(names: Annotated[list[str], Argument(help="Names of data sets.")], data_
         targets.append(dataset.folder(root).name)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("xlsa17.zip", total=None, visible=False)
         for target in targets:
-            added = fetch(
-                target, root, lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
-            )
+            task = bar.add_task(target, total=None, visible=False)
+            added = fetch(target, root, partial(_downloaded, bar, task))
             there = ", ".join(path.name for path in added) or "nothing, it was there already"
             typer.echo(f"{root / target}: added {there}")
+
+
+def _downloaded(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total or None, visible=True)
 
 
 @app.command("verify")
@@ -188,16 +193,25 @@ def exit_if_failed(findings: Sequence[Finding]) -> None:
 def semantics(
     name: Name,
     source: Annotated[
-        Path,
+        Path | None,
         Option(
             "--from",
             metavar="FILE",
             help="Word vectors (GloVe or word2vec text format), or texts: a .csv with the columns class and text, "
             "a .json, or a folder of CLASS.txt.",
+            show_default="the names of the classes",
         ),
-    ],
+    ] = None,
     encoder: Annotated[
-        str | None, Option(help="Text encoder for texts.", show_default="the only one installed")
+        str | None, Option(help="Text encoder for texts and names.", show_default="the only one installed")
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        Option(
+            metavar="'TEXT {}'",
+            help="Text in which a class name stands for {}, or a file with one a line; of several the mean counts.",
+            show_default="the encoder's own",
+        ),
     ] = None,
     words: Annotated[
         list[str] | None,
@@ -216,43 +230,32 @@ def semantics(
     data_root: DataRoot = None,
     plain: Plain = False,
 ) -> None:
-    """Make class embeddings from word vectors or texts, in a file that --semantics reads."""
+    """Make class embeddings from word vectors, texts or class names, in a file that --semantics reads."""
     from zslbench.data.catalogue import find_dataset
-    from zslbench.preparation.semantics import (
-        choose_text_encoder,
-        embed,
-        is_texts,
-        load_text_encoder,
-        read_names,
-        read_texts,
-        write,
-    )
-    from zslbench.preparation.word_vectors import from_word_vectors
+    from zslbench.preparation.semantics import from_names, from_texts, from_words, is_texts, read_names, write
 
-    texts = is_texts(source)
-    if encoder and not texts:
+    vectors = source is not None and not is_texts(source)
+    if encoder and vectors:
         raise UsageError(f"--encoder {encoder}: {source} holds no texts, and word vectors need no encoder")
-    if words and texts:
-        raise UsageError("--words says what to look up among word vectors; change the texts themselves")
+    if words and not vectors:
+        raise UsageError("--words says what to look up among word vectors; change the texts or --names")
+    if template and source is not None:
+        raise UsageError("--template is for names of classes, which --from replaces; leave one of them out")
     pairs = _pairs(words or [])
-    source = existing("--from", source, folder=source.is_dir())
+    source = source and existing("--from", source, folder=source.is_dir())
     data = find_dataset(name).load_labels(folder(data_root), splits)
-    own, parts = data.class_names, [data.name.lower().replace(" ", "-"), source.stem]
+    own = data.class_names
     called = {} if names is None else read_names(existing("--names", names), own)
-    if texts:
-        chosen, about = choose_text_encoder(encoder), read_texts(source, list(called.values()) or own)
-        rows = embed(about, load_text_encoder(chosen), chosen)
-        origin, found = f"{source.name} by {chosen}", f"texts embedded by {chosen}"
-        parts.append(chosen)
+    real = list(called.values()) or own
+    if source is None:
+        made = from_names(real, encoder, template or ())
     else:
-        vectors = from_word_vectors(source, own, called | pairs)
-        rows, whole = vectors.rows, len(vectors.whole)
-        origin, found = source.name, f"{whole} names have an entry, {len(own) - whole} are means over words"
-    target = out or Path("-".join(parts) + ".csv")
-    state = "written" if write(target, own, rows, origin) else "there already, the same"
+        made = from_words(source, own, called | pairs) if vectors else from_texts(source, real, encoder)
+    target = out or Path("-".join([data.name.lower().replace(" ", "-"), *made.called]) + ".csv")
+    state = "written" if write(target, own, made.rows, made.source, made.notes) else "there already, the same"
     use = shlex.join(["zslbench", "run", "eszsl", "--dataset", name, "--semantics", str(target)])
-    _print_lines([("", f"{target}: {len(own)} classes, {rows.shape[1]} values each; {found} ({state})", "")], plain)
-    _print_lines([("", f"use it: {use}", "")], plain)
+    size = f"{len(own)} classes, {made.rows.shape[1]} values each"
+    _print_lines([("", f"{target}: {size}; {made.said} ({state})", ""), ("", f"use it: {use}", "")], plain)
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from zslbench.cli.options import DataRoot, Json
 from zslbench.discovery.plugins import plugins, registry
 from zslbench.errors import printable
 
-What = Literal["methods", "datasets", "evaluators", "backbones", "text-encoders", "engines", "plugins"]
+What = Literal["methods", "datasets", "evaluators", "backbones", "text-encoders", "engines", "layouts", "plugins"]
 COLUMNS: dict[What, tuple[str, ...]] = {
     "methods": ("name", "title", "input", "presets", "summary"),
     "datasets": ("name", "title", "summary"),
@@ -21,6 +21,7 @@ COLUMNS: dict[What, tuple[str, ...]] = {
     "backbones": ("name", "title", "summary"),
     "text-encoders": ("name", "title", "summary"),
     "engines": ("name", "summary"),
+    "layouts": ("name", "summary"),
     "plugins": ("name", "version", "status", "module"),
 }
 """What a line shows; `--json` has more."""
@@ -85,7 +86,7 @@ def describe(
         str,
         Argument(
             metavar="NAME",
-            help="A method, data set, evaluator, backbone, text encoder or engine, or the file of a method.",
+            help="A method, data set, evaluator, backbone, text encoder, engine or layout, or the file of a method.",
         ),
     ],
     data_root: DataRoot = None,

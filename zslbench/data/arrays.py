@@ -1,13 +1,15 @@
-"""The one reader of arrays from files: NumPy's, safetensors, PyTorch's and MATLAB's; nothing is unpickled."""
+"""The one reader of arrays from files: NumPy's, safetensors, PyTorch's, MATLAB's and HDF5; nothing is unpickled."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
+import pickle
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,32 +27,38 @@ Array = NDArray[Any]
 
 LONE = ""
 """The name of an array whose file gives it none."""
-PICKLE = b"\x80"
-"""What a pickle of today begins with."""
+PICKLE, TORCH = b"\x80", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""What a pickle of today begins with, and what PyTorch wrote first into files before they became archives."""
+PROTOCOLS, PICKLES = (b"\x02", b"\x03", b"\x04", b"\x05"), (".pkl", ".pickle", ".p")
+"""What follows then, and what pickles of all times are called."""
 CLASSES = ("classes", "class_names", "allclasses_names")
 """What an array may be called that gives names or numbers of classes, in the order of another's rows or columns."""
-FORMATS = ".npy, .npz, .safetensors, .pt or .mat"
+FORMATS = ".npy, .npz, .safetensors, .pt, .mat or .h5"
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Reads all arrays of a file, of numbers (at most 64 bits, real) or text.
+    """Reads all arrays of a file, of numbers (at most 64 bits, real) or text. Its content says what it is.
 
     Args:
         path: .npy, whose array is called `LONE`; .npz; .safetensors, with its metadata as texts; .pt or .pth, a tensor
-            (`LONE`) or a dictionary of tensors and lists; .mat, in MATLAB's orientation, cells of text flat.
+            (`LONE`) or a dictionary of tensors and lists; .mat, in MATLAB's orientation, cells of text flat; .h5 as
+            Python writes it, but for arrays of more than two dimensions.
 
     Returns:
         Arrays by name. Floats that NumPy lacks, bfloat16 for one, become float32.
 
     Raises:
-        UsageError: the suffix is none of these.
+        UsageError: neither its content nor its suffix is any of these.
         DataError: the file is missing or damaged, an array is of another type, or it declares more than a file of its
             size can hold.
     """
-    read = READERS.get(path.suffix.lower())
+    kind = kind_of(path)
+    read = READERS.get(kind)
     if read is None:
+        if path.is_file() and path.suffix.lower() in PICKLES:
+            raise DataError(f"{path}: {unpickled(path)}")
         raise UsageError(f"{path}: arrays are read from {FORMATS}, not from {path.suffix or 'a file without ending'}")
-    with reading(path, path.suffix.lower()), warnings.catch_warnings():
+    with reading(path, kind), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of readers, on damaged files; what matters they raise
         arrays = read(path)
     for name, array in arrays.items():
@@ -58,9 +66,26 @@ def read_arrays(path: Path) -> dict[str, Array]:
     return arrays
 
 
+def kind_of(path: Path) -> str:
+    """Returns the suffix that is usual for a file's content, its own where the content does not tell."""
+    head = b""
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return next((kind for kind, begins in KINDS.items() if begins(head)), path.suffix.lower())
+
+
 def is_arrays(path: Path) -> bool:
-    """Returns whether a file's name says that it holds arrays."""
-    return path.suffix.lower() in READERS
+    """Returns whether a file's content or name says that it holds arrays."""
+    return kind_of(path) in READERS
+
+
+def unpickled(path: Path) -> str:
+    """Says why a pickle is not read, and how its owner makes arrays of it."""
+    made = path.with_suffix(".npz").name
+    return (
+        "it is a pickle, which can run any code and is never read; where you trust it, convert a dictionary of arrays "
+        f'by: import numpy, pickle; numpy.savez("{made}", **pickle.load(open("{path.name}", "rb")))'
+    )
 
 
 def called(name: str) -> str:
@@ -146,7 +171,7 @@ def _read_numpy(path: Path) -> dict[str, Array]:
     if content.startswith(b"PK"):
         return _read_archive(path)
     if content.startswith(PICKLE):
-        raise DataError(f"{path}: it is a pickle, which is never read; save arrays by numpy.save or numpy.savez")
+        raise DataError(f"{path}: {unpickled(path)}")
     return {LONE: parse_npy(path, LONE, content)}
 
 
@@ -176,10 +201,18 @@ def _read_torch(path: Path) -> dict[str, Array]:
     import torch
 
     # from memory, where a length that is damaged cannot ask for more than there is
-    content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    if not isinstance(content, dict):
-        content = {LONE: content}
-    return {str(name): _from_torch(path, str(name), value) for name, value in content.items()}
+    content = path.read_bytes()
+    if not content.startswith((b"PK", TORCH)):
+        raise DataError(f"{path}: {unpickled(path) if content.startswith(PICKLE) else 'PyTorch did not save it'}")
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{path}: it is damaged, or holds objects of Python beside tensors, which only unpickling could read; "
+            "save the tensors alone, by torch.save({'features': x, 'labels': y}, FILE)"
+        ) from error
+    found = loaded if isinstance(loaded, dict) else {LONE: loaded}
+    return {str(name): _from_torch(path, str(name), value) for name, value in found.items()}
 
 
 def _read_pt(path: Path) -> dict[str, Array]:
@@ -221,14 +254,26 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
 
 
 def _read_mat(path: Path) -> dict[str, Array]:
-    arrays: dict[str, Array] = {}
-    for name in matfile.variables(path):
-        try:
-            arrays |= matfile.read_arrays(path, [name])
-        except DataError:  # text, or a file that says so once more
-            strings = matfile.read_strings(path, name)
-            arrays[name] = np.array(strings or (), dtype=np.str_)
-    return arrays
+    return {name: variable(path, name) for name in matfile.variables(path)}
+
+
+def _read_hdf5(path: Path) -> dict[str, Array]:
+    turned = not matfile.is_matlab(path)
+    shapes = matfile.variables(path)
+    found = {name: variable(path, name) for name, shape in shapes.items() if not turned or len(shape) <= 2}
+    return {name: array.T for name, array in found.items()} if turned else found
+
+
+def variable(path: Path, name: str) -> Array:
+    """Reads a variable of a MATLAB or HDF5 file, of numbers or text, in MATLAB's orientation.
+
+    Raises:
+        DataError: the file is missing or damaged, or the variable is neither.
+    """
+    try:
+        return matfile.read_arrays(path, [name])[name]
+    except DataError:  # text, or a file that says so once more
+        return np.array(matfile.read_strings(path, name) or (), dtype=np.str_)
 
 
 def _check_type(path: Path, name: str, dtype: np.dtype[Any]) -> None:
@@ -246,7 +291,24 @@ READERS: dict[str, Reader] = {
     ".pt": _read_pt,
     ".pth": _read_pt,
     ".mat": _read_mat,
+    ".h5": _read_hdf5,
 }
+HDF5, HDF5_BLOCK, HEAD_BYTES = b"\x89HDF\r\n\x1a\n", 512, 520
+"""What HDF5 begins with, in MATLAB's files after a block of this size; and how much of a file tells its kind."""
+MAT_VERSIONS = (b"\x00\x01IM", b"\x01\x00MI")
+KINDS: dict[str, Callable[[bytes], bool]] = {
+    ".npy": lambda head: head.startswith(b"\x93NUMPY"),
+    ".npz": lambda head: _first_member(head).endswith((b".npy", b"data.pkl")),  # PyTorch's archives are read alike
+    ".pt": lambda head: head.startswith(PICKLE) and head[1:2] in PROTOCOLS,
+    ".h5": lambda head: head.startswith(HDF5),
+    ".mat": lambda head: head[HDF5_BLOCK:].startswith(HDF5) or head[124:128] in MAT_VERSIONS,
+    ".safetensors": lambda head: head[8:9] == b"{" and not any(head[5:8]),
+}
+
+
+def _first_member(head: bytes) -> bytes:
+    """Returns the name of the first member of a zip archive, empty if it is none: workbooks are archives too."""
+    return head[30 : 30 + int.from_bytes(head[26:28], "little")] if head.startswith(b"PK\x03\x04") else b""
 
 
 def texts(array: Array) -> list[str]:

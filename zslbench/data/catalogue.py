@@ -10,6 +10,7 @@ from pathlib import Path
 from zslbench.api.cards import Input
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.params import read_pairs
+from zslbench.data.featurefile import is_features_file, with_features
 from zslbench.data.semantics import OWN, with_semantics
 from zslbench.data.xlsa17 import SPLITS, XLSA17Dataset, has_splits
 from zslbench.discovery.plugins import registry
@@ -70,12 +71,19 @@ def load_data(
 ) -> ZSLData:
     """Loads a data set once, until `load_data.cache_clear()`: its features, or its images."""
     dataset = find_dataset(source) if isinstance(source, str) else source
-    data = dataset.load_images(root, splits) if input == "images" else dataset.load(root, features, splits)
+    if input == "images":
+        data = dataset.load_images(root, splits)
+    elif features is not None and is_features_file(features):
+        data = with_features(dataset.load_labels(root, splits), features)
+    else:
+        data = dataset.load(root, features, splits)
     return with_semantics(data, semantics)
 
 
 def default_datasets(root: Path, features: str | None, splits: str) -> tuple[list[str], list[str]]:
     """Returns the benchmark data sets that are there, else the embedded one, and lines that say why it is these."""
+    if features is not None and is_features_file(features):
+        raise UsageError(f"--features {features}: a file is of the images of one data set; name it by --dataset")
     found, lines = [], []
     for entry in registry().entries("dataset"):
         try:

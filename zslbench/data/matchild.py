@@ -1,8 +1,9 @@
-"""Reads one MATLAB file into plain files, in a process of its own: the reading libraries crash on damaged ones.
+"""Reads one MATLAB or HDF5 file into plain files, in a process of its own: the reading libraries crash on damaged ones.
 
-`python -m zslbench.data.matchild FILE FOLDER IMAGES` writes the matrices of numbers as .npy and the texts as .json
+`python -m zslbench.data.matchild FILE FOLDER IMAGES POOL` writes the matrices of numbers as .npy and the texts as .json
 into FOLDER, and says on standard output in JSON what they are, or what is wrong with the file. Without FOLDER (`-`) it
-only says what the file holds. Nothing here may import more than numpy and the library that the file needs.
+only says what the file holds. With POOL, a way of `POOLS`, it writes nothing but the feature maps of an HDF5 file, as
+rows. Nothing here may import more than numpy and the library that the file needs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     import h5py
 
 FEATURES, LABELS = "features", "labels"
+POOLS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "mean": lambda maps: maps.mean(axis=(2, 3), dtype=np.float64),
+    "max": lambda maps: maps.max(axis=(2, 3)),
+    "keep": lambda maps: maps.reshape(len(maps), -1),
+}
+"""How feature maps `(N, C, H, W)` become rows: `(N, C)`, or `(N, C * H * W)` where all places are kept."""
+MAPS = 4
+"""How many dimensions feature maps have."""
 BLOCK_BYTES = 2**25
 """How much of the features is held in memory at a time where they can be read in pieces."""
 BASE_BYTES, TIMES = 2**29, 4
@@ -59,11 +68,11 @@ Values = Callable[[list[str]], Iterator[tuple[str, Any]]]
 
 def main() -> None:
     """Answers in one line of JSON."""
-    path, folder, images = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    path, folder, images, pool = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
     answer: dict[str, Any]
     try:
         limit_memory(BASE_BYTES)
-        answer = read(path, None if folder == "-" else Path(folder), images)
+        answer = read(path, None if folder == "-" else Path(folder), images, pool)
     except DataError as error:
         answer = {"error": str(error), "unwritten": isinstance(error, NotWritten)}
     print(json.dumps(answer))
@@ -80,13 +89,14 @@ def limit_memory(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def read(path: Path, folder: Path | None, images: int = 0) -> dict[str, Any]:
+def read(path: Path, folder: Path | None, images: int = 0, pool: str = "") -> dict[str, Any]:
     """Reads a file into a folder, or only says what it holds.
 
     Args:
         path: the file.
         folder: where to write; None for nowhere.
         images: how many images the features should be of, if the file has no labels; 0 if nobody knows.
+        pool: how feature maps become rows; empty to read everything but them.
 
     Returns:
         `variables`: name -> `shape`, in MATLAB's orientation, and `file`, its name in the folder, or `why` it is not
@@ -100,17 +110,17 @@ def read(path: Path, folder: Path | None, images: int = 0) -> dict[str, Any]:
             head = file.read(V5_HEADER)
         if head[124:128] in (b"\x00\x01IM", b"\x01\x00MI"):
             _check_elements(path, "little" if head[126:] == b"IM" else "big")
-            return _written(path, *_open_v5(path), folder, images)
+            return _written(path, *_open_v5(path, pool), folder, images)
         if head.startswith(b"MATLAB 5.0") or not head:
             raise ValueError("its head is damaged" if head else "it is empty")
         import h5py
 
         with h5py.File(path, "r") as opened:
-            return _written(path, *_open_hdf5(opened), folder, images)
+            return _written(path, *_open_hdf5(opened, pool), folder, images)
 
 
 def _sound(path: Path) -> AbstractContextManager[None]:
-    return reading(path, "a whole MATLAB file", "fetch or save it again")
+    return reading(path, "a whole MATLAB or HDF5 file", "fetch or save it again")
 
 
 def _written(
@@ -135,6 +145,8 @@ def _written(
         if isinstance(value, tuple):
             with writing(target):
                 target.write_text(json.dumps(value), encoding="ascii")
+        elif isinstance(value, _Pooled):
+            _write_rows(target, path, value)
         elif name == FEATURES and len(value.shape) == 2:
             _write_rows(target, path, value[()] if rows else value.T)
         else:
@@ -158,7 +170,7 @@ def _write_rows(target: Path, source: Path, rows: Any) -> None:
     By ordinary writes: through a memory map, a full disk would kill the process. What overflows becomes infinite.
     """
     header = {"descr": "<f4", "fortran_order": False, "shape": tuple(map(int, rows.shape))}
-    step = max(1, BLOCK_BYTES // (8 * max(1, rows.shape[1])))
+    step = max(1, BLOCK_BYTES // (8 * max(1, getattr(rows, "read", rows.shape[1]))))
     with writing(target), target.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, rows.shape[0], step):
@@ -202,7 +214,7 @@ def _inflate(file: Any, size: int) -> None:
         raise ValueError("a compressed variable is not whole")
 
 
-def _open_v5(path: Path) -> tuple[dict[str, Variable], Values]:
+def _open_v5(path: Path, pool: str) -> tuple[dict[str, Variable], Values]:
     import scipy.io.matlab
 
     found: dict[str, Variable] = {}
@@ -211,7 +223,8 @@ def _open_v5(path: Path) -> tuple[dict[str, Variable], Values]:
             raise ValueError(f"it holds two variables {name!r}")
         if any(size < 0 for size in shape):
             raise ValueError(f"variable {name!r} declares the shape {shape}")
-        why = _why_not(shape, "" if kind in ITEM_BYTES else f"is of class {kind}, not a full matrix of real numbers")
+        why = "" if kind in ITEM_BYTES else f"is of class {kind}, not a full matrix of real numbers"
+        why = _why_not(shape, "feature maps are pooled from HDF5 alone" if pool and not why else why)
         found[name] = Variable(tuple(map(int, shape)), prod(map(int, shape)) * ITEM_BYTES.get(kind, 0), why)
 
     def values(names: list[str]) -> Iterator[tuple[str, Any]]:
@@ -225,7 +238,9 @@ def _open_v5(path: Path) -> tuple[dict[str, Variable], Values]:
     return found, values
 
 
-def _why_not(shape: tuple[int, ...], why: str) -> str:
+def _why_not(shape: tuple[int, ...], why: str, pool: str = "") -> str:
+    if pool:
+        return why or ("" if len(shape) == MAPS else "is no array of feature maps")
     return why or ("" if len(shape) in (1, 2) else f"has shape {tuple(map(int, shape))}; only matrices are read")
 
 
@@ -240,7 +255,7 @@ def _v5_value(value: NDArray[Any]) -> Any:
     return None
 
 
-def _open_hdf5(file: h5py.File) -> tuple[dict[str, Variable], Values]:
+def _open_hdf5(file: h5py.File, pool: str) -> tuple[dict[str, Variable], Values]:
     import h5py
 
     found: dict[str, Variable] = {}
@@ -251,11 +266,11 @@ def _open_hdf5(file: h5py.File) -> tuple[dict[str, Variable], Values]:
             shape = tuple(reversed(item.shape or ()))
             if "MATLAB_empty" in item.attrs and item.size in range(1, 33) and item.dtype.kind in "iuf":
                 shape = tuple(int(size) for size in item[()].ravel())  # it holds the dimensions instead of values
-            found[name] = Variable(shape, item.nbytes, _why_not(shape, _why_not_stored(item)))
+            found[name] = Variable(shape, item.nbytes, _why_not(shape, _why_not_stored(item), pool))
 
     def values(names: list[str]) -> Iterator[tuple[str, Any]]:
         for name in names:
-            yield name, _hdf5_value(file, file[name])
+            yield name, _Pooled(file[name], pool) if pool else _hdf5_value(file, file[name])
 
     return found, values
 
@@ -266,7 +281,8 @@ def _why_not_stored(item: h5py.Dataset) -> str:
 
     if item.external or item.is_virtual:
         return "keeps its values in other files; save it in one file"
-    if item.shape is None or not (_is_cell(item) or (item.dtype.kind in "biuf" and item.dtype.itemsize <= 8)):
+    numbers = item.dtype.kind in "biuf" and item.dtype.itemsize <= 8
+    if item.shape is None or not (numbers or _is_cell(item) or _is_text(item)):
         return f"is of type {item.dtype}, not a full matrix of real numbers"
     if item.id.get_create_plist().get_layout() == h5py.h5d.CHUNKED:
         pieces = prod(-(-size // step) for size, step in zip(item.shape, item.chunks, strict=True))
@@ -285,6 +301,12 @@ def _is_cell(item: h5py.Dataset) -> bool:
     return h5py.check_ref_dtype(item.dtype) is h5py.Reference
 
 
+def _is_text(item: h5py.Dataset) -> bool:
+    import h5py
+
+    return h5py.check_string_dtype(item.dtype) is not None
+
+
 def _hdf5_value(file: h5py.File, item: h5py.Dataset) -> Any:
     kind = item.attrs.get("MATLAB_class", b"")
     if "MATLAB_empty" in item.attrs:
@@ -292,6 +314,8 @@ def _hdf5_value(file: h5py.File, item: h5py.Dataset) -> Any:
     if _is_cell(item):
         texts = [_text(file[reference]) for reference in item[()].flat]  # C order here is MATLAB's column order
         return None if None in texts else tuple(texts)
+    if _is_text(item):
+        return tuple(bytes(text).decode(errors="replace") for text in np.ravel(item[()]))
     if kind == b"char":
         return tuple(_decode(codes).rstrip() for codes in np.atleast_2d(item[()].T))
     return _Columns(item)
@@ -305,6 +329,24 @@ class _Columns:
 
     def __getitem__(self, everything: tuple[()]) -> NDArray[Any]:
         return np.asarray(self.T[everything]).T
+
+
+class _Pooled:
+    """Feature maps `(N, C, H, W)` as rows, pooled when they are sliced.
+
+    Attributes:
+        shape: of the rows.
+        read: how many numbers are read for one row.
+    """
+
+    def __init__(self, item: h5py.Dataset, pool: str) -> None:
+        self._item, self._pool = item, POOLS[pool]
+        images, channels, *places = item.shape
+        self.read = channels * prod(places)
+        self.shape = (images, self.read if pool == "keep" else channels)
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        return self._pool(np.asarray(self._item[rows], dtype=np.float32))
 
 
 def _empty(item: h5py.Dataset) -> NDArray[np.float64]:

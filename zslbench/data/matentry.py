@@ -32,7 +32,7 @@ from zslbench.api.soundness import check_finite
 from zslbench.data.digests import checksums, file_digest, remember, remembered, signature
 from zslbench.data.folders import cache_folder
 from zslbench.data.made import made_once
-from zslbench.data.matchild import FEATURES
+from zslbench.data.matchild import FEATURES, MAPS
 from zslbench.errors import DataError, Hint
 from zslbench.files import NotWritten, reading, seal, unseal, write_whole
 
@@ -41,7 +41,7 @@ Declared = dict[str, dict[str, Any]]
 """Name of a variable -> `shape` in MATLAB's orientation, and `why` it is not read, empty if it is."""
 
 DAMAGED: State = "damaged"
-FORMAT = "2"
+FORMAT = "3"
 """Raised whenever the meaning of an entry changes; older entries are then left alone."""
 ENTRY = "entry.json"
 SECONDS, BYTES_A_SECOND = 60, 2**20
@@ -71,21 +71,22 @@ class Entry:
     sound: bool
 
 
-def entry_of(path: Path, names: Collection[str] = (), images: int | None = None) -> Entry:
+def entry_of(path: Path, names: Collection[str] = (), images: int | None = None, pool: str = "") -> Entry:
     """Returns what the cache has of a file, which is read into it first; of the named variables, the values.
 
     Args:
         path: the file.
         names: variables whose values are needed, if they are there.
         images: how many images the features are of, where the file has no labels; it tells rows from columns.
+        pool: how feature maps become rows, a way of `matchild.POOLS`; such an entry has nothing else.
 
     Raises:
         DataError: the file is missing, damaged or no MATLAB file.
     """
     with reading(path):
         digest = file_digest(path)
-    name = f"{digest}-{FORMAT}" + ("" if images is None else f"-{images}")
-    found, make = partial(_read_entry, names=names), partial(_write_entry, path, images)
+    name = f"{digest}-{FORMAT}" + ("" if images is None else f"-{images}") + (f"-{pool}" if pool else "")
+    found, make = partial(_read_entry, names=names), partial(_write_entry, path, images, pool)
     try:
         return made_once(cache_folder() / "mat" / name, found, make)
     except NotWritten as error:
@@ -133,7 +134,7 @@ def _read_entry(folder: Path, names: Collection[str] | None) -> Entry | None:
                 continue
             if checksums(folder / file) != body["checksums"][file]:
                 return None
-            values[name] = _value(folder / file, name == FEATURES)
+            values[name] = _value(folder / file, name == FEATURES or len(kept[name]["shape"]) == MAPS)
         return Entry(kept, values, body["rows"], body["fingerprint"], body["sound"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -145,14 +146,14 @@ def _value(path: Path, mapped: bool) -> Any:
     return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
 
 
-def _write_entry(path: Path, images: int | None, folder: Path) -> None:
+def _write_entry(path: Path, images: int | None, pool: str, folder: Path) -> None:
     """Makes an entry in a folder that takes its name once it is whole."""
     if folder.with_suffix("").exists():
         warnings.warn(f"{path}: what the cache has of it is damaged, and is made again", Hint, stacklevel=2)
     shutil.rmtree(folder)  # what a process that was killed has left
     folder.mkdir()
     before = signature(path)
-    body = _child(path, str(folder), images or 0)
+    body = _child(path, str(folder), images or 0, pool)
     if signature(path) != before:
         raise DataError(f"{path}: it changed while it was read; try again")
     files = [variable["file"] for variable in body["variables"].values() if "file" in variable]
@@ -172,9 +173,10 @@ def _sound(rows: NDArray[np.float32]) -> bool:
     return True
 
 
-def _child(path: Path, folder: str = "-", images: int = 0) -> dict[str, Any]:
+def _child(path: Path, folder: str = "-", images: int = 0, pool: str = "") -> dict[str, Any]:
     """Returns the answer of the process that reads a file; raises a DataError where it is an error, or none."""
-    command = [sys.executable, "-P", "-W", "ignore", "-m", "zslbench.data.matchild", str(path), folder, str(images)]
+    module = [sys.executable, "-P", "-W", "ignore", "-m", "zslbench.data.matchild"]
+    command = [*module, str(path), folder, str(images), pool]
     seconds = SECONDS + path.stat().st_size // BYTES_A_SECOND
     try:
         ended = subprocess.run(

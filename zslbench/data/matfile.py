@@ -65,6 +65,35 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
     return {name: value.T if name == turned else value for name, value in entry.values.items()}
 
 
+def read_pooled(path: Path, name: str, how: str) -> NDArray[np.float32]:
+    """Reads feature maps `(N, C, H, W)` of an HDF5 file as rows, memory-mapped: pooled over places, or all of these.
+
+    Args:
+        path: the file.
+        name: the variable.
+        how: a way of `matchild.POOLS`.
+
+    Raises:
+        DataError: the file is missing or damaged, or there are no such feature maps.
+    """
+    entry = entry_of(path, [name], pool=how)
+    if name not in entry.values:
+        why = entry.variables.get(name, {}).get("why") or "is missing"
+        raise DataError(f"{path}: variable {name!r} {why}; feature maps (images, channels, height, width) are needed")
+    rows: NDArray[np.float32] = entry.values[name]
+    return rows
+
+
+def is_matlab(path: Path) -> bool:
+    """Returns whether a file begins as MATLAB's do; an HDF5 file of Python does not, and has no other orientation.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with reading(path), path.open("rb") as file:
+        return file.read(len(b"\x89HDF")) != b"\x89HDF"
+
+
 def read_strings(path: Path, name: str) -> tuple[str, ...] | None:
     """Reads a cell array of strings, or None if there is no such variable.
 

@@ -145,17 +145,7 @@ class XLSA17Dataset(Dataset):
         """
         if problem := self.missing_split(root, splits):
             raise DataError(problem)
-        path = self.split_path(root, splits)
-        arrays = read_arrays(path, ["att", *PARTS], ["train_loc", "val_loc", "original_att"])
-        att, original = arrays.pop("att"), arrays.pop("original_att", None)
-        if att.ndim != 2 or 0 in att.shape:
-            raise DataError(f"{path}: att has shape {att.shape}; a matrix (embedding size, classes) is needed")
-        names = read_strings(path, "allclasses_names") or tuple(f"class {c + 1}" for c in range(att.shape[1]))
-        parts = {name: indices(values, f"{path}: {name}") for name, values in arrays.items()}
-        called = read_strings(path, "attribute_names") or ()
-        if called and len(called) != len(att):
-            raise DataError(f"{path}: it has {len(called)} attribute_names; att has {len(att)} attributes")
-        return SplitFile(_rows(att), names, parts, None if original is None else _rows(original), called)
+        return read_split(self.split_path(root, splits))
 
     def read_labels(self, root: Path) -> tuple[IntArray, Path]:
         """Reads the class of each image, `(N,)` int64 from 0, and returns it with the file it was found in.
@@ -281,6 +271,24 @@ class XLSA17Dataset(Dataset):
             if variable in variables(path):
                 return path
         raise DataError(f"data set {self.card.title}: no file in {self.folder(root)} has {variable}{advice}")
+
+
+def read_split(path: Path) -> SplitFile:
+    """Reads a split file, wherever it is, without checking what it says.
+
+    Raises:
+        DataError: it is missing, damaged, or its variables have the wrong shape or type.
+    """
+    arrays = read_arrays(path, ["att", *PARTS], ["train_loc", "val_loc", "original_att"])
+    att, original = arrays.pop("att"), arrays.pop("original_att", None)
+    if att.ndim != 2 or 0 in att.shape:
+        raise DataError(f"{path}: att has shape {att.shape}; a matrix (embedding size, classes) is needed")
+    names = read_strings(path, "allclasses_names") or tuple(f"class {c + 1}" for c in range(att.shape[1]))
+    parts = {name: indices(values, f"{path}: {name}") for name, values in arrays.items()}
+    called = read_strings(path, "attribute_names") or ()
+    if called and len(called) != len(att):
+        raise DataError(f"{path}: it has {len(called)} attribute_names; att has {len(att)} attributes")
+    return SplitFile(_rows(att), names, parts, None if original is None else _rows(original), called)
 
 
 def has_splits(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The harness's own evaluators, engines and backbone, registered like a plugin's."""
+"""The harness's own evaluators, engines and backbones, registered like a plugin's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GUO = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017"
 
 
 def zslbench_register(registry: Registry) -> None:
-    """Registers evaluators, engines and the backbone without weights."""
+    """Registers evaluators, engines, the backbone without weights and those of torchvision and timm."""
     for name, target, summary, paper in (
         ("zsl", "evaluators:ConventionalZSL", "U->U per-class top-1", GBU),
         ("gzsl", "evaluators:GeneralizedZSL", "U->T, S->T, H without calibration", GBU),
@@ -53,8 +53,14 @@ def zslbench_register(registry: Registry) -> None:
         "ray": "--jobs runs at a time on a Ray cluster (pip install 'zslbench[ray]')",
     }.items():
         registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))
-    registry.backbone(
-        "pixels",
-        "zslbench.preparation.backbones:AveragePixels",
-        BackboneCard("pixels", "none", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images"),
-    )
+    for name, target, summary in (
+        ("pixels", "AveragePixels", "768 mean colours on a 16 x 16 grid; no weights, for small drawn images"),
+        (
+            "torchvision:",
+            "TorchvisionBackbone",
+            "any classifier of torchvision without its head, `torchvision:resnet101`",
+        ),
+        ("timm:", "TimmBackbone", "any model of timm without its classifier, `timm:vit_small_patch16_224.dino`"),
+    ):
+        card = BackboneCard(name.removesuffix(":"), "none", summary)
+        registry.backbone(name, f"zslbench.preparation.backbones:{target}", card)

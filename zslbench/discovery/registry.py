@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from zslbench.api import cards
+from zslbench.api.family import Family
 from zslbench.errors import Hint, PluginError, UsageError, near_misses, one_line
 
 KINDS = {
@@ -19,7 +21,10 @@ KINDS = {
     "backbone": cards.BackboneCard,
     "text-encoder": cards.TextEncoderCard,
     "engine": cards.EngineCard,
+    "layout": cards.LayoutCard,
 }
+FAMILIES = ("backbone", "text-encoder")
+"""The kinds of which one class may stand for many names."""
 NOUNS = {kind: kind for kind in KINDS} | {"dataset": "data set", "text-encoder": "text encoder"}
 
 
@@ -54,7 +59,7 @@ class Entry:
 
 
 class Registry:
-    """What plugins offer: methods, data sets, evaluators, backbones, text encoders, engines, published numbers."""
+    """What plugins offer: methods, data sets, evaluators, backbones, text encoders, engines, layouts, numbers."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -75,7 +80,10 @@ class Registry:
         self._add("evaluator", name, target, card)
 
     def backbone(self, name: str, target: str, card: cards.BackboneCard) -> None:
-        """Registers a backbone; `target` is "module:attribute" of a `Backbone` class."""
+        """Registers a backbone; `target` is "module:attribute" of a `Backbone` class.
+
+        Of a `Family`, `name` is the prefix of its names with the colon; likewise for text encoders.
+        """
         self._add("backbone", name, target, card)
 
     def text_encoder(self, name: str, target: str, card: cards.TextEncoderCard) -> None:
@@ -86,15 +94,22 @@ class Registry:
         """Registers an engine; `target` is "module:attribute" of an `Engine` class."""
         self._add("engine", name, target, card)
 
+    def layout(self, name: str, target: str, card: cards.LayoutCard) -> None:
+        """Registers a layout of files; `target` is "module:attribute" of a `Layout` class."""
+        self._add("layout", name, target, card)
+
     def published(self, path: Path) -> None:
-        """Registers a CSV of published numbers: method, dataset, split, setting, metric, value, source."""
+        """Registers a CSV of published numbers: method, dataset, split, setting, metric, value, source.
+
+        It may also have the columns backbone and fine_tuned: `no`, `seen classes` or `unknown`.
+        """
         if not path.is_file():
             raise PluginError(f"the file of published numbers {path} does not exist")
         self.published_files.append(path)
 
     def _add(self, kind: str, name: str, target: str, card: cards.Card) -> None:
         noun = NOUNS[kind]
-        cards.check_name(name, noun)
+        cards.check_name(name.removesuffix(":") if kind in FAMILIES else name, noun)
         if target.count(":") != 1 or not all(target.split(":")):
             raise PluginError(f"{noun} {name!r}: target {target!r} is not 'module:attribute'")
         if not isinstance(card, KINDS[kind]):
@@ -149,8 +164,7 @@ class Registry:
             *others, last = (NOUNS[kind] for kind in kinds)
             noun = f"{', '.join(others)} or {last}" if others else last
             near = near_misses(text, {e.name for e in entries}, {e.title: e.name for e in entries})
-            broken = "".join(f"; {problem}" for problem in self.broken)
-            raise UsageError(f"unknown {noun} {text!r}{near}{broken}")
+            raise UsageError(f"unknown {noun} {text!r}{near}{self._broken}")
         for kind in kinds:
             names = [entry.name for entry in found if entry.kind == kind]
             if len(names) > 1:
@@ -158,6 +172,53 @@ class Registry:
         for entry in found:
             warnings.warn(f"{text}: taken as {NOUNS[entry.kind]} {entry.name}", Hint, stacklevel=2)
         return found
+
+    def maker(self, kind: str, text: str, base: type) -> tuple[str, Callable[..., Any]]:
+        """Returns the full name of a backbone or text encoder, and what makes it.
+
+        Args:
+            kind: one of FAMILIES.
+            text: a registered name, `PREFIX:NAME` of a family, or the name in a family alone.
+            base: the class that is wanted.
+
+        Raises:
+            UsageError: there is none of this name; near misses are suggested.
+            PluginError: a plugin offers it, and it cannot be imported.
+        """
+        families = {entry.name: entry for entry in self.entries(kind) if entry.name.endswith(":")}
+        if (kind, text) in self._entries and text not in families:
+            return text, self.resolve(kind, text, base)
+        prefix, colon, name = text.partition(":")
+        if colon and f"{prefix}:" not in families:
+            forms = " or ".join(f"{family}NAME" for family in families) or "a name without a colon"
+            raise UsageError(f"{NOUNS[kind]} {text}: there is no family {prefix!r}; write {forms}")
+        if colon:
+            target = self._family(kind, f"{prefix}:", base)
+            if wrong := target.wrong(name):
+                raise UsageError(f"{NOUNS[kind]} {text}: {wrong}")
+            return text, partial(target, name)
+        known = set(self.names(kind)) - set(families)
+        for family in families:
+            target = self._family(kind, family, base)
+            if text in (names := target.names()):
+                return f"{family}{text}", partial(target, text)
+            known.update(names)
+        if any(entry.goes_by(text) for entry in self.entries(kind) if entry.name not in families):
+            name = self.name(kind, text)
+            return name, self.resolve(kind, name, base)
+        near = near_misses(text, known, listed=False) or f"; `zslbench list {kind}s` names those there are"
+        raise UsageError(f"unknown {NOUNS[kind]} {text!r}{near}{self._broken}")
+
+    def _family(self, kind: str, name: str, base: type) -> Any:
+        target = self.resolve(kind, name, base)
+        if not (isinstance(target, type) and issubclass(target, Family)):
+            entry = self.entry(kind, name)
+            raise PluginError(f"{entry}: its name ends with a colon, so {entry.target} must be a Family")
+        return target
+
+    @property
+    def _broken(self) -> str:
+        return "".join(f"; {problem}" for problem in self.broken)
 
     def method_for(self, name: str, input: cards.Input | None) -> str:
         """Returns the name of a method, or of its counterpart on images if images are wanted."""

@@ -1,15 +1,14 @@
-"""Finds a backbone by name: a registered one, or any classification model of torchvision or timm without its head."""
+"""Loads a backbone by name; any classification model of torchvision or timm without its head is one."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -18,19 +17,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from zslbench.api.backbone import Backbone, load_weights
+from zslbench.api.backbone import Backbone, load_weights, weights_fingerprint
+from zslbench.api.family import Family
 from zslbench.api.images import square_side
-from zslbench.data.contents import digests
 from zslbench.data.decoding import central_square
+from zslbench.data.digests import file_digest
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, UsageError, ZSLBenchError, near_misses, one_line
-from zslbench.files import existing
+from zslbench.files import existing, in_file_names
+from zslbench.preparation.hub import check_download, check_kept, reaching_hub
 
-TORCHVISION, TIMM = "torchvision", "timm"
 SIZE, GRID = 64, 16
-PATIENCE_S = 5.0
-"""How long a server of weights may take to answer."""
-LISTS = "; `zslbench list backbones`, torchvision and timm name those there are"
 CLASSES = 1000
 """Of ImageNet, on which torchvision's models are made; the layer with as many outputs is the head."""
 
@@ -56,7 +53,7 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
     """Makes the backbone of this name.
 
     Args:
-        name: of a registered backbone, `torchvision:NAME` or `timm:NAME`; a name alone is looked for in this order.
+        name: of a registered backbone, `PREFIX:NAME` of a family, or a name alone; see `Registry.maker`.
         weights: a file of weights instead of the pretrained ones.
         pretrained: without it and without a file, weights are drawn at random.
         seed: what random weights are drawn by.
@@ -71,13 +68,12 @@ def load_backbone(name: str, weights: Path | None = None, pretrained: bool = Tru
     if weights is not None:
         existing("--weights", weights)
     backbone = _made(name, make, weights, pretrained, seed)
-    fingerprint, origin = _fingerprint(backbone), "" if pretrained or not backbone.state_dict() else "-random"
+    fingerprint, origin = weights_fingerprint(backbone), "" if pretrained or not backbone.state_dict() else "-random"
     if weights is not None:
         if _ignores(name, make, weights, fingerprint, seed):
             raise UsageError(f"--weights {weights}: backbone {name} uses no file of weights; leave it out")
         origin = f"-{weights.stem}"
-    features = re.sub(r"[^A-Za-z0-9._-]+", "-", full + origin)
-    return Loaded(full, features, backbone.eval().requires_grad_(False), fingerprint)
+    return Loaded(full, in_file_names(full + origin), backbone.eval().requires_grad_(False), fingerprint)
 
 
 @cache
@@ -107,7 +103,7 @@ def _ignores(name: str, make: Callable[..., Backbone], weights: Path, fingerprin
     """Whether a backbone with this fingerprint is the one that it is without its file, whatever is drawn at random."""
 
     def made(file: Path | None, seed: int) -> str:
-        return _fingerprint(_made(name, make, file, False, seed))
+        return weights_fingerprint(_made(name, make, file, False, seed))
 
     try:  # the file may hold just what this seed draws, but not what the next one draws too
         return made(None, seed) == fingerprint and made(None, seed + 1) == made(weights, seed + 1)
@@ -116,30 +112,19 @@ def _ignores(name: str, make: Callable[..., Backbone], weights: Path, fingerprin
 
 
 def find_backbone(name: str) -> tuple[str, Callable[..., Backbone]]:
-    """Returns a backbone's full name and what makes it, given `weights` and `pretrained`.
+    """Returns a backbone's full name and what makes it, given `weights` and `pretrained`; see `Registry.maker`."""
+    return registry().maker("backbone", name, Backbone)
 
-    Raises:
-        UsageError: there is no such backbone; near misses are suggested.
-        PluginError: a plugin offers it, and it cannot be imported.
-    """
-    registered = registry().names("backbone")
-    if name in registered:
-        return name, cast("type[Backbone]", registry().resolve("backbone", name, Backbone))
-    library, _, model = name.rpartition(":")
-    if library not in ("", TORCHVISION, TIMM):
-        raise UsageError(f"--backbone {name}: there is no library {library!r}; write torchvision:NAME or timm:NAME")
-    known = [] if library else registered
-    if library != TIMM:
-        known = known + (names := _torchvision_names())
-        if model in names:
-            return f"{TORCHVISION}:{model}", partial(TorchvisionBackbone, model)
-    if library != TORCHVISION:
-        import timm
 
-        if timm.is_model(model):
-            return f"{TIMM}:{model}", partial(TimmBackbone, model)
-        known = known + timm.list_models() + timm.list_pretrained()
-    raise UsageError(f"unknown backbone {name!r}{near_misses(model, set(known), listed=False) or LISTS}")
+def files_digest(name: str) -> str:
+    """Returns a hash of the files of one's own that a backbone's name stands for, or an empty string."""
+    family, colon, member = find_backbone(name)[0].partition(":")
+    files = registry().resolve("backbone", family + colon, Backbone).files(member) if colon else ()
+    try:
+        digests = [file_digest(path) for path in files]
+    except OSError as error:
+        raise DataError(f"backbone {name}: {error.filename} cannot be read ({error.strerror})") from error
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else ""
 
 
 class _Transformed(Backbone):
@@ -162,7 +147,7 @@ class _Transformed(Backbone):
         return cast("Tensor", self.network(images)).flatten(1)
 
 
-class TorchvisionBackbone(_Transformed):
+class TorchvisionBackbone(Family, _Transformed):
     """A classification model of torchvision without its last layer, with the preprocessing of its weights.
 
     Of several weights it takes the first, which are those of the model's paper: ResNet-101 as in the GBU release.
@@ -175,7 +160,7 @@ class TorchvisionBackbone(_Transformed):
         known = next(iter(torchvision.models.get_model_weights(name)))
         if pretrained:
             file = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(known.url).name)
-            _check_download(file, "".join(re.findall(r"-([0-9a-f]{8,})\.", file.name)))
+            check_download(file, "".join(re.findall(r"-([0-9a-f]{8,})\.", file.name)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # GoogLeNet and Inception warn that their initial weights take a while
             self.network = torchvision.models.get_model(name, weights=known if pretrained else None)
@@ -187,21 +172,25 @@ class TorchvisionBackbone(_Transformed):
         if weights is not None:
             load_weights(self.network, weights, [head])
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """Returns torchvision's classification models."""
+        import torchvision
 
-class TimmBackbone(_Transformed):
+        return list(torchvision.models.list_models(module=torchvision.models))
+
+
+class TimmBackbone(Family, _Transformed):
     """A model of timm without its classifier: pooled features, with the preprocessing of its configuration."""
 
     def __init__(self, name: str, weights: Path | None = None, pretrained: bool = True) -> None:
         import timm
 
         super().__init__()
-        architecture, _, tag = name.partition(".")
-        if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
-            raise UsageError(f"--backbone {TIMM}:{name}: it has no weights {tag!r}{near_misses(name, tagged)}")
-        with _impatient() if pretrained else nullcontext():
+        with reaching_hub() if pretrained else nullcontext():
             network: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
-        if pretrained:
-            _check_hub(network.pretrained_cfg)
+        if pretrained and (repository := network.pretrained_cfg.get("hf_hub_id")):
+            check_kept(repository, "model.safetensors", "pytorch_model.bin")
         preprocessing: Any = timm.data
         configuration = preprocessing.resolve_model_data_config(network)
         self.transform = preprocessing.create_transform(**configuration, is_training=False)
@@ -211,6 +200,25 @@ class TimmBackbone(_Transformed):
             names = [head] if isinstance(head, str) else head
             load_weights(network, weights, {name.split(".")[0] for name in names})  # a norm may have gone with it
         self.network = network
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Returns timm's architectures, and with a dot behind each of its pretrained weights."""
+        import timm
+
+        return timm.list_models() + timm.list_pretrained()
+
+    @classmethod
+    def wrong(cls, name: str) -> str:
+        """Knows what is wrong with a tag of pretrained weights."""
+        import timm
+
+        architecture, _, tag = name.partition(".")
+        if not timm.is_model(architecture):
+            return super().wrong(name)
+        if tag and name not in (tagged := timm.list_pretrained(f"{architecture}.*")):
+            return f"it has no weights {tag!r}{near_misses(name, tagged)}"
+        return ""
 
 
 class AveragePixels(Backbone):
@@ -232,50 +240,6 @@ class AveragePixels(Backbone):
         return torch.nn.functional.avg_pool2d(images, SIZE // GRID).flatten(1)
 
 
-def _check_download(file: Path, digest: str) -> None:
-    """Checks what was downloaded before against the beginning of its SHA-256: libraries look at it once, on the way."""
-    found = digests([file])[0]
-    if found is not None and not found.sha256.startswith(digest):
-        raise DataError(f"{file}: damaged, its content is not what was downloaded; remove it, and it is fetched again")
-
-
-def _check_hub(configuration: dict[str, Any]) -> None:
-    """Checks the files that huggingface_hub keeps of a model, whose names are their SHA-256 behind a link."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        kept = try_to_load_from_cache(configuration.get("hf_hub_id") or "none", name)
-        file = Path(kept).resolve() if isinstance(kept, str) else None
-        if file is not None and re.fullmatch("[0-9a-f]{64}", file.name):
-            _check_download(file, file.name)
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Keeps huggingface_hub silent, and to its cache where no server answers: it would try again for a minute."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
-
-    logger = logging.getLogger("huggingface_hub")
-    level, offline = logger.level, constants.HF_HUB_OFFLINE
-    logger.setLevel(logging.ERROR)
-    try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE_S)
-    except Exception:  # of the library that fetches, which has been another in other versions
-        constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        constants.HF_HUB_OFFLINE = offline
-
-
-def _torchvision_names() -> list[str]:
-    import torchvision
-
-    return list(torchvision.models.list_models(module=torchvision.models))
-
-
 def _remove_head(network: nn.Module) -> str:
     """Replaces the layer that gives the class scores, and returns its name."""
     sizes = {nn.Linear: "out_features", nn.Conv2d: "out_channels"}
@@ -284,11 +248,3 @@ def _remove_head(network: nn.Module) -> str:
     parent, _, child = head.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
     return head
-
-
-def _fingerprint(backbone: Backbone) -> str:
-    digest = hashlib.sha256()
-    for name, value in backbone.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from zslbench.api.text_encoder import TextEncoder
 from zslbench.data.arrays import is_arrays
-from zslbench.data.names import class_positions
-from zslbench.data.semantics import NOT_ATTRIBUTES
+from zslbench.data.names import class_positions, composed
+from zslbench.data.semantics import BETWEEN, NOT_ATTRIBUTES, TEMPLATES, WEIGHTS
 from zslbench.data.tables import HEADS, decoded, first_twice, read_rows, read_table
 from zslbench.discovery.plugins import registry
-from zslbench.errors import DataError, PluginError, UsageError, one_line
-from zslbench.files import is_clutter, reading, write_whole
+from zslbench.errors import DataError, PluginError, UsageError, ZSLBenchError, one_line
+from zslbench.files import in_file_names, is_clutter, reading, write_whole
+from zslbench.preparation.word_vectors import from_word_vectors
 
 COLUMNS = ("class", "text")
 NUMBERED = re.compile(r"(\d+)[.:)]?\s+(\S.*)")
@@ -129,32 +131,87 @@ def _folder_of_texts(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def choose_text_encoder(name: str | None) -> str:
-    """Returns the name of a text encoder: the one asked for, else the only one that is installed.
+    """Returns the full name of a text encoder: the one asked for, else the only one that is installed.
 
     Raises:
         UsageError: there is none of this name, none at all, or several and no name.
+        PluginError: the plugin of a family cannot be imported.
     """
-    known = registry().names("text-encoder")
+    known = [f"{name}NAME" if name.endswith(":") else name for name in registry().names("text-encoder")]
     if not known:
         raise UsageError("no text encoder is installed; the plugin zslbench-text has one")
-    if name is None and len(known) > 1:
+    if name is None and (len(known) > 1 or known[0].endswith(":NAME")):
         raise UsageError(f"several text encoders are installed; choose one with --encoder: {', '.join(known)}")
-    return registry().entry("text-encoder", name or known[0]).name
+    return registry().maker("text-encoder", name or known[0], TextEncoder)[0]
 
 
-def load_text_encoder(name: str) -> TextEncoder:
-    """Returns a registered text encoder.
+def load_text_encoder(name: str, weights: str = "") -> TextEncoder:
+    """Returns a text encoder.
+
+    Args:
+        name: in full.
+        weights: the fingerprint that it must have, if it has one.
 
     Raises:
         PluginError: it cannot be loaded.
+        DataError: its weights are not at hand, or not those that are wanted.
     """
-    encoder_class = registry().resolve("text-encoder", name, TextEncoder)
+    _, make = registry().maker("text-encoder", name, TextEncoder)
     try:
-        encoder: TextEncoder = encoder_class()
+        encoder: TextEncoder = make()
+    except ZSLBenchError:
+        raise
     except Exception as error:
-        plugin = registry().entry("text-encoder", name).plugin
-        raise PluginError(f"text encoder {name!r} of plugin {plugin!r} cannot be loaded ({one_line(error)})") from error
+        raise PluginError(f"text encoder {_owner(name)} cannot be loaded ({one_line(error)})") from error
+    if weights and encoder.fingerprint != weights:
+        raise DataError(f"text encoder {name}: its weights are not those that made the class embeddings of the run")
     return encoder
+
+
+def _owner(name: str) -> str:
+    family = name.partition(":")[0] + ":" if ":" in name else name
+    return f"{name!r} of plugin {registry().entry('text-encoder', family).plugin!r}"
+
+
+def read_templates(given: Sequence[str]) -> list[str]:
+    """Returns the texts in which names of classes are to stand for `{}`: as given, or a line each in files.
+
+    Raises:
+        UsageError: one has no `{}`, and is no file.
+        DataError: a line of a file has no `{}`, or a template has characters that cannot be written down.
+    """
+    templates: list[str] = []
+    for text in given:
+        if "{}" in text:
+            templates.append(text.strip())
+            continue
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise UsageError(f"--template {text!r}: it has no {{}} where the name goes, and there is no such file")
+        lines = [line.strip() for line in decoded(path)[0].splitlines() if line.strip()]
+        if wrong := [line for line in lines or [""] if "{}" not in line]:
+            raise DataError(f"{path}: the line {wrong[0]!r} has no {{}} where the name of a class goes")
+        templates += lines
+    if wrong := [text for text in templates if '"' in text or BETWEEN.strip() in text or not text.isprintable()]:
+        raise DataError(f"template {wrong[0]!r}: double quotes, '|' and control characters cannot be used")
+    return list(dict.fromkeys(templates))
+
+
+def prompts(names: Sequence[str], templates: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the texts of each class: its name, as `spoken`, in each template."""
+    said = zip(names, spoken(names), strict=True)
+    return {name: [template.replace("{}", text) for template in templates] for name, text in said}
+
+
+def spoken(names: Sequence[str]) -> list[str]:
+    """Returns names of classes as one says them: `001.Black_footed_Albatross` is Black footed Albatross.
+
+    Underscores and plus signs are blanks; a number in front goes if all names have one.
+    """
+    plain = [composed(name) for name in names]
+    if all(re.match(r"\d+[.\s_-]+\S", name) for name in plain):
+        plain = [re.sub(r"^\d+[.\s_-]+", "", name) for name in plain]
+    return [" ".join(re.sub(r"[_+]", " ", name).split()) for name in plain]
 
 
 def embed(texts: Mapping[str, Sequence[str]], encoder: TextEncoder, name: str) -> NDArray[np.float64]:
@@ -168,8 +225,76 @@ def embed(texts: Mapping[str, Sequence[str]], encoder: TextEncoder, name: str) -
     return np.array([part.mean(axis=0, dtype=np.float64) for part in np.split(vectors, ends[:-1])])
 
 
-def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: str) -> bool:
+def notes(encoder: TextEncoder, templates: Sequence[str] = ()) -> list[str]:
+    """Returns what a file of class embeddings says of how an encoder made them, a line each."""
+    said = [f"{TEMPLATES}{BETWEEN.join(templates)}"] if templates else []
+    return said + ([f"{WEIGHTS}{encoder.fingerprint}"] if encoder.fingerprint else [])
+
+
+@dataclass(frozen=True)
+class Made:
+    """Class embeddings that were made.
+
+    Attributes:
+        rows: one for each class, `(C, d)`.
+        source: what they were made from, and by which text encoder, for the head of the file.
+        said: the same for people.
+        called: parts of the file's name.
+        notes: further lines of its head.
+    """
+
+    rows: NDArray[np.float64]
+    source: str
+    said: str
+    called: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def from_words(path: Path, names: Sequence[str], instead: Mapping[str, str]) -> Made:
+    """Makes class embeddings of word vectors; see `from_word_vectors`."""
+    vectors = from_word_vectors(path, names, instead)
+    whole = len(vectors.whole)
+    said = f"{whole} names have an entry, {len(names) - whole} are means over words"
+    return Made(vectors.rows, path.name, said, (path.stem,))
+
+
+def from_texts(path: Path, names: Sequence[str], encoder: str | None) -> Made:
+    """Makes class embeddings of texts in a file, by a text encoder; see `read_texts` and `choose_text_encoder`."""
+    chosen, texts = choose_text_encoder(encoder), read_texts(path, names)
+    loaded = load_text_encoder(chosen)
+    rows = embed(texts, loaded, chosen)
+    said = f"texts embedded by {chosen}"
+    return Made(rows, f"{path.name} by {chosen}", said, (path.stem, in_file_names(chosen)), tuple(notes(loaded)))
+
+
+def from_names(names: Sequence[str], encoder: str | None, templates: Sequence[str] = ()) -> Made:
+    """Makes class embeddings of names of classes in templates, by default that of the text encoder.
+
+    Args:
+        names: what the classes are called.
+        encoder: as for `choose_text_encoder`.
+        templates: as for `read_templates`.
+
+    Raises:
+        DataError: the classes have numbers only.
+    """
+    if all(name == f"class {number}" for number, name in enumerate(names, 1)):
+        raise DataError("the data set has no class names to embed; give them with --names FILE, or texts with --from")
+    chosen, own = choose_text_encoder(encoder), read_templates(templates)
+    loaded = load_text_encoder(chosen)
+    own = own or [loaded.template]
+    texts = prompts(names, own)
+    first = texts[names[0]]
+    more = f" and {len(first) - 1} more templates" if len(first) > 1 else ""
+    said = f"class names embedded by {chosen}, the first as {first[0]!r}{more}"
+    rows, called = embed(texts, loaded, chosen), ("names", in_file_names(chosen))
+    return Made(rows, f"names of classes by {chosen}", said, called, tuple(notes(loaded, own)))
+
+
+def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: str, notes: Sequence[str] = ()) -> bool:
     """Writes class embeddings for `--semantics`, marked as no attributes; returns whether they were not there already.
+
+    `source` ends with ` by ENCODER` where texts were encoded; `notes` are those that `origin_of` reads.
 
     Raises:
         UsageError: the file exists and differs, or its name says that it is no text.
@@ -181,7 +306,7 @@ def write(path: Path, names: Sequence[str], rows: NDArray[np.float64], source: s
         raise DataError(f"class {strange[0]!r}: a name with commas or outer blanks cannot be written to {path}")
     if zero := [name for name, row in zip(names, rows, strict=True) if not row.any()]:
         raise DataError(f"{source}: the embedding of class {zero[0]!r} is zero")
-    lines = [f"{NOT_ATTRIBUTES}, from {' '.join(source.split())}"]
+    lines = [f"{NOT_ATTRIBUTES}, from {' '.join(source.split())}", *notes]
     lines += [",".join([name, *map(str, row)]) for name, row in zip(names, rows.astype(np.float32), strict=True)]
     content = "\n".join([*lines, ""]).encode()
     if path.exists():

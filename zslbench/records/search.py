@@ -76,6 +76,8 @@ class Search(BaseModel):
     """Training images of each seen class, or their share below 1, drawn by seed 0; None for all."""
     weights: dict[str, str] = Field(default_factory=dict)
     """Hashes of the files of weights, by part of the method."""
+    members: dict[str, str] = Field(default_factory=dict)
+    """Versions of the methods that are trained as parts of this one."""
     wanted: int
     """Trials asked for."""
     trials: list[SearchTrial] = Field(default_factory=list)
@@ -92,6 +94,7 @@ class Search(BaseModel):
         fields |= set() if self.pretrained else {"pretrained"}
         fields |= {"weights"} if self.weights else set()
         fields |= set() if self.shots is None else {"shots"}
+        fields |= {"members"} if self.members else set()
         canonical = json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

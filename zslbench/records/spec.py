@@ -59,6 +59,8 @@ class RunSpec(BaseModel):
     """Training images of each seen class, or their share below 1; drawn by the seed. None for all."""
     weights: dict[str, str] = Field(default_factory=dict)
     """Hash of the file of weights given for a part of the method, by part; images only."""
+    members: dict[str, str] = Field(default_factory=dict)
+    """Version of each method that is trained as a part of this one, and its code where it is a single file."""
 
     @property
     def scaling(self) -> Scaling:

@@ -175,7 +175,9 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
         yield "setting", f"{facts['setting']}: {USES[facts['setting']]}"
         scaled = (_scaled("features", "scale", facts), _scaled("class embeddings", "semantics_scale", facts))
         yield "input", "; ".join(filter(None, [facts["input"], *scaled]))
-        yield "needs", "class embeddings that are attributes" * facts["needs_attributes"]
+        needs = ["class embeddings that are attributes"] * facts["needs_attributes"]
+        needs += ["features and class embeddings of one space"] * facts["needs_shared_space"]
+        yield "needs", " and ".join(needs)
     elif kind == "dataset":
         yield from _about_dataset(facts)
     elif kind == "evaluator":
@@ -249,12 +251,12 @@ def _published_lines(description: Description, width: int) -> Iterator[str]:
     for group in description.published:
         if group.split == "PS":
             first.setdefault(group.dataset, group)
-    sources = list(dict.fromkeys(group.source for group in first.values()))
+    sources = list(dict.fromkeys(f"{group.source}; on {group.made_on}" for group in first.values()))
     marks = {source: f" [{i}]" if len(sources) > 1 else "" for i, source in enumerate(sources, start=1)}
     rows = []
     for group in first.values():
         printed = ", ".join(f"{metric} {value:f}" for metric, value in group.values.items())
-        rows.append((group.dataset, printed + marks[group.source]))
+        rows.append((group.dataset, printed + marks[f"{group.source}; on {group.made_on}"]))
     yield from _table(rows, width) if rows else ["  none on the proposed split"]
     for source in sources:
         yield from _wrapped(f"{marks[source]} {source}".strip(), width, hang=6)

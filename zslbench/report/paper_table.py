@@ -70,7 +70,8 @@ def paper_table(exhibit: Exhibit, groups: list[list[Row]], store: Store, label: 
         lines.append(line_of(same, columns))
         beside = [published_of(row, exhibit.names, exhibit.source) for row in same]
         if any(beside):
-            lines.append(comment("paper", columns, partial(printed, beside)))
+            networks = dict.fromkeys(published.made_on for published in beside if published)
+            lines.append(comment(f"paper, on {'; '.join(networks)}", columns, partial(printed, beside)))
     below = [_protocol(rows, shown, headings), *shared_note(rows), *_tests(exhibit, groups, store, shown, name)]
     below += notes([_as_named(row, exhibit) for row in rows], shown)
     return Table(exhibit.caption, [column.head for column in columns], lines, below, label)

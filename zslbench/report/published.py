@@ -20,8 +20,12 @@ from zslbench.errors import DataError, PluginError, near_misses
 from zslbench.report.table import Table, table_of
 
 COLUMNS = ("method", "dataset", "split", "setting", "metric", "value", "source")
-FEATURES = "res101"
-"""The features of the GBU protocol; numbers from others are not comparable."""
+OPTIONAL = ("backbone", "fine_tuned")
+"""Columns that a file may leave out; then it is not stated what the numbers were made on."""
+FEATURES, BACKBONE = "res101", "ResNet-101"
+"""The features of the GBU protocol, and what published numbers call their network; others are not comparable."""
+TUNING = {"no": "", "seen classes": " fine-tuned on seen classes", "unknown": ", fine-tuning unknown", "": ""}
+"""What a backbone's name is followed by, for each value of the column `fine_tuned`."""
 
 
 class Kind(NamedTuple):
@@ -63,19 +67,35 @@ class Number:
     value: Decimal
     source: str
     where: str
+    backbone: str = ""
+    fine_tuned: str = ""
 
     @property
     def key(self) -> Key:
         """What a source prints once."""
-        return self.method, self.dataset, self.split, self.setting, self.metric, self.source
+        return self.method, self.dataset, self.split, self.setting, self.metric, self.source, *self.network
+
+    @property
+    def network(self) -> tuple[str, str]:
+        """What its features come from."""
+        return self.backbone, self.fine_tuned
 
 
 @dataclass(frozen=True)
 class Published:
-    """What one source printed for a method on a data set; fractions in [0, 1] by metric name."""
+    """What one source printed for a method on a data set; fractions in [0, 1] by metric name.
+
+    `made_on` says what the features come from: `ResNet-101 fine-tuned on seen classes`.
+    """
 
     source: str
     values: dict[str, float]
+    made_on: str
+
+
+def made_on(backbone: str, fine_tuned: str) -> str:
+    """Returns in words what features of published numbers come from, by these two columns of their file."""
+    return (backbone or "a backbone that is not stated") + TUNING[fine_tuned]
 
 
 def printed_as(entry: Entry) -> str:
@@ -101,17 +121,24 @@ def usable_numbers() -> list[Number]:
 
 
 def published_for(title: str, dataset: str, features: str, source: str = "") -> Published | None:
-    """Returns the first source's numbers for a method on the proposed split, by titles; None where none compares.
+    """Returns one source's numbers for a method on the proposed split, by titles; None where none compares.
 
-    Only sources whose name begins with `source` count, and numbers from the `features` of the run.
+    Only sources whose name begins with `source` count, and numbers from the `features` of the run: of the backbone of
+    these features, or of one that the source does not state. The first source wins whose backbone was not fine-tuned;
+    without such a source, the first.
     """
-    sources: dict[str, dict[str, float]] = {}
+    found: dict[tuple[str, ...], dict[str, float]] = {}
     for number in usable_numbers():
         kind = METRICS[number.metric]
         same = (number.method, number.dataset, number.split, kind.features) == (title, dataset, "PS", features)
+        same = same and number.backbone in ("", BACKBONE)
         if same and kind.ours and number.source.startswith(source):
-            sources.setdefault(number.source, {})[kind.ours] = float(number.value / (kind.largest or 1))
-    return next((Published(name, values) for name, values in sources.items()), None)
+            own = found.setdefault((number.source, *number.network), {})
+            own[kind.ours] = float(number.value / (kind.largest or 1))
+    if not found:
+        return None
+    (name, *network), values = min(found.items(), key=lambda item: item[0][2] != "no")
+    return Published(name, values, made_on(*network))
 
 
 @cache  # a comparison asks once for each of its rows, and should warn once
@@ -148,7 +175,7 @@ def _read(path: Path, others: Mapping[Key, Number]) -> dict[Key, Number]:
 
 
 def _head(path: Path, head: list[str]) -> list[str]:
-    for column in COLUMNS:
+    for column in (*COLUMNS, *(set(OPTIONAL) & set(head))):
         if head.count(column) != 1:
             problem = "is there twice" if column in head else "is missing"
             raise PluginError(f"{path}: the column {column!r} {problem}; the first line must be {','.join(COLUMNS)}")
@@ -186,29 +213,46 @@ def _number(where: str, head: list[str], fields: list[str]) -> Number:
         raise PluginError(
             f"{where}: {row['metric']} {row['value']} is {limits}; accuracies are in percent, areas are fractions"
         )
-    return Number(**{column: row[column] for column in COLUMNS if column != "value"}, value=value, where=where)
+    fine_tuned = row.get("fine_tuned", "")
+    if fine_tuned not in TUNING:
+        raise PluginError(
+            f"{where}: unknown fine_tuned {fine_tuned!r}{near_misses(fine_tuned, [name for name in TUNING if name])}"
+        )
+    texts = {column: row[column] for column in (*COLUMNS, *OPTIONAL) if column in row and column != "value"}
+    return Number(**texts, value=value, where=where)
 
 
 SHOWN = ("U->U", "U->T", "S->T", "H", "AUSUC")
 """Columns of the table; other metrics have one of their own."""
-ABOUT = ["method", "data set", "split"]
+ABOUT = ["method", "data set", "split", "backbone"]
+FLAGS = {"seen classes": " ft", "unknown": " ?"}
+"""What follows a backbone in a table, for a value of the column `fine_tuned`."""
+LEGEND = "ft: fine-tuned on seen classes; ?: whether it was is unknown; features of other backbones do not compare"
 MARK = "!"
 
 
 @dataclass(frozen=True)
 class Group:
-    """What one source prints of a method on a split of a data set, by metric."""
+    """What one source prints of a method on a split of a data set, with one kind of features, by metric."""
 
     method: str
     dataset: str
     split: str
     source: str
+    backbone: str
+    fine_tuned: str
     values: dict[str, Decimal]
 
     @property
     def about(self) -> list[str]:
         """The cells that name it, without the source."""
-        return [self.method, self.dataset, self.split]
+        backbone = (self.backbone or "not stated") + FLAGS.get(self.fine_tuned, "")
+        return [self.method, self.dataset, self.split, backbone]
+
+    @property
+    def made_on(self) -> str:
+        """What its features come from, in words."""
+        return made_on(self.backbone, self.fine_tuned)
 
     @property
     def implied_h(self) -> tuple[Decimal, Decimal] | None:
@@ -227,7 +271,7 @@ def groups_of(numbers: Iterable[Number]) -> list[Group]:
     """Returns the groups in the order of their first numbers."""
     groups: dict[tuple[str, ...], Group] = {}
     for n in numbers:
-        about = n.method, n.dataset, n.split, n.source
+        about = n.method, n.dataset, n.split, n.source, *n.network
         groups.setdefault(about, Group(*about, {})).values[n.metric] = n.value
     return list(groups.values())
 
@@ -236,7 +280,7 @@ def as_json(groups: Iterable[Group]) -> list[dict[str, Any]]:
     """Returns the groups as `--json` prints them; values as printed, the range of H and how far H is beyond it."""
     return [
         {
-            **{name: getattr(group, name) for name in ("method", "dataset", "split", "source")},
+            **{name: getattr(group, name) for name in (*COLUMNS[:3], "source", *OPTIONAL)},
             "values": {metric: float(value) for metric, value in group.values.items()},
             "implied_h": [float(end) for end in group.implied_h] if group.implied_h else None,
             "difference": float(group.difference),
@@ -263,6 +307,8 @@ def group_tables(groups: list[Group]) -> list[Table]:
     tables = [table_of([*ABOUT, *SHOWN, "source"], main, len(ABOUT), title)] if main else []
     tables += [table_of([*ABOUT, "metric", "value", "source"], rest, len(ABOUT) + 1)] if rest else []
     tables[-1].notes.extend(f"{mark} {name}" for name, mark in sources.items())
+    if len({group.made_on for group in groups}) > 1:
+        tables[-1].notes.append(LEGEND)
     if found := sum(bool(group.difference) for group in groups):
         tables[-1].notes.append(
             f"{MARK} {found} of {_checked(groups)} printed H cannot be 2US/(U+S) of the U->T and S->T beside them; "

@@ -195,8 +195,8 @@ def lines_of(row: Row, columns: Sequence[RowColumn], group: str = "") -> list[Li
 
     return [
         line_of([row], columns, group),
-        comment(f"published, {published.source}", columns, partial(printed, [published]), group),
-        comment("difference", columns, difference, group),
+        comment(f"published on {published.made_on}, {published.source}", columns, partial(printed, [published]), group),
+        comment(f"difference from {published.made_on}", columns, difference, group),
     ]
 
 

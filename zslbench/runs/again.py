@@ -25,7 +25,7 @@ def command_of(record: RunRecord) -> str:
     words += [word for name, value in spec.params.items() for word in ("-p", f"{name}={value}")]
     words += ["--scale", spec.scale, "--semantics-scale", spec.semantics_scale]
     if spec.input == "features" and "@" not in dataset:
-        words += ["--features", spec.features]
+        words += ["--features", kept.get("features", spec.features)]
     for option, value, default in (
         ("splits", kept.get("splits", SPLITS), SPLITS),
         ("semantics", kept.get("semantics", OWN), OWN),

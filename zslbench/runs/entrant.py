@@ -9,28 +9,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from zslbench.api.cards import SCALINGS, Input, MethodCard, Scaling
+from zslbench.api.cards import SCALINGS, Input, MethodCard, Scaling, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.embedder import Embedder, GradientParams, ImageParams
 from zslbench.api.params import Params
 from zslbench.data.catalogue import load_data
-from zslbench.data.digests import file_digest
 from zslbench.data.semantics import OWN
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
-from zslbench.errors import DataError, NotApplicable, PluginError, RunError, UsageError, near_misses
+from zslbench.errors import NotApplicable, PluginError, RunError, UsageError, near_misses
 from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import check_weights, find_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
-from zslbench.runs.code import check_code, code_of
+from zslbench.runs.code import check_code
+from zslbench.runs.member import members_of, settled, used, whole_code
 from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request
 from zslbench.runs.requested import data_of
 from zslbench.runs.scaling import misdeclared, own_scaling
 from zslbench.runs.shots import Shots, shots_words
-
-BACKBONE = "backbone"
-"""The part that is not trained, and that every method on images has."""
+from zslbench.runs.weights import BACKBONE, digests
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +90,22 @@ class Entrant:
         wanted = self.request.input
         if wanted not in (None, self.method.input):
             return f"{self.card.title} works on {self.method.input}, not on {wanted}; leave out --input"
-        if self.card.needs_attributes and not self.data.attributes:
-            return f"{self.card.title} needs attributes, and the class embeddings of {self.data.name} are none"
-        if self.card.needs_attributes and self.scaling.semantics_scale == "whiten":
-            return f"{self.card.title} needs attributes, and whitened class embeddings are none; see --semantics-scale"
+        cards = [self.card, *(member.card for member in members_of(self.params).values())]
+        return next(filter(None, map(self._unmet, cards)), "")
+
+    def _unmet(self, card: MethodCard) -> str:
+        """Returns what a method with this card needs and the data set has not, or an empty string."""
+        if card.needs_attributes and not self.data.attributes:
+            return f"{card.title} needs attributes, and the class embeddings of {self.data.name} are none"
+        if card.needs_attributes and self.scaling.semantics_scale == "whiten":
+            return f"{card.title} needs attributes, and whitened class embeddings are none; see --semantics-scale"
+        features, semantics = self.data.features, self.data.semantics
+        sizes = (0 if features is None else features.shape[-1], semantics.shape[1])
+        if card.needs_shared_space and sizes[0] not in (0, sizes[1]):
+            return (
+                f"{card.title} compares features with class embeddings, and those of {self.data.name} have "
+                f"{sizes[0]} and {sizes[1]} dimensions; give --features and --semantics of one image-text model"
+            )
         return ""
 
     def check_refusal(self) -> None:
@@ -126,12 +136,17 @@ class Entrant:
             "fingerprint": self.data.fingerprint,
             "features": self.data.features_name,
             **self.scaling._asdict(),
-            "setting": self.card.setting,
             "precision": self.request.precision,
             "pretrained": self.method.input == "features" or self.request.pretrained,
             "weights": dict(self.weights),
             "shots": self.shots,
+            **used(self.card, self.params),
         }
+
+    @property
+    def setting(self) -> Setting:
+        """What training uses: what the method declares, or a member that uses more."""
+        return cast(Setting, used(self.card, self.params)["setting"])
 
     def drawn(self, data: ZSLData, seed: int) -> ZSLData:
         """Returns its data, perhaps with images prepared, with the training images that a run of this seed is given."""
@@ -139,9 +154,10 @@ class Entrant:
 
     def check_files(self) -> None:
         """Raises RunError where a file of weights is not what it was when the run was planned."""
-        for part, digest in _digests(self.method, self.owner, self.request.weights).items():
+        for part, digest in digests(self.method, self.owner, self.request.weights, self.params).items():
             if digest != self.weights[part]:
-                raise RunError(f"--weights {part}={self.request.weights[part]}: it changed; issue the command again")
+                named = self.request.weights.get(part) or getattr(self.params, BACKBONE)
+                raise RunError(f"--weights {part}={named}: it changed; issue the command again")
 
     def make(self, params: Params) -> Embedder[Any]:
         """Returns a new embedder with these hyper-parameters, not built yet."""
@@ -153,7 +169,7 @@ class Entrant:
         """Returns what these values say of hyper-parameters, and of scaling, which is the entrant's by default."""
         scaling = {name: value for name, value in values.items() if name in SCALINGS}
         params = {name: value for name, value in values.items() if name not in SCALINGS}
-        return self.method.params_type.parse(params, self.owner), self.scaling._replace(**scaling)
+        return settled(self.method.params_type.parse(params, self.owner)), self.scaling._replace(**scaling)
 
     def run(
         self,
@@ -168,7 +184,7 @@ class Entrant:
         """Returns a run with these hyper-parameters and scaling, or with others."""
         chosen, scaling = (self.params, self.scaling) if params is None else self.chosen(params)
         spec = RunSpec(
-            **{**self.identity, **scaling._asdict()},
+            **{**self.identity, **scaling._asdict(), **used(self.card, chosen)},
             params=chosen.changed(),
             semantics=Path(self.request.semantics).stem,
             seed=seed,
@@ -241,7 +257,7 @@ class Run:
                 "origin": self.origin,
                 "calibrated": self.calibrated,
                 "watch": self.watch,
-                "code": code_of(entrant.entry, entrant.method),
+                "code": whole_code(entrant.entry, entrant.method, entrant.params),
             }
         )
 
@@ -252,7 +268,7 @@ class Run:
         planned, request = RunSpec.model_validate(values["spec"]), Request.model_validate(values["request"])
         asked = Asked.of(values["method"])._replace(preset=values["preset"], given=values["given"])
         entrant = _entrant(asked, values["source"], request, planned.shots)
-        check_code(code_of(entrant.entry, entrant.method), values["code"])
+        check_code(whole_code(entrant.entry, entrant.method, entrant.params), values["code"])
         if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
             entrant = _entrant(asked, values["source"], request, planned.shots)
@@ -317,11 +333,11 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request, shots: Shots) 
     preset, given = asked.preset or request.preset or "", {**request.params, **asked.given}
     values, scaling = _preset(entry, method, preset, data)
     scaling |= {name: getattr(request, name) for name in SCALINGS if getattr(request, name) is not None}
-    params = method.params_type.parse({**values, **given}, owner)
-    weights = _digests(method, owner, request.weights)
+    params = settled(method.params_type.parse({**values, **given}, owner))
+    weights = digests(method, owner, request.weights, params)
     if isinstance(params, ImageParams):  # what is wrong with a name or a file is found before anything runs
         find_backbone(params.backbone)
-        if BACKBONE in weights:
+        if BACKBONE in request.weights:
             check_weights(params.backbone, request.weights[BACKBONE], weights[BACKBONE])
     parsed = params.model_dump(mode="json")
     return Entrant(
@@ -361,21 +377,6 @@ def _preset(
         if value not in SCALINGS[option]:
             raise PluginError(f"{what} is wrong ({option} is {value!r}; choose {', '.join(SCALINGS[option])})")
     return values, scaling
-
-
-def _digests(method: type[Embedder[Any]], owner: str, files: Mapping[str, Path]) -> dict[str, str]:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of each file of weights."""
-    if method.input == "features":
-        return {}
-    parts, found = (BACKBONE, *method.parts), {}
-    for part, path in files.items():
-        if part not in parts:
-            raise UsageError(f"--weights {part}: {owner} has no such part{near_misses(part, parts)}")
-        try:
-            found[part] = file_digest(path)[:16]
-        except OSError as error:
-            raise DataError(f"{path}: it cannot be read ({error.strerror})") from error
-    return found
 
 
 def pairs(values: Mapping[str, Any]) -> str:

@@ -27,13 +27,14 @@ from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, s
 from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
 from zslbench.records.store import Store
-from zslbench.runs.entrant import BACKBONE, Run
+from zslbench.runs.entrant import Run
 from zslbench.runs.fit import Model, Problem, Watch, train
 from zslbench.runs.isolation import contained, known_state
 from zslbench.runs.kept import LIMIT, KeepModel, Kept
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
+from zslbench.runs.weights import BACKBONE
 from zslbench.training import together
 from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit, Fitted

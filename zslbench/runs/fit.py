@@ -49,10 +49,8 @@ class Problem:
         """
         view = data.train_view(setting, fold)
         scaler = Scaler.fit(scaling.scale, view.x)
-        unlabelled = None if view.unlabelled is None else scaler(view.unlabelled)
         semantics = SemanticsScaler.fit(scaling.semantics_scale, view.classes.seen_only.semantics)
-        view = view.with_features(scaler(view.x), unlabelled).with_classes(semantics(view.classes))
-        return cls(view, data.test_view(fold), scaler, semantics)
+        return cls(scaled(view, scaler, semantics), data.test_view(fold), scaler, semantics)
 
     def scorer(self, embedder: Embedder[Any], device: torch.device, x: Tensor | None = None) -> ModelScorer:
         """Returns the scores of its test images by a model; `x` are their scaled features, where these are at hand."""
@@ -90,9 +88,20 @@ def train(
         assert watch is not None
         return watch(problem.scorer(model, how.device))
 
+    embedder, fitted = fit_new(make, problem.train, seed, replace(how, watch=measure if watch else None))
+    return Model(embedder, problem, how.device, fitted)
+
+
+def fit_new(make: Callable[[], Embedder[Any]], view: TrainView, seed: int, how: Fit) -> tuple[Embedder[Any], Fitted]:
+    """Makes, builds and fits an embedder; the seed decides all that is random, whatever the process drew before."""
     with seeded(seed, how.device):
         embedder = make()
-        embedder.build(problem.train.shape)
+        embedder.build(view.shape)
         embedder.to(how.device)
-        fitted = fit(embedder, problem.train, seed, replace(how, watch=measure if watch else None))
-    return Model(embedder, problem, how.device, fitted)
+        return embedder, fit(embedder, view, seed, how)
+
+
+def scaled(view: TrainView, scale: Scaler, semantics: SemanticsScaler) -> TrainView:
+    """Returns a view with scaled features and class embeddings."""
+    unlabelled = None if view.unlabelled is None else scale(view.unlabelled)
+    return view.with_features(scale(view.x), unlabelled).with_classes(semantics(view.classes))

@@ -30,7 +30,7 @@ from zslbench.files import existing
 from zslbench.preparation.backbones import Loaded, find_backbone, load_backbone
 from zslbench.preparation.extract import NoneReadable, extract
 from zslbench.preparation.pixels import crop_inputs, with_images
-from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, read_texts
+from zslbench.preparation.semantics import choose_text_encoder, embed, load_text_encoder, prompts, read_texts
 from zslbench.runs.model import TrainedModel, Which
 from zslbench.runs.request import split_source
 
@@ -149,7 +149,8 @@ def source_of_data(
     name, part = part_of(text)
     dataset, features = split_source(dataset_name(name))
     spec, params = model.record.spec, model.params
-    data = load_data(dataset, root, features or spec.features or None, splits, OWN, spec.input)
+    features = features or model.record.provenance.get("features") or spec.features or None
+    data = load_data(dataset, root, features, splits, OWN, spec.input)
     if isinstance(params, ImageParams):
         data = with_images(data, params, weights, spec.pretrained, model.device)
     return Source.of_part(data, part)
@@ -299,7 +300,7 @@ def classes_in(path: Path, model: TrainedModel, encoder: str | None = None) -> C
         path: class embeddings, a table of a class and its values in each row, read as a table of attributes is; columns
             that are no attributes of the run are left out with a warning. Where the class embeddings of the run came
             from a text encoder, also texts, as `read_texts` reads them with the columns `class` and `text`, or a
-            `.txt` of names, one a line.
+            `.txt` of names, one a line, which stand in the templates of the run.
         model: whose class embeddings say how many values there are, and how they are normalised.
         encoder: the text encoder; by default that of the run, which it must be.
 
@@ -310,7 +311,9 @@ def classes_in(path: Path, model: TrainedModel, encoder: str | None = None) -> C
         raise DataError(f"{path}: classes need names; give a table, with the name of a class first in each row")
     if path.suffix.lower() == ".txt":
         lines = [line.strip() for line in decoded(path)[0].splitlines() if line.strip()]
-        return _of_texts(path, {name: [name] for name in lines}, model, encoder)
+        templates = model.record.provenance.get("semantics_templates")
+        texts = prompts(lines, templates) if templates else {name: [name] for name in lines}
+        return _of_texts(path, texts, model, encoder)
     table = read_table(path) if path.suffix.lower() != ".json" and not path.is_dir() else None
     if table is None or {"class", "text"} <= {cell.lower() for cell in table.head}:
         return _of_texts(path, read_texts(path), model, encoder)
@@ -328,7 +331,8 @@ def _of_texts(path: Path, texts: dict[str, list[str]], model: TrainedModel, enco
     if encoder not in (None, own):
         raise UsageError(f"--encoder {encoder}: the class embeddings of run {model.record.id} are by {own}")
     chosen = choose_text_encoder(own)
-    return model.described(list(texts), embed(texts, load_text_encoder(chosen), chosen))
+    loaded = load_text_encoder(chosen, model.record.provenance.get("semantics_weights", ""))
+    return model.described(list(texts), embed(texts, loaded, chosen))
 
 
 def _of_numbers(path: Path, table: Table, model: TrainedModel) -> ClassSet:

@@ -33,8 +33,9 @@ from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
-from zslbench.runs.entrant import BACKBONE, Run
+from zslbench.runs.entrant import Run
 from zslbench.runs.kept import Kept, restored
+from zslbench.runs.weights import BACKBONE
 from zslbench.training.device import choose_device
 
 Arrays = dict[str, NDArray[Any]]

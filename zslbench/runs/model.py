@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from zslbench.api.embedder import Embedder
+from zslbench.api.params import Params
 from zslbench.api.views import ClassSet
 from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, NotApplicable, PluginError, UsageError, near_misses
@@ -20,6 +21,7 @@ from zslbench.records.record import RunRecord
 from zslbench.runs.code import method_code
 from zslbench.runs.entrant import method_class
 from zslbench.runs.kept import Kept, restored
+from zslbench.runs.member import members_of, states
 from zslbench.training.device import choose_device, seeded
 
 Which = Literal["all", "seen", "unseen"]
@@ -57,6 +59,7 @@ class TrainedModel:
         self.features, self.device = kept.shape.features, choose_device(device)
         method, self._kept = _installed(record), kept
         self.params = method.params_type.parse(record.params, f"run {record.id}")
+        _check_members(record, self.params)
         try:
             self._embedder = restored(lambda: method(self.params), kept).to(self.device)
         except ValueError as error:
@@ -243,10 +246,21 @@ def _installed(record: RunRecord) -> type[Embedder[Any]]:
             f"run {record.id} is of version {spec.method_version} of {spec.method}, and version {method.version} is "
             "installed; run it again"
         )
-    code = record.provenance.get("method_code", "")
-    if code and code != method_code(method):
-        warnings.warn(f"run {record.id} was made by another state of {spec.method}'s code", stacklevel=4)
+    kept = {spec.method: record.provenance.get("method_code", ""), **record.provenance.get("member_code", {})}
+    for name, code in kept.items():
+        if code and code != method_code(method_class(name)):
+            warnings.warn(f"run {record.id} was made by another state of {name}'s code", stacklevel=4)
     return method
+
+
+def _check_members(record: RunRecord, params: Params) -> None:
+    """Raises UsageError where a method that is part of the model has another version, or as a file another content."""
+    for name, state in states(members_of(params).values()).items():
+        if state != (then := record.spec.members.get(name)):
+            raise UsageError(
+                f"run {record.id} has a member of version {then} of {name}, and version {state} is installed; "
+                "run it again"
+            )
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

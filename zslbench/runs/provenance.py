@@ -19,10 +19,13 @@ from typing import Any
 import torch
 
 import zslbench
-from zslbench.data.semantics import OWN, encoder_of
+from zslbench.data.featurefile import is_features_file
+from zslbench.data.semantics import OWN, origin_of
 from zslbench.records.record import RunRecord
 from zslbench.runs.code import method_code, plugin_of
 from zslbench.runs.entrant import Run, method_class
+from zslbench.runs.member import members_of
+from zslbench.runs.request import split_source
 from zslbench.training.device import describe_device
 
 
@@ -36,12 +39,24 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "started": started.isoformat(timespec="milliseconds"),
         "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "method_code": method_code(run.entrant.method),
+        **({"member_code": code} if (code := _member_code(run)) else {}),
         "dataset": run.entrant.source,
         "splits": run.entrant.request.splits,
+        **({"features": features} if (features := _features_file(run)) else {}),
         **({"semantics": semantics} if (semantics := run.entrant.request.semantics) != OWN else {}),
-        **({"semantics_by": encoder} if (encoder := encoder_of(run.entrant.request.semantics)) else {}),
+        **origin_of(run.entrant.request.semantics),
         **({"weights": weights} if (weights := _paths(run)) else {}),
     }
+
+
+def _features_file(run: Run) -> str:
+    """Returns the file of features that was named in place of features of the data set, if one was."""
+    named = split_source(run.entrant.source)[1] or run.entrant.request.features or ""
+    return named if run.spec.input == "features" and is_features_file(named) else ""
+
+
+def _member_code(run: Run) -> dict[str, str]:
+    return {member.entry.name: method_code(member.method) for member in members_of(run.params).values()}
 
 
 def _paths(run: Run) -> dict[str, str]:
@@ -81,7 +96,14 @@ def _git(home: Path, *arguments: str) -> str:
 
 def outdated(records: Iterable[RunRecord]) -> list[str]:
     """Returns lines about runs that were made by another state of a method that did not raise its version."""
-    counts = Counter((record.spec.method, record.provenance.get("method_code", "")) for record in records)
+    counts = Counter(
+        pair
+        for record in records
+        for pair in {
+            record.spec.method: record.provenance.get("method_code", ""),
+            **record.provenance.get("member_code", {}),
+        }.items()
+    )
     present = {name: method_code(method_class(name)) for name, _ in counts}
     lines = []
     for name, code in present.items():

@@ -12,9 +12,10 @@ from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, ZSLBenchError, near_misses
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.runs.entrant import BACKBONE, Run, resolve
+from zslbench.runs.entrant import Run, resolve
 from zslbench.runs.measure import measured_again
 from zslbench.runs.request import Request, split_source
+from zslbench.runs.weights import BACKBONE
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run_of(record: RunRecord, root: Path, dataset: str | None = None) -> Run:
     request = Request.of(
         {
             "root": root,
-            "features": spec.features if spec.input == "features" else None,
+            "features": kept.get("features", spec.features) if spec.input == "features" else None,
             "splits": kept.get("splits", "att_splits"),
             "semantics": kept.get("semantics", OWN),
             "pretrained": spec.pretrained,

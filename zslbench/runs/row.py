@@ -79,7 +79,7 @@ class Row:
         return cls(
             label=entrant.label,
             title=card.title,
-            uses=card.setting,
+            uses=entrant.setting,
             source=entrant.source,
             dataset=name if name.partition(":")[0] in registry().names("dataset") else entrant.data.name,
             dataset_title=entrant.data.name,

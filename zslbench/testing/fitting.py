@@ -94,6 +94,7 @@ class Model(fit.Model):
 
 def problem(subject: MethodSubject, **options: Any) -> ZSLData:
     """Returns the separable problem, with images painted for a method that sees them; see `separable`."""
+    options["shared"] = bool(subject.card and subject.card.needs_shared_space)
     if not subject.on_images:
         return separable(**options)
     assert isinstance(subject.params, ImageParams)  # check_declarations has seen to that

@@ -37,12 +37,14 @@ def separable(
     features: int = FEATURES,
     apart: int = APART,
     signed: bool = False,
+    shared: bool = False,
 ) -> ZSLData:
     """Makes a problem that whoever has learnt what the attributes look like can solve.
 
     Each class has half of the attributes strongly and the others weakly; features are a non-negative linear map of the
     class embedding plus little noise, not below 0, as those of a network behind its last rectifier. `signed` turns the
     class embeddings in their space, which keeps all distances between them: as vectors of words, they are no strengths.
+    With `shared`, features are of the space of the class embeddings, as many numbers, and near that of their class.
     """
     random = np.random.default_rng(0)
     classes = seen + unseen
@@ -53,11 +55,14 @@ def separable(
     x = semantics[labels] @ looks + 0.05 * random.normal(size=(len(labels), features))
     if signed:
         semantics = semantics @ np.linalg.qr(random.normal(size=(attributes, attributes)))[0]
+    x = x.clip(min=0)
+    if shared:
+        x = semantics[labels] + 0.05 * random.normal(size=(len(labels), attributes))
     is_unseen, fifth = labels >= seen, np.arange(len(labels)) % 5 == 4
     return ZSLData(
         name="separable",
         features_name="vectors",
-        features=x.clip(min=0).astype(np.float32),
+        features=x.astype(np.float32),
         labels=labels,
         semantics=semantics.astype(np.float32),
         class_names=tuple(f"class {c + 1}" for c in range(classes)),

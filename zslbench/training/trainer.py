@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,14 +95,51 @@ def fit(embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> Fitted
         raise
 
 
+@dataclass
+class _Solving:
+    """A fit whose embedder is solving, and how many fits that has begun."""
+
+    how: Fit
+    begun: int = 0
+
+
+_solving: ContextVar[_Solving | None] = ContextVar("fit whose embedder is solving", default=None)
+
+
+def fit_within(device: torch.device, name: str) -> Fit:
+    """Returns how `solve` fits a part of its embedder: as that is fitted, with a name and a checkpoint of its own.
+
+    The parts of one `solve` are told apart by their number, so it must fit them in the same order each time.
+    """
+    outer = _solving.get()
+    if outer is None:
+        return Fit(device, name)
+    outer.begun += 1
+    own, how = f"{outer.how.name}-{outer.begun}-{name}", outer.how
+    file = how.checkpoint and how.checkpoint.with_name(f"{own}{how.checkpoint.suffix}")
+    seconds = how.checkpoint_seconds
+
+    def on_epoch(progress: Progress) -> None:
+        how.on_epoch(replace(progress, stage=f"{name} {progress.stage}"))
+
+    return Fit(device, own, how.precision, on_epoch=on_epoch, checkpoint=file, checkpoint_seconds=seconds)
+
+
+@contextmanager
+def _solves(how: Fit) -> Iterator[None]:
+    token = _solving.set(_Solving(how))
+    try:
+        yield
+    finally:
+        _solving.reset(token)
+
+
 class _Trainer:
     def __init__(self, embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> None:
         self.embedder = embedder.to(how.device)
         self.view = view.to(how.device)
-        self.how = how
+        self.how, self.seed = how, seed
         self.generator = self.own = torch.Generator(device=how.device).manual_seed(seed)
-        if together.rank() > 0:  # what a process draws for its own images alone must differ between them
-            torch.manual_seed(seed + together.rank())
         if together.processes() > 1:
             self.own = torch.Generator(device=how.device).manual_seed(seed + 2**31 + together.rank())
         self.batches = Batches(self.view, self.generator, self.own)
@@ -118,7 +156,10 @@ class _Trainer:
         if saved and (saved.get("device"), len(saved["random"])) != (self.how.device.type, together.processes()):
             saved = None  # random states of another kind of device, or of other processes, do not fit
         solve = self.how.solve or type(self.embedder).solve
-        solve(self.embedder, self.view)  # again after an interruption: what it registers is part of the model
+        with _solves(self.how):
+            solve(self.embedder, self.view)  # again after an interruption: what it registers is part of the model
+        if together.rank() > 0:  # what a process draws for its own images alone must differ between them
+            torch.manual_seed(self.seed + together.rank())
         stages = self.embedder.stages()
         main = _main_stage(stages)
         first_stage, first_epoch = (saved["stage"], saved["epoch"]) if saved else (0, 0)

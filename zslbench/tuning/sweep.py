@@ -61,7 +61,7 @@ def measure(
     result: dict[int, float | Exception] = {}
     data = entrant.drawn(entrant.data, seed)
     for scaling, places in alike.items():
-        problem = partial(Problem.of, data, entrant.card.setting, scaling, fold)
+        problem = partial(Problem.of, data, entrant.setting, scaling, fold)
         found = _measure(entrant, problem, [points[place] for place in places], metric, device)
         result |= zip(places, found, strict=True)
     return [result[place] for place in range(len(points))]
