@@ -68,14 +68,21 @@ class Options:
             "Default: every benchmark present, else digits.",
         ),
     ] = None
-    features: Features = None
+    features: Annotated[
+        str | None,
+        Option(
+            metavar="NAME|FILE",
+            help="Visual features: NAME.mat, or a file of arrays with a row for each image, FILE or FILE:ARRAY.",
+            show_default="res101, or the data set's own",
+        ),
+    ] = None
     data_root: DataRoot = None
     splits: Splits = DEFAULT_SPLITS
     semantics: Annotated[
         list[str] | None,
         Option(
-            help="Class embeddings: att, original (before normalisation), or a file of arrays or text, L2-normalised; "
-            "repeat it for a row each.",
+            help="Class embeddings: att, original (before normalisation), or a file of arrays (FILE or FILE:ARRAY) or "
+            "text, L2-normalised; repeat it for a row each.",
             show_default="att",
         ),
     ] = None

@@ -18,7 +18,7 @@ def _synonyms() -> dict[str, str]:
     """Returns the synset of each name that WordNet has for one of the 1,000 classes; the names are normalised."""
     from timm.data.imagenet_info import ImageNetInfo
 
-    info: Any = ImageNetInfo("imagenet-1k")  # type: ignore[no-untyped-call]
+    info: Any = ImageNetInfo("imagenet-1k")
     found: dict[str, str] = {}
     for number in range(info.num_classes()):
         synset = info.index_to_description(number, detailed=False)

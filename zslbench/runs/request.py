@@ -33,7 +33,7 @@ class Request(BaseModel):
 
     Attributes:
         root: folder of the data sets.
-        features: visual features, `NAME.mat`; None for the data set's own.
+        features: visual features, `NAME.mat`, or a file of arrays; None for the data set's own.
         splits: split file, `NAME.mat`.
         semantics: class embeddings: `att`, `original`, or a file.
         preset: named parameters of each method.
