@@ -115,18 +115,17 @@ def read_templates(given: Sequence[str]) -> list[str]:
     """
     templates: list[str] = []
     for text in given:
-        if "{}" in text:
-            templates.append(text.strip())
-            continue
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise UsageError(f"--template {text!r}: it has no {{}} where the name goes, and there is no such file")
-        lines = [line.strip() for line in decoded(path)[0].splitlines() if line.strip()]
+        where, lines = "--template", [text.strip()]
+        if "{}" not in text:
+            path = Path(text).expanduser()
+            if not path.is_file():
+                raise UsageError(f"--template {text!r}: it has no {{}} where the name goes, and there is no such file")
+            where, lines = str(path), [line.strip() for line in decoded(path)[0].splitlines() if line.strip()]
         if wrong := [line for line in lines or [""] if "{}" not in line]:
-            raise DataError(f"{path}: the line {wrong[0]!r} has no {{}} where the name of a class goes")
+            raise DataError(f"{where}: the line {wrong[0]!r} has no {{}} where the name of a class goes")
+        if wrong := [line for line in lines if '"' in line or BETWEEN.strip() in line or not line.isprintable()]:
+            raise DataError(f"{where}: {wrong[0]!r}: double quotes, '|' and control characters cannot be used")
         templates += lines
-    if wrong := [text for text in templates if '"' in text or BETWEEN.strip() in text or not text.isprintable()]:
-        raise DataError(f"template {wrong[0]!r}: double quotes, '|' and control characters cannot be used")
     return list(dict.fromkeys(templates))
 
 
