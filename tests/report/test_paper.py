@@ -124,7 +124,7 @@ def test_published_numbers_stand_below_the_rows_that_the_paper_has(rows: list[Ro
         ["40.3", "11.8", "", ""],
         ["56.8", "21.6", "", ""],  # Table 2
     ]
-    assert r"\quad paper &  & 54.5 & 15.8 &  &  \\" in as_latex([table])
+    assert r"\quad paper, on ResNet-101 &  & 54.5 & 15.8 &  &  \\" in as_latex([table])
 
 
 @pytest.mark.parametrize(
