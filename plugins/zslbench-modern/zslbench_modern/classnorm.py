@@ -61,8 +61,8 @@ class ClassNorm(Embedder[ClassNormParams]):
     last layer begins with a variance that keeps that of the logits (Eq. 10). Features and prototypes get length gamma
     ("normalize+scale"). The loss is the cross-entropy over seen classes.
 
-    In training, statistics are those of all seen classes. (The authors' notebook divides by the variance; the paper and
-    this class divide by the standard deviation.) The original keeps running means of them and uses these for
+    In training, statistics are those of all seen classes. The paper divides by the standard deviation, as is done here;
+    the authors' notebook divides by the variance. The original keeps running means of the statistics and uses these for
     evaluation, where it would otherwise be transductive. Here training leaves nothing behind: once it ends, `finish`
     computes mean and variance over the seen classes with the final weights and keeps them. So the score of a class
     depends on no other class that is scored with it, seen or unseen.
