@@ -213,7 +213,7 @@ def test_an_unknown_name_is_one_line_with_near_misses(inside: Inside, name: str,
     answer = inside("describe", name)
     assert answer.status == 2
     assert answer.error().startswith(
-        f"unknown method, data set, evaluator, backbone, text encoder or engine {name!r}; did you mean "
+        f"unknown method, data set, evaluator, backbone, text encoder, engine or layout {name!r}; did you mean "
     )
     assert suggested in answer.error()
 

@@ -9,7 +9,7 @@ import pytest
 from outside import Inside, command, distribution
 
 TERMINAL = {"FORCE_COLOR": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "xterm"}
-LISTS = ["methods", "datasets", "evaluators", "backbones", "engines", "plugins"]
+LISTS = ["methods", "datasets", "evaluators", "backbones", "engines", "layouts", "plugins"]
 POINTER = "`zslbench describe NAME` says more"
 
 
