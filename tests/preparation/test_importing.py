@@ -93,6 +93,18 @@ def test_again_there_is_nothing_to_do_and_another_data_set_is_refused(inside, to
     assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before
 
 
+def test_what_the_features_have_seen_is_kept_and_can_be_said_later(inside, toy, tmp_path):
+    words, made = python_hdf5(toy, tmp_path), tmp_path / "made"
+    first = inside("data", "import", *words, "--as", made, "--pretraining", "web image-text", "--plain")
+    assert first.status == 0, first.err
+    assert inside("data", "pretraining", made).out == "clip: web image-text\n"
+    later = inside("data", "import", *words, "--as", made, "--pretraining", "self-supervised", "--plain")
+    assert later.status == 0 and "nothing to do" not in later.out
+    assert inside("data", "pretraining", made).out == "clip: self-supervised\n"
+    assert "nothing to do" in inside("data", "import", *words, "--as", made, "--plain").out
+    assert inside("data", "pretraining", made).out == "clip: self-supervised\n"
+
+
 def test_feature_maps_are_pooled_as_asked_and_their_attributes_vectors_taken(inside, toy, tmp_path):
     words = feature_maps(toy, tmp_path)
     with h5py.File(tmp_path / "maps.hdf5") as file:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from typer import Argument, Option
 
+from zslbench.api.cards import Pretraining
 from zslbench.cli.build import next_command
 from zslbench.cli.data import exit_if_failed, print_findings
 from zslbench.cli.options import Plain
@@ -53,6 +54,9 @@ def import_(
         int | None,
         Option(min=0, max=1, help="Whether labels and image numbers count from 0 or 1.", show_default="what they tell"),
     ] = None,
+    pretraining: Annotated[
+        Pretraining | None, Option(help="What the network behind the features was trained on.", show_default="unknown")
+    ] = None,
     layout: Annotated[str, Option(help="One of `zslbench list layouts`.", show_default="what the files tell")] = "",
     seed: Annotated[int, Option(min=0, help="Seed of test_seen images, where a table divides only classes.")] = 0,
     plain: Plain = False,
@@ -84,7 +88,7 @@ def import_(
         typer.echo(printable(f"  {role}: {origin}"))
     for note in imported.notes:
         typer.echo(printable(f"  {note}"))
-    new, features = write(folder, imported, sources), imported.data.features_name
+    new, features = write(folder, imported, sources, pretraining), imported.data.features_name
     if new:
         typer.echo(f"{folder.name}: written {features}.mat, att_splits.mat, card.toml")
     else:

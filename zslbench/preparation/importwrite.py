@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from zslbench.api.cards import DatasetCard
+from zslbench.api.cards import DatasetCard, Pretraining
 from zslbench.api.dataset import array_fingerprint
 from zslbench.data.arrayfile import split_name
 from zslbench.data.digests import file_digest
 from zslbench.data.foldercard import write_card
 from zslbench.data.matfile import Variables, made_from, write_mat
+from zslbench.data.pretraining import tell_pretraining, told_pretraining
 from zslbench.data.xlsa17 import SPLITS
 from zslbench.errors import DataError, UsageError
 from zslbench.files import is_clutter, reading, whole_folder, write_whole
@@ -20,13 +21,14 @@ from zslbench.preparation.importing import Imported, Sources
 LISTS = ("trainclasses*.txt", "valclasses*.txt")
 
 
-def write(folder: Path, imported: Imported, sources: Sources) -> bool:
+def write(folder: Path, imported: Imported, sources: Sources, pretraining: Pretraining | None = None) -> bool:
     """Writes the data set, unless it is there.
 
     Args:
         folder: where to.
         imported: the data set.
         sources: where it comes from, for the card, and for the lists of validation classes beside its split.
+        pretraining: what the network behind the features was trained on, if it is known.
 
     Returns:
         False if there was nothing to do.
@@ -36,14 +38,20 @@ def write(folder: Path, imported: Imported, sources: Sources) -> bool:
         DataError: files cannot be written.
     """
     source = {"imported": _identity(imported, sources)}
-    if _is_made(folder, imported.data.features_name, source):
-        return False
+    features = imported.data.features_name
+    if _is_made(folder, features, source):
+        if pretraining is None or told_pretraining(folder).get(features) == pretraining:
+            return False
+        tell_pretraining(folder, features, pretraining)
+        return True
     with whole_folder(folder) as part:
         _write_features(part, imported, source)
         for path in _lists(sources):
             with reading(path):
                 content = path.read_bytes()
             write_whole(part / path.name, content)
+        if pretraining is not None:
+            tell_pretraining(part, features, pretraining)
         _write_card(part, folder.name, imported, sources)
         _write_split(part, imported, source)
     return True
