@@ -127,14 +127,14 @@ def test_a_method_shows_the_exhibits_and_the_printed_numbers_of_its_paper(inside
     assert "published numbers (`zslbench published --method spaen` shows all)\n" in out
     # Table 1 of the SP-AEN paper
     assert "  CUB   U->U 55.4, U->T 34.7, S->T 70.6, H 46.6\n" in out
-    assert out.endswith("  SP-AEN (Chen et al., CVPR 2018), Table 1\n")
+    assert out.endswith("  SP-AEN (Chen et al., CVPR 2018), Table 1; on ResNet-101\n")
 
 
 def test_sources_are_numbered_where_there_are_several(inside: Inside) -> None:
     lines = inside("describe", "sae").out.splitlines()
     assert lines[-2:] == [
-        "  [1] SP-AEN (Chen et al., CVPR 2018), Table 1",
-        "  [2] Xian et al., TPAMI 2018 (GBU), quoted by DEM authors",
+        "  [1] SP-AEN (Chen et al., CVPR 2018), Table 1; on ResNet-101",
+        "  [2] Xian et al., TPAMI 2018 (GBU), quoted by DEM authors; on ResNet-101",
     ]
     assert "  AWA1  U->U 53.0, U->T 1.8, S->T 77.1, H 3.5 [2]" in lines
 

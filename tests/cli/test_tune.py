@@ -37,7 +37,7 @@ def test_tune_prints_the_best_trials_and_stores_the_whole_log(inside: Inside, st
     assert stored["method"] == "devise" and len(stored["trials"]) == 3
     heading, head, _, *rows, counts = answer.out.splitlines()
     assert heading == f"devise on digits: tuned: 3 trials, ausuc, 2 folds (search {path.stem}); best first"
-    assert head.split() == ["scale", "epochs", "lr", "margin", "AUSUC", "folds"]
+    assert head.split() == ["scale", "epochs", "lr", "AUSUC", "folds"]
     means = sorted((100 * np.mean(trial["values"]) for trial in stored["trials"]), reverse=True)
     assert [row.split()[4] for row in rows] == [f"{mean:.1f}" for mean in means]
     assert {row.split()[0] for row in rows} <= {"zscore", "l2"}
@@ -177,7 +177,7 @@ def test_a_search_that_fails_costs_its_own_row(inside: Inside) -> None:
             ["tune", "devise", "--metric", "H cal"],
             ["--metric H cal: tuning chooses by acc_uu, acc_ut, acc_st, h, ausuc"],
         ),
-        (["tune", "devise", "--metric", "ausc"], ["unknown metric 'ausc'; did you mean 'ausuc'?"]),
+        (["tune", "devise", "--metric", "ausc"], ["unknown metric 'ausc'; did you mean 'ausuc' or 'auroc'?"]),
         (["tune", "devise", "--trials", "0"], ["--trials", "greater than or equal to 1"]),
         (["tune", "devise", "--folds", "0"], ["--folds", "greater than or equal to 1"]),
         (["tune", "devise", "--existing", "only-cached"], ["no finished search of devise on digits with"]),

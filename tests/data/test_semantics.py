@@ -119,7 +119,7 @@ def test_rows_stand_in_the_order_that_the_file_names(data: ZSLData, tmp_path: Pa
 
 
 def test_of_several_matrices_that_fit_none_is_chosen(data: ZSLData, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="original_att all fit the 11 classes; save the one that is meant alone"):
+    with pytest.raises(DataError, match="original_att all fit the 11 classes; choose one"):
         with_semantics(data, str(folder / "att_splits.mat"))
     path = save_arrays(tmp_path / "a.npz", one=ROWS[1:], other=ROWS[0])
     with pytest.raises(DataError, match=r"none of its arrays \(one \(10, 4\), other \(4,\)\) fits; a row for each"):
@@ -227,7 +227,7 @@ BAD = {
     ),
     "archive": (
         lambda path, data: archive(path),
-        "rows, others all fit the 11 classes; save the one that is meant alone",
+        "rows, others all fit the 11 classes; choose one",
     ),
     "nan": (_array(np.where(np.arange(11)[:, None] == 3, np.nan, ROWS)), "the embedding of class {3} is zero or not"),
     "zeros": (_array(ROWS * (np.arange(11)[:, None] != 5)), "the embedding of class {5} is zero or not finite"),

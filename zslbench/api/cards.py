@@ -41,6 +41,9 @@ class Scaling(NamedTuple):
 SCALINGS: Mapping[str, tuple[str, ...]] = {"scale": SCALES, "semantics_scale": get_args(SemanticsScale)}
 """The valid values of each field of `Scaling`."""
 
+Pool = Literal["mean", "max"]
+"""How the embeddings of several texts become one: by their mean, or by the largest of each of their values."""
+
 Pretraining = Literal[
     "none",
     "imagenet-1k",

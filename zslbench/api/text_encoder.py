@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-Pool = Literal["mean", "max"]
-"""How the embeddings of several texts become one: by their mean, or by the largest of each of their values."""
 
 
 class TextEncoder(ABC):

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from zslbench.api.cards import Pretraining
-from zslbench.api.text_encoder import Pool
+from zslbench.api.cards import Pool, Pretraining
 from zslbench.cli.options import DEFAULT_SPLITS, DataRoot, Features, Json, Plain, Splits
 from zslbench.data.folders import data_root as folder
 from zslbench.errors import DataError, PluginError, UsageError, printable

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zslbench.api.text_encoder import Pool, TextEncoder
+from zslbench.api.cards import Pool
+from zslbench.api.text_encoder import TextEncoder
 from zslbench.data.arrays import is_arrays
 from zslbench.data.names import class_positions, composed
 from zslbench.data.semantics import BETWEEN, NOT_ATTRIBUTES, POOL, TEMPLATES, WEIGHTS

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from zslbench.api.cards import Pool
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import ImageParams
 from zslbench.api.images import Images
-from zslbench.api.text_encoder import Pool
 from zslbench.api.views import ClassSet
 from zslbench.data.arrays import called, is_arrays, read_arrays, real_numbers
 from zslbench.data.catalogue import dataset_name, load_data
