@@ -21,7 +21,7 @@ class LATEMParams(RankingParams):
 
     epochs: int = param(30, "epochs", search=(2, 30), ge=1)
     lr: float = param(
-        0.3, "learning rate: margins by which a step of Adam may move a score", search=(0.03, 3.0), log=True, gt=0
+        1.5, "learning rate: margins that an epoch of Adam's steps wanders", search=(0.15, 15.0), log=True, gt=0
     )
     margin: float = param(1.0, "margin between the true class and a wrong one", gt=0)
     K: int = param(4, "maps W_i to start with", search=[2, 4, 6, 8, 10], ge=1)

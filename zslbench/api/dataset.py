@@ -60,7 +60,6 @@ class Split:
 
         Raises:
             DataError: there are too few classes to cut.
-            NotApplicable: no class has an image to spare.
         """
         random = np.random.default_rng([fold, len(self.seen), len(self.unseen)])
         if suggested is not None:
@@ -79,8 +78,6 @@ class Split:
             rows = np.flatnonzero(train_labels == c)
             count = min(max(1, round(HELD_OUT * len(rows))), len(rows) - 1)
             held_out[random.choice(rows, count, replace=False)] = True
-        if not held_out.any():
-            raise NotApplicable("no class has two training images, so none can be held out to validate on")
         is_unseen = np.isin(train_labels, unseen)
         return Split(
             train=self.train[~is_unseen & ~held_out],
@@ -265,11 +262,17 @@ class ZSLData:
         """Returns the proposed split or, with a fold, its validation problem, cut from trainval alone.
 
         A tuple cuts again from the training part of the first fold: `(0, 1)` is fold 1 inside fold 0.
+
+        Raises:
+            DataError: there are too few classes to cut.
+            NotApplicable: no class has an image to spare for validation.
         """
         split, folds = self.split, self.validation_folds
         for cut in (fold,) if isinstance(fold, int) else fold or ():
             suggested = folds[cut] if cut < len(folds) else None
             split, folds = split.validation(self.labels, cut, suggested), ()
+            if not len(split.test_seen):
+                raise NotApplicable("no class has two training images, so none can be held out to validate on")
         return split
 
     def train_view(self, setting: Setting, fold: Fold = None) -> TrainView:
