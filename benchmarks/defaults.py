@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from zslbench import Bench
 from zslbench.api.dataset import ZSLData
-from zslbench.preparation.semantics import embed, load_text_encoder, read_texts
+from zslbench.preparation.semantics import embed, load_text_encoder
+from zslbench.preparation.texts import read_texts
 
 SIZE, COSINE = 1024, 0.8
 TEMPLATE = "a photo of a {}."

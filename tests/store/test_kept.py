@@ -22,6 +22,7 @@ from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.runs import execute
 from zslbench.runs.kept import Kept
+from zslbench_methods.eszsl import ESZSL
 
 DIGITS = zslbench.load("digits")
 
@@ -218,7 +219,7 @@ def test_a_method_that_is_gone_or_of_another_version_is_one_line(bench: Bench, s
     kept = Kept.unpacked(Store(store).model(result.record), "here")
     with pytest.raises(PluginError, match="of method 'gone', which is not installed; install zslbench 0"):
         TrainedModel(changed(result.record, method="gone"), kept, "here")
-    with pytest.raises(UsageError, match="of version 99 of eszsl, and version 2 is installed"):
+    with pytest.raises(UsageError, match=f"of version 99 of eszsl, and version {ESZSL.version} is installed"):
         TrainedModel(changed(result.record, method_version=99), kept, "here")
     other = replace(kept, state={})
     with pytest.raises(DataError, match="here: method 'eszsl' changed since"):
