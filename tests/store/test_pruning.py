@@ -74,7 +74,7 @@ def test_a_removed_run_is_gone_with_all_that_was_made_of_it(filled: Store, insid
     kept.write_text("mine")
     size = sum(path.stat().st_size for path in kept.parent.iterdir())
     answer = inside("runs", "rm", run[:6], run, "--yes")
-    shown = f"{size / 1e3:.1f} kB" if size < 1e5 else f"{size / 1e6:.1f} MB"
+    shown = f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:.1f} MB"
     assert answer.out.splitlines() == [f"to remove: 1 run; {shown}", f"removed: 1 run; {shown}"]
     assert [path.name for path in kept.parent.iterdir()] == ["my-own.txt"]
     assert len(inside("runs").out.splitlines()) == 4  # headings, two runs, what has no room
