@@ -1,7 +1,7 @@
 """Levels that the trained methods reach on real features, with defaults that were chosen on validation classes.
 
-The bars are those that a separate minibatch implementation set for DeViSE and ALE, less two points of U->U, 29 % of U->U
-for other embedding methods on AWA1 (chance: 10 %), and a multiple of chance for the birds.
+The bars are those that a separate minibatch implementation set for DeViSE and ALE, less two points of U->U, 29 % of
+U->U for other embedding methods on AWA1 (chance: 10 %), and a multiple of chance for the birds.
 """
 
 from __future__ import annotations

@@ -39,9 +39,6 @@ SIZE, SIDE = 28, 32
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ZSLBENCH_CACHE", str(tmp_path / "cache"))
     filled = backbones()
-    filled.backbone(
-        "pixels", "zslbench.preparation.backbones:AveragePixels", module.registry().entry("backbone", "pixels").card
-    )
     monkeypatch.setattr(module, "registry", lambda: filled)
     return tmp_path / "cache"
 

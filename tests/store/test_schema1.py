@@ -75,7 +75,9 @@ def test_the_same_commands_train_nothing_and_give_the_same_figures(old: Path) ->
     with Bench(store=old, on_event=lambda event: events.append(event.kind)) as bench:
         compared = bench.compare(["devise", "sae", "cmt-star"], dataset="digits", seeds=1)
         tuned = bench.run("eszsl", dataset="digits", tuned=True, folds=1)
-        [search] = bench.tune("devise", dataset="digits", folds=1, trials=2, search=["lr=1e-3:1e-2:log", "margin=0.1:10:log"])
+        [search] = bench.tune(
+            "devise", dataset="digits", folds=1, trials=2, search=["lr=1e-3:1e-2:log", "margin=0.1:10:log"]
+        )
     assert "started" not in events and len(compared) == 3
     assert tuned[0].metrics["ausuc"] == pytest.approx(0.430, abs=0.001)
     assert search.finished and search.best.value == pytest.approx(0.6058, abs=0.0001)

@@ -161,6 +161,25 @@ def test_the_l2_penalty_falls_on_weights_of_players_that_want_it(
         assert -layer.bias.item() == pytest.approx(bias, rel=1e-3)
 
 
+class Transposed(Layer):
+    """A matrix whose gradient lies in memory as its transpose does, with another value in each place."""
+
+    def build(self, shape: ProblemShape) -> None:
+        self.weight = nn.Parameter(torch.zeros(3, 5))
+        self.slope = torch.arange(15.0).reshape(5, 3) + 1
+
+    def loss(self, batch: Batch) -> Tensor:
+        return (self.weight.T * self.slope).sum()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "amsgrad", "adamw"])
+def test_a_step_follows_the_gradient_wherever_it_lies_in_memory(optimizer: str) -> None:
+    model = build(Transposed, GradientParams(batch_size=N, epochs=1, lr=1.0, beta1=0.0, optimizer=optimizer), VIEW)
+    fit_built(model, VIEW)
+    expected = model.slope.T if optimizer == "sgd" else torch.ones(3, 5)  # Adam's first step has no length
+    assert torch.allclose(-model.weight.detach(), expected, rtol=1e-4)
+
+
 class Chase(Embedder[GradientParams]):
     """A runner flees from a chaser for ever; a third player learns a value, and is done soon.
 

@@ -41,7 +41,7 @@ class Player:
         if batch.part is not None:
             together.average([*gradients, *detached.values()], batch.part.weight)
         for variable, gradient in zip(self.variables, gradients, strict=True):
-            variable.grad = gradient
+            variable.grad = None if gradient is None else _in_order(gradient, variable)
         if self.params.clip_norm > 0:
             groups = [[v] for v in self.variables] if self.params.clip_each else [self.variables]
             for group in groups:
@@ -69,6 +69,14 @@ class Player:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule:
             self.schedule.load_state_dict(state["schedule"])
+
+
+def _in_order(gradient: Tensor, variable: Tensor) -> Tensor:
+    """Returns a gradient that lies in memory as its variable does: fused optimisers take both in that order.
+
+    That of a matrix which a loss transposes, as in `x @ W.T`, does not lie so.
+    """
+    return gradient if gradient.stride() == variable.stride() else torch.empty_like(variable).copy_(gradient)
 
 
 def progress_of(stage: Stage, params: GradientParams, losses: dict[str, float]) -> float | None:
