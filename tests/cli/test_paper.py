@@ -118,7 +118,7 @@ def test_a_run_that_fails_costs_its_cells_and_the_command_fails(
 ) -> None:
     """One SGD step of 1e38 makes the weights so large that the next loss is infinite."""
     entry = registry().entry("method", "eszsl")
-    failing = Exhibit("It fails.", "table", ("devise:optimizer=sgd,lr=1e38,epochs=2", "eszsl"), ("h",))
+    failing = Exhibit("It fails.", "table", ("devise:optimizer=sgd,lr=3e38,epochs=2", "eszsl"), ("h",))
     card = replace(entry.card, exhibits={"table-1": failing})
     monkeypatch.setitem(registry()._entries, ("method", "eszsl"), replace(entry, card=card))
     answer = inside("paper", "eszsl", *ONE, "--out", tmp_path / "out")
