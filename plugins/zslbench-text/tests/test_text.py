@@ -47,7 +47,7 @@ def test_registering_imports_no_torch() -> None:
 def test_it_registers_a_text_encoder() -> None:
     registry = Registry()
     zslbench_text.zslbench_register(registry)
-    assert registry.names("text-encoder") == ["minilm"]
+    assert registry.names("text-encoder") == ["minilm", "glove"]
     assert isinstance(registry.entry("text-encoder", "minilm").card, TextEncoderCard)
 
 
@@ -93,7 +93,7 @@ def test_nothing_is_asked_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_digits_described_in_words_are_learnt_end_to_end(tmp_path: Path) -> None:
     """Its texts tell a seen digit from all ten, 1/10 by chance; that they describe strokes to a model that knows
     meanings is no promise about unseen ones."""
-    said = zslbench(tmp_path, "data", "semantics", "digits", "--from", TEXTS)
+    said = zslbench(tmp_path, "data", "semantics", "digits", "--from", TEXTS, "--encoder", "minilm")
     assert "digits-digits-minilm.csv: 10 classes, 384 values each; texts embedded by minilm (written)" in said
     command = ["--dataset", "digits", "--semantics", "digits-digits-minilm.csv", "--seeds", "1", "--json"]
     metrics = json.loads(zslbench(tmp_path, "run", "eszsl", *command))["runs"][0]["metrics"]
