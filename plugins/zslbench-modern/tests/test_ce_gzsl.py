@@ -208,7 +208,8 @@ def test_the_softmax_works_on_the_embedding_of_real_and_generated_features() -> 
 
 def test_it_learns_to_tell_classes_that_it_saw_no_image_of() -> None:
     with seeded(0, CPU):
-        model = CEGZSL(CEGZSLParams(hidden=64, embedding=64, projection=16, epochs=25, batch_size=32, softmax_epochs=25))
+        sizes = {"hidden": 64, "embedding": 64, "projection": 16, "batch_size": 32}
+        model = CEGZSL(CEGZSLParams(**sizes, epochs=25, softmax_epochs=25))
         model.build(view().shape)
         fit(model, view(), 0, Fit(CPU))
     x, y, classes = images(seed=1)
