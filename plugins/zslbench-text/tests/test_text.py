@@ -94,10 +94,8 @@ def test_digits_described_in_words_are_learnt_end_to_end(tmp_path: Path) -> None
     """Its texts tell a seen digit from all ten, 1/10 by chance; that they describe strokes to a model that knows
     meanings is no promise about unseen ones."""
     said = zslbench(tmp_path, "data", "semantics", "digits", "--from", TEXTS, "--encoder", "minilm")
-    assert (
-        "digits-digits-minilm.csv: 10 classes, 384 values each; texts embedded by minilm, the mean of 2 a class (written)"
-        in said
-    )
+    how = "texts embedded by minilm, the mean of 2 a class (written)"
+    assert f"digits-digits-minilm.csv: 10 classes, 384 values each; {how}" in said
     command = ["--dataset", "digits", "--semantics", "digits-digits-minilm.csv", "--seeds", "1", "--json"]
     metrics = json.loads(zslbench(tmp_path, "run", "eszsl", *command))["runs"][0]["metrics"]
     assert metrics["acc_st"] > 0.5
