@@ -192,11 +192,8 @@ class Bench(StoreVerbs):
         request, note = self._request(seeds, options, wanted, "seeds", "metrics", "note"), checked_note(note)
         if external and request.on == "validation":
             raise UsageError("--on validation: scores made elsewhere are of test images; leave out external:...")
-        shown = [
-            metric.name for metric in named_metrics(metrics) or []
-        ]  # a mistyped name is found before anything runs
-        if request.tuned:
-            shown.append(tuning_metric(request.metric).name)
+        wished = named_metrics(metrics) or []  # a mistyped name is found before anything runs
+        shown = wished + [tuning_metric(request.metric)] * request.tuned
         execute = partial(self._dispatcher.execute, store=self.store, evaluators=requested(shown))
         sources, lines = self._datasets(dataset, request)
         entrants = resolve(wanted, sources, request, semantics_of(options.get("semantics")))
@@ -243,8 +240,8 @@ class Bench(StoreVerbs):
         for entrant in entrants:
             entrant.check_refusal()
         errors: dict[str, Exception] = {}
-        execute = partial(self._dispatcher.execute, store=self.store, existing=request.existing)
-        execute = partial(execute, evaluators=requested([tuning_metric(request.metric).name]))
+        evaluators = requested([tuning_metric(request.metric)])
+        execute = partial(self._dispatcher.execute, store=self.store, existing=request.existing, evaluators=evaluators)
         searches = self._tuner(execute, afresh=request.existing == "rerun").tune_each(entrants, errors)
         for error in errors.values():
             raise error
@@ -285,7 +282,7 @@ class Bench(StoreVerbs):
         """
         file = score_file(scores, images, name or "scores")
         held_out = None if validation is None else validation_file(validation)
-        data, also = labels_of(dataset, self.root, splits), [metric.name for metric in named_metrics(metrics) or []]
+        data, also = labels_of(dataset, self.root, splits), named_metrics(metrics) or []
         record, arrays = evaluate_scores(
             file, data, name or file.path.stem, setting, held_out, requested(also), pretraining
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import zslbench
 from zslbench.api.cards import Input
 from zslbench.api.embedder import ImageParams
-from zslbench.api.evaluator import Evaluator, Scorer
+from zslbench.api.evaluator import Evaluator, Metric, Scorer
 from zslbench.errors import Hint, NeedsScores
 from zslbench.evaluation.measuring import (
     REPLICATES,
@@ -55,9 +55,9 @@ def asked(input: Input, *, validated: bool, also: Collection[str] = ()) -> dict[
     }
 
 
-def requested(metrics: Iterable[str]) -> tuple[str, ...]:
+def requested(metrics: Iterable[Metric]) -> tuple[str, ...]:
     """Returns the evaluators that measure some of these metrics, by name, and measure on request alone."""
-    owners = dict.fromkeys(map(owner_of, metrics))
+    owners = {owner_of(metric.name) for metric in metrics}
     return tuple(name for name, evaluator in evaluators().items() if name in owners and evaluator.on_request)
 
 

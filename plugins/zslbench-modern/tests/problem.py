@@ -33,6 +33,17 @@ def images(generator: int = 2) -> tuple[Tensor, Tensor]:
     return 3 * classes().semantics[y] @ looks + torch.randn(len(y), FEATURES, generator=random) + 2, y
 
 
+def mapped(seen: int, unseen: int, each: int, seed: int) -> tuple[Tensor, Tensor, ClassSet]:
+    """Features of every class, a linear map of 6 positive attributes to 10 features plus noise; and their classes."""
+    random = torch.Generator().manual_seed(3)
+    semantics = torch.nn.functional.normalize(torch.rand(seen + unseen, 6, generator=random), dim=1)
+    centres = semantics @ torch.randn(6, 10, generator=random)
+    y = torch.arange(seen + unseen).repeat_interleave(each)
+    x = centres[y] + 0.1 * torch.randn(len(y), 10, generator=random.manual_seed(seed + 10))
+    names = tuple(f"class {c}" for c in range(len(semantics)))
+    return x, y, ClassSet(semantics, names, torch.arange(len(semantics)) < seen)
+
+
 def problem() -> TrainView:
     """All that a method sees of it in training."""
     return TrainView("inductive", *images(), classes().seen_only)

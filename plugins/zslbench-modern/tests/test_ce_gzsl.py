@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from problem import mapped
 from torch import Tensor
 from zslbench_modern.ce_gzsl import CEGZSL, CEGZSLParams, Comparator, instance_loss
 
@@ -21,13 +22,8 @@ SMALL: dict[str, Any] = {"hidden": 16, "embedding": 8, "projection": 4}
 
 def images(seed: int = 0) -> tuple[Tensor, Tensor, ClassSet]:
     """Features of every class, a linear map of its embedding plus noise; in [0, 1]."""
-    random = torch.Generator().manual_seed(3)
-    semantics = torch.nn.functional.normalize(torch.rand(SEEN + UNSEEN, ATTRIBUTES, generator=random), dim=1)
-    centres = semantics @ torch.randn(ATTRIBUTES, FEATURES, generator=random)
-    y = torch.arange(SEEN + UNSEEN).repeat_interleave(IMAGES)
-    x = centres[y] + 0.1 * torch.randn(len(y), FEATURES, generator=random.manual_seed(seed + 10))
-    names = tuple(f"class {c}" for c in range(len(semantics)))
-    return (x / 6 + 0.5).clamp(0, 1), y, ClassSet(semantics, names, torch.arange(len(semantics)) < SEEN)
+    x, y, classes = mapped(SEEN, UNSEEN, IMAGES, seed)
+    return (x / 6 + 0.5).clamp(0, 1), y, classes
 
 
 def view() -> TrainView:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from problem import mapped
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -19,19 +20,13 @@ from zslbench import ClassSet, Member, NotApplicable, TrainView
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit, fit
 
-SEEN, UNSEEN, IMAGES, ATTRIBUTES, FEATURES = 12, 4, 20, 6, 10
+SEEN, UNSEEN, IMAGES = 12, 4, 20
 CPU = torch.device("cpu")
 
 
 def images(seed: int = 0) -> tuple[Tensor, Tensor, ClassSet]:
     """Features of every class, a linear map of its embedding plus noise."""
-    random = torch.Generator().manual_seed(3)
-    semantics = torch.nn.functional.normalize(torch.rand(SEEN + UNSEEN, ATTRIBUTES, generator=random), dim=1)
-    centres = semantics @ torch.randn(ATTRIBUTES, FEATURES, generator=random)
-    y = torch.arange(SEEN + UNSEEN).repeat_interleave(IMAGES)
-    x = centres[y] + 0.1 * torch.randn(len(y), FEATURES, generator=random.manual_seed(seed + 10))
-    names = tuple(f"class {c}" for c in range(len(semantics)))
-    return x, y, ClassSet(semantics, names, torch.arange(len(semantics)) < SEEN)
+    return mapped(SEEN, UNSEEN, IMAGES, seed)
 
 
 def view() -> TrainView:
