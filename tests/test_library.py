@@ -340,7 +340,8 @@ def test_frames_have_their_columns_and_kinds_whatever_has_run(bench: Bench) -> N
     frame = bench.compare(["devise:epochs=2", "eszsl"], dataset="digits", seeds=1).frame()
     assert frame["param_epochs"].dtype == "Int64" and frame["param_clip_each"].dtype == "boolean"
     assert frame["param_lam"].dtype == frame["ausuc"].dtype == float
-    assert list(frame.columns[:7]) == ["method", "dataset", "features", "pretraining", "seed", "acc_uu", "acc_ut"]
+    before = ["method", "dataset", "features", "pretraining", "semantics", "scale", "semantics_scale", "seed"]
+    assert list(frame.columns[:10]) == [*before, "acc_uu", "acc_ut"]
     nothing = bench.compare("sae", dataset="digits", seeds=1, existing="only-cached")
     assert len(nothing.frame()) == 0 and list(nothing.frame().columns[:4]) == list(frame.columns[:4])
     assert nothing.summary()["method"].tolist() == ["sae"] and "best of its column" not in repr(nothing)
@@ -348,11 +349,14 @@ def test_frames_have_their_columns_and_kinds_whatever_has_run(bench: Bench) -> N
 
 def test_a_summary_has_what_belongs_to_a_metric_side_by_side(bench: Bench) -> None:
     columns = list(bench.compare(["eszsl", "sae"], dataset="digits", seeds=1).summary().columns)
-    assert columns[:9] == [
+    assert columns[:12] == [
         "method",
         "dataset",
         "features",
         "pretraining",
+        "semantics",
+        "scale",
+        "semantics_scale",
         "seeds",
         *(f"acc_uu{p}" for p in ("", "_std", "_low", "_high")),
     ]

@@ -47,7 +47,6 @@ from zslbench.runs.request import (
     methods_of,
     name_of,
     seeds_of,
-    semantics_of,
     short,
 )
 from zslbench.runs.requested import data_of, data_or_labels, labels_of
@@ -177,8 +176,7 @@ class Bench(StoreVerbs):
             options: as in `Request`: `features`, `splits`, `semantics`, `preset`, `params`, `scale`,
                 `semantics_scale`, `shots`, `precision`, `input`, `pretrained`, `weights`, `on`, `fold`, `calibrated`,
                 `existing`, `tuned`, `oracle`, and for `tuned` `metric`, `folds`, `trials`, `grid`, `search`. `seed`
-                names a single seed. `semantics` may be several, with a row for each. Any other name is a
-                hyper-parameter of every method.
+                names a single seed. Any other name is a hyper-parameter of every method.
 
         Returns:
             A row for each method and data set. Failed runs are in `errors`.
@@ -196,7 +194,7 @@ class Bench(StoreVerbs):
         shown = wished + [tuning_metric(request.metric)] * request.tuned
         execute = partial(self._dispatcher.execute, store=self.store, evaluators=requested(shown))
         sources, lines = self._datasets(dataset, request)
-        entrants = resolve(wanted, sources, request, semantics_of(options.get("semantics")))
+        entrants = resolve(wanted, sources, request)
         self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         rows = [Row.of(entrant) for entrant in entrants]
         if external:  # a name without stored scores is found before anything runs
@@ -235,7 +233,7 @@ class Bench(StoreVerbs):
         wanted = methods_of(methods)
         request = self._request(1, options, wanted)
         sources, lines = self._datasets(dataset, request)
-        entrants = resolve(wanted, sources, request, semantics_of(options.get("semantics")))
+        entrants = resolve(wanted, sources, request)
         self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         for entrant in entrants:
             entrant.check_refusal()
@@ -314,7 +312,7 @@ class Bench(StoreVerbs):
         request = self._request(seeds, options, [method], "seeds", "metrics", "note")
         if len(request.shots) > 1:
             raise UsageError("--shots: exhibits of a paper are made of one number; `compare --figure` shows several")
-        if len(semantics_of(options.get("semantics"))) > 1:
+        if len(request.semantics) > 1:
             raise UsageError(
                 "the exhibits of a paper have rows of one kind of class embeddings; give one by --semantics"
             )
@@ -353,7 +351,7 @@ class Bench(StoreVerbs):
             UsageError, DataError: there is no such data set, or its files are missing or wrong.
         """
         request = self._request(1, {"features": features, "splits": splits, "semantics": semantics}, [])
-        return data_of(self._datasets([dataset], request)[0][0], request, "features")[0]
+        return data_of(self._datasets([dataset], request)[0][0], request, "features", semantics)[0]
 
     def methods(self, input: Input = "features") -> list[str]:
         """Returns every method on features or on images that can be loaded; reports those that cannot."""
@@ -373,7 +371,6 @@ class Bench(StoreVerbs):
         values = {name: value for name, value in options.items() if name in known}
         params = {name: value for name, value in options.items() if name not in known and name != "seed"}
         values["params"] = {**values.get("params", {}), **params}
-        values["semantics"] = semantics_of(values.get("semantics"))[0]
         chosen = seeds_of((options["seed"],) if "seed" in options else seeds)
         request = Request.of({**values, "root": self.root, "seeds": chosen})
         words = [*known, *further, "dataset", *inspect.signature(Bench).parameters]

@@ -325,7 +325,7 @@ def test_runs_with_other_class_embeddings_are_other_runs(folder: Path, tmp_path:
     for semantics in given:
         [row] = plan(["eszsl"], [str(folder)], Request(root=tmp_path, semantics=semantics))
         [job] = row.runs
-        assert job.entrant.request.semantics == semantics  # where a worker process finds them
+        assert job.entrant.semantics == semantics  # where a worker process finds them
         specs[semantics] = job.spec
     *different, same = (specs[semantics] for semantics in given)
     assert len({spec.id for spec in different}) == len({spec.fingerprint for spec in different}) == 4

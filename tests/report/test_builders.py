@@ -73,10 +73,11 @@ def on_published_data(row: Row, **changes: Any) -> Row:
     """Returns a row as if it were of SUN's res101 features; of the changes, those of a spec go into the spec."""
     changes = {"features": "res101", **changes}
     spec = {name: value for name, value in changes.items() if name in ("features", "on")}
-    asked = {name: value for name, value in changes.items() if name in ("splits", "semantics", "on")}
+    asked = {name: value for name, value in changes.items() if name in ("splits", "on")}
     of_row = {name: value for name, value in changes.items() if name in ("given", "preset", "title", "dataset_title")}
     runs = [replace(run, spec=run.spec.model_copy(update=spec)) for run in row.runs]
-    entrant = replace(row.entrant, request=row.entrant.request.model_copy(update=asked))
+    semantics = changes.get("semantics", row.entrant.semantics)
+    entrant = replace(row.entrant, request=row.entrant.request.model_copy(update=asked), semantics=semantics)
     return replace(row, **{"dataset_title": "SUN", "given": {}, "runs": runs, "entrant": entrant, **of_row})
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 
+from zslbench.api.cards import SCALINGS
 from zslbench.api.evaluator import Decisions
 from zslbench.errors import DataError, NotApplicable, RunError, UsageError, near_misses, printable
 from zslbench.evaluation.accuracy import seen_unseen_curve
@@ -200,17 +201,15 @@ class Results(Sequence[Result]):
             for record in row.records:
                 training, spec = record.training, record.spec
                 of_run = {"method": row.label, "dataset": row.dataset, "features": spec.features, "seed": spec.seed}
+                of_run |= {"semantics": spec.semantics, **spec.scaling._asdict(), "pretraining": row.pretraining}
                 of_run |= {} if spec.shots is None else {"shots": spec.shots}
-                of_run["pretraining"] = row.pretraining
                 params = {f"param_{name}": value for name, value in record.params.items()}
                 seconds = training.seconds if training else np.nan
                 validation = training.seconds_validation if training else np.nan
                 costs = {"chosen_by": record.params_from, "seconds": seconds, "seconds_validation": validation}
                 lines.append({**of_run, **record.metrics, **params, **costs, "id": record.id})
-        first, last = (
-            ["method", "dataset", "features", "pretraining", "seed"],
-            ["chosen_by", "seconds", "seconds_validation", "id"],
-        )
+        first = ["method", "dataset", "features", "pretraining", "semantics", *SCALINGS, "seed"]
+        last = ["chosen_by", "seconds", "seconds_validation", "id"]
         first += ["shots"] * any("shots" in line for line in lines)
         names = list(dict.fromkeys(name for line in lines for name in line if name not in (*first, *last)))
         of_params = [name for name in names if name.startswith("param_")]
@@ -231,7 +230,7 @@ class Results(Sequence[Result]):
         if not lines:
             return table
         table["dataset"], table["oracle"] = [row.dataset for row in rows], table["oracle"].astype(float)
-        shown = ["method", "dataset", "features", "pretraining", "seeds"]
+        shown = ["method", "dataset", "features", "pretraining", "semantics", *SCALINGS, "seeds"]
         for name in dict.fromkeys(name for row in rows for record in row.records for name in record.metrics):
             own = [[r.intervals[name] for r in row.records if name in r.intervals] for row in rows]
             if any(own):

