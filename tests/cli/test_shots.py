@@ -81,7 +81,7 @@ def test_stored_runs_of_few_images_are_found_repeated_verified_and_measured(insi
     assert [run["id"] for run in listed] == [few["id"]]
     assert "repeated bit for bit" in inside("runs", "repeat", few["id"]).out
     assert "3 training images of each seen class" in inside("show", few["id"], "--plain").out
-    for evaluator in ("open-set", "average-precision", "calibration-error", "hubness", "top-5", "base-to-new"):
+    for evaluator in ("open-set", "average-precision", "calibration-error", "hubness", "top-k", "base-to-new"):
         assert "cannot" not in inside("measure", few["id"], "--evaluator", evaluator).out
     assert inside("runs", "verify").out == "checked: records 2, searches 0, checkpoints 0; damaged: 0\n"
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
+from zslbench.evaluation import measuring
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights, harmonic_mean, per_class_accuracy
 
 images = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=30)
@@ -73,3 +74,17 @@ def test_bootstrap_is_repeatable_and_seeds_differ() -> None:
     y = np.repeat([0, 1], 10)
     assert (draw_weights(y, 5, seed=3) == draw_weights(y, 5, seed=3)).all()
     assert (draw_weights(y, 5, seed=3) != draw_weights(y, 5, seed=4)).any()
+
+
+@pytest.mark.parametrize("held", [0, 10, 2**24])
+def test_replicates_are_as_many_as_asked_for_however_few_are_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(measuring, "WEIGHTS_AT_ONCE", held)
+    y = np.array([3, 3, 0, 3, 0])
+    draws = measuring.replicates_of(y, 120)
+    first, again = (np.concatenate(list(draws)) for _ in range(2))
+    assert first.shape == (120, 5) and (first == again).all()
+    assert max(map(len, draws)) == {0: 1, 10: 2, 2**24: 50}[held]
+    for c in (0, 3):
+        assert (first[:, y == c].sum(axis=1) == (y == c).sum()).all()

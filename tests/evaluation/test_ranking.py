@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import skew
 from scored import Scored, scored
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, top_k_accuracy_score
 from toy import matrix_scorer
 
 from zslbench.api import evaluator as interface
@@ -21,10 +21,11 @@ from zslbench.api.evaluator import Evaluator
 from zslbench.errors import NeedsScores
 from zslbench.evaluation import ranking
 from zslbench.evaluation.accuracy import draw_weights
-from zslbench.evaluation.ranking import AveragePrecision, CalibrationError, Hubness, TopFive, average_precision
+from zslbench.evaluation.evaluators import GeneralizedZSL
+from zslbench.evaluation.ranking import AveragePrecision, CalibrationError, Hubness, TopK, average_precision
 from zslbench.evaluation.scorers import StoredScorer
 
-KINDS: list[type[Evaluator]] = [TopFive, AveragePrecision, Hubness, CalibrationError]
+KINDS: list[type[Evaluator]] = [TopK, AveragePrecision, Hubness, CalibrationError]
 
 FEW = settings(max_examples=20, deadline=None)
 
@@ -50,23 +51,37 @@ def over_orders(row: NDArray[np.float64], k: int) -> NDArray[np.float64]:
 
 @FEW
 @given(scored(most_classes=6, most_images=6))
-def test_top_five_is_the_expectation_over_the_orders_of_ties(case: Scored) -> None:
-    right = np.array([over_orders(row, 5)[y] for row, y in zip(case.scores, case.y, strict=True)])
-    found = TopFive().evaluate(case.scorer)
-    for name, side in (("top5_st", case.seen[case.y]), ("top5_ut", ~case.seen[case.y])):
-        expected = np.mean([right[case.y == c].mean() for c in np.unique(case.y[side])])
-        assert found[name] == pytest.approx(expected, abs=1e-6)
-    assert found["top5_uu"] == 1  # there are at most five unseen classes
+def test_top_k_is_the_expectation_over_the_orders_of_ties(case: Scored) -> None:
+    found = TopK().evaluate(case.scorer)
+    for k in (1, 2, 5):
+        right = np.array([over_orders(row, k)[y] for row, y in zip(case.scores, case.y, strict=True)])
+        for task, side in (("st", case.seen[case.y]), ("ut", ~case.seen[case.y])):
+            assert found[f"hit{k}_{task}"] == pytest.approx(right[side].mean(), abs=1e-6)
+            if k > 1:
+                expected = np.mean([right[case.y == c].mean() for c in np.unique(case.y[side])])
+                assert found[f"top{k}_{task}"] == pytest.approx(expected, abs=1e-6)
+    assert found["top5_uu"] == found["hit20_uu"] == 1  # there are at most five unseen classes
 
 
-def test_top_five_of_unseen_images_is_among_unseen_classes_alone() -> None:
-    case = many(classes=24)
-    unseen = np.flatnonzero(~case.seen)
+@pytest.mark.parametrize("k", [2, 5, 10, 20])
+def test_top_k_without_ties_is_that_of_scikit_learn(k: int) -> None:
+    case = many(classes=69)
+    case = Scored(case.scores + np.random.default_rng(1).random(case.scores.shape) * 1e-3, case.y, case.seen)
+    found, unseen = TopK().evaluate(case.scorer), np.flatnonzero(~case.seen)
     rows = np.flatnonzero(~case.seen[case.y])
-    right = np.array([case.y[i] in unseen[np.argsort(-case.scores[i, unseen])[:5]] for i in rows])
-    # no image has a tie across the fifth place that its class is in, or this would not be the same
-    by_class = [right[case.y[rows] == c].mean() for c in unseen]
-    assert TopFive().evaluate(case.scorer)["top5_uu"] == pytest.approx(np.mean(by_class), abs=0.02)
+    for task, some, classes in (("uu", rows, unseen), ("ut", rows, np.arange(len(case.seen)))):
+        scores, y = case.scores[some][:, classes], case.y[some]
+        flat = top_k_accuracy_score(y, scores, k=k, labels=classes)
+        by_class = [top_k_accuracy_score(y[y == c], scores[y == c], k=k, labels=classes) for c in np.unique(y)]
+        assert found[f"hit{k}_{task}"] == pytest.approx(flat)
+        assert found[f"top{k}_{task}"] == pytest.approx(np.mean(by_class))
+
+
+def test_hit_at_1_counts_images_where_top_1_counts_classes() -> None:
+    y, seen = np.array([0, 0, 0, 1, 2]), np.array([True, True, False])
+    case = Scored(np.eye(3)[[0, 0, 0, 0, 2]], y, seen)
+    found = TopK().evaluate(case.scorer)
+    assert found["hit1_st"] == 3 / 4 and GeneralizedZSL().evaluate(case.scorer)["acc_st"] == 1 / 2
 
 
 @FEW
@@ -136,7 +151,7 @@ def test_calibration_error_is_that_of_a_loop_over_bins(case: Scored) -> None:
         assert found[name] == pytest.approx(error, abs=1e-9)
 
 
-@pytest.mark.parametrize("kind", [TopFive, CalibrationError])
+@pytest.mark.parametrize("kind", [TopK, CalibrationError])
 def test_a_bootstrap_replicate_is_the_metric_of_the_images_drawn(kind: Callable[[], Evaluator]) -> None:
     case = many(images=120)
     weights, evaluator = draw_weights(case.y, 3), kind()

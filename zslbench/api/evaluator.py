@@ -131,24 +131,30 @@ class Scorer(ABC):
         """
         rows = slice(0, len(self.view)) if rows is None else rows
         classes = np.arange(len(self.view.classes)) if classes is None else classes
+        for span, scores in self._parts(rows, classes):
+            yield span, scores.cpu()
+
+    def _parts(self, rows: slice, classes: NDArray[np.int64]) -> Iterator[tuple[slice, Tensor]]:
+        """Does what `parts` does; the scores stay where they were computed."""
         step = max(1, SCORES_AT_ONCE // len(classes))
         for start in range(rows.start, rows.stop, step):
             span = slice(start, min(start + step, rows.stop))
             scores = self.scores(span, classes)
             if not bool(torch.isfinite(scores.sum(dtype=torch.float64))):  # one pass; NaN and infinity outlast a sum
                 raise RunError("the method gave scores that are NaN or infinite")
-            yield span, scores.cpu()
+            yield span, scores
 
     def _decide(self, rows: slice, classes: NDArray[np.int64]) -> Decisions:
-        parts = [self._reduce(scores, self.view.y[span], classes) for span, scores in self.parts(rows, classes)]
+        parts = [self._reduce(scores, self.view.y[span], classes) for span, scores in self._parts(rows, classes)]
         reduced = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return Decisions(y=self.view.y[rows], seen=self.view.seen[rows], **reduced)
 
     def _reduce(self, scores: Tensor, y: NDArray[np.int64], classes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Returns the decisions of a part, found where its scores are: of n x C numbers, a few a row are moved."""
         result: dict[str, NDArray[Any]] = {}
-        column = torch.full((len(self.view.classes),), -1)
-        column[torch.from_numpy(classes)] = torch.arange(len(classes))
-        own = scores.gather(1, column[torch.from_numpy(y)][:, None])[:, 0]
+        column = np.full(len(self.view.classes), -1)
+        column[classes] = np.arange(len(classes))
+        own = scores.gather(1, torch.from_numpy(column[y]).to(scores.device)[:, None])[:, 0]
         is_seen = self.view.classes.seen.cpu().numpy()
         for side, mask in (("seen", is_seen), ("unseen", ~is_seen)):
             columns = np.flatnonzero(mask[classes])
@@ -156,10 +162,10 @@ class Scorer(ABC):
                 best, ties = np.full(len(y), -np.inf), np.zeros(len(y), dtype=np.int64)
                 hit, choice = np.zeros(len(y), dtype=bool), np.full(len(y), -1, dtype=np.int64)
             else:
-                part = scores[:, torch.from_numpy(columns)]
+                part = scores[:, torch.from_numpy(columns).to(scores.device)]
                 top, first = part.max(dim=1)
-                best, ties = top.double().numpy(), (part == top[:, None]).sum(dim=1).numpy()
-                hit, choice = mask[y] & (own == top).numpy(), classes[columns[first.numpy()]]
+                best, ties = top.double().cpu().numpy(), (part == top[:, None]).sum(dim=1).cpu().numpy()
+                hit, choice = mask[y] & (own == top).cpu().numpy(), classes[columns[first.cpu().numpy()]]
             result |= {f"best_{side}": best, f"ties_{side}": ties, f"hit_{side}": hit, f"choice_{side}": choice}
         return result
 

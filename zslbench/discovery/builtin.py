@@ -36,7 +36,7 @@ def zslbench_register(registry: Registry) -> None:
         ("probe", "probe:Probe", "attributes that seen classes hardly differ in, read out of E(x)", CHEN),
         ("open-set", "openset:OpenSet", "AUROC and FPR95 of seen against unseen images, OSCR", DHAMIJA),
         ("base-to-new", "openset:BaseToNew", "S->S, and its harmonic mean with U->U", ZHOU),
-        ("top-5", "ranking:TopFive", "per-class top-5", GBU),
+        ("top-k", "ranking:TopK", "top-k per class and hit@k per image, k of 1, 2, 5, 10 and 20", GBU),
         (
             "average-precision",
             "ranking:AveragePrecision",

@@ -40,7 +40,9 @@ def class_share(y: NDArray[np.int64]) -> Array:
 
 def accuracy_by_class(credit: Array, y: NDArray[np.int64]) -> dict[int, float]:
     """Returns the accuracy in each class that has images."""
-    return {int(c): float(credit[y == c].mean()) for c in np.unique(y)}
+    classes, position, counts = np.unique(y, return_inverse=True, return_counts=True)
+    means = np.bincount(position, credit, len(classes)) / counts
+    return {int(c): float(mean) for c, mean in zip(classes, means, strict=True)}
 
 
 def harmonic_mean(a: Array, b: Array) -> Array:
@@ -75,8 +77,8 @@ def draw_weights(y: NDArray[np.int64], replicates: int, seed: int = 0) -> Array:
     """Draws bootstrap weights: in each class as many images as it has, with replacement; `(R, N)`."""
     random = np.random.default_rng(seed)
     weights = np.empty((replicates, len(y)))
-    for c in np.unique(y):
-        rows = np.flatnonzero(y == c)
+    order, counts = np.argsort(y, kind="stable"), np.unique(y, return_counts=True)[1]
+    for rows in np.split(order, np.cumsum(counts)[:-1]):
         drawn = random.integers(len(rows), size=(replicates, len(rows)))
         offsets = np.arange(replicates)[:, None] * len(rows)
         weights[:, rows] = np.bincount((drawn + offsets).ravel(), minlength=replicates * len(rows)).reshape(drawn.shape)

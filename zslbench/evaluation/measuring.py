@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -25,6 +25,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 REPLICATES, REPLICATES_AT_ONCE = 500, 50
 """Bootstrap replicates behind each interval."""
+WEIGHTS_AT_ONCE = 2**24
+"""Bootstrap weights held in memory at a time: 128 MB. From 335,544 images on there are fewer replicates at once."""
 
 
 @cache
@@ -121,8 +123,7 @@ class Measurement:
     def measure(self, scorer: Scorer, replicates: int = 0) -> Measured:
         """Asks each evaluator, with bootstrap intervals where `replicates` are asked for."""
         found = Measured()
-        y = scorer.view.y
-        draws = replicates_of(y, replicates)
+        draws = replicates_of(scorer.view.y, replicates)
         for name, evaluator in self._evaluators.items():
             if name in self._unprepared:
                 found.not_applicable[name] = self._unprepared[name]
@@ -133,12 +134,12 @@ class Measurement:
         return found
 
 
-def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: list[Array], found: Measured) -> None:
+def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: Iterable[Array], found: Measured) -> None:
     try:
         values = evaluator.evaluate(scorer)
         resampled = [evaluator.resample(scorer, weights) for weights in draws]
         _check_metrics(evaluator, values)
-        stored = evaluator.arrays(scorer) if draws else {}
+        stored = evaluator.arrays(scorer) if resampled else {}
     except NeedsScores as reason:
         found.unmeasured[name] = str(reason)
         return
@@ -155,9 +156,27 @@ def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: list[Array], fo
     found.intervals |= intervals_of(resampled)
 
 
-def replicates_of(y: NDArray[np.int64], count: int = REPLICATES) -> list[Array]:
-    """Returns bootstrap weights of test images of these classes, `(R, N)` each."""
-    return [draw_weights(y, REPLICATES_AT_ONCE, seed) for seed in range(count // REPLICATES_AT_ONCE)]
+@dataclass(frozen=True)
+class Replicates(Iterable[Array]):
+    """Bootstrap weights of test images, `(R, N)` each, drawn whenever they are gone through; always the same."""
+
+    y: NDArray[np.int64]
+    count: int
+
+    @property
+    def at_once(self) -> int:
+        """How many replicates are drawn together."""
+        return max(1, min(REPLICATES_AT_ONCE, WEIGHTS_AT_ONCE // max(1, len(self.y))))
+
+    def __iter__(self) -> Iterator[Array]:
+        for seed, start in enumerate(range(0, self.count, self.at_once)):
+            yield draw_weights(self.y, min(self.at_once, self.count - start), seed)
+
+
+def replicates_of(y: NDArray[np.int64], count: int = REPLICATES) -> Iterable[Array]:
+    """Returns bootstrap weights of test images of these classes, `(R, N)` each; held in memory if they are few."""
+    drawn = Replicates(y, count)
+    return list(drawn) if count * len(y) <= WEIGHTS_AT_ONCE else drawn
 
 
 def intervals_of(resampled: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Evaluators on request that look at the score of every class: top-5, average precision, hubness, calibration error.
+"""Evaluators on request that look at the score of every class: top-k, average precision, hubness, calibration error.
 
 Each keeps arrays from which its metrics follow, so that they can be checked, resampled and compared without the model.
 """
@@ -6,7 +6,7 @@ Each keeps arrays from which its metrics follow, so that they can be checked, re
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -20,8 +20,8 @@ from zslbench.evaluation.accuracy import accuracy_influence, per_class_accuracy
 from zslbench.evaluation.evaluators import Stored, Values, WeightedEvaluator
 
 Array = NDArray[np.float64]
-K = 5
-"""Of top-k accuracy."""
+PLACES = 1, 2, 5, 10, 20
+"""The k of top-k accuracy."""
 NEIGHBOURS = 1, 5
 """The k of k-occurrences."""
 BINS = 15
@@ -66,60 +66,84 @@ class KeepingEvaluator(WeightedEvaluator):
         return self.influences(scorer)
 
 
-class TopFive(KeepingEvaluator):
-    """Per-class top-5: how often the true class is among the five with the highest scores, averaged over classes.
+SIDES = {"uu": "U->U", "ut": "U->T", "st": "S->T"}
 
-    `top5_uu` is among unseen classes, `top5_ut` and `top5_st` among all, as the ImageNet splits are reported (Xian et
-    al., TPAMI 2018, Sec. 5; there top-1, top-5 and top-10). If the true class ties with others, it is the expectation
-    over their orders: with b classes before it and t that share its score, min(max((5 - b) / t, 0), 1).
+
+class TopK(KeepingEvaluator):
+    """Top-k accuracy: how often the true class is among the k with the highest scores, for k of 1, 2, 5, 10 and 20.
+
+    `top5_uu` is the mean over classes among unseen classes alone, `top5_ut` and `top5_st` among all, as Xian et al.
+    (TPAMI 2018, Sec. 5) report it. `hit5_uu` and so on count every image once: flat hit@k, the measure of the ImageNet
+    splits (Frome et al., NIPS 2013; Norouzi et al., ICLR 2014). Top-1 per class is what the evaluators of every run
+    measure, so there is `hit1` alone.
+
+    If the true class ties with others, it is the expectation over their orders: with b classes before it and t that
+    share its score, min(max((k - b) / t, 0), 1).
     """
 
-    metrics: ClassVar = (
-        Metric("top5_uu", "top-5 U->U", shown=False),
-        Metric("top5_ut", "top-5 U->T", shown=False),
-        Metric("top5_st", "top-5 S->T", shown=False),
+    version = 2
+    metrics: ClassVar = tuple(
+        Metric(f"{name}{k}_{side}", f"{title}{k} {task}", shown=False)
+        for name, title in (("top", "top-"), ("hit", "hit@"))
+        for k in PLACES[name == "top" :]
+        for side, task in SIDES.items()
     )
 
     def look(self, scorer: Scorer) -> Stored:
-        """Returns `all` and, unless the method cannot choose among them alone, `unseen`: correctness of each image."""
-        kept = {"all": _in_top(scorer, slice(0, len(scorer.view)), np.arange(len(scorer.view.classes)))}
+        """Returns how many classes lie before each image's own, and how many share its score.
+
+        `before_all` and `alike_all`, `(N,)`, are among all classes; `before_unseen` and `alike_unseen`, of images of
+        unseen classes, are among these alone, unless the method cannot choose among them.
+        """
+        kept = _places(scorer, slice(0, len(scorer.view)), np.arange(len(scorer.view.classes)), "all")
         with suppress(NotApplicable):
-            kept["unseen"] = _in_top(scorer, *scorer.unseen_side)
+            kept |= _places(scorer, *scorer.unseen_side, "unseen")
         return kept
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics."""
-        y = scorer.view.y
-        return {
-            name: per_class_accuracy(credit[side], y[side], weights[:, side])
-            for name, credit, side in self._tasks(scorer)
-        }
+        y, found = scorer.view.y, {}
+        for name, credit, side in self._tasks(scorer):
+            if name.startswith("top"):
+                found[name] = per_class_accuracy(credit[side], y[side], weights[:, side])
+            else:
+                found[name] = weights[:, side] @ credit[side] / side.sum()
+        return found
 
     def influences(self, scorer: Scorer) -> Mapping[str, Array]:
         """Returns each image's share."""
-        return {name: accuracy_influence(credit, scorer.view.y, side) for name, credit, side in self._tasks(scorer)}
+        y = scorer.view.y
+        return {
+            name: accuracy_influence(credit, y, side) if name.startswith("top") else credit * side / side.sum()
+            for name, credit, side in self._tasks(scorer)
+        }
 
-    def _tasks(self, scorer: Scorer) -> list[tuple[str, Array, NDArray[np.bool_]]]:
-        """Returns each metric, the correctness of all images in it, and the images that it is about."""
-        seen, found = scorer.view.seen, []
-        if "unseen" in self._kept:
-            alone = np.zeros(len(seen))
-            alone[~seen] = self._kept["unseen"]
-            found.append(("top5_uu", alone, ~seen))
-        among_all = self._kept["all"].astype(np.float64)
-        return [*found, ("top5_ut", among_all, ~seen), ("top5_st", among_all, seen)]
+    def _tasks(self, scorer: Scorer) -> Iterator[tuple[str, Array, NDArray[np.bool_]]]:
+        """Yields each metric, the correctness of all images in it, and the images that it is about."""
+        seen = scorer.view.seen
+        for metric in self.metrics:
+            of, _, side = metric.name.partition("_")
+            images, kind = (seen if side == "st" else ~seen), "unseen" if side == "uu" else "all"
+            if f"before_{kind}" in self._kept and images.any():
+                credit = np.zeros(len(seen))
+                credit[images if kind == "unseen" else slice(None)] = self._credit(kind, int(of[3:]))
+                yield metric.name, credit, images
+
+    def _credit(self, kind: str, k: int) -> Array:
+        before, alike = (self._kept[f"{name}_{kind}"].astype(np.int64) for name in ("before", "alike"))
+        return np.asarray(np.clip((k - before) / alike, 0, 1))
 
 
-def _in_top(scorer: Scorer, rows: slice, classes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Returns for each image the chance that its class is among the first K, ties in any order, `(n,)`."""
+def _places(scorer: Scorer, rows: slice, classes: NDArray[np.int64], kind: str) -> dict[str, NDArray[np.int32]]:
+    """Returns how many classes have a higher score than each image's own, and how many the same, `(n,)` each."""
     column = np.full(len(scorer.view.classes), -1)
     column[classes] = np.arange(len(classes))
     found = []
     for span, scores in scorer.parts(rows, classes):
         own = scores.gather(1, torch.from_numpy(column[scorer.view.y[span]])[:, None])
-        before, alike = (scores > own).sum(dim=1).numpy(), (scores == own).sum(dim=1).numpy()
-        found.append(np.clip((K - before) / alike, 0, 1).astype(np.float32))
-    return np.concatenate(found)
+        found.append(torch.stack([(scores > own).sum(dim=1), (scores == own).sum(dim=1)]).int().numpy())
+    before, alike = np.concatenate(found, axis=1) if found else np.zeros((2, 0), dtype=np.int32)
+    return {f"before_{kind}": before, f"alike_{kind}": alike}
 
 
 class Hubness(Evaluator):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def _computed(
     evaluator: Evaluator,
     scorer: StoredScorer,
     validation: StoredScorer | None,
-    replicates: list[NDArray[np.float64]],
+    replicates: Iterable[NDArray[np.float64]],
     metrics: Mapping[str, float],
     kept: Arrays,
 ) -> _Computed:
