@@ -324,6 +324,27 @@ def test_names_of_new_classes_stand_in_the_templates_of_the_run(coloured: Path, 
     assert {one["class"] for one in json.loads(answer.out)} == {"red"}
 
 
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_several_texts_of_a_new_class_are_pooled_as_those_of_the_run_were(
+    coloured: Path, tmp_path: Path, pool: str
+) -> None:
+    """The largest values of "red", "red" and "blue" are those of "red and blue"; their means are not."""
+    site = distribution(tmp_path, "colour-words", ENCODER.replace("{module}", "colour_words"))
+    words = {"yellow": "red and green", "pink": "red and blue", "aqua": "green and blue"}
+    texts = write(tmp_path / "texts.csv", [["class", "text"], *([name, words.get(name, name)] for name in COLOURS)])
+    out = tmp_path / "words.csv"
+    made = command("data", "semantics", coloured, "--from", texts, "--pool", pool, "--out", out, path=site)
+    assert made.status == 0, made.err
+    run = command("run", "eszsl", "-d", coloured, "--semantics", out, "--uncalibrated", "--json", path=site)
+    told = [["several", "red"], ["several", "red"], ["several", "blue"], ["one", "red and blue"]]
+    table = write(tmp_path / "new.csv", [["class", "text"], *told])
+    name, images = json.loads(run.out)["runs"][0]["id"], tmp_path / "images" / "red"
+    answer = command("predict", name, images, "--classes", table, "--top", 2, "--json", path=site)
+    assert answer.status == 0, answer.err
+    rows = json.loads(answer.out)
+    assert rows and {row["margin"] == 0 for row in rows} == {pool == "max"}
+
+
 def test_texts_that_cannot_be_read_are_one_line(described: tuple[str, Path], tmp_path: Path) -> None:
     run, site = described
     (tmp_path / "texts.json").write_text('{"rose": ')
