@@ -1,7 +1,7 @@
 """Compares each method's default hyper-parameters with tuned ones, on data sets that differ in their class embeddings.
 
 python benchmarks/defaults.py [-d digits -d awa1@bow512] [--methods eszsl,sae] [--trials 8] [--folds 1]
-    [--csv OUT.csv] [--before FILE.csv] [--page FILE.md]
+    [--kinds sentences] [--csv OUT.csv] [--before FILE.csv] [--page FILE.md]
 
 Every data set comes with three kinds of class embeddings: its own attributes; random projections of them into 1,024
 dimensions with an offset that all classes share, so that the mean cosine between classes is .8; and, where a text
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,9 @@ def sentences(data: ZSLData, encoder: str, texts: Path | None) -> NDArray[np.flo
     return unit(embed(said, load_text_encoder(encoder), encoder))
 
 
-def variants(data: ZSLData, encoder: str, texts: Path | None) -> Iterator[ZSLData]:
-    """Yields the data set with each kind of class embeddings."""
-    for kind in KINDS:
+def variants(data: ZSLData, kinds: Sequence[str], encoder: str, texts: Path | None) -> Iterator[ZSLData]:
+    """Yields the data set with each of these kinds of class embeddings."""
+    for kind in kinds:
         if kind == "sentences" and not encoder:
             continue
         rows = data.semantics
@@ -107,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-d", "--dataset", action="append", help="by default digits, shapes, and awa1@bow512")
     parser.add_argument("--methods", default="", help="by default all on features")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of class embeddings")
     parser.add_argument("--texts", default="{}", help='JSON: file of texts by data set, {"digits": "digits.csv"}')
     parser.add_argument("--encoder", default="", help="a text encoder, such as minilm; without it, no sentences")
     parser.add_argument("--trials", type=int, default=8, help="0 runs the defaults alone")
@@ -124,7 +125,7 @@ def main() -> None:
         for source in options.dataset or ["digits", "shapes", "awa1@bow512"]:
             name, _, features = source.rpartition("@") if "@" in source else (source, "", None)
             own = Path(texts[source]) if source in texts else None
-            for data in variants(bench.load(name, features=features), options.encoder, own):
+            for data in variants(bench.load(name, features=features), options.kinds.split(","), options.encoder, own):
                 rows += filter(None, (row(bench, method, data, search) for method in methods))
     table = pd.DataFrame(rows)
     if options.before:

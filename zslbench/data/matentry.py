@@ -44,7 +44,7 @@ DAMAGED: State = "damaged"
 FORMAT = "3"
 """Raised whenever the meaning of an entry changes; older entries are then left alone."""
 ENTRY = "entry.json"
-SECONDS, BYTES_A_SECOND = 60, 2**20
+SECONDS, BYTES_A_SECOND = 30, 2**20
 """How long a first reading may take: so long, and longer the larger the file is."""
 CRASHES = [getattr(signal, f"SIG{name}", 0) for name in ("SEGV", "BUS", "ABRT", "FPE", "ILL", "SYS", "TRAP")]
 WINDOWS_CRASH = 2**31
