@@ -37,8 +37,8 @@ class LATEM(RankingEmbedder[LATEMParams]):
     few training images have been dropped.
     """
 
-    version = 2
-    scale: ClassVar = "l2"
+    version = 3
+    scale: ClassVar = "zscore"
     alive: Tensor
 
     def build(self, shape: ProblemShape) -> None:

@@ -323,6 +323,10 @@ WRONG: dict[str, tuple[Damage, str]] = {
         hdf5(parts, put("testUnseen_l", lambda t: np.repeat(np.arange(3), 10))),
         r"class 0 is in train_l and in testUnseen_l; unseen classes are others",
     ),
+    "a class number out of all bounds": (
+        hdf5(parts, put("testSeen_l", lambda t: t.y[t.places["test_seen_loc"]] + 2**37 * (np.arange(16) == 3))),
+        r"CLIP_feature\.hdf5: .* has a class number 1374389534\d\d; more than 1048576 classes are not read",
+    ),
     "embeddings of another side": (
         hdf5(parts, put("seen_embeddings", lambda t: t.att)),
         r"seen_embeddings has shape \(11, 6\); its side has 8 classes",

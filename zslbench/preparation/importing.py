@@ -25,6 +25,8 @@ from zslbench.files import existing
 from zslbench.preparation.splits import make_split, read_roles
 
 Array = NDArray[Any]
+MOST_CLASSES = 2**20
+"""A class number beyond is damage, and would ask for as many names."""
 UNIT = 1e-3
 """How far norms may be from 1 for class embeddings to count as normalised, as those of the release are."""
 
@@ -223,6 +225,8 @@ class _Settling:
         numbers = whole_numbers(path, own, array)
         most = len(names) or None
         base = count_from(f"{path}: {own}", numbers, most, self.sources.count, 1 if matlab else None)
+        if (largest := int(numbers.max())) >= MOST_CLASSES:
+            raise DataError(f"{path}: {own} has a class number {largest}; more than {MOST_CLASSES} classes are not read")
         self.origin["labels"] = f"{what}, counted from {base}"
         return numbers - base, names
 
