@@ -6,21 +6,24 @@ import logging
 import math
 import os
 import socket
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
-from zslbench.errors import Hint, RunError, UsageError, ZSLBenchError, located
-from zslbench.records.record import RunRecord
+from zslbench.engines.messages import Message, answer, spaced
+from zslbench.engines.sending import Place, fulfil_at
+from zslbench.errors import UsageError, one_line
 from zslbench.runs.entrant import Run
-from zslbench.runs.execute import Setup, fulfil_sent
+from zslbench.runs.execute import Setup
 
 PATIENCE = 8.0
 """Seconds that interrupted runs have to write their checkpoints."""
 REACHED = 10.0
 """Seconds in which the address of a cluster must answer."""
+MOMENT = 0.3
+"""Seconds between two looks at what goes on."""
 
 
 class Ray(Engine):
@@ -33,7 +36,7 @@ class Ray(Engine):
         super().__init__(workers)
 
     def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
-        """Executes the runs; a worker that dies is one failed run."""
+        """Executes the runs; one whose worker or node is lost is sent to another one."""
         try:
             import ray
         except ImportError as error:
@@ -46,47 +49,88 @@ class Ray(Engine):
             _check_address(os.environ.get("RAY_ADDRESS", ""))
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
             interruption.take()
-        warnings.warn("--engine ray tells when runs begin and end, and nothing of their epochs", Hint, stacklevel=2)
         try:
-            self._execute(ray, runs, setup, listener)
+            fulfil_at(_Cluster(ray, setup, self.workers), runs, listener)
         finally:
             if started_here:
                 ray.shutdown()
 
-    def _execute(self, ray: Any, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
-        resources = ray.cluster_resources()
-        gpus = 0 if setup.device == "cpu" else min(1, resources.get("GPU", 0))
-        room = int(min(resources.get("CPU", 1), resources["GPU"] if gpus else math.inf))
-        remote = ray.remote(_fulfil).options(num_cpus=1, num_gpus=gpus, max_retries=0)
-        waiting = list(runs)
-        running: dict[Any, Run] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < (self.workers or max(1, room)):
-                    run = waiting.pop(0)
-                    listener.started(run)
-                    running[remote.remote(run.sent(), setup.model_dump_json())] = run
-                [done], _ = ray.wait(list(running))
-                _tell(ray, done, running.pop(done), listener)
-        except (interruption.Interrupted, KeyboardInterrupt):
-            for reference in running:  # raises KeyboardInterrupt there, where training writes its checkpoint
-                ray.cancel(reference)
-            if running:
-                ray.wait(list(running), num_returns=len(running), timeout=PATIENCE)
-            raise
+
+def room_in(resources: Mapping[str, float], gpus: float) -> int:
+    """Returns for how many runs at a time a cluster has room, each of which takes one CPU and so many GPUs."""
+    return int(min(resources.get("CPU", 1), resources.get("GPU", 0) / gpus if gpus else math.inf))
 
 
-def _tell(ray: Any, done: Any, run: Run, listener: Listener) -> None:
-    try:
-        record = ray.get(done)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        listener.failed(run, cause if isinstance(cause, ZSLBenchError) else RunError(located(cause)))
-    except ray.exceptions.RayError as error:
-        listener.failed(run, RunError(f"its worker died ({str(error).splitlines()[0]}); issue the command again"))
-    else:
-        if record is not None:
-            listener.finished(run, RunRecord.model_validate_json(record))
+class _Cluster(Place):
+    """A Ray cluster. Each job is one run, and a small actor beside the driver keeps what workers tell."""
+
+    def __init__(self, ray: Any, setup: Setup, workers: int) -> None:
+        self.ray, self.setup, self.workers = ray, setup, workers
+        self.gpus = 0 if setup.device == "cpu" else min(1, ray.cluster_resources().get("GPU", 0))
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            node_id=ray.get_runtime_context().get_node_id(), soft=True
+        )
+        keep = ray.remote(_Mailbox).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
+        self.mailbox = keep.remote()
+        self.ids: dict[Any, str] = {}
+        self.answers: list[tuple[Any, Message]] = []
+
+    @property
+    def room(self) -> int:
+        return self.workers or room_in(self.ray.cluster_resources(), self.gpus)  # nodes come and go
+
+    def send(self, jobs: Sequence[Sequence[Run]]) -> list[Any]:
+        remote = self.ray.remote(_fulfil).options(num_cpus=1, num_gpus=self.gpus, max_retries=0)
+        runs = [run for [run] in jobs]
+        sent = [remote.remote(run.sent(), run.id, self.setup.model_dump_json(), self.mailbox) for run in runs]
+        self.ids |= {reference: run.id for reference, run in zip(sent, runs, strict=True)}
+        return sent
+
+    def ended(self, jobs: Sequence[Any]) -> Mapping[Any, str]:
+        ray = self.ray
+        ray.wait(list(jobs), timeout=MOMENT)
+        done, _ = ray.wait(list(jobs), num_returns=len(jobs), timeout=0)
+        ended: dict[Any, str] = {}
+        for reference in done:
+            ended[reference] = ""
+            try:
+                self.answers.append((reference, ray.get(reference)))
+            except ray.exceptions.RayTaskError as error:  # of our own code there, or on the way
+                text = one_line(error.cause)
+                failed = {"event": "failed", "text": text, "unwritten": False, "traceback": str(error)}
+                self.answers.append((reference, failed))
+            except ray.exceptions.RayError as error:
+                ended[reference] = str(error).strip().splitlines()[0]
+        return ended
+
+    def messages(self, jobs: Sequence[Any]) -> Iterator[tuple[Any, str, Message]]:
+        references = {self.ids[reference]: reference for reference in jobs}
+        with suppress(self.ray.exceptions.RayError):  # the actor is started again
+            for id, message in self.ray.get(self.mailbox.take.remote()):
+                if id in references:
+                    yield references[id], id, message
+        answers, self.answers = self.answers, []
+        for reference, message in answers:
+            yield reference, self.ids[reference], message
+
+    def cancel(self, jobs: Sequence[Any]) -> None:
+        for reference in jobs:  # raises KeyboardInterrupt there, where training writes its checkpoint
+            self.ray.cancel(reference)
+        self.ray.wait(list(jobs), num_returns=len(jobs), timeout=PATIENCE)
+
+
+class _Mailbox:
+    """Keeps messages until they are taken."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, Message]] = []
+
+    def put(self, run: str, message: Message) -> None:
+        self.kept.append((run, message))
+
+    def take(self) -> list[tuple[str, Message]]:
+        kept, self.kept = self.kept, []
+        return kept
 
 
 def _check_address(address: str) -> None:
@@ -102,6 +146,14 @@ def _check_address(address: str) -> None:
         ) from None
 
 
-def _fulfil(run: str, setup: str) -> str | None:
-    record = fulfil_sent(run, Setup.model_validate_json(setup), Listener())
-    return record.model_dump_json() if record else None
+def _fulfil(run: str, id: str, setup: str, mailbox: Any) -> Message:
+    """Executes a run in a worker; returns the last message, and leaves the others in the mailbox."""
+    import ray
+
+    def send(message: Message) -> None:
+        put = mailbox.put.remote(id, message)
+        if message["event"] == "started":  # it names the worker, should that be lost
+            with suppress(ray.exceptions.RayError):
+                ray.get(put)
+
+    return answer(run, Setup.model_validate_json(setup), spaced(send, MOMENT))
