@@ -12,6 +12,7 @@ import pytest
 from elsewhere import DEVISE, check_odd_methods
 from outside import CHEAP, Answer, command, start
 
+import zslbench
 from zslbench.records.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'zslbench[ray]'")
@@ -51,6 +52,39 @@ def test_the_runs_of_a_node_that_is_killed_go_on_on_another(store: Path) -> None
     assert process.returncode == 0, err
     assert len(list(Store(store, create=False).records())) == 3
     assert "its worker was lost on" in err and "it is sent again, time 1 of at most 2" in err
+
+
+def test_a_node_with_another_version_is_one_line_that_names_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # workers look for modules in the driver's folder, too
+    (tmp_path / "other" / "zslbench").mkdir(parents=True)
+    (tmp_path / "other" / "zslbench" / "__init__.py").write_text('__version__ = "0.0.1"\n')
+    with cluster({"num_cpus": 1}, {"num_cpus": 1, "env_vars": {"PYTHONPATH": str(tmp_path / "other")}}) as made:
+        answer = command("run", "eszsl", *CHEAP, "--engine", "ray", environment={"RAY_ADDRESS": made.address})
+    assert answer.status == 2
+    [line] = [line for line in answer.err.splitlines() if "install the same" in line]
+    assert "zslbench is 0.0.1 on node" in line and f"{zslbench.__version__} (source " in line
+
+
+def test_runs_share_a_gpu_where_they_take_a_part_of_it(store: Path) -> None:
+    engine = ("--engine", "ray:gpus_per_run=0.5")
+    with cluster({"num_cpus": 8, "num_gpus": 1}) as made:  # a GPU that only Ray believes in
+        answer = command(
+            *("run", "devise:epochs=100", "-d", "digits", "--seeds", 4, *engine),
+            environment={"RAY_ADDRESS": made.address},
+        )
+    assert answer.status == 0, answer.err
+    assert most_at_a_time(spans_of(Store(store))) == 2
+
+
+def spans_of(store: Store) -> list[tuple[str, str]]:
+    """Returns when each run of a store began and ended."""
+    return [(record.provenance["started"], record.provenance["finished"]) for record in store.records()]
+
+
+def most_at_a_time(spans: list[tuple[str, str]]) -> int:
+    return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
 
 
 def until(happened: Any, seconds: float = 60) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
+from zslbench.api.params import Params, param
 from zslbench.engines.messages import Message, answer, spaced
 from zslbench.engines.sending import Place, fulfil_at
 from zslbench.errors import UsageError, one_line
+from zslbench.runs.code import own_code
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 
@@ -22,8 +24,16 @@ PATIENCE = 8.0
 """Seconds that interrupted runs have to write their checkpoints."""
 REACHED = 10.0
 """Seconds in which the address of a cluster must answer."""
+PROBED = 60.0
+"""Seconds in which the nodes of a cluster must say what they have; those that do not are compared run by run."""
 MOMENT = 0.3
 """Seconds between two looks at what goes on."""
+
+
+class RayOptions(Params):
+    """What a run takes of a Ray cluster beside one CPU."""
+
+    gpus_per_run: float = param(1, "share of a GPU that a run takes, where there are GPUs", gt=0, le=1)
 
 
 class Ray(Engine):
@@ -31,6 +41,8 @@ class Ray(Engine):
 
     At most `workers` runs at a time; without a number, as many as its CPUs and GPUs have room for.
     """
+
+    options: RayOptions = RayOptions()
 
     def __init__(self, workers: int = 0) -> None:
         super().__init__(workers)
@@ -50,7 +62,8 @@ class Ray(Engine):
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
             interruption.take()
         try:
-            fulfil_at(_Cluster(ray, setup, self.workers), runs, listener)
+            _check_nodes(ray)
+            fulfil_at(_Cluster(ray, setup, self.workers, self.options.gpus_per_run), runs, listener)
         finally:
             if started_here:
                 ray.shutdown()
@@ -64,14 +77,11 @@ def room_in(resources: Mapping[str, float], gpus: float) -> int:
 class _Cluster(Place):
     """A Ray cluster. Each job is one run, and a small actor beside the driver keeps what workers tell."""
 
-    def __init__(self, ray: Any, setup: Setup, workers: int) -> None:
+    def __init__(self, ray: Any, setup: Setup, workers: int, gpus: float) -> None:
         self.ray, self.setup, self.workers = ray, setup, workers
-        self.gpus = 0 if setup.device == "cpu" else min(1, ray.cluster_resources().get("GPU", 0))
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            node_id=ray.get_runtime_context().get_node_id(), soft=True
-        )
-        keep = ray.remote(_Mailbox).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
-        self.mailbox = keep.remote()
+        self.gpus = gpus if setup.device != "cpu" and ray.cluster_resources().get("GPU") else 0.0
+        here = _on(ray, ray.get_runtime_context().get_node_id(), soft=True)
+        self.mailbox = ray.remote(_Mailbox).options(max_restarts=-1, **here).remote()
         self.ids: dict[Any, str] = {}
         self.answers: list[tuple[Any, Message]] = []
 
@@ -144,6 +154,42 @@ def _check_address(address: str) -> None:
         raise UsageError(
             f"RAY_ADDRESS={address}: nothing answers there ({error}); start the cluster, or unset it to start one here"
         ) from None
+
+
+def _on(ray: Any, node: str, *, soft: bool) -> dict[str, Any]:
+    """Returns the options that have something small execute on a node; if `soft`, on another one where that is gone."""
+    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id=node, soft=soft)
+    return {"num_cpus": 0, "scheduling_strategy": affinity}
+
+
+def _check_nodes(ray: Any) -> None:
+    """Raises a UsageError where a node has another zslbench, or none; of methods, each run compares the code."""
+
+    def look() -> str:  # sent as it is, since the node may have no such module
+        try:
+            from zslbench.runs.code import own_code
+
+            return own_code()
+        except ImportError:
+            pass
+        try:
+            import zslbench
+
+            return str(zslbench.__version__)
+        except ImportError:
+            return "not installed"
+
+    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+    asked = {ray.remote(look).options(max_retries=0, **_on(ray, id, soft=False)).remote(): id for id in nodes}
+    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PROBED) if asked else ([], [])
+    for reference in ready:
+        node = nodes[asked[reference]]
+        with suppress(ray.exceptions.RayError):  # it was lost meanwhile
+            if (there := ray.get(reference)) != own_code():
+                raise UsageError(
+                    f"--engine ray: zslbench is {there} on node {node['NodeManagerHostname']} ({node['NodeID'][:8]}), "
+                    f"{own_code()} here; install the same on every machine"
+                )
 
 
 def _fulfil(run: str, id: str, setup: str, mailbox: Any) -> Message:
