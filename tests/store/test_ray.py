@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from elsewhere import DEVISE, check_odd_methods
+from elsewhere import DEVISE, check_odd_methods, metrics
 from outside import CHEAP, Answer, command, start
 
 import zslbench
@@ -76,6 +80,56 @@ def test_runs_share_a_gpu_where_they_take_a_part_of_it(store: Path) -> None:
         )
     assert answer.status == 0, answer.err
     assert most_at_a_time(spans_of(Store(store))) == 2
+
+
+def test_a_node_without_the_folders_gets_the_data_and_sends_records_decisions_and_models(
+    tmp_path: Path, make_xlsa17: Callable[..., Path]
+) -> None:
+    folder = make_xlsa17()
+    store, wanted = tmp_path / "store", ("compare", "devise:epochs=2", "eszsl", "--seeds", 1, "--device", "cpu")
+    options = ("--dataset", folder, "--json")
+    with cluster({"num_cpus": 0}) as made, hidden_node(made.address, tmp_path):
+        answer = command(
+            *wanted, *options, "--engine", "ray", "--store", store, environment={"RAY_ADDRESS": made.address}
+        )
+    assert answer.status == 0, answer.err
+    assert "data are sent there, and records come back" in answer.err
+    inline = command(*wanted, *options, "--store", tmp_path / "inline")
+    assert metrics(answer) == metrics(inline)
+    kept = Store(store)
+    for record in kept.records():
+        assert kept.arrays(record).keys() == Store(tmp_path / "inline").arrays(record).keys()
+        assert kept.model(record)
+    assert command("runs", "verify", "--store", store).status == 0
+
+
+@contextmanager
+def hidden_node(address: str, folder: Path) -> Iterator[None]:
+    """A node that sees nothing of a folder: it has a view of the file system of its own."""
+    script = f"mount -t tmpfs none '{folder}' && exec ray start --address={address} --num-cpus=1 --block"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("no view of the file system of its own can be made here; that takes root")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    node = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until(lambda: nodes(address) == 2)
+        yield
+    finally:
+        os.killpg(node.pid, signal.SIGTERM)
+        node.wait(timeout=30)
+
+
+def nodes(address: str) -> int:
+    """Returns how many nodes of a cluster are alive; asked elsewhere, since this process must not join it."""
+    script = f"import ray; ray.init('{address}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    return int(done.stdout.split()[-1]) if done.stdout.split() else 0
 
 
 def spans_of(store: Store) -> list[tuple[str, str]]:

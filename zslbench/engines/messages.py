@@ -6,19 +6,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from zslbench.api.dataset import ZSLData
 from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
-from zslbench.errors import Hint, RunError, located
+from zslbench.errors import Hint, RunError, ZSLBenchError, located
 from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
+from zslbench.records.sealed import named_by
+from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, fulfil_sent
 
@@ -26,7 +31,7 @@ Message = dict[str, Any]
 Send = Callable[[Message], None]
 
 
-def answer(run: str, setup: Setup, send: Send) -> Message:
+def answer(run: str, setup: Setup, send: Send, data: ZSLData | None = None) -> Message:
     """Executes a run that another process sent, and sends what happens meanwhile; returns the last message."""
 
     def warn(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
@@ -38,13 +43,52 @@ def answer(run: str, setup: Setup, send: Send) -> Message:
     )
     show, warnings.showwarning = warnings.showwarning, warn
     try:
-        record = fulfil_sent(run, setup, listener)
+        record = fulfil_sent(run, setup, listener, data)
     except Exception as error:
-        unwritten, trace = isinstance(error, NotWritten), traceback.format_exc()
-        return {"event": "failed", "text": located(error), "unwritten": unwritten, "traceback": trace}
+        return failed(error)
     finally:
         warnings.showwarning = show
     return {"event": "finished", "record": record.model_dump(mode="json") if record else None}
+
+
+def answer_apart(run: str, setup: Setup, send: Send, data: ZSLData | None = None) -> Message:
+    """Executes a run as `answer` does, in a store for it alone; what is to be kept is `files` of the last message.
+
+    `data` are those of its data set, where these were sent. If a killed process leaves a checkpoint there, the next one
+    that gets the run on this machine goes on from it.
+    """
+    store = setup.opened
+    try:
+        store.prepare()
+        message = answer(run, setup, send, data)
+        if message.get("record"):
+            record = RunRecord.model_validate(message["record"])
+            message["files"] = store.decisions(record), store.model(record) if record.model else None
+    finally:
+        shutil.rmtree(store.root, ignore_errors=True)
+        with suppress(OSError):  # other runs are under way beside it
+            store.root.parent.rmdir()
+    return message
+
+
+def keep(message: Message, store: Store) -> Message:
+    """Stores what came from another store; returns the message without it, or the one that says why it failed."""
+    decisions, model = message.pop("files")
+    record = RunRecord.model_validate(message["record"])
+    try:
+        if named_by(decisions, "decisions") != record.arrays:
+            raise RunError("its decisions were damaged on the way; issue the command again")
+        with store.claim(record.id, wait=True):
+            store.put(record, decisions, model)
+    except ZSLBenchError as error:
+        return failed(error)
+    return message
+
+
+def failed(error: Exception) -> Message:
+    """Returns the message that a run failed."""
+    trace = "".join(traceback.format_exception(error))
+    return {"event": "failed", "text": located(error), "unwritten": isinstance(error, NotWritten), "traceback": trace}
 
 
 def tell(message: Message, run: Run, listener: Listener) -> bool:

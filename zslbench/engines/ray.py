@@ -1,21 +1,33 @@
-"""Runs on a Ray cluster; store and data must be on a file system that all its machines share."""
+"""Runs on a Ray cluster, whether or not its machines share the folders of store and data.
+
+Where a machine does not see the store, data come once to it through Ray's object store, and records go back.
+"""
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
+import secrets
 import socket
+import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zslbench import interruption
+from zslbench.api.dataset import ZSLData
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.params import Params, param
-from zslbench.engines.messages import Message, answer, spaced
+from zslbench.data.imagefiles import FileImages
+from zslbench.engines.messages import Message, answer, answer_apart, failed, keep, spaced
 from zslbench.engines.sending import Place, fulfil_at
-from zslbench.errors import UsageError, one_line
+from zslbench.errors import Hint, UsageError
 from zslbench.runs.code import own_code
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
@@ -62,8 +74,10 @@ class Ray(Engine):
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
             interruption.take()
         try:
-            _check_nodes(ray)
-            fulfil_at(_Cluster(ray, setup, self.workers, self.options.gpus_per_run), runs, listener)
+            with seen_by_all_that_share(setup.store) as token:
+                apart = _check_nodes(ray, token)
+                gpus = self.options.gpus_per_run
+                fulfil_at(_Cluster(ray, setup, self.workers, gpus, str(token), apart), runs, listener)
         finally:
             if started_here:
                 ray.shutdown()
@@ -74,16 +88,32 @@ def room_in(resources: Mapping[str, float], gpus: float) -> int:
     return int(min(resources.get("CPU", 1), resources.get("GPU", 0) / gpus if gpus else math.inf))
 
 
-class _Cluster(Place):
-    """A Ray cluster. Each job is one run, and a small actor beside the driver keeps what workers tell."""
+@contextmanager
+def seen_by_all_that_share(store: Path) -> Iterator[Path]:
+    """Gives a new file of a store, by which a machine tells whether it shares the store's folder."""
+    token = store / "claims" / f".shared-{secrets.token_hex(8)}"
+    token.parent.mkdir(parents=True, exist_ok=True)
+    token.touch()
+    try:
+        yield token
+    finally:
+        token.unlink(missing_ok=True)
 
-    def __init__(self, ray: Any, setup: Setup, workers: int, gpus: float) -> None:
-        self.ray, self.setup, self.workers = ray, setup, workers
+
+class _Cluster(Place):
+    """A Ray cluster. Each job is one run, and a small actor beside the driver keeps what workers tell.
+
+    `token` is a file that tells whether a machine shares the store; `apart` says that one does not, which needs data.
+    """
+
+    def __init__(self, ray: Any, setup: Setup, workers: int, gpus: float, token: str, apart: bool) -> None:
+        self.ray, self.setup, self.workers, self.token, self.apart = ray, setup, workers, token, apart
         self.gpus = gpus if setup.device != "cpu" and ray.cluster_resources().get("GPU") else 0.0
         here = _on(ray, ray.get_runtime_context().get_node_id(), soft=True)
         self.mailbox = ray.remote(_Mailbox).options(max_restarts=-1, **here).remote()
         self.ids: dict[Any, str] = {}
         self.answers: list[tuple[Any, Message]] = []
+        self.data: dict[int, tuple[ZSLData, Any]] = {}
 
     @property
     def room(self) -> int:
@@ -91,10 +121,23 @@ class _Cluster(Place):
 
     def send(self, jobs: Sequence[Sequence[Run]]) -> list[Any]:
         remote = self.ray.remote(_fulfil).options(num_cpus=1, num_gpus=self.gpus, max_retries=0)
-        runs = [run for [run] in jobs]
-        sent = [remote.remote(run.sent(), run.id, self.setup.model_dump_json(), self.mailbox) for run in runs]
+        runs, settings = [run for [run] in jobs], self.setup.model_dump_json()
+        sent = [
+            remote.remote(run.sent(), run.id, settings, self.mailbox, (self.token, self._data(run))) for run in runs
+        ]
         self.ids |= {reference: run.id for reference, run in zip(sent, runs, strict=True)}
         return sent
+
+    def _data(self, run: Run) -> list[Any]:
+        """Returns a reference to the data of a run, which each node fetches once, if there are any that need it."""
+        data = run.entrant.data
+        if not self.apart or isinstance(data.images, FileImages):
+            return []
+        if id(data) not in self.data:
+            plain = copy.copy(data)  # as a memory map it would be the name of a file
+            object.__setattr__(plain, "features", None if data.features is None else np.asarray(data.features))
+            self.data[id(data)] = data, self.ray.put(plain)
+        return [self.data[id(data)][1]]
 
     def ended(self, jobs: Sequence[Any]) -> Mapping[Any, str]:
         ray = self.ray
@@ -106,9 +149,7 @@ class _Cluster(Place):
             try:
                 self.answers.append((reference, ray.get(reference)))
             except ray.exceptions.RayTaskError as error:  # of our own code there, or on the way
-                text = one_line(error.cause)
-                failed = {"event": "failed", "text": text, "unwritten": False, "traceback": str(error)}
-                self.answers.append((reference, failed))
+                self.answers.append((reference, failed(error.cause)))
             except ray.exceptions.RayError as error:
                 ended[reference] = str(error).strip().splitlines()[0]
         return ended
@@ -121,7 +162,7 @@ class _Cluster(Place):
                     yield references[id], id, message
         answers, self.answers = self.answers, []
         for reference, message in answers:
-            yield reference, self.ids[reference], message
+            yield reference, self.ids[reference], keep(message, self.setup.opened) if "files" in message else message
 
     def cancel(self, jobs: Sequence[Any]) -> None:
         for reference in jobs:  # raises KeyboardInterrupt there, where training writes its checkpoint
@@ -162,37 +203,54 @@ def _on(ray: Any, node: str, *, soft: bool) -> dict[str, Any]:
     return {"num_cpus": 0, "scheduling_strategy": affinity}
 
 
-def _check_nodes(ray: Any) -> None:
-    """Raises a UsageError where a node has another zslbench, or none; of methods, each run compares the code."""
+def _check_nodes(ray: Any, token: Path) -> bool:
+    """Returns whether there is a node that does not share the folder of the store, of which a hint tells.
 
-    def look() -> str:  # sent as it is, since the node may have no such module
+    Of methods, each run compares the code.
+
+    Raises:
+        UsageError: a node has another zslbench, or none.
+    """
+
+    def look(token: str) -> tuple[str, bool]:  # sent as it is, since the node may have no such module
+        from pathlib import Path
+
         try:
             from zslbench.runs.code import own_code
 
-            return own_code()
+            return own_code(), Path(token).exists()
         except ImportError:
             pass
         try:
             import zslbench
 
-            return str(zslbench.__version__)
+            return str(zslbench.__version__), False
         except ImportError:
-            return "not installed"
+            return "not installed", False
 
     nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
-    asked = {ray.remote(look).options(max_retries=0, **_on(ray, id, soft=False)).remote(): id for id in nodes}
+    probe = ray.remote(look)
+    asked = {probe.options(max_retries=0, **_on(ray, id, soft=False)).remote(str(token)): id for id in nodes}
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PROBED) if asked else ([], [])
+    apart: list[str] = []
     for reference in ready:
         node = nodes[asked[reference]]
+        name = f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
         with suppress(ray.exceptions.RayError):  # it was lost meanwhile
-            if (there := ray.get(reference)) != own_code():
+            code, shares = ray.get(reference)
+            if code != own_code():
                 raise UsageError(
-                    f"--engine ray: zslbench is {there} on node {node['NodeManagerHostname']} ({node['NodeID'][:8]}), "
-                    f"{own_code()} here; install the same on every machine"
+                    f"--engine ray: zslbench is {code} on node {name}, {own_code()} here; install the same on every "
+                    "machine"
                 )
+            apart += [] if shares else [name]
+    if apart:
+        which = f"the folder of the store is not shared by {', '.join(apart)}"
+        warnings.warn(f"--engine ray: {which}; data are sent there, and records come back", Hint, stacklevel=2)
+    return bool(apart)
 
 
-def _fulfil(run: str, id: str, setup: str, mailbox: Any) -> Message:
+def _fulfil(run: str, id: str, settings: str, mailbox: Any, shared: tuple[str, list[Any]]) -> Message:
     """Executes a run in a worker; returns the last message, and leaves the others in the mailbox."""
     import ray
 
@@ -202,4 +260,9 @@ def _fulfil(run: str, id: str, setup: str, mailbox: Any) -> Message:
             with suppress(ray.exceptions.RayError):
                 ray.get(put)
 
-    return answer(run, Setup.model_validate_json(setup), spaced(send, MOMENT))
+    setup, (token, data) = Setup.model_validate_json(settings), shared
+    if Path(token).exists():
+        return answer(run, setup, spaced(send, MOMENT))
+    own = Path(tempfile.gettempdir()) / f"zslbench{Path(token).name}" / id
+    setup = setup.model_copy(update={"store": own})
+    return answer_apart(run, setup, spaced(send, MOMENT), ray.get(data[0]) if data else None)
