@@ -27,7 +27,7 @@ from zslbench.api.params import Params, param
 from zslbench.data.imagefiles import FileImages
 from zslbench.engines.messages import Message, answer, answer_apart, failed, keep, spaced
 from zslbench.engines.sending import Place, fulfil_at
-from zslbench.errors import Hint, UsageError
+from zslbench.errors import Hint, UsageError, one_line
 from zslbench.runs.code import own_code
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
@@ -58,29 +58,45 @@ class Ray(Engine):
 
     def __init__(self, workers: int = 0) -> None:
         super().__init__(workers)
+        self._joined: Any = None
 
     def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs; one whose worker or node is lost is sent to another one."""
+        ray, gpus = self._join(), self.options.gpus_per_run
+        device = setup.device.partition(":")[0]  # a worker sees one GPU, whatever its number here
+        setup = setup.model_copy(update={"store": setup.store.absolute(), "device": device})
+        try:
+            with seen_by_all_that_share(setup.store) as token:
+                apart = _check_nodes(ray, token)
+                fulfil_at(_Cluster(ray, setup, self.workers, gpus, str(token), apart), runs, listener)
+        except BaseException:
+            self.close()
+            raise
+
+    def _join(self) -> Any:
+        """Returns Ray, as part of a cluster; one that is started here serves until the engine is closed."""
         try:
             import ray
         except ImportError as error:
             raise UsageError("--engine ray: Ray is not installed; pip install 'zslbench[ray]'") from error
-        device = setup.device.partition(":")[0]  # a worker sees one GPU, whatever its number here
-        setup = setup.model_copy(update={"store": setup.store.absolute(), "device": device})
         interruption.take()  # importing Ray takes SIGTERM
-        started_here = not ray.is_initialized()
-        if started_here:
-            _check_address(os.environ.get("RAY_ADDRESS", ""))
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        if not ray.is_initialized():
+            address = os.environ.get("RAY_ADDRESS", "")
+            _check_address(address)
+            try:
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            except (ConnectionError, RuntimeError) as error:  # of a cluster that has ended, for instance
+                where = f"RAY_ADDRESS={address}: " if address else ""
+                raise UsageError(f"--engine ray: {where}no cluster can be used ({one_line(error)})") from error
             interruption.take()
-        try:
-            with seen_by_all_that_share(setup.store) as token:
-                apart = _check_nodes(ray, token)
-                gpus = self.options.gpus_per_run
-                fulfil_at(_Cluster(ray, setup, self.workers, gpus, str(token), apart), runs, listener)
-        finally:
-            if started_here:
-                ray.shutdown()
+            self._joined = ray
+        return ray
+
+    def close(self) -> None:
+        """Leaves the cluster, or ends the one that was started here."""
+        if self._joined is not None:
+            self._joined.shutdown()
+            self._joined = None
 
 
 def room_in(resources: Mapping[str, float], gpus: float) -> int:
