@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from elsewhere import DEVISE, check_odd_methods
-from outside import CHEAP, Answer, command
+from outside import CHEAP, Answer, command, start
 from planned import plan
 
+from zslbench import interruption
 from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
 from zslbench.engines.inline import Inline
@@ -71,7 +72,7 @@ class Executed:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_submitit")
 def test_a_run_that_is_preempted_is_queued_again_and_goes_on_to_the_same_numbers(store: Path, tmp_path: Path) -> None:
-    wanted = runs(epochs=300)
+    wanted = runs(epochs=150)
     found = Executed(wanted, store, signal.SIGUSR2)
     assert (found.errors, found.beginnings) == ([], 2)
     assert found.epochs == sorted(set(found.epochs)), "it began again"
@@ -86,7 +87,7 @@ def test_a_run_that_is_preempted_is_queued_again_and_goes_on_to_the_same_numbers
 @pytest.mark.usefixtures("_submitit")
 def test_a_run_whose_job_is_killed_is_submitted_again_and_the_log_is_named(store: Path) -> None:
     with pytest.warns(UserWarning, match=r"its worker was lost on .*, process \d+: job \d+ ended as .*\(log: .*\)"):
-        found = Executed(runs(epochs=300), store, signal.SIGKILL)
+        found = Executed(runs(epochs=150), store, signal.SIGKILL)
     assert (len(found.records), found.errors) == (1, [])
     assert list((store / "jobs").glob("*/*.err")), "the logs were removed"
 
@@ -115,3 +116,19 @@ def test_without_sbatch_the_engine_is_one_line_that_names_the_local_one(
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=r"there is no sbatch here.*--engine slurm:cluster=local"):
         Slurm().execute([], Setup(store=store), Listener())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_submitit")
+def test_interruption_has_jobs_write_their_checkpoints_and_leaves_nothing_behind(store: Path) -> None:
+    words = ("run", "devise:epochs=5000", "-d", "digits", "--device", "cpu", "--uncalibrated", "--seeds", 2)
+    process = start(*words, "--engine", "slurm:cluster=local")
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    assert any("train epoch" in line for line in lines)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"zslbench: {interruption.MESSAGE}" in err.splitlines()
+    assert list((store / "partial").glob("*/final.safetensors"))
+    assert not (store / "jobs").exists()

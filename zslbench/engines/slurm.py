@@ -211,11 +211,13 @@ class _Local(_Jobs):
         return str(self.sent[job][0].state)
 
     def cancel(self, jobs: Sequence[str]) -> None:
-        for job in jobs:
-            self.sent[job][0].cancel(check=False)
+        for job in self.alive(jobs):
+            os.kill(int(job), signal.SIGTERM)  # submitit's own `cancel` leaves a second, and prints a traceback
         end = time.monotonic() + PATIENCE
         while self.alive(jobs) and time.monotonic() < end:
             time.sleep(MOMENT / 5)
+        for job in self.alive(jobs):
+            self.sent[job][0].cancel(check=False)
 
 
 class _Queue(_Jobs):
@@ -280,7 +282,8 @@ class _Job:
             send("", {"event": ENDED})
         except interruption.Interrupted:
             if not told or not callable(queue_again):
-                sys.exit(interruption.status())
+                sys.stderr.flush()
+                os._exit(interruption.status())  # taking torch down takes seconds, which may be all there are
             try:
                 queue_again(number, None)  # ends the process
             except submitit.core.utils.UncompletedJobError as error:
