@@ -142,7 +142,10 @@ class _Jobs(Place):
             orders = [[(run.id, run.sent()) for run in job] for job in part]
             settings = [self.setup.model_dump_json()] * len(part)
             limits = [self.options.minutes] * len(part)
-            submitted = self.executor.map_array(_Job(), orders, settings, map(str, files), limits)
+            try:
+                submitted = self.executor.map_array(_Job(), orders, settings, map(str, files), limits)
+            except RuntimeError as error:  # what sbatch says
+                raise UsageError(f"--engine slurm: {str(error).strip().splitlines()[-1]}") from error
             for job, file in zip(submitted, files, strict=True):
                 self.sent[job.job_id] = job, file
                 handles.append(job.job_id)
