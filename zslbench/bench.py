@@ -90,7 +90,7 @@ class Bench(StoreVerbs):
             data_root: folder of the data sets; by default `ZSLBENCH_DATA`, else the user's data folder.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             jobs: runs at a time, each in its own process; by default one, or what the engine has room for.
-            engine: name of an engine; by default `processes` with several jobs, else `inline`.
+            engine: `NAME` or `NAME:KEY=VALUE,...`; by default `processes` with several jobs, else `inline`.
             keep_model: whether final models are kept beside records: `auto` keeps those up to 64 MB, `always` all, and
                 `never` none; by default `ZSLBENCH_KEEP_MODEL`, else `auto`.
             on_event: function that receives each event; by default a progress bar on standard error. None is silent.

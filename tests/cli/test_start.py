@@ -66,7 +66,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
         ("methods", BUILT_IN + ON_IMAGES),
         ("datasets", ["sun", "cub", "awa1", "awa2", "apy", "flo", "digits"]),
         ("evaluators", ["zsl", "gzsl", "ausuc", "calibrated"]),
-        ("engines", ["inline", "processes", "ray"]),
+        ("engines", ["inline", "processes", "ray", "slurm"]),
         ("plugins", ["zslbench:core", "zslbench:datasets", "zslbench:methods"]),
     ],
 )

@@ -46,6 +46,12 @@ COMMAND, RUN = 2, 1
         (["run", "eszsl", "--existing", "ignore"], ["--existing", "'reuse', 'rerun', 'only-cached'"]),
         (["run", "eszsl", "--device", "tpu"], ["--device tpu", "auto, cpu, cuda or cuda:N"]),
         (["run", "eszsl", "--engine", "inlin", "-d", "digits"], ["unknown engine 'inlin'", "did you mean 'inline'?"]),
+        (
+            ["run", "eszsl", "--engine", "ray:gpu_per_run=1", "-d", "digits"],
+            ["engine 'ray' has no option 'gpu_per_run'", "did you mean 'gpus_per_run'?"],
+        ),
+        (["run", "eszsl", "--engine", "ray:gpus_per_run=2"], ["engine 'ray': option gpus_per_run='2'", "equal to 1"]),
+        (["run", "eszsl", "--engine", "inline:a=1"], ["engine 'inline' has no option 'a'; it has none"]),
         (["run"], ["Missing argument"]),
         (["compare"], ["Missing argument"]),
         (["rum", "eszsl"], ["No such command 'rum'"]),

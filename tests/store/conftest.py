@@ -1,5 +1,6 @@
-"""Commands with a store and a data root of their own."""
+"""Commands with a store and a data root of their own; methods that die and print."""
 
+from elsewhere import odd, reference
 from outside import inside, store
 
-__all__ = ["inside", "store"]
+__all__ = ["inside", "odd", "reference", "store"]

@@ -8,85 +8,26 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import ModuleType
 
 import pytest
-from outside import CHEAP, Answer, command, distribution
+from elsewhere import DEVISE, check_odd_methods
+from outside import CHEAP, Answer, command
 from planned import plan
 
 import zslbench
 from zslbench.api.engine import Listener
 from zslbench.engines.processes import Processes
-from zslbench.engines.ray import Ray
-from zslbench.errors import Hint, RunError, UsageError
+from zslbench.engines.ray import Ray, room_in
+from zslbench.errors import RunError, UsageError
 from zslbench.records.store import Store
 from zslbench.runs.code import _without_docstrings, harness_code
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 from zslbench.runs.request import Request
-
-DEVISE = ("compare", "devise:epochs=2")
-METHODS = """
-    from zslbench import MethodCard
-    def zslbench_register(registry):
-        for name in ("doomed", "noisy"):
-            registry.method(name, f"odd_methods:{name.capitalize()}", MethodCard(title=name, paper="none"))
-    def __getattr__(name):
-        import odd_classes
-        return getattr(odd_classes, name)
-    """
-CLASSES = """
-import os, signal
-import torch
-from zslbench import Embedder, Params
-
-class Zero(Embedder[Params]):
-    def build(self, shape):
-        self.shape = shape
-    def embed(self, x):
-        return torch.zeros(len(x), self.shape.attributes)
-
-class Doomed(Zero):
-    def solve(self, view):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-class Noisy(Zero):
-    def solve(self, view):
-        print("a line of print")
-        os.write(1, b"a line from C code\\n")
-"""
-
-
-@pytest.fixture
-def odd(tmp_path: Path) -> Path:
-    """A folder with a plugin whose methods die and print."""
-    folder = tmp_path / "odd"
-    folder.mkdir()
-    (folder / "odd_classes.py").write_text(CLASSES)
-    return distribution(folder, "odd-methods", METHODS)
-
-
-def metrics(answer: Answer) -> dict[str, Any]:
-    return {run["spec"]["method"]: (run["metrics"], run["arrays"]) for run in json.loads(answer.out)["runs"]}
-
-
-def check_odd_methods(answer: Answer, reference: Answer, death: str) -> None:
-    """The methods that work give what they give inline; the one that dies is one line."""
-    assert answer.status == 1
-    assert metrics(answer).keys() == {"devise", "noisy"}
-    assert metrics(answer)["devise"] == metrics(reference)["devise"]
-    assert death in answer.err.splitlines()[-1]
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Answer:
-    """DeViSE, inline."""
-    folder = tmp_path_factory.mktemp("reference")
-    return command(*DEVISE, *CHEAP, "--json", "--store", folder, environment={"OMP_NUM_THREADS": "1"})
 
 
 def test_processes_give_the_numbers_of_inline_and_a_killed_worker_costs_one_run(
@@ -112,104 +53,25 @@ def test_a_worker_that_dies_in_the_middle_of_a_message_costs_one_run(
     assert failed == ["its process died with signal 9; issue the command again to go on"] * 2
 
 
-@pytest.mark.slow
-def test_ray_gives_the_numbers_of_inline_and_a_killed_worker_costs_one_run(odd: Path, reference: Answer) -> None:
-    pytest.importorskip("ray")
-    answer = command(*DEVISE, "doomed", "noisy", *CHEAP, "--engine", "ray", "--jobs", "2", "--json", path=odd)
-    check_odd_methods(answer, reference, "its worker died")
-
-
-class Task:
-    """A stand-in for what `ray.remote` returns; it is executed when it is waited for."""
-
-    def __init__(self, cluster: FakeRay, function: Callable[..., Any]) -> None:
-        self.cluster, self.function = cluster, function
-
-    def options(self, **_: object) -> Task:
-        return self
-
-    def remote(self, *arguments: Any) -> Callable[[], Any]:
-        def reference() -> Any:
-            return self.function(*arguments)
-
-        self.cluster.running.append(reference)
-        self.cluster.most = max(self.cluster.most, len(self.cluster.running))
-        return reference
-
-
-class FakeRay(ModuleType):
-    """A cluster in this process."""
-
-    def __init__(self, **resources: float) -> None:
-        super().__init__("ray")
-        self.resources, self.running, self.cancelled, self.most = resources, [], [], 0
-        self.exceptions = SimpleNamespace(RayTaskError=ZeroDivisionError, RayError=ZeroDivisionError)
-        self.interrupt = False
-
-    def is_initialized(self) -> bool:
-        return False
-
-    def init(self, **_: object) -> None: ...
-
-    def shutdown(self) -> None: ...
-
-    def cluster_resources(self) -> dict[str, float]:
-        return self.resources
-
-    def remote(self, function: Callable[..., Any]) -> Task:
-        return Task(self, function)
-
-    def wait(self, references: list[Any], num_returns: int = 1, timeout: float | None = None) -> tuple[Any, Any]:
-        if self.interrupt and timeout is None:
-            raise KeyboardInterrupt
-        self.running.remove(references[0])
-        return references[:1], references[1:]
-
-    def get(self, reference: Callable[[], Any]) -> Any:
-        return reference()
-
-    def cancel(self, reference: Callable[[], Any]) -> None:
-        self.cancelled.append(reference)
-
-
-def on_ray(
-    fake: FakeRay, monkeypatch: pytest.MonkeyPatch, store: Path, workers: tuple[int, ...] = (), device: str = "cpu"
-) -> list[str]:
-    """Executes four runs there; returns the ids of those that finished."""
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    [row] = plan(["devise:epochs=1"], ["digits"], Request(root=Path(), seeds=(0, 1, 2, 3)))
-    finished: list[str] = []
-    listener = Listener(finished=lambda run, record: finished.append(record.id))
-    with pytest.warns(Hint, match="nothing of their epochs"):
-        Ray(*workers).execute(row.runs, Setup(store=store, device=device), listener)
-    return finished
-
-
-def test_ray_has_as_many_runs_at_a_time_as_there_is_room_for(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fakes = [FakeRay(CPU=3.0), FakeRay(CPU=8.0), FakeRay(CPU=8.0, GPU=1.0), FakeRay()]
-    for fake, workers, device, most in zip(
-        fakes, [(), (2,), (), ()], ["cpu", "cpu", "auto", "cpu"], [3, 2, 1, 1], strict=True
-    ):
-        assert len(on_ray(fake, monkeypatch, store, workers, device)) == 4
-        assert fake.most == most
-
-
-def test_interrupted_ray_cancels_its_runs(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeRay(CPU=2.0)
-    fake.interrupt = True
-    with pytest.raises(KeyboardInterrupt):
-        on_ray(fake, monkeypatch, store)
-    assert len(fake.cancelled) == 2
-
-
 def test_an_address_where_nothing_answers_is_one_line(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", FakeRay(CPU=1.0))
+    fake = ModuleType("ray")
+    fake.is_initialized = lambda: False  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", fake)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(UsageError, match=r"RAY_ADDRESS=ray://127\.0\.0\.1:[0-9]+: nothing answers there"):
             Ray().execute([], Setup(store=store), Listener())
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "room"),
+    [({"CPU": 3.0}, 0, 3), ({"CPU": 8.0, "GPU": 1.0}, 1, 1), ({"CPU": 8.0, "GPU": 1.0}, 0.25, 4), ({}, 0, 1)],
+)
+def test_a_ray_cluster_has_room_for_what_its_cpus_and_gpus_allow(
+    resources: dict[str, float], gpus: float, room: int
+) -> None:
+    assert room_in(resources, gpus) == room
 
 
 @pytest.mark.parametrize("thing", ["zslbench", "method eszsl"])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from zslbench.api.params import Params
 from zslbench.api.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ class Engine(ABC):
     execute as many runs at a time as it has `workers`, and chooses their default number. If KeyboardInterrupt or
     `zslbench.interruption.Interrupted` is raised in it, it must end its processes, for example by SIGTERM, and
     re-raise the exception.
+
+    Attributes:
+        options: what a user may choose after its name, as in `--engine NAME:KEY=VALUE`. An engine with options sets the
+            defaults, an instance of its own subclass of `Params`.
     """
+
+    options: Params = Params()
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers

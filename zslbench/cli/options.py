@@ -147,9 +147,10 @@ class Options:
             show_default="1, or what the engine has room for",
         ),
     ] = None
-    engine: Annotated[str | None, Option(help="`list engines`.", show_default="processes if --jobs, else inline")] = (
-        None
-    )
+    engine: Annotated[
+        str | None,
+        Option(metavar="NAME[:KEY=VALUE,...]", help="`list engines`.", show_default="processes if --jobs, else inline"),
+    ] = None
     precision: Annotated[Literal["32", "bf16"], Option(help="Precision of training.")] = "32"
     store: StoreFolder = DEFAULT_STORE
     existing: Annotated[

@@ -50,7 +50,8 @@ def zslbench_register(registry: Registry) -> None:
     for name, summary in {
         "inline": "one run after another in this process",
         "processes": "--jobs runs at a time, in processes of their own; GPUs are shared out",
-        "ray": "--jobs runs at a time on a Ray cluster (pip install 'zslbench[ray]')",
+        "ray": "as many runs at a time as a Ray cluster has room for, or --jobs (pip install 'zslbench[ray]')",
+        "slurm": "jobs of a Slurm cluster, through submitit (pip install 'zslbench[slurm]')",
     }.items():
         registry.engine(name, f"zslbench.engines.{name}:{name.capitalize()}", EngineCard(summary))
     for name, target, summary in (

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.events import Event, OnEvent
+from zslbench.api.params import read_pairs
 from zslbench.api.progress import Progress
 from zslbench.discovery.plugins import registry
 from zslbench.errors import UsageError, ZSLBenchError, located
@@ -30,8 +31,7 @@ class Dispatcher:
         self, engine: str, jobs: int | None, device: str, on_event: OnEvent | None, keep_model: KeepModel = "auto"
     ) -> None:
         """Starts no process yet."""
-        chosen = registry().resolve("engine", engine, Engine)
-        self._engine: Engine = chosen() if jobs is None else chosen(jobs)
+        self._engine = _engine(engine, jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
         self._device, self._on_event, self._keep_model = device, on_event, keep_model
         self._out: TextIO | None = None
@@ -118,6 +118,18 @@ class Dispatcher:
         if self._on_event is not None:
             with redirect_stdout(self._out or sys.stdout):  # what the listener prints is meant to be seen
                 self._on_event(event)
+
+
+def _engine(asked: str, jobs: int | None) -> Engine:
+    """Returns the engine that is asked for as `NAME` or `NAME:OPTION=VALUE,...`."""
+    name, colon, tail = asked.partition(":")
+    kind = registry().resolve("engine", name, Engine)
+    engine: Engine = kind() if jobs is None else kind(jobs)
+    if colon:
+        owner = f"engine {name!r}"
+        values = read_pairs(tail.split(","), f"{owner}: option")
+        engine.options = type(engine.options).parse(values, owner, "option")
+    return engine
 
 
 def _wrapped(error: Exception, run: Run) -> ZSLBenchError:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,10 +16,8 @@ from threading import Lock
 
 from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
-from zslbench.api.progress import Progress
-from zslbench.errors import Hint, RunError
-from zslbench.files import NotWritten
-from zslbench.records.record import RunRecord
+from zslbench.engines.messages import tell
+from zslbench.errors import RunError
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 
@@ -77,7 +74,7 @@ class Processes(Engine):
             if not line.endswith("\n"):  # it died in the middle of a message
                 break
             with lock:
-                if _tell(json.loads(line), run, listener):
+                if tell(json.loads(line), run, listener):
                     return
         status = worker.wait()
         cause = f"signal {-status}" if status < 0 else f"status {status}"
@@ -135,24 +132,6 @@ class Processes(Engine):
                 with suppress(ProcessLookupError):
                     os.killpg(worker.pid, signal.SIGKILL)
                 worker.wait()
-
-
-def _tell(message: dict[str, object], run: Run, listener: Listener) -> bool:
-    """Passes one event on; returns whether it was the last."""
-    event = message["event"]
-    if event == "started":
-        listener.started(run)
-    elif event == "epoch":
-        listener.epoch(run, Progress(**message["progress"]))  # type: ignore[arg-type]
-    elif event == "warning":
-        warnings.warn(str(message["text"]), Hint if message["hint"] else UserWarning, stacklevel=2)
-    elif event == "failed":
-        error = (NotWritten if message.get("unwritten") else RunError)(str(message["text"]))
-        error.add_note(str(message["traceback"]))
-        listener.failed(run, error)
-    elif message["record"] is not None:
-        listener.finished(run, RunRecord.model_validate(message["record"]))
-    return event in ("failed", "finished")
 
 
 def _environment(slot: int, device: str) -> dict[str, str]:

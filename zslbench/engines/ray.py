@@ -1,26 +1,51 @@
-"""Runs on a Ray cluster; store and data must be on a file system that all its machines share."""
+"""Runs on a Ray cluster, whether or not its machines share the folders of store and data.
+
+Where a machine does not see the store, data come once to it through Ray's object store, and records go back.
+"""
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
+import secrets
 import socket
+import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zslbench import interruption
+from zslbench.api.dataset import ZSLData
 from zslbench.api.engine import Engine, Listener
-from zslbench.errors import Hint, RunError, UsageError, ZSLBenchError, located
-from zslbench.records.record import RunRecord
+from zslbench.api.params import Params, param
+from zslbench.data.imagefiles import FileImages
+from zslbench.engines.messages import Message, answer, answer_apart, failed, keep, spaced
+from zslbench.engines.sending import Place, fulfil_at
+from zslbench.errors import Hint, UsageError, one_line
+from zslbench.runs.code import own_code
 from zslbench.runs.entrant import Run
-from zslbench.runs.execute import Setup, fulfil_sent
+from zslbench.runs.execute import Setup
 
 PATIENCE = 8.0
 """Seconds that interrupted runs have to write their checkpoints."""
 REACHED = 10.0
 """Seconds in which the address of a cluster must answer."""
+PROBED = 60.0
+"""Seconds in which the nodes of a cluster must say what they have; those that do not are compared run by run."""
+MOMENT = 0.3
+"""Seconds between two looks at what goes on."""
+
+
+class RayOptions(Params):
+    """What a run takes of a Ray cluster beside one CPU."""
+
+    gpus_per_run: float = param(1, "share of a GPU that a run takes, where there are GPUs", gt=0, le=1)
 
 
 class Ray(Engine):
@@ -29,64 +54,150 @@ class Ray(Engine):
     At most `workers` runs at a time; without a number, as many as its CPUs and GPUs have room for.
     """
 
+    options: RayOptions = RayOptions()
+
     def __init__(self, workers: int = 0) -> None:
         super().__init__(workers)
+        self._joined: Any = None
 
     def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
-        """Executes the runs; a worker that dies is one failed run."""
+        """Executes the runs; one whose worker or node is lost is sent to another one."""
+        ray, gpus = self._join(), self.options.gpus_per_run
+        device = setup.device.partition(":")[0]  # a worker sees one GPU, whatever its number here
+        setup = setup.model_copy(update={"store": setup.store.absolute(), "device": device})
+        try:
+            with seen_by_all_that_share(setup.store) as token:
+                apart = _check_nodes(ray, token)
+                fulfil_at(_Cluster(ray, setup, self.workers, gpus, str(token), apart), runs, listener)
+        except BaseException:
+            self.close()
+            raise
+
+    def _join(self) -> Any:
+        """Returns Ray, as part of a cluster; one that is started here serves until the engine is closed."""
         try:
             import ray
         except ImportError as error:
             raise UsageError("--engine ray: Ray is not installed; pip install 'zslbench[ray]'") from error
-        device = setup.device.partition(":")[0]  # a worker sees one GPU, whatever its number here
-        setup = setup.model_copy(update={"store": setup.store.absolute(), "device": device})
         interruption.take()  # importing Ray takes SIGTERM
-        started_here = not ray.is_initialized()
-        if started_here:
-            _check_address(os.environ.get("RAY_ADDRESS", ""))
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        if not ray.is_initialized():
+            address = os.environ.get("RAY_ADDRESS", "")
+            _check_address(address)
+            try:
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            except (ConnectionError, RuntimeError) as error:  # of a cluster that has ended, for instance
+                where = f"RAY_ADDRESS={address}: " if address else ""
+                raise UsageError(f"--engine ray: {where}no cluster can be used ({one_line(error)})") from error
             interruption.take()
-        warnings.warn("--engine ray tells when runs begin and end, and nothing of their epochs", Hint, stacklevel=2)
-        try:
-            self._execute(ray, runs, setup, listener)
-        finally:
-            if started_here:
-                ray.shutdown()
+            self._joined = ray
+        return ray
 
-    def _execute(self, ray: Any, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
-        resources = ray.cluster_resources()
-        gpus = 0 if setup.device == "cpu" else min(1, resources.get("GPU", 0))
-        room = int(min(resources.get("CPU", 1), resources["GPU"] if gpus else math.inf))
-        remote = ray.remote(_fulfil).options(num_cpus=1, num_gpus=gpus, max_retries=0)
-        waiting = list(runs)
-        running: dict[Any, Run] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < (self.workers or max(1, room)):
-                    run = waiting.pop(0)
-                    listener.started(run)
-                    running[remote.remote(run.sent(), setup.model_dump_json())] = run
-                [done], _ = ray.wait(list(running))
-                _tell(ray, done, running.pop(done), listener)
-        except (interruption.Interrupted, KeyboardInterrupt):
-            for reference in running:  # raises KeyboardInterrupt there, where training writes its checkpoint
-                ray.cancel(reference)
-            if running:
-                ray.wait(list(running), num_returns=len(running), timeout=PATIENCE)
-            raise
+    def close(self) -> None:
+        """Leaves the cluster, or ends the one that was started here."""
+        if self._joined is not None:
+            self._joined.shutdown()
+            self._joined = None
 
 
-def _tell(ray: Any, done: Any, run: Run, listener: Listener) -> None:
+def room_in(resources: Mapping[str, float], gpus: float) -> int:
+    """Returns for how many runs at a time a cluster has room, each of which takes one CPU and so many GPUs."""
+    return int(min(resources.get("CPU", 1), resources.get("GPU", 0) / gpus if gpus else math.inf))
+
+
+@contextmanager
+def seen_by_all_that_share(store: Path) -> Iterator[Path]:
+    """Gives a new file of a store, by which a machine tells whether it shares the store's folder."""
+    token = store / "claims" / f".shared-{secrets.token_hex(8)}"
+    token.parent.mkdir(parents=True, exist_ok=True)
+    token.touch()
     try:
-        record = ray.get(done)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        listener.failed(run, cause if isinstance(cause, ZSLBenchError) else RunError(located(cause)))
-    except ray.exceptions.RayError as error:
-        listener.failed(run, RunError(f"its worker died ({str(error).splitlines()[0]}); issue the command again"))
-    else:
-        if record is not None:
-            listener.finished(run, RunRecord.model_validate_json(record))
+        yield token
+    finally:
+        token.unlink(missing_ok=True)
+
+
+class _Cluster(Place):
+    """A Ray cluster. Each job is one run, and a small actor beside the driver keeps what workers tell.
+
+    `token` is a file that tells whether a machine shares the store; `apart` says that one does not, which needs data.
+    """
+
+    def __init__(self, ray: Any, setup: Setup, workers: int, gpus: float, token: str, apart: bool) -> None:
+        self.ray, self.setup, self.workers, self.token, self.apart = ray, setup, workers, token, apart
+        self.gpus = gpus if setup.device != "cpu" and ray.cluster_resources().get("GPU") else 0.0
+        here = _on(ray, ray.get_runtime_context().get_node_id(), soft=True)
+        self.mailbox = ray.remote(_Mailbox).options(max_restarts=-1, **here).remote()
+        self.ids: dict[Any, str] = {}
+        self.answers: list[tuple[Any, Message]] = []
+        self.data: dict[int, tuple[ZSLData, Any]] = {}
+
+    @property
+    def room(self) -> int:
+        return self.workers or room_in(self.ray.cluster_resources(), self.gpus)  # nodes come and go
+
+    def send(self, jobs: Sequence[Sequence[Run]]) -> list[Any]:
+        remote = self.ray.remote(_fulfil).options(num_cpus=1, num_gpus=self.gpus, max_retries=0)
+        runs, settings = [run for [run] in jobs], self.setup.model_dump_json()
+        sent = [
+            remote.remote(run.sent(), run.id, settings, self.mailbox, (self.token, self._data(run))) for run in runs
+        ]
+        self.ids |= {reference: run.id for reference, run in zip(sent, runs, strict=True)}
+        return sent
+
+    def _data(self, run: Run) -> list[Any]:
+        """Returns a reference to the data of a run, which each node fetches once, if there are any that need it."""
+        data = run.entrant.data
+        if not self.apart or isinstance(data.images, FileImages):
+            return []
+        if id(data) not in self.data:
+            plain = copy.copy(data)  # as a memory map it would be the name of a file
+            object.__setattr__(plain, "features", None if data.features is None else np.asarray(data.features))
+            self.data[id(data)] = data, self.ray.put(plain)
+        return [self.data[id(data)][1]]
+
+    def ended(self, jobs: Sequence[Any]) -> Mapping[Any, str]:
+        ray = self.ray
+        ray.wait(list(jobs), timeout=MOMENT)
+        done, _ = ray.wait(list(jobs), num_returns=len(jobs), timeout=0)
+        ended: dict[Any, str] = {}
+        for reference in done:
+            ended[reference] = ""
+            try:
+                self.answers.append((reference, ray.get(reference)))
+            except ray.exceptions.RayTaskError as error:  # of our own code there, or on the way
+                self.answers.append((reference, failed(error.cause)))
+            except ray.exceptions.RayError as error:
+                ended[reference] = str(error).strip().splitlines()[0]
+        return ended
+
+    def messages(self, jobs: Sequence[Any]) -> Iterator[tuple[Any, str, Message]]:
+        references = {self.ids[reference]: reference for reference in jobs}
+        with suppress(self.ray.exceptions.RayError):  # the actor is started again
+            for id, message in self.ray.get(self.mailbox.take.remote()):
+                if id in references:
+                    yield references[id], id, message
+        answers, self.answers = self.answers, []
+        for reference, message in answers:
+            yield reference, self.ids[reference], keep(message, self.setup.opened) if "files" in message else message
+
+    def cancel(self, jobs: Sequence[Any]) -> None:
+        for reference in jobs:  # raises KeyboardInterrupt there, where training writes its checkpoint
+            self.ray.cancel(reference)
+        self.ray.wait(list(jobs), num_returns=len(jobs), timeout=PATIENCE)
+
+
+class _Mailbox:
+    """Keeps messages until they are taken."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, Message]] = []
+
+    def put(self, run: str, message: Message) -> None:
+        self.kept.append((run, message))
+
+    def take(self) -> list[tuple[str, Message]]:
+        kept, self.kept = self.kept, []
+        return kept
 
 
 def _check_address(address: str) -> None:
@@ -102,6 +213,72 @@ def _check_address(address: str) -> None:
         ) from None
 
 
-def _fulfil(run: str, setup: str) -> str | None:
-    record = fulfil_sent(run, Setup.model_validate_json(setup), Listener())
-    return record.model_dump_json() if record else None
+def _on(ray: Any, node: str, *, soft: bool) -> dict[str, Any]:
+    """Returns the options that have something small execute on a node; if `soft`, on another one where that is gone."""
+    affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id=node, soft=soft)
+    return {"num_cpus": 0, "scheduling_strategy": affinity}
+
+
+def _check_nodes(ray: Any, token: Path) -> bool:
+    """Returns whether there is a node that does not share the folder of the store, of which a hint tells.
+
+    Of methods, each run compares the code.
+
+    Raises:
+        UsageError: a node has another zslbench, or none.
+    """
+
+    def look(token: str) -> tuple[str, bool]:  # sent as it is, since the node may have no such module
+        from pathlib import Path
+
+        try:
+            from zslbench.runs.code import own_code
+
+            return own_code(), Path(token).exists()
+        except ImportError:
+            pass
+        try:
+            import zslbench
+
+            return str(zslbench.__version__), False
+        except ImportError:
+            return "not installed", False
+
+    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+    probe = ray.remote(look)
+    asked = {probe.options(max_retries=0, **_on(ray, id, soft=False)).remote(str(token)): id for id in nodes}
+    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PROBED) if asked else ([], [])
+    apart: list[str] = []
+    for reference in ready:
+        node = nodes[asked[reference]]
+        name = f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
+        with suppress(ray.exceptions.RayError):  # it was lost meanwhile
+            code, shares = ray.get(reference)
+            if code != own_code():
+                raise UsageError(
+                    f"--engine ray: zslbench is {code} on node {name}, {own_code()} here; install the same on every "
+                    "machine"
+                )
+            apart += [] if shares else [name]
+    if apart:
+        which = f"the folder of the store is not shared by {', '.join(apart)}"
+        warnings.warn(f"--engine ray: {which}; data are sent there, and records come back", Hint, stacklevel=2)
+    return bool(apart)
+
+
+def _fulfil(run: str, id: str, settings: str, mailbox: Any, shared: tuple[str, list[Any]]) -> Message:
+    """Executes a run in a worker; returns the last message, and leaves the others in the mailbox."""
+    import ray
+
+    def send(message: Message) -> None:
+        put = mailbox.put.remote(id, message)
+        if message["event"] == "started":  # it names the worker, should that be lost
+            with suppress(ray.exceptions.RayError):
+                ray.get(put)
+
+    setup, (token, data) = Setup.model_validate_json(settings), shared
+    if Path(token).exists():
+        return answer(run, setup, spaced(send, MOMENT))
+    own = Path(tempfile.gettempdir()) / f"zslbench{Path(token).name}" / id
+    setup = setup.model_copy(update={"store": own})
+    return answer_apart(run, setup, spaced(send, MOMENT), ray.get(data[0]) if data else None)

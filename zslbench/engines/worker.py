@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
@@ -40,9 +41,9 @@ def main() -> None:
         if busy.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def send(event: str, **content: Any) -> None:
-        rest = memoryview((json.dumps({"event": event, **content}) + "\n").encode())
-        if event in ("failed", "finished"):
+    def send(message: dict[str, Any]) -> None:
+        rest = memoryview((json.dumps(message) + "\n").encode())
+        if message["event"] in ("failed", "finished"):
             busy.clear()
         with suppress(BrokenPipeError):  # nobody listens, so the orders end, too
             while rest:
@@ -53,31 +54,14 @@ def main() -> None:
         _obey(line, send)
 
 
-def _obey(line: str, send: Any) -> None:
-    import traceback
-    import warnings
-    from dataclasses import asdict
+def _obey(line: str, send: Callable[[dict[str, Any]], None]) -> None:
+    from zslbench.engines.messages import answer
+    from zslbench.errors import thread_failed
+    from zslbench.runs.execute import Setup
 
-    from zslbench.api.engine import Listener
-    from zslbench.errors import Hint, located, thread_failed
-    from zslbench.files import NotWritten
-    from zslbench.runs.execute import Setup, fulfil_sent
-
-    warnings.showwarning = lambda message, category, *_, **__: send(
-        "warning", text=str(message), hint=issubclass(category, Hint)
-    )
     threading.excepthook = thread_failed
-    listener = Listener(
-        started=lambda run: send("started"), epoch=lambda run, progress: send("epoch", progress=asdict(progress))
-    )
     run, setup = json.loads(line)
-    try:
-        record = fulfil_sent(run, Setup.model_validate(setup), listener)
-    except Exception as error:
-        unwritten = isinstance(error, NotWritten)
-        send("failed", text=located(error), unwritten=unwritten, traceback=traceback.format_exc())
-    else:
-        send("finished", record=record.model_dump(mode="json") if record else None)
+    send(answer(run, Setup.model_validate(setup), send))
 
 
 if __name__ == "__main__":

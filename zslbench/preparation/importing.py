@@ -226,7 +226,9 @@ class _Settling:
         most = len(names) or None
         base = count_from(f"{path}: {own}", numbers, most, self.sources.count, 1 if matlab else None)
         if (largest := int(numbers.max())) >= MOST_CLASSES:
-            raise DataError(f"{path}: {own} has a class number {largest}; more than {MOST_CLASSES} classes are not read")
+            raise DataError(
+                f"{path}: {own} has a class number {largest}; more than {MOST_CLASSES} classes are not read"
+            )
         self.origin["labels"] = f"{what}, counted from {base}"
         return numbers - base, names
 

@@ -7,6 +7,7 @@ STORE/runs/ID/note.json                what somebody wrote about the run; no num
 STORE/partial/ID/                      checkpoints of a run under way; gone when it is finished
 STORE/claims/ID.lock                   held by the process that runs it; the system frees it when that dies
 STORE/tuned/ID.json                    the log of a search over hyper-parameters, as far as it has come
+STORE/jobs/                            orders, messages and logs of jobs under way on a cluster; logs of those lost
 STORE/index.json                       what lists of runs show, made again from the records where they changed
 STORE/schema-1.json                    what an older version stored, which has no checksums
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from zslbench.api.cards import SCALINGS, Variant
 from zslbench.api.dataset import Dataset
 from zslbench.api.embedder import Embedder
+from zslbench.api.engine import Engine
 from zslbench.api.evaluator import Evaluator
 from zslbench.api.params import Params
 from zslbench.data.xlsa17 import XLSA17Dataset
@@ -77,6 +78,9 @@ def _declared(entry: Entry, root: Path) -> dict[str, Any]:
             "present_features": dataset.feature_files(root) if isinstance(dataset, XLSA17Dataset) else [],
             "missing": dataset.missing(root),
         }
+    if entry.kind == "engine":
+        engine = registry().resolve("engine", entry.name, Engine)
+        return {"options": _parameters(type(engine.options), engine.options)}
     if entry.kind == "evaluator":
         evaluator = registry().resolve("evaluator", entry.name, Evaluator)
         needs = {name: getattr(evaluator, name) for name in ("needs_validation", "needs_images", "on_request")}
@@ -151,7 +155,7 @@ def _sections(description: Description, width: int) -> Iterator[tuple[str, Itera
     if parameters := facts.get("parameters"):
         yield f"hyper-parameters (`-p NAME=VALUE`, or `{name}:NAME=VALUE,...`)", _parameter_lines(parameters, width)
     if options := facts.get("options"):
-        yield f"options (`--dataset {name}:NAME=VALUE,...`)", _parameter_lines(options, width)
+        yield f"options (`--{kind} {name}:NAME=VALUE,...`)", _parameter_lines(options, width)
     if presets := facts.get("presets"):
         yield f"presets (`{name}@PRESET`)", _presets(presets, width)
     for noun, what in VARIANTS.items():

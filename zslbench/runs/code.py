@@ -24,7 +24,7 @@ _one_tree = Lock()
 def code_of(entry: Entry, method: type) -> dict[str, str]:
     """Returns version and source of the harness and of a method's plugin, by what they are called in messages."""
     return {
-        "zslbench": f"{zslbench.__version__} (source {harness_code()})",
+        "zslbench": own_code(),
         f"method {entry.name}": f"{plugin_of(entry)} (source {method_code(method)})",
     }
 
@@ -43,6 +43,11 @@ def plugin_of(entry: Entry) -> str:
     """Returns name and version of the distribution that a method is from; a single file is its own owner."""
     by_owner = {f"{p.distribution}:{p.name}": f"{p.distribution} {p.version}" for p in plugins().loaded}
     return by_owner.get(entry.plugin, entry.plugin)
+
+
+def own_code() -> str:
+    """Returns version and source of zslbench as it is installed here."""
+    return f"{zslbench.__version__} (source {harness_code()})"
 
 
 @cache

@@ -24,7 +24,7 @@ from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
 from zslbench.runs.code import check_code
 from zslbench.runs.member import members_of, settled, used, whole_code
-from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request
+from zslbench.runs.request import Asked, DatasetLike, MethodLike, Request, name_of
 from zslbench.runs.requested import data_of
 from zslbench.runs.scaling import misdeclared, own_scaling
 from zslbench.runs.shots import Shots, shots_words
@@ -275,15 +275,18 @@ class Run:
         )
 
     @classmethod
-    def received(cls, text: str) -> Run:
-        """Returns the run that another process sent, if code, data and files of weights are what they were there."""
+    def received(cls, text: str, data: ZSLData | None = None) -> Run:
+        """Returns the run that another process sent, if code, data and files of weights are what they were there.
+
+        `data` are those of its data set, where they were sent, too.
+        """
         values = json.loads(text)
         planned, request = RunSpec.model_validate(values["spec"]), Request.model_validate(values["request"])
         asked = Asked.of(values["method"])._replace(preset=values["preset"], given=values["given"])
         which = values["semantics"], planned.shots
-        entrant = _entrant(asked, values["source"], request, *which)
+        entrant = _entrant(asked, values["source"], request, *which, data)
         check_code(whole_code(entrant.entry, entrant.method, entrant.params), values["code"])
-        if entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
+        if data is None and entrant.data.fingerprint != planned.fingerprint:  # this process may have loaded it long ago
             load_data.cache_clear()
             entrant = _entrant(asked, values["source"], request, *which)
         chosen = {**planned.scaling._asdict(), **planned.params}
@@ -347,13 +350,20 @@ def _check_names(asked: Asked, request: Request) -> None:
             method.params_type.parse({parameter: ""}, f"method {asked.method!r}")
 
 
-def _entrant(asked: Asked, source: DatasetLike, request: Request, semantics: str, shots: Shots) -> Entrant:
+def _entrant(
+    asked: Asked,
+    source: DatasetLike,
+    request: Request,
+    semantics: str,
+    shots: Shots,
+    data: ZSLData | None = None,
+) -> Entrant:
     """Reads the data, and puts hyper-parameters together; later ones win: preset, the request's, the method's own."""
     entry = registry().entry("method", asked.method)
     method, owner = method_class(entry.name), f"method {entry.name!r}"
     if wrong := misdeclared(method):
         raise PluginError(f"{owner}: {wrong}")
-    data, name = data_of(source, request, method.input, semantics)
+    data, name = data_of(source, request, method.input, semantics) if data is None else (data, name_of(source))
     preset, given = asked.preset or request.preset or "", {**request.params, **asked.given}
     values, scaling = _preset(entry, method, preset, data)
     scaling |= {name: getattr(request, name) for name in SCALINGS if getattr(request, name) is not None}

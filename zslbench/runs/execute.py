@@ -128,11 +128,14 @@ def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: Run
     return measured_again(run, record, store, claimed=True, also=setup.evaluators)
 
 
-def fulfil_sent(run: str, setup: Setup, listener: Listener) -> RunRecord | None:
-    """Returns the record of a run that another process sent, as `fulfil` does; it waits where one is executing it."""
+def fulfil_sent(run: str, setup: Setup, listener: Listener, data: ZSLData | None = None) -> RunRecord | None:
+    """Returns the record of a run that another process sent, as `fulfil` does; it waits where one is executing it.
+
+    `data` are those of its data set, where they were sent, too.
+    """
     with suppress(OSError):  # another machine need not have that folder
         os.chdir(setup.folder)
-    return fulfil(Run.received(run), setup, listener, wait=True)
+    return fulfil(Run.received(run, data), setup, listener, wait=True)
 
 
 def follow() -> None:

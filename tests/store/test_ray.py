@@ -1,0 +1,148 @@
+"""Runs on real Ray clusters: two nodes on this machine, of which one is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elsewhere import DEVISE, check_odd_methods, metrics
+from outside import CHEAP, Answer, command, start
+
+import zslbench
+from zslbench.records.store import Store
+
+ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'zslbench[ray]'")
+pytestmark = pytest.mark.slow
+SLOW = ("compare", "devise:epochs=200", "-d", "digits", "--device", "cpu", "--uncalibrated")
+
+
+@contextmanager
+def cluster(*nodes: dict[str, Any]) -> Iterator[Any]:
+    """A cluster of several nodes on this machine, which commands find by RAY_ADDRESS."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **nodes[0]})
+    try:
+        for node in nodes[1:]:
+            made.add_node(**node)
+        made.wait_for_nodes()
+        yield made
+    finally:
+        made.shutdown()
+
+
+def test_ray_gives_the_numbers_of_inline_and_a_run_that_kills_its_workers_is_one_line(
+    odd: Path, reference: Answer
+) -> None:
+    answer = command(*DEVISE, "doomed", "noisy", *CHEAP, "--engine", "ray", "--jobs", "2", "--json", path=odd)
+    check_odd_methods(answer, reference, "its worker was lost 3 times")
+    assert answer.err.count("it is sent again") == 2
+
+
+def test_the_runs_of_a_node_that_is_killed_go_on_on_another(store: Path) -> None:
+    with cluster({"num_cpus": 1}, {"num_cpus": 1}) as made:
+        process = start(*SLOW, "--seeds", 3, "--engine", "ray", environment={"RAY_ADDRESS": made.address})
+        until(lambda: len(list((store / "claims").glob("*.lock"))) == 2)  # a run on each node
+        made.remove_node(made.list_all_nodes()[1], allow_graceful=False)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert len(list(Store(store, create=False).records())) == 3
+    assert "its worker was lost on" in err and "it is sent again, time 1 of at most 2" in err
+
+
+def test_a_node_with_another_version_is_one_line_that_names_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # workers look for modules in the driver's folder, too
+    (tmp_path / "other" / "zslbench").mkdir(parents=True)
+    (tmp_path / "other" / "zslbench" / "__init__.py").write_text('__version__ = "0.0.1"\n')
+    with cluster({"num_cpus": 1}, {"num_cpus": 1, "env_vars": {"PYTHONPATH": str(tmp_path / "other")}}) as made:
+        answer = command("run", "eszsl", *CHEAP, "--engine", "ray", environment={"RAY_ADDRESS": made.address})
+    assert answer.status == 2
+    [line] = [line for line in answer.err.splitlines() if "install the same" in line]
+    assert "zslbench is 0.0.1 on node" in line and f"{zslbench.__version__} (source " in line
+
+
+def test_runs_share_a_gpu_where_they_take_a_part_of_it(store: Path) -> None:
+    engine = ("--engine", "ray:gpus_per_run=0.5")
+    with cluster({"num_cpus": 8, "num_gpus": 1}) as made:  # a GPU that only Ray believes in
+        answer = command(
+            *("run", "devise:epochs=100", "-d", "digits", "--seeds", 4, *engine),
+            environment={"RAY_ADDRESS": made.address},
+        )
+    assert answer.status == 0, answer.err
+    assert most_at_a_time(spans_of(Store(store))) == 2
+
+
+def test_a_node_without_the_folders_gets_the_data_and_sends_records_decisions_and_models(
+    tmp_path: Path, make_xlsa17: Callable[..., Path]
+) -> None:
+    folder = make_xlsa17()
+    store, wanted = tmp_path / "store", ("compare", "devise:epochs=2", "eszsl", "--seeds", 1, "--device", "cpu")
+    options = ("--dataset", folder, "--json")
+    with cluster({"num_cpus": 0}) as made, hidden_node(made.address, tmp_path):
+        answer = command(
+            *wanted, *options, "--engine", "ray", "--store", store, environment={"RAY_ADDRESS": made.address}
+        )
+    assert answer.status == 0, answer.err
+    assert "data are sent there, and records come back" in answer.err
+    inline = command(*wanted, *options, "--store", tmp_path / "inline")
+    assert metrics(answer) == metrics(inline)
+    kept = Store(store)
+    for record in kept.records():
+        assert kept.arrays(record).keys() == Store(tmp_path / "inline").arrays(record).keys()
+        assert kept.model(record)
+    assert command("runs", "verify", "--store", store).status == 0
+
+
+@contextmanager
+def hidden_node(address: str, folder: Path) -> Iterator[None]:
+    """A node that sees nothing of a folder: it has a view of the file system of its own."""
+    script = f"mount -t tmpfs none '{folder}' && exec ray start --address={address} --num-cpus=1 --block"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("no view of the file system of its own can be made here; that takes root")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    node = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until(lambda: nodes(address) == 2)
+        yield
+    finally:
+        os.killpg(node.pid, signal.SIGTERM)
+        node.wait(timeout=30)
+
+
+def nodes(address: str) -> int:
+    """Returns how many nodes of a cluster are alive; asked elsewhere, since this process must not join it."""
+    script = f"import ray; ray.init('{address}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    return int(done.stdout.split()[-1]) if done.stdout.split() else 0
+
+
+def spans_of(store: Store) -> list[tuple[str, str]]:
+    """Returns when each run of a store began and ended."""
+    return [(record.provenance["started"], record.provenance["finished"]) for record in store.records()]
+
+
+def most_at_a_time(spans: list[tuple[str, str]]) -> int:
+    return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
+
+
+def until(happened: Any, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.1)
