@@ -28,10 +28,11 @@ from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
-from zslbench.runs.fit import Model, Problem, Watch, train
+from zslbench.runs.fit import Model, Watch, train
 from zslbench.runs.isolation import contained, known_state
 from zslbench.runs.kept import LIMIT, KeepModel, Kept
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
+from zslbench.runs.problem import Problem
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
 from zslbench.runs.weights import BACKBONE
