@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from zslbench.api.progress import Progress
 
@@ -33,7 +33,12 @@ class Engine(ABC):
     execute as many runs at a time as it has `workers`, and chooses their default number. If KeyboardInterrupt or
     `zslbench.interruption.Interrupted` is raised in it, it must end its processes, for example by SIGTERM, and
     re-raise the exception.
+
+    Class attributes:
+        stacks: whether it hands runs that may be trained as one to `zslbench.runs.stacking.fulfil_together`.
     """
+
+    stacks: ClassVar[bool] = False
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock
+from typing import Any
 
 from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
@@ -23,6 +24,7 @@ from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
+from zslbench.runs.stacking import bundles
 
 Worker = subprocess.Popen[str]
 PATIENCE = 8.0
@@ -30,10 +32,13 @@ PATIENCE = 8.0
 
 
 class Processes(Engine):
-    """Keeps up to `workers` processes, each one run at a time; each sees one GPU, chosen before it imports torch.
+    """Keeps up to `workers` processes, each one run at a time, or several that are trained as one.
 
-    Each has a session of its own: a Ctrl-C in the terminal reaches this process alone, which then ends them.
+    Each sees one GPU, chosen before it imports torch. Each has a session of its own: a Ctrl-C in the terminal reaches
+    this process alone, which then ends them.
     """
+
+    stacks = True
 
     def __init__(self, workers: int = 1) -> None:
         super().__init__(workers)
@@ -49,17 +54,17 @@ class Processes(Engine):
         lock = Lock()
         self._stopping = False
 
-        def work(run: Run) -> None:
+        def work(some: list[Run]) -> None:
             slot = slots.get()
             try:
                 if not self._stopping:
-                    self._execute(self._worker(slot, setup.device), run, setup, listener, lock)
+                    self._execute(self._worker(slot, setup.device), some, setup, listener, lock)
             finally:
                 slots.put(slot)
 
         pool = ThreadPoolExecutor(self.workers)
         try:
-            for done in [pool.submit(work, run) for run in runs]:
+            for done in [pool.submit(work, some) for some in bundles(runs, setup.stack, self.workers)]:
                 done.result()
         except BaseException:  # an interrupted grid starts no further run
             self._stopping = True
@@ -69,20 +74,22 @@ class Processes(Engine):
         finally:
             pool.shutdown()
 
-    def _execute(self, worker: Worker, run: Run, setup: Setup, listener: Listener, lock: Lock) -> None:
+    def _execute(self, worker: Worker, runs: list[Run], setup: Setup, listener: Listener, lock: Lock) -> None:
         assert worker.stdin is not None and worker.stdout is not None
+        left = {run.id: run for run in runs}
+        order = [{run.id: run.sent() for run in runs}, setup.model_dump(mode="json")]
         with suppress(BrokenPipeError):  # broken if it died before it read its order
-            print(json.dumps([run.sent(), setup.model_dump(mode="json")]), file=worker.stdin, flush=True)
+            print(json.dumps(order), file=worker.stdin, flush=True)
         for line in worker.stdout:
             if not line.endswith("\n"):  # it died in the middle of a message
                 break
             with lock:
-                if _tell(json.loads(line), run, listener):
+                if _tell(json.loads(line), left, listener):
                     return
         status = worker.wait()
         cause = f"signal {-status}" if status < 0 else f"status {status}"
         with lock:
-            if not self._stopping:
+            for run in left.values() if not self._stopping else ():
                 listener.failed(run, RunError(f"its process died with {cause}; issue the command again to go on"))
 
     def _worker(self, slot: int, device: str) -> Worker:
@@ -137,22 +144,27 @@ class Processes(Engine):
                 worker.wait()
 
 
-def _tell(message: dict[str, object], run: Run, listener: Listener) -> bool:
-    """Passes one event on; returns whether it was the last."""
-    event = message["event"]
+def _tell(message: dict[str, Any], left: dict[str, Run], listener: Listener) -> bool:
+    """Passes one event on, and notes which runs have ended; returns whether it was the last."""
+    event, run = message["event"], left.get(message.get("run", ""))
+    if event == "warning":
+        warnings.warn(str(message["text"]), Hint if message["hint"] else UserWarning, stacklevel=2)
+    if run is None:
+        return bool(event == "done")
     if event == "started":
         listener.started(run)
     elif event == "epoch":
-        listener.epoch(run, Progress(**message["progress"]))  # type: ignore[arg-type]
-    elif event == "warning":
-        warnings.warn(str(message["text"]), Hint if message["hint"] else UserWarning, stacklevel=2)
+        listener.epoch(run, Progress(**message["progress"]))
     elif event == "failed":
+        del left[run.id]
         error = (NotWritten if message.get("unwritten") else RunError)(str(message["text"]))
         error.add_note(str(message["traceback"]))
         listener.failed(run, error)
-    elif message["record"] is not None:
-        listener.finished(run, RunRecord.model_validate(message["record"]))
-    return event in ("failed", "finished")
+    else:
+        del left[run.id]
+        if message["record"] is not None:
+            listener.finished(run, RunRecord.model_validate(message["record"]))
+    return False
 
 
 def _environment(slot: int, device: str) -> dict[str, str]:

@@ -42,7 +42,7 @@ def main() -> None:
 
     def send(event: str, **content: Any) -> None:
         rest = memoryview((json.dumps({"event": event, **content}) + "\n").encode())
-        if event in ("failed", "finished"):
+        if event == "done":
             busy.clear()
         with suppress(BrokenPipeError):  # nobody listens, so the orders end, too
             while rest:
@@ -61,23 +61,25 @@ def _obey(line: str, send: Any) -> None:
     from zslbench.api.engine import Listener
     from zslbench.errors import Hint, located, thread_failed
     from zslbench.files import NotWritten
-    from zslbench.runs.execute import Setup, fulfil_sent
+    from zslbench.runs.execute import Setup
+    from zslbench.runs.stacking import fulfil_sent_together
 
     warnings.showwarning = lambda message, category, *_, **__: send(
         "warning", text=str(message), hint=issubclass(category, Hint)
     )
     threading.excepthook = thread_failed
     listener = Listener(
-        started=lambda run: send("started"), epoch=lambda run, progress: send("epoch", progress=asdict(progress))
+        started=lambda run: send("started", run=run.id),
+        epoch=lambda run, progress: send("epoch", run=run.id, progress=asdict(progress)),
     )
-    run, setup = json.loads(line)
-    try:
-        record = fulfil_sent(run, Setup.model_validate(setup), listener)
-    except Exception as error:
-        unwritten = isinstance(error, NotWritten)
-        send("failed", text=located(error), unwritten=unwritten, traceback=traceback.format_exc())
-    else:
-        send("finished", record=record.model_dump(mode="json") if record else None)
+    runs, setup = json.loads(line)
+    for run, found in fulfil_sent_together(runs, Setup.model_validate(setup), listener):
+        if isinstance(found, Exception):
+            trace = "".join(traceback.format_exception(found))
+            send("failed", run=run, text=located(found), unwritten=isinstance(found, NotWritten), traceback=trace)
+        else:
+            send("finished", run=run, record=found.model_dump(mode="json") if found else None)
+    send("done")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,6 +53,7 @@ class Setup(BaseModel):
         keep_model: whether final models are kept: those up to 64 MB, all, or none.
         evaluators: those that measure on request alone and are wanted, by name.
         folder: the working folder, which relative names are of.
+        stack: how many fits may be trained as one; `auto` where that is faster.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,6 +64,7 @@ class Setup(BaseModel):
     keep_model: KeepModel = "auto"
     evaluators: tuple[str, ...] = ()
     folder: Path = Field(default_factory=Path.cwd)
+    stack: int | Literal["auto"] = 1
 
     @cached_property
     def opened(self) -> Store:
@@ -196,6 +199,7 @@ class Execution:
             ),
             provenance=provenance(run, self.device, self.started)
             | ({"features_from": dict(self.data.backbone)} if self.data.backbone else {})
+            | ({"stacked": stacked} if (stacked := max(one.stacked for one in self.fitted)) > 1 else {})
             | {"peak_memory_mb": peak_memory(self.device)},
         )
         return record, decisions | arrays
