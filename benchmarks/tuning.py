@@ -16,7 +16,7 @@ import torch
 from zslbench import ClassSet, TrainView
 from zslbench.data.folders import data_root
 from zslbench.runs.entrant import Entrant, resolve
-from zslbench.runs.fit import Problem
+from zslbench.runs.problem import Problem
 from zslbench.runs.request import Request
 from zslbench.training.device import seeded
 from zslbench.tuning.sweep import measure

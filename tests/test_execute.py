@@ -17,8 +17,8 @@ from torch import Tensor
 from toy import toy_data
 
 import zslbench.runs.execute as execution
-import zslbench.runs.fit as fitting
 import zslbench.runs.measure as measure
+import zslbench.runs.problem as problems
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.evaluator import Evaluator, Metric, Scorer
@@ -219,13 +219,13 @@ def test_a_run_that_needs_no_choice_fits_once(run: Any) -> None:
 
 def test_gamma_is_the_best_one_on_the_validation_classes(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scorers: list[Scorer] = []
-    original = fitting.ModelScorer
+    original = problems.ModelScorer
 
     def remember(*arguments: Any) -> Scorer:
         scorers.append(original(*arguments))
         return scorers[-1]
 
-    monkeypatch.setattr(fitting, "ModelScorer", remember)
+    monkeypatch.setattr(problems, "ModelScorer", remember)
     data = toy_data()
     record = run(data)
     validation, test = scorers

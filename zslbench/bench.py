@@ -52,6 +52,7 @@ from zslbench.runs.request import (
 from zslbench.runs.requested import data_of, data_or_labels, labels_of
 from zslbench.runs.row import Row
 from zslbench.runs.shots import scarce
+from zslbench.runs.stacking import checked_stack
 from zslbench.stores import StoreVerbs
 from zslbench.training import together
 from zslbench.training.device import choose_device
@@ -81,6 +82,7 @@ class Bench(StoreVerbs):
         jobs: int | None = None,
         engine: str | None = None,
         keep_model: KeepModel | None = None,
+        stack: int | Literal["auto"] = "auto",
         on_event: OnEvent | Literal["progress"] | None = "progress",
     ) -> None:
         """Checks the settings. It writes nothing until something runs.
@@ -93,6 +95,9 @@ class Bench(StoreVerbs):
             engine: `NAME` or `NAME:KEY=VALUE,...`; by default `processes` with several jobs, else `inline`.
             keep_model: whether final models are kept beside records: `auto` keeps those up to 64 MB, `always` all, and
                 `never` none; by default `ZSLBENCH_KEEP_MODEL`, else `auto`.
+            stack: how many fits of one method, trials, folds or seeds, may be trained as one; 1 for none. `auto` trains
+                trials of searches so where that is faster, and other runs alone, so that their numbers are the same
+                whichever runs are asked for with them.
             on_event: function that receives each event; by default a progress bar on standard error. None is silent.
 
         Raises:
@@ -113,7 +118,7 @@ class Bench(StoreVerbs):
         kept = keep_model or os.environ.get("ZSLBENCH_KEEP_MODEL") or "auto"
         if kept not in get_args(KeepModel):
             raise UsageError(f"keep_model={kept!r}: choose {', '.join(get_args(KeepModel))}")
-        self._dispatcher = Dispatcher(name, jobs, device, told, cast(KeepModel, kept))
+        self._dispatcher = Dispatcher(name, jobs, device, told, cast(KeepModel, kept), checked_stack(stack))
         self._say = self._dispatcher.say
 
     def __repr__(self) -> str:
@@ -390,7 +395,7 @@ class Bench(StoreVerbs):
         return list(names), lines
 
     def _tuner(self, execute: Execute, **how: bool) -> Tuner:
-        return Tuner(self.store, execute, self.device, self._say, **how)
+        return Tuner(self.store, execute, self.device, self._say, stacked=self._dispatcher.stacks, **how)
 
     def _add_oracles(self, rows: list[Row], trials: Execute, errors: dict[str, Exception]) -> None:
         for row in rows:

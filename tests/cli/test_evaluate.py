@@ -22,7 +22,8 @@ import zslbench
 from zslbench import XLSA17Dataset
 from zslbench.data.scorefile import ScoreFile, read_scores
 from zslbench.errors import DataError, Hint, UsageError
-from zslbench.runs.fit import Problem, train
+from zslbench.runs.fit import train
+from zslbench.runs.problem import Problem
 from zslbench.runs.scaling import own_scaling
 from zslbench.training.trainer import Fit
 from zslbench_methods.eszsl import ESZSL, ESZSLParams

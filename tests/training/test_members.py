@@ -18,9 +18,10 @@ from zslbench.errors import RunError, UsageError
 from zslbench.interruption import Interrupted
 from zslbench.records.search import Search
 from zslbench.runs.entrant import Run, resolve
-from zslbench.runs.fit import Problem, fit_new, train
+from zslbench.runs.fit import fit_new, train
 from zslbench.runs.member import Named, members_of
 from zslbench.runs.model import _check_members
+from zslbench.runs.problem import Problem
 from zslbench.runs.request import Request
 from zslbench.testing.problem import separable
 from zslbench.training.device import seeded

@@ -16,7 +16,7 @@ from zslbench.api.dataset import Fold, ZSLData
 from zslbench.data.scaling import SemanticsScaler
 from zslbench.errors import DataError
 from zslbench.runs.entrant import method_class
-from zslbench.runs.fit import Problem
+from zslbench.runs.problem import Problem
 
 
 def shown(data: ZSLData, kind: Any, setting: Setting = "inductive", fold: Fold = None) -> Problem:

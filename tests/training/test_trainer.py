@@ -143,7 +143,7 @@ def test_an_infinite_loss_is_noticed_before_the_epoch_ends(monkeypatch: pytest.M
             self.calls += 1
             return super().loss(batch) * (math.inf if self.calls == 2 else 1)
 
-    monkeypatch.setattr("zslbench.training.trainer.TURNS_BETWEEN_CHECKS", 5)
+    monkeypatch.setattr("zslbench.training.epoch.TURNS_BETWEEN_CHECKS", 5)
     explodes = build(Explodes, GradientParams(batch_size=1, epochs=1), VIEW)
     with pytest.raises(RunError, match="at step 2 "):
         fit_built(explodes, VIEW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from zslbench.api.params import Params
 from zslbench.api.progress import Progress
@@ -35,12 +35,14 @@ class Engine(ABC):
     `zslbench.interruption.Interrupted` is raised in it, it must end its processes, for example by SIGTERM, and
     re-raise the exception.
 
-    Attributes:
+    Class attributes:
         options: what a user may choose after its name, as in `--engine NAME:KEY=VALUE`. An engine with options sets the
             defaults, an instance of its own subclass of `Params`.
+        stacks: whether it hands runs that may be trained as one to `zslbench.runs.stacking.fulfil_together`.
     """
 
     options: Params = Params()
+    stacks: ClassVar[bool] = False
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers

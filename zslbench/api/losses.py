@@ -19,7 +19,12 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
         fake: generated rows, likewise.
         between: position of each row's point, from 0 (fake) to 1 (real), `(B, 1)`: `batch.rand(1)`.
     """
-    point = (between * real + (1 - between) * fake).requires_grad_()
-    slope = torch.autograd.grad(critic(point).sum(), point, create_graph=True)[0]
+    point = between * real + (1 - between) * fake
+    try:
+        point.requires_grad_()
+    except RuntimeError:  # several models are computed as one, under `torch.vmap`
+        slope = torch.func.grad(lambda x: critic(x).sum())(point)
+    else:
+        slope = torch.autograd.grad(critic(point).sum(), point, create_graph=True)[0]
     penalty: Tensor = (slope.norm(dim=1) - 1).square().mean()
     return penalty

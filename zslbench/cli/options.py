@@ -49,7 +49,7 @@ TuningOption = partial(Option, rich_help_panel="Tuning")
 ImagesOption = partial(Option, rich_help_panel="Images")
 
 OF_TUNING = ("trials", "grid", "metric", "folds", "search")
-RUNNING = ("data_root", "device", "jobs", "engine", "store", "existing", "keep_model")
+RUNNING = ("data_root", "device", "jobs", "engine", "stack", "store", "existing", "keep_model")
 IN_NO_FIGURE = (*RUNNING, "note", "json", "plain", "debug")
 FORMATS = ("text", "markdown", "latex", "csv", "html", "columns", "out")
 NEGATED = {"pretrained": "--no-pretrained", "calibrated": "--uncalibrated"}
@@ -151,6 +151,14 @@ class Options:
         str | None,
         Option(metavar="NAME[:KEY=VALUE,...]", help="`list engines`.", show_default="processes if --jobs, else inline"),
     ] = None
+    stack: Annotated[
+        str,
+        Option(
+            metavar="auto|N",
+            help="Fits of one method to train as one: auto does so in searches where it is faster, N wherever it can, "
+            "1 never.",
+        ),
+    ] = "auto"
     precision: Annotated[Literal["32", "bf16"], Option(help="Precision of training.")] = "32"
     store: StoreFolder = DEFAULT_STORE
     existing: Annotated[
@@ -173,7 +181,8 @@ class Options:
 
         display = Display(plain=self.plain or self.json)
         settings = {
-            name: getattr(self, name) for name in ("store", "data_root", "device", "jobs", "engine", "keep_model")
+            name: getattr(self, name)
+            for name in ("store", "data_root", "device", "jobs", "engine", "keep_model", "stack")
         }
         with Bench(on_event=display, **settings) as bench:
             yield bench, display

@@ -19,6 +19,7 @@ from zslbench.runs.execute import Setup, find
 from zslbench.runs.kept import KeepModel
 from zslbench.runs.provenance import outdated
 from zslbench.runs.request import Existing
+from zslbench.runs.stacking import Stack
 from zslbench.training import together
 
 Outcomes = dict[str, RunRecord | Exception]
@@ -28,13 +29,25 @@ class Dispatcher:
     """Executes runs on one engine, and in this process what no other can find by its name."""
 
     def __init__(
-        self, engine: str, jobs: int | None, device: str, on_event: OnEvent | None, keep_model: KeepModel = "auto"
+        self,
+        engine: str,
+        jobs: int | None,
+        device: str,
+        on_event: OnEvent | None,
+        keep_model: KeepModel = "auto",
+        stack: Stack = "auto",
     ) -> None:
         """Starts no process yet."""
         self._engine = _engine(engine, jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
         self._device, self._on_event, self._keep_model = device, on_event, keep_model
+        self._stack: Stack = stack
         self._out: TextIO | None = None
+
+    @property
+    def stacks(self) -> bool:
+        """Whether trials may be trained as one."""
+        return self._stack != 1 and self._engine.stacks
 
     def close(self) -> None:
         """Ends the processes that the engine keeps."""
@@ -64,6 +77,7 @@ class Dispatcher:
             device=self._device,
             keep_model=self._keep_model,
             evaluators=evaluators,
+            stack=self._stack if trials or self._stack != "auto" else 1,  # final runs are alone unless asked otherwise
         )
         distinct = list({run.id: run for run in runs}.values())
 

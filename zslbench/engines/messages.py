@@ -1,6 +1,7 @@
 """Messages between the process that planned a run and the one that executes it, as JSON values with an `event`.
 
-`started`, `epoch` and `warning` come in between; `finished` or `failed` is the last.
+`started`, `epoch` and `warning` come in between; `finished` or `failed` is the last of a run. Where runs are executed
+together, each message but a warning has the id of its `run`, and `done` is the last of all.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +27,7 @@ from zslbench.records.sealed import named_by
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, fulfil_sent
+from zslbench.runs.stacking import fulfil_sent_together
 
 Message = dict[str, Any]
 Send = Callable[[Message], None]
@@ -33,21 +35,41 @@ Send = Callable[[Message], None]
 
 def answer(run: str, setup: Setup, send: Send, data: ZSLData | None = None) -> Message:
     """Executes a run that another process sent, and sends what happens meanwhile; returns the last message."""
+    with _warnings_sent(send):
+        try:
+            return _ended(fulfil_sent(run, setup, _listener(send), data))
+        except Exception as error:
+            return failed(error)
 
+
+def answer_together(runs: Mapping[str, str], setup: Setup, send: Send) -> None:
+    """Executes runs that another process sent, as one where that is possible, and sends all that happens."""
+    with _warnings_sent(send):
+        for run, found in fulfil_sent_together(runs, setup, _listener(send)):
+            send({**(failed(found) if isinstance(found, Exception) else _ended(found)), "run": run})
+    send({"event": "done"})
+
+
+@contextmanager
+def _warnings_sent(send: Send) -> Iterator[None]:
     def warn(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
         send({"event": "warning", "text": str(message), "hint": issubclass(category, Hint)})
 
-    listener = Listener(
-        started=lambda run: send({"event": "started", "where": here()}),
-        epoch=lambda run, progress: send({"event": "epoch", "progress": asdict(progress)}),
-    )
     show, warnings.showwarning = warnings.showwarning, warn
     try:
-        record = fulfil_sent(run, setup, listener, data)
-    except Exception as error:
-        return failed(error)
+        yield
     finally:
         warnings.showwarning = show
+
+
+def _listener(send: Send) -> Listener:
+    return Listener(
+        started=lambda run: send({"event": "started", "run": run.id, "where": here()}),
+        epoch=lambda run, progress: send({"event": "epoch", "run": run.id, "progress": asdict(progress)}),
+    )
+
+
+def _ended(record: RunRecord | None) -> Message:
     return {"event": "finished", "record": record.model_dump(mode="json") if record else None}
 
 
@@ -99,7 +121,7 @@ def tell(message: Message, run: Run, listener: Listener) -> bool:
     elif event == "epoch":
         listener.epoch(run, Progress(**message["progress"]))
     elif event == "warning":
-        warnings.warn(message["text"], Hint if message["hint"] else UserWarning, stacklevel=2)
+        tell_warning(message)
     elif event == "failed":
         error = (NotWritten if message["unwritten"] else RunError)(message["text"])
         error.add_note(message["traceback"])
@@ -107,6 +129,11 @@ def tell(message: Message, run: Run, listener: Listener) -> bool:
     elif message["record"] is not None:
         listener.finished(run, RunRecord.model_validate(message["record"]))
     return event in ("failed", "finished")
+
+
+def tell_warning(message: Message) -> None:
+    """Warns of what another process warned of."""
+    warnings.warn(message["text"], Hint if message["hint"] else UserWarning, stacklevel=2)
 
 
 def here() -> str:

@@ -16,10 +16,11 @@ from threading import Lock
 
 from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
-from zslbench.engines.messages import tell
+from zslbench.engines.messages import Message, tell, tell_warning
 from zslbench.errors import RunError
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
+from zslbench.runs.stacking import bundles
 
 Worker = subprocess.Popen[str]
 PATIENCE = 8.0
@@ -27,10 +28,13 @@ PATIENCE = 8.0
 
 
 class Processes(Engine):
-    """Keeps up to `workers` processes, each one run at a time; each sees one GPU, chosen before it imports torch.
+    """Keeps up to `workers` processes, each one run at a time, or several that are trained as one.
 
-    Each has a session of its own: a Ctrl-C in the terminal reaches this process alone, which then ends them.
+    Each sees one GPU, chosen before it imports torch. Each has a session of its own: a Ctrl-C in the terminal reaches
+    this process alone, which then ends them.
     """
+
+    stacks = True
 
     def __init__(self, workers: int = 1) -> None:
         super().__init__(workers)
@@ -46,17 +50,17 @@ class Processes(Engine):
         lock = Lock()
         self._stopping = False
 
-        def work(run: Run) -> None:
+        def work(some: list[Run]) -> None:
             slot = slots.get()
             try:
                 if not self._stopping:
-                    self._execute(self._worker(slot, setup.device), run, setup, listener, lock)
+                    self._execute(self._worker(slot, setup.device), some, setup, listener, lock)
             finally:
                 slots.put(slot)
 
         pool = ThreadPoolExecutor(self.workers)
         try:
-            for done in [pool.submit(work, run) for run in runs]:
+            for done in [pool.submit(work, some) for some in bundles(runs, setup.stack, self.workers)]:
                 done.result()
         except BaseException:  # an interrupted grid starts no further run
             self._stopping = True
@@ -66,20 +70,22 @@ class Processes(Engine):
         finally:
             pool.shutdown()
 
-    def _execute(self, worker: Worker, run: Run, setup: Setup, listener: Listener, lock: Lock) -> None:
+    def _execute(self, worker: Worker, runs: list[Run], setup: Setup, listener: Listener, lock: Lock) -> None:
         assert worker.stdin is not None and worker.stdout is not None
+        left = {run.id: run for run in runs}
+        order = [{run.id: run.sent() for run in runs}, setup.model_dump(mode="json")]
         with suppress(BrokenPipeError):  # broken if it died before it read its order
-            print(json.dumps([run.sent(), setup.model_dump(mode="json")]), file=worker.stdin, flush=True)
+            print(json.dumps(order), file=worker.stdin, flush=True)
         for line in worker.stdout:
             if not line.endswith("\n"):  # it died in the middle of a message
                 break
             with lock:
-                if tell(json.loads(line), run, listener):
+                if _tell(json.loads(line), left, listener):
                     return
         status = worker.wait()
         cause = f"signal {-status}" if status < 0 else f"status {status}"
         with lock:
-            if not self._stopping:
+            for run in left.values() if not self._stopping else ():
                 listener.failed(run, RunError(f"its process died with {cause}; issue the command again to go on"))
 
     def _worker(self, slot: int, device: str) -> Worker:
@@ -132,6 +138,17 @@ class Processes(Engine):
                 with suppress(ProcessLookupError):
                     os.killpg(worker.pid, signal.SIGKILL)
                 worker.wait()
+
+
+def _tell(message: Message, left: dict[str, Run], listener: Listener) -> bool:
+    """Passes a message on, and notes which runs have ended; returns whether it was the last."""
+    if message["event"] == "done":
+        return True
+    if message["event"] == "warning":
+        tell_warning(message)
+    elif tell(message, left[message["run"]], listener):
+        del left[message["run"]]
+    return False
 
 
 def _environment(slot: int, device: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ def main() -> None:
 
     def send(message: dict[str, Any]) -> None:
         rest = memoryview((json.dumps(message) + "\n").encode())
-        if message["event"] in ("failed", "finished"):
+        if message["event"] == "done":
             busy.clear()
         with suppress(BrokenPipeError):  # nobody listens, so the orders end, too
             while rest:
@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def _obey(line: str, send: Callable[[dict[str, Any]], None]) -> None:
-    from zslbench.engines.messages import answer
+    from zslbench.engines.messages import answer_together
     from zslbench.errors import thread_failed
     from zslbench.runs.execute import Setup
 
     threading.excepthook = thread_failed
-    run, setup = json.loads(line)
-    send(answer(run, Setup.model_validate(setup), send))
+    runs, setup = json.loads(line)
+    answer_together(runs, Setup.model_validate(setup), send)
 
 
 if __name__ == "__main__":

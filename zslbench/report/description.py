@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.text import Text
 
-from zslbench.api.cards import SCALINGS, Variant
+from zslbench.api.cards import SCALINGS, MethodCard, Variant
 from zslbench.api.dataset import Dataset
 from zslbench.api.embedder import Embedder
 from zslbench.api.engine import Engine
@@ -25,6 +25,7 @@ from zslbench.discovery.plugins import plugins, registry
 from zslbench.discovery.registry import NOUNS, Entry
 from zslbench.errors import printable
 from zslbench.report.published import Group, as_json, groups_of, printed_as, usable_numbers
+from zslbench.runs.stacking import why_alone
 
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 TYPES: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text"}
@@ -69,7 +70,8 @@ def _declared(entry: Entry, root: Path) -> dict[str, Any]:
     if entry.kind == "method":
         method = registry().resolve("method", entry.name, Embedder)
         scaling = {key: getattr(method, key) for name in SCALINGS for key in (name, f"{name}s")}
-        return {"version": method.version, **scaling, "parameters": _parameters(method.params_type)}
+        alone = why_alone(method, entry.card.setting) if isinstance(entry.card, MethodCard) else ""
+        return {"version": method.version, **scaling, "alone": alone, "parameters": _parameters(method.params_type)}
     if entry.kind == "dataset":
         dataset = registry().resolve("dataset", entry.name, Dataset)
         return {
@@ -182,6 +184,8 @@ def _about(description: Description) -> Iterator[tuple[str, str]]:
         needs = ["class embeddings that are attributes"] * facts["needs_attributes"]
         needs += ["features and class embeddings of one space"] * facts["needs_shared_space"]
         yield "needs", " and ".join(needs)
+        alone = " ".join(facts["alone"].split())
+        yield "training", f"one fit at a time, whatever --stack says: {alone}" * bool(alone)
     elif kind == "dataset":
         yield from _about_dataset(facts)
     elif kind == "evaluator":

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,10 +29,11 @@ from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
-from zslbench.runs.fit import Model, Problem, Watch, train
+from zslbench.runs.fit import Model, Watch, train
 from zslbench.runs.isolation import contained, known_state
 from zslbench.runs.kept import LIMIT, KeepModel, Kept
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
+from zslbench.runs.problem import Problem
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
 from zslbench.runs.weights import BACKBONE
@@ -51,6 +53,7 @@ class Setup(BaseModel):
         keep_model: whether final models are kept: those up to 64 MB, all, or none.
         evaluators: those that measure on request alone and are wanted, by name.
         folder: the working folder, which relative names are of.
+        stack: how many fits may be trained as one; `auto` where that is faster.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +64,7 @@ class Setup(BaseModel):
     keep_model: KeepModel = "auto"
     evaluators: tuple[str, ...] = ()
     folder: Path = Field(default_factory=Path.cwd)
+    stack: int | Literal["auto"] = 1
 
     @cached_property
     def opened(self) -> Store:
@@ -198,6 +202,7 @@ class Execution:
             ),
             provenance=provenance(run, self.device, self.started)
             | ({"features_from": dict(self.data.backbone)} if self.data.backbone else {})
+            | ({"stacked": stacked} if (stacked := max(one.stacked for one in self.fitted)) > 1 else {})
             | {"peak_memory_mb": peak_memory(self.device)},
         )
         return record, decisions | arrays

@@ -19,7 +19,8 @@ from zslbench.discovery.registry import Entry
 from zslbench.discovery.single_file import SUFFIX, method_name
 from zslbench.errors import PluginError, RunError, UsageError
 from zslbench.runs.code import code_of
-from zslbench.runs.fit import fit_new, scaled
+from zslbench.runs.fit import fit_new
+from zslbench.runs.problem import scaled
 from zslbench.runs.scaling import misdeclared, own_scaling
 from zslbench.training.trainer import fit_within
 

@@ -22,8 +22,8 @@ from zslbench.api.views import ClassSet, ProblemShape, TrainView
 from zslbench.data.scaling import Scaler
 from zslbench.errors import NotApplicable
 from zslbench.runs import fit
-from zslbench.runs.fit import Problem
 from zslbench.runs.measure import watched
+from zslbench.runs.problem import Problem
 from zslbench.runs.scaling import own_scaling
 from zslbench.testing.problem import painted, separable
 from zslbench.testing.subjects import MethodSubject

@@ -10,8 +10,8 @@ import torch
 from zslbench.api.cards import SCALINGS, Preset, Scaling
 from zslbench.api.params import Params
 from zslbench.errors import UsageError
-from zslbench.runs.fit import Problem
 from zslbench.runs.fit import train as fitted
+from zslbench.runs.problem import Problem
 from zslbench.runs.scaling import own_scaling
 from zslbench.testing.fitting import CPU, built, made, problem, sufficient
 from zslbench.testing.methods import check_beats_chance, check_declarations, right, shortfall

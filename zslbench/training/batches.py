@@ -34,6 +34,10 @@ class Batches:
 
         Where the input is images, each comes as one of its crops.
         """
+        if self.view.pixels is None:
+            for rows in self.rows(size, count):
+                yield self._batch(rows[together.share(len(rows))], len(rows), None, None)
+            return
         made = 0
         while made < count:
             for batch in self._one_pass(size):
@@ -42,13 +46,21 @@ class Batches:
                 if made == count:
                     break
 
+    def rows(self, size: int, count: int) -> Iterator[Tensor]:
+        """Yields the images of each batch, `(B,)`; a pass is ordered when it begins."""
+        images, device = len(self.view.x), self.view.x.device
+        parts: Iterator[Tensor] = iter(())
+        for _ in range(count):
+            rows = next(parts, None)
+            if rows is None:
+                order = torch.randperm(images, generator=self.generator, device=device)
+                parts = iter(torch.split(order, size))
+                rows = next(parts)
+            yield rows
+
     def _one_pass(self, size: int) -> Iterator[Batch]:
         x, device = self.view.x, self.view.x.device
         order = torch.randperm(len(x), generator=self.generator, device=device)
-        if self.view.pixels is None:
-            for rows in torch.split(order, size):
-                yield self._batch(rows[together.share(len(rows))], len(rows), None, None)
-            return
         crops = torch.randint(x.shape[1], (len(x),), generator=self.generator, device=device)
         parts = [
             (len(rows), rows[together.share(len(rows))], which[together.share(len(rows))])

@@ -81,3 +81,22 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
         version, words, gauss = state["python"]
         random.setstate((version, tuple(words), gauss))
         np.random.set_state(state["numpy"])
+
+
+class Randomness:
+    """The global random states of torch, NumPy and Python as they are, to be put back in this process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.torch = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+        self._cpu = torch.get_rng_state() if device.type == "cuda" else None
+        self._numpy, self._python, self._device = np.random.get_state(), random.getstate(), device
+
+    def restore(self) -> None:
+        """Puts them back."""
+        if self._cpu is None:
+            torch.set_rng_state(self.torch)
+        else:
+            torch.set_rng_state(self._cpu)
+            torch.cuda.set_rng_state(self.torch, self._device)
+        np.random.set_state(self._numpy)
+        random.setstate(self._python)

@@ -11,6 +11,7 @@ from zslbench.api.embedder import Batch, GradientParams, Objective, Stage
 from zslbench.errors import RunError
 from zslbench.training import together
 from zslbench.training.device import autocast
+from zslbench.training.optimizers import optimizer_of
 
 
 class Player:
@@ -20,7 +21,7 @@ class Player:
         self.objective = objective
         self.params = params
         self.variables = [parameter for parameter in objective.parameters if parameter.requires_grad]
-        self.optimizer = _optimizer(self.variables, objective, params)
+        self.optimizer = optimizer_of(self.variables, objective, params)
         self.schedule = _schedule(self.optimizer, params, epochs)
 
     def step(self, batch: Batch, precision: Literal["32", "bf16"]) -> dict[str, Tensor]:
@@ -101,22 +102,6 @@ def progress_of(stage: Stage, params: GradientParams, losses: dict[str, float]) 
             "name the one whose plateau lowers the learning rates, or take another schedule"
         )
     return losses[stage.plateau]
-
-
-def _optimizer(variables: list[nn.Parameter], objective: Objective, params: GradientParams) -> torch.optim.Optimizer:
-    """The L2 penalty falls on weights, not on biases and other vectors."""
-    lr, decay = objective.lr or params.lr, params.weight_decay * objective.decay
-    groups: Any = [
-        {"params": [v for v in variables if v.ndim > 1], "weight_decay": decay},
-        {"params": [v for v in variables if v.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if decay == 0:
-        groups = variables
-    if params.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=params.beta1, fused=True)
-    kind = torch.optim.AdamW if params.optimizer == "adamw" else torch.optim.Adam
-    betas, amsgrad = (params.beta1, params.beta2), params.optimizer == "amsgrad"
-    return kind(groups, lr=lr, betas=betas, weight_decay=0.0, amsgrad=amsgrad, fused=True)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, params: GradientParams, epochs: int) -> Any:

@@ -14,28 +14,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from zslbench import interruption
 from zslbench.api.embedder import Embedder, Stage
 from zslbench.api.progress import Progress
 from zslbench.api.views import TrainView
 from zslbench.errors import RunError
-from zslbench.training import together
+from zslbench.training import lockstep, together
 from zslbench.training.batches import Batches
 from zslbench.training.checkpoint import copied, load_checkpoint, save_checkpoint
 from zslbench.training.device import random_state, set_random_state
+from zslbench.training.epoch import Epoch, History
 from zslbench.training.player import Player, progress_of
 
 CHECKPOINT_SECONDS = 20.0
 LONG_EPOCH = 0.5
 """Seconds of an epoch from which on its end is held in memory, so that an interruption need not wait for the next."""
-TURNS_BETWEEN_CHECKS = 200
-"""How many turns may pass before a NaN is noticed; a check makes a GPU wait."""
 
 
 @dataclass
@@ -75,6 +74,7 @@ class Fitted:
         epochs: epochs of the main stage; where a metric decided, the best one.
         losses: mean of each loss in each epoch, all stages.
         watched: what `watch` returned after each epoch of the main stage.
+        stacked: the most fits whose steps were taken as one; 1 where it was trained alone.
         keep: writes the checkpoint that the fit would go on from at its end, where none was written.
     """
 
@@ -82,6 +82,7 @@ class Fitted:
     epochs: int | None = None
     losses: list[dict[str, float]] = field(default_factory=list)
     watched: list[dict[str, float]] = field(default_factory=list)
+    stacked: int = 1
     keep: Callable[[], None] = lambda: None
 
 
@@ -231,19 +232,28 @@ class _Trainer:
         self.embedder.train()
         size = min(self.embedder.params.batch_size, len(self.view.x))
         turns = math.ceil(len(self.view.x) / size)
-        batches = [self.batches.draw(size, turns * player.objective.steps) for player in players]
-        history: dict[str, list[Tensor]] = {}
-        for turn in range(turns):
-            if self.how.checkpoint is not None and not self.behind:  # the last epoch that ended is not lost
-                interruption.check()
-            for player, own in zip(players, batches, strict=True):
-                for _ in range(player.objective.steps):
-                    losses = player.step(next(own), self.how.precision)
-                for name, value in losses.items():
-                    history.setdefault(name, []).append(value)
-            if (turn + 1) % TURNS_BETWEEN_CHECKS == 0 or turn + 1 == turns:
-                _check_finite(history, stage, epoch, turns)
-        return {name: float(torch.stack(values).float().mean()) for name, values in history.items()}
+        examine = partial(_check_finite, stage=stage, epoch=epoch, turns=turns)
+        history = lockstep.play(
+            Epoch(
+                self.embedder,
+                stage,
+                players,
+                self.batches,
+                turns,
+                size,
+                self.how.precision,
+                self.how.checkpoint is not None and not self.behind,
+                self.how.checkpoint is not None and self.behind,
+                examine,
+                self._waited,
+            )
+        )
+        examine(history)
+        return {name: float(values.float().mean()) for name, values in history.items()}
+
+    def _waited(self, seconds: float, fits: int) -> None:
+        self.started += seconds
+        self.fitted.stacked = max(self.fitted.stacked, fits)
 
     def _should_stop(self, watch: Callable[[Embedder[Any]], dict[str, float]], epoch: int) -> bool:
         model = self._finished()
@@ -339,11 +349,11 @@ def _main_stage(stages: list[Stage]) -> int:
     return main
 
 
-def _check_finite(history: dict[str, list[Tensor]], stage: Stage, epoch: int, turns: int) -> None:
+def _check_finite(history: History, stage: Stage, epoch: int, turns: int) -> None:
     """Names the earliest turn, and the objective in it, whose loss is not finite."""
     wrong = []
     for name, values in history.items():
-        bad = (~torch.isfinite(torch.stack(values))).nonzero()
+        bad = (~torch.isfinite(values)).nonzero()
         if len(bad):
             wrong.append((int(bad[0]), name))
     if wrong:

@@ -20,8 +20,9 @@ from zslbench.errors import NotApplicable, UsageError, one_line
 from zslbench.evaluation.measuring import evaluators, metric_name, owner_of
 from zslbench.records.search import Search, SearchTrial
 from zslbench.runs.entrant import Entrant
-from zslbench.runs.fit import Problem, train
+from zslbench.runs.fit import train
 from zslbench.runs.isolation import contained, known_state
+from zslbench.runs.problem import Problem
 from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit
 
@@ -70,7 +71,7 @@ def measure(
 def _measure(
     entrant: Entrant, make: Callable[[], Problem], points: list[dict[str, Any]], metric: str, device: torch.device
 ) -> list[float | Exception]:
-    """Returns the metric of each point, or its error; all see the same problem, which is made here to end here."""
+    """Returns the metric of each point, or its error; all see the same problem, which is made once."""
     problem = make()
     x = problem.scale(problem.test.x(slice(0, len(problem.test)))).to(device)  # held: it is scored for every point
     evaluator = evaluators()[owner_of(metric)]

@@ -30,11 +30,14 @@ from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, pairs
+from zslbench.runs.stacking import able
 from zslbench.tuning.space import defaults, proposed, search_space
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
 """Trials proposed at a time; more would be proposed with less knowledge."""
+GRID_ROUND = 16
+"""Points of a grid run at a time where they are trained as one; they depend on nothing."""
 RANDOM = 8
 """Trials at most, and a third of those wanted, before the sampler begins to learn from them."""
 LARGEST_GRID = 1000
@@ -89,6 +92,7 @@ class Tuner:
         say: prints a line of progress.
         afresh: whether to forget a stored search.
         as_found: whether a finished search will do whatever its space was.
+        stacked: whether trials are trained as one, so that there should be many at a time.
     """
 
     store: Store
@@ -97,6 +101,7 @@ class Tuner:
     say: Callable[[str], None] = lambda line: None
     afresh: bool = False
     as_found: bool = False
+    stacked: bool = False
     since: tuple[float, int] = field(default=(0.0, 0), init=False)
     """When the search under way began or went on, and with how many trials."""
 
@@ -164,8 +169,9 @@ class Tuner:
         points = [dict(zip(own, values, strict=True)) for values in combinations]
         if shares_factors(entrant.method):
             return self._saved(search, sweep(entrant, points, search, self.device))
-        for start in range(len(search.trials), len(points), ROUND):
-            search = self._round(search, [_Begun(entrant, search, point) for point in points[start : start + ROUND]])
+        count = GRID_ROUND if self.stacked else ROUND
+        for start in range(len(search.trials), len(points), count):
+            search = self._round(search, [_Begun(entrant, search, point) for point in points[start : start + count]])
         return search
 
     def _tpe(self, entrant: Entrant, search: Search) -> Search:
@@ -184,28 +190,43 @@ class Tuner:
         return search
 
     def _round(self, search: Search, begun: list[_Begun]) -> Search:
-        """Runs trials on fold after fold; those that are hopeless after a fold are dropped from the next."""
-        for fold in range(search.folds):
+        """Runs trials on the folds; those that are hopeless after a fold are dropped from the next."""
+        for folds in self._at_once(search, begun[0]):
             alive = [trial for trial in begun if trial.state == "complete"]
-            runs = [trial.run(fold) for trial in alive]
-            distinct = list({run.id: run for run in runs}.values())
-            outcomes = self.execute(distinct, self._status(search, len(begun), fold))
-            for trial, run in zip(alive, runs, strict=True):
-                trial.add(outcomes[run.id])
-                if trial.state == "complete" and fold + 1 < search.folds and trial.hopeless():
-                    trial.state = "pruned"
+            runs = {fold: [trial.run(fold) for trial in alive] for fold in folds}
+            distinct = list({run.id: run for own in runs.values() for run in own}.values())
+            outcomes = self.execute(distinct, self._status(search, len(begun), folds))
+            for fold in folds:
+                for trial, run in zip(alive, runs[fold], strict=True):
+                    if trial.state == "complete":  # what one that was dropped found on further folds counts for nothing
+                        trial.add(outcomes[run.id])
+                        if trial.state == "complete" and fold + 1 < search.folds and trial.hopeless():
+                            trial.state = "pruned"
         return self._saved(search, [trial.ended() for trial in begun])
 
-    def _status(self, search: Search, count: int, fold: int) -> str:
-        """Returns where a search stands that is about to run a number of trials on a fold."""
+    def _at_once(self, search: Search, trial: _Begun) -> list[list[int]]:
+        """Returns which folds are run together: where trials are trained as one, those that seldom drop any.
+
+        No trial is dropped before the pruner has seen enough, nor many after the second fold.
+        """
+        each = [[fold] for fold in range(search.folds)]
+        if not self.stacked or not able(trial.run(0)):
+            return each
+        seen = sum(one.state == "complete" for one in search.trials)
+        together = trial.proposal is None or seen < ROUND
+        return [list(range(search.folds))] if together else [each[0], *filter(None, [list(range(1, search.folds))])]
+
+    def _status(self, search: Search, count: int, folds: list[int]) -> str:
+        """Returns where a search stands that is about to run a number of trials on some folds."""
         done, (began, before) = len(search.trials), self.since
         which = f"trials {done + 1} to {done + count}" if count > 1 else f"trial {done + 1}"
         parts = [f"{which} of {search.wanted}"]
-        parts += [f"fold {fold + 1} of {search.folds}"] * (search.folds > 1)
+        last = f" to {folds[-1] + 1}" if len(folds) > 1 else ""
+        parts += [f"fold{'s' * bool(last)} {folds[0] + 1}{last} of {search.folds}"] * (search.folds > 1)
         if search.complete:
             metric = tuning_metric(search.metric)
             parts.append(f"best {metric.title} {metric.text(search.best.value)}")
-        if made := done - before + (under_way := count * fold / search.folds):
+        if made := done - before + (under_way := count * folds[0] / search.folds):
             each = (time.monotonic() - began) / made
             parts.append(f"about {each * (search.wanted - done - under_way):.0f} s left")
         return ", ".join(parts)

@@ -1,0 +1,124 @@
+"""One fold of a data set, cut and scaled: made once in a process, and kept for the fits that follow."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zslbench.api.cards import Scaling, Setting
+from zslbench.api.dataset import Fold, ZSLData
+from zslbench.api.embedder import Embedder
+from zslbench.api.views import TestView, TrainView
+from zslbench.data.scaling import Scaler, SemanticsScaler
+from zslbench.evaluation.scorers import ModelScorer
+
+KEPT = 2**30
+"""Bytes of the problems that are kept; the newest one is, whatever its size."""
+HELD = 2**28
+"""Bytes of a problem's test features up to which they are kept scaled; larger ones are read at each measurement."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one fold, or all of trainval, gives.
+
+    Attributes:
+        train: what a method may see, scaled.
+        test: the images to score and all classes, unscaled.
+        scale: of features, fitted on the training part.
+        semantics: of class embeddings, fitted on the seen classes of the training part.
+    """
+
+    train: TrainView
+    test: TestView
+    scale: Scaler
+    semantics: SemanticsScaler
+    _copies: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold = None) -> Problem:
+        """Cuts a fold (None for the proposed split) and scales it by what its training part says.
+
+        A process keeps the last ones, up to `KEPT` bytes, so that runs that share one do not repeat the work.
+
+        Raises:
+            DataError: class embeddings cannot be scaled so.
+        """
+        key = (id(data), setting, scaling, fold)
+        found = _kept.pop(key, None)
+        if found is None or found.data is not data or found.changed:
+            found = _Kept(data, _made(data, setting, scaling, fold))
+        _kept[key] = found
+        while len(_kept) > 1 and sum(kept.problem.size for kept in _kept.values()) > KEPT:
+            _kept.popitem(last=False)
+        return found.problem
+
+    def view(self, device: torch.device) -> TrainView:
+        """Returns what a method may see, on a device."""
+        return self._copy(f"train on {device}", lambda: self.train.to(device))  # type: ignore[no-any-return]
+
+    def scorer(self, embedder: Embedder[Any], device: torch.device, x: Tensor | None = None) -> ModelScorer:
+        """Returns the scores of its test images by a model; `x` are their scaled features, where these are at hand."""
+        classes = self._copy("classes", lambda: self.semantics(self.test.classes))
+        if x is None:
+            x = self._features(device)
+        return ModelScorer(embedder, self.test, self.scale, device, x, classes)
+
+    @property
+    def size(self) -> int:
+        """The bytes of its tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yields the tensors that a method is shown."""
+        copies = self._copies.values()
+        for view in (self.train, *(copy for copy in copies if isinstance(copy, TrainView))):
+            yield from (view.x, view.y, view.semantics, view.classes.seen)
+            if view.unlabelled is not None:
+                yield view.unlabelled
+        yield from (copy for copy in copies if isinstance(copy, Tensor))
+
+    def _features(self, device: torch.device) -> Tensor | None:
+        """Returns the test images' scaled features, or None where they are too many, or images are the input."""
+        view, features = self.test, self.test.features
+        if view.pixels is not None or features is None or len(view) * features[0].size * 4 > HELD:
+            return None
+        return self._copy(f"test on {device}", lambda: self.scale(view.x(slice(0, len(view)))).to(device))  # type: ignore[no-any-return]
+
+    def _copy(self, name: str, make: Any) -> Any:
+        if name not in self._copies:
+            self._copies[name] = make()
+        return self._copies[name]
+
+
+class _Kept:
+    """A problem, with the data that it was cut from, and the state that its tensors were handed out in."""
+
+    def __init__(self, data: ZSLData, problem: Problem) -> None:
+        self.data, self.problem = data, problem
+
+    @property
+    def changed(self) -> bool:
+        """Whether a method wrote to what it was shown, so that the next one must not see it."""
+        return any(tensor._version > 0 for tensor in self.problem.tensors())
+
+
+_kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
+
+
+def scaled(view: TrainView, scale: Scaler, semantics: SemanticsScaler) -> TrainView:
+    """Returns a view with scaled features and class embeddings."""
+    unlabelled = None if view.unlabelled is None else scale(view.unlabelled)
+    return view.with_features(scale(view.x), unlabelled).with_classes(semantics(view.classes))
+
+
+def _made(data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold) -> Problem:
+    view = data.train_view(setting, fold)
+    scaler = Scaler.fit(scaling.scale, view.x)
+    semantics = SemanticsScaler.fit(scaling.semantics_scale, view.classes.seen_only.semantics)
+    return Problem(scaled(view, scaler, semantics), data.test_view(fold), scaler, semantics)
