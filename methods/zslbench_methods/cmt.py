@@ -89,7 +89,7 @@ class CMTStar(CMT[CMTStarParams]):
 
     def finish(self, view: TrainView) -> None:
         """Fits the gate to the mapped training images."""
-        mapped = self.embed(view.x)
+        mapped = torch.cat([self.embed(x) for x, _ in view.parts()])
         fitted: ClassGaussians | LocalOutliers
         if self.params.gate == "gaussian":
             fitted, novelty = ClassGaussians.fit(mapped, view.y, view.semantics)

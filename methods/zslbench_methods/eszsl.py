@@ -18,6 +18,11 @@ class ESZSLParams(Params):
     relative: bool = param(True, "measure gamma and lambda in mean eigenvalues of X'X and of S'S, S centred")
 
 
+def signs(y: Tensor, classes: int) -> Tensor:
+    """Returns Y, `(N, C)` float64: 1 where an image is of a class, else -1."""
+    return 2.0 * torch.nn.functional.one_hot(y, classes).double() - 1.0
+
+
 def mean_eigenvalue(values: Tensor) -> Tensor:
     """Returns the mean of the eigenvalues of X'X that are more than rounding, a scalar; 1 where there are none.
 
@@ -58,13 +63,13 @@ class ESZSL(Embedder[ESZSLParams]):
 
     def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
         """Returns eigenvalues e, f and eigenvectors U, Q of X'X and S'S, U'X'YSQ, and the two units; all in float64."""
-        x, s = view.x.double(), view.semantics.double()
-        signs = 2.0 * torch.nn.functional.one_hot(view.y, len(s)).double() - 1.0
-        e, u = torch.linalg.eigh(x.T @ x)
+        s = view.semantics.double()
+        gram, cross = view.sums(lambda x, y: (x.T @ x, x.T @ signs(y, len(s))))
+        e, u = torch.linalg.eigh(gram)
         f, q = torch.linalg.eigh(s.T @ s)
         centred = s - s.mean(dim=0)
         units = torch.stack([mean_eigenvalue(e), mean_eigenvalue(torch.linalg.eigvalsh(centred.T @ centred))])
-        return e.clamp(min=0), u, f.clamp(min=0), q, u.T @ (x.T @ signs) @ (s @ q), units
+        return e.clamp(min=0), u, f.clamp(min=0), q, u.T @ cross @ (s @ q), units
 
     def assemble(self, factors: tuple[Tensor, ...]) -> None:
         """Computes V = U [(U'X'YSQ)_ij / ((e_i + gamma)(f_j + lambda))] Q', which is Eq. (7) in the eigenvectors."""

@@ -82,7 +82,7 @@ class LATEM(RankingEmbedder[LATEMParams]):
         if not self.params.pruned or epoch % EPOCHS_BETWEEN_PRUNINGS:
             return
         best = [
-            self.scores_by_map(x, view.classes)[torch.arange(len(y), device=y.device), :, y].argmax(dim=1)
+            self.scores_by_map(x.to(y.device), view.classes)[torch.arange(len(y), device=y.device), :, y].argmax(dim=1)
             for x, y in zip(torch.split(view.x, 1024), torch.split(view.y, 1024), strict=True)
         ]
         share = torch.bincount(torch.cat(best), minlength=self.params.K) / len(view.y)

@@ -52,10 +52,16 @@ class SAE(Embedder[SAEParams]):
 
     def factorize(self, view: TrainView) -> tuple[Tensor, ...]:
         """Returns eigenvalues a, e and eigenvectors P, U of SS' and XX', and P'SX'U; all in float64."""
-        x, s = view.x.double(), view.semantics.double()[view.y]
-        a, p = torch.linalg.eigh(s.T @ s)
-        e, u = torch.linalg.eigh(x.T @ x)
-        return a.clamp(min=0), p, e.clamp(min=0), u, p.T @ (s.T @ x) @ u
+        semantics = view.semantics.double()
+
+        def products(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+            s = semantics[y]
+            return s.T @ s, x.T @ x, s.T @ x
+
+        ss, xx, sx = view.sums(products)
+        a, p = torch.linalg.eigh(ss)
+        e, u = torch.linalg.eigh(xx)
+        return a.clamp(min=0), p, e.clamp(min=0), u, p.T @ sx @ u
 
     def assemble(self, factors: tuple[Tensor, ...]) -> None:
         """Computes W."""

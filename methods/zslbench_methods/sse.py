@@ -61,8 +61,11 @@ class SSE(Embedder[SSEParams]):
 
     def solve(self, view: TrainView) -> None:
         """Starts v at the class means, and embeds the seen classes."""
-        members = one_hot(view.y, len(view.classes)).to(view.x.dtype)
-        self.v.data.copy_(relu(members.T @ view.x / members.sum(dim=0).clamp(min=1)[:, None]))
+        totals, images = torch.zeros_like(self.v), self.v.new_zeros(len(self.v))
+        for x, y in view.parts():
+            members = one_hot(y, len(view.classes)).to(x.dtype)
+            totals, images = totals + members.T @ x, images + members.sum(dim=0)
+        self.v.data.copy_(relu(totals / images.clamp(min=1)[:, None]))
         self.seen.copy_(view.semantics)
         self.psi.copy_(mixtures(self.seen, self.seen, self.params.gamma))
 

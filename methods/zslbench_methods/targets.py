@@ -55,11 +55,14 @@ def ridge_map(view: TrainView) -> Tensor:
 
     W = (X'X + r I)^-1 X'S_y, where r is `RIDGE` times the mean eigenvalue of X'X; computed in float64.
     """
-    x = view.x.double().flatten(0, -2)
-    crops = len(x) // len(view.y)
-    wanted = view.semantics.double()[view.y].repeat_interleave(crops, dim=0)
-    gram = x.T @ x
+    semantics = view.semantics.double()
+
+    def products(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        x = x.flatten(0, -2)
+        return x.T @ x, x.T @ semantics[y].repeat_interleave(len(x) // len(y), dim=0)
+
+    gram, cross = view.sums(products)
     strength = RIDGE * gram.diagonal().mean()
     identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    solution: Tensor = torch.linalg.solve(gram + strength * identity, x.T @ wanted)
+    solution: Tensor = torch.linalg.solve(gram + strength * identity, cross)
     return solution.to(view.x.dtype)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from zslbench.api.cards import DatasetCard, Pretraining, Setting, pretraining_of
 from zslbench.api.images import Images, Pixels
 from zslbench.api.params import Params
+from zslbench.api.scratch import Scratch, copied
 from zslbench.api.soundness import check_embeddings, check_not_constant, doubtful, wrong
 from zslbench.api.soundness import check_finite as check_finite
 from zslbench.api.views import ClassSet, TestView, TrainView
@@ -275,8 +276,11 @@ class ZSLData:
                 raise NotApplicable("no class has two training images, so none can be held out to validate on")
         return split
 
-    def train_view(self, setting: Setting, fold: Fold = None) -> TrainView:
-        """Returns copies of what a method may see; they share no memory with the rest of the data."""
+    def train_view(self, setting: Setting, fold: Fold = None, scratch: Scratch | None = None) -> TrainView:
+        """Returns copies of what a method may see, of features in `scratch` files where these are given.
+
+        They share no memory with the rest of the data.
+        """
         if self.features is None:
             raise DataError(f"data set {self.name} was loaded without features, so nothing can be trained on it")
         split = self.split_for(fold)
@@ -284,14 +288,15 @@ class ZSLData:
         unlabelled = None
         if setting == "transductive":
             shuffled = np.random.default_rng(0).permutation(split.test_unseen)  # order must not tell classes apart
-            unlabelled = _copy(self.features, shuffled)
+            unlabelled = copied(self.features, shuffled, scratch)
         return TrainView(
             setting=setting,
-            x=_copy(self.features, split.train),
+            x=copied(self.features, split.train, scratch),
             y=torch.from_numpy(np.searchsorted(split.seen, self.labels[split.train]).astype(np.int64)),
             classes=self._class_set(classes, split.seen),
             unlabelled=unlabelled,
             pixels=None if self.pixels is None else self.pixels.select(split.train),
+            scratch=scratch,
         )
 
     def test_view(self, fold: Fold = None) -> TestView:
@@ -383,10 +388,6 @@ def array_fingerprint(array: NDArray[np.generic]) -> str:
     for start in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     return digest.hexdigest()
-
-
-def _copy(features: NDArray[np.float32], rows: IntArray) -> torch.Tensor:
-    return torch.from_numpy(np.array(features[rows], dtype=np.float32))
 
 
 def _whole(values: ArrayLike, what: str) -> IntArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zslbench.api.cards import Setting
 from zslbench.api.images import Pixels
+from zslbench.api.scratch import Scratch, copied, split
 from zslbench.errors import DataError
 
 
@@ -84,6 +85,8 @@ class TrainView:
         classes: the seen classes; in the semantic-transductive and transductive settings the unseen ones follow.
         unlabelled: features of unlabelled images of unseen classes, in the transductive setting only.
         pixels: the crops themselves, if the input is images.
+        scratch: where features larger than memory lie; `x` and `unlabelled` are then on the CPU, whatever the device,
+            and over files on disk.
     """
 
     setting: Setting
@@ -92,6 +95,35 @@ class TrainView:
     classes: ClassSet
     unlabelled: Tensor | None = None
     pixels: Pixels | None = None
+    scratch: Scratch | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches, classes and parameters are."""
+        return self.y.device
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields features and classes of the training images on the device, part by part: `(n, D)`, `(n,)`.
+
+        Use it instead of `x` where all images count, so that features may be larger than memory. A part has up to 2**26
+        values, 256 MB in float32; smaller data are one part.
+        """
+        parts = split(self.x)
+        for x, y in zip(parts, torch.split(self.y, len(parts[0])), strict=True):
+            yield x.to(self.device), y
+
+    def sums(self, of: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Returns sums over the training images, part by part, such as X'X: `sums(lambda x, y: (x.T @ x,))`.
+
+        Args:
+            of: returns the sums over the images of one part, given their features `(n, D)` in float64 and their
+                classes `(n,)`.
+        """
+        totals: tuple[Tensor, ...] = ()
+        for x, y in self.parts():
+            own = of(x.double(), y)
+            totals = tuple(a + b for a, b in zip(totals, own, strict=True)) if totals else own
+        return totals
 
     @property
     def semantics(self) -> Tensor:
@@ -105,10 +137,12 @@ class TrainView:
         return ProblemShape(self.x.shape[-1], self.semantics.shape[1], len(self.classes), self.classes.names, seen)
 
     def to(self, device: torch.device | str) -> TrainView:
-        """Returns the same view on a device."""
+        """Returns the same view on a device; features on disk stay there."""
+        view = replace(self, y=self.y.to(device), classes=self.classes.to(device))
+        if self.scratch is not None:
+            return view
         unlabelled = None if self.unlabelled is None else self.unlabelled.to(device)
-        x, y, classes = self.x.to(device), self.y.to(device), self.classes.to(device)
-        return replace(self, x=x, y=y, classes=classes, unlabelled=unlabelled)
+        return view.with_features(self.x.to(device), unlabelled)
 
     def with_features(self, x: Tensor, unlabelled: Tensor | None) -> TrainView:
         """Returns the view with other features, for example scaled ones."""
@@ -158,13 +192,18 @@ class TrainView:
         inside, outside = ((~is_cut & ~held_out).to(y.device), (is_cut | held_out).to(y.device))
         train = replace(
             self,
-            x=self.x[inside],
+            x=self._taken(inside),
             y=y[inside],
             classes=chosen.seen_only if self.setting == "inductive" else chosen,
-            unlabelled=self.x[is_cut.to(y.device)] if self.setting == "transductive" else None,
+            unlabelled=self._taken(is_cut.to(y.device)) if self.setting == "transductive" else None,
             pixels=None if self.pixels is None else self.pixels.select(inside.nonzero().flatten().cpu().numpy()),
         )
-        return Cut(train, self.x[outside], y[outside], chosen)
+        return Cut(train, self._taken(outside), y[outside], chosen)
+
+    def _taken(self, which: Tensor) -> Tensor:
+        if self.scratch is None:
+            return self.x[which]
+        return copied(self.x, which.nonzero().flatten().cpu(), self.scratch)
 
 
 @dataclass(frozen=True)
@@ -173,7 +212,7 @@ class Cut:
 
     Attributes:
         train: what is left to train on.
-        x: features of the images that are not, of both kinds of classes, `(M, D)`.
+        x: features of the images that are not, of both kinds of classes, `(M, D)`; on disk where the view's are.
         y: the class of each, `(M,)`, a position in `classes`.
         classes: all of them; `seen` says which are left to train on, and these come first.
     """

@@ -44,7 +44,7 @@ class Scaler:
             return x
         if self.kind == "l2":
             return nn.functional.normalize(x, dim=-1)
-        return (x - self.shift) / self.divisor
+        return (x - self.shift.to(x.device)) / self.divisor.to(x.device)
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,7 @@ class Member(nn.Module):
         self._note(
             Scaler(self.named.scaling.scale, torch.zeros(shape.features), torch.ones(shape.features)),
             SemanticsScaler("none", torch.zeros(shape.attributes, dtype=torch.float64), torch.empty(0)),
+            torch.device("cpu"),
         )
 
     def fit(self, view: TrainView) -> None:
@@ -183,8 +184,8 @@ class Member(nn.Module):
         seed = int(torch.randint(2**31 - 1, ()))
         scaler = Scaler.fit(scaling.scale, view.x)
         semantics = SemanticsScaler.fit(scaling.semantics_scale, view.classes.seen_only.semantics)
-        self._note(scaler, semantics)
-        how = fit_within(view.x.device, self.named.entry.name)
+        self._note(scaler, semantics, view.device)
+        how = fit_within(view.device, self.named.entry.name)
         embedder, fitted = fit_new(
             lambda: self.named.method(self.named.params), scaled(view, scaler, semantics), seed, how
         )
@@ -222,9 +223,9 @@ class Member(nn.Module):
             )
         return view
 
-    def _note(self, scaler: Scaler, semantics: SemanticsScaler) -> None:
+    def _note(self, scaler: Scaler, semantics: SemanticsScaler, device: torch.device) -> None:
         for name, value in {"shift": scaler.shift, "divisor": scaler.divisor, "mean": semantics.mean}.items():
-            self.register_buffer(name, value)
+            self.register_buffer(name, value.to(device))
 
     @property
     def _scaler(self) -> Scaler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 from zslbench.api.cards import Scaling, Setting
 from zslbench.api.dataset import Fold, ZSLData
 from zslbench.api.embedder import Embedder
+from zslbench.api.scratch import Scratch, changed
 from zslbench.api.views import TestView, TrainView
+from zslbench.data.folders import cache_folder
 from zslbench.data.scaling import Scaler, SemanticsScaler
 from zslbench.evaluation.scorers import ModelScorer
 
@@ -41,18 +44,25 @@ class Problem:
     _copies: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold = None) -> Problem:
+    def of(
+        cls, data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold = None, memory: int | None = None
+    ) -> Problem:
         """Cuts a fold (None for the proposed split) and scales it by what its training part says.
 
-        A process keeps the last ones, up to `KEPT` bytes, so that runs that share one do not repeat the work.
+        A process keeps the last ones, up to `KEPT` bytes, so that runs that share one do not repeat the work. Features
+        that would take more than `memory` bytes are kept on disk.
 
         Raises:
             DataError: class embeddings cannot be scaled so.
+            NotWritten: features are to be on disk, and it is full.
         """
-        key = (id(data), setting, scaling, fold)
+        scratch = Scratch(cache_folder() / "scratch") if memory is not None and needed(data, setting) > memory else None
+        key = (id(data), setting, scaling, fold, scratch)
         found = _kept.pop(key, None)
         if found is None or found.data is not data or found.changed:
-            found = _Kept(data, _made(data, setting, scaling, fold))
+            if scratch is not None:
+                _kept.clear()  # so that the disk need not hold several
+            found = _Kept(data, _made(data, setting, scaling, fold, scratch))
         _kept[key] = found
         while len(_kept) > 1 and sum(kept.problem.size for kept in _kept.values()) > KEPT:
             _kept.popitem(last=False)
@@ -111,14 +121,22 @@ class _Kept:
 _kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
 
 
+def needed(data: ZSLData, setting: Setting) -> int:
+    """Returns the bytes of the features that a method is shown, and of the copy that scaling makes."""
+    if data.features is None:
+        return 0
+    images = len(data.train) + (len(data.test_unseen) if setting == "transductive" else 0)
+    return 2 * 4 * images * prod(data.features.shape[1:])
+
+
 def scaled(view: TrainView, scale: Scaler, semantics: SemanticsScaler) -> TrainView:
     """Returns a view with scaled features and class embeddings."""
-    unlabelled = None if view.unlabelled is None else scale(view.unlabelled)
-    return view.with_features(scale(view.x), unlabelled).with_classes(semantics(view.classes))
+    own = (x if x is None or scale.kind == "none" else changed(x, scale, view.scratch) for x in (view.x, view.unlabelled))
+    return view.with_features(*own).with_classes(semantics(view.classes))
 
 
-def _made(data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold) -> Problem:
-    view = data.train_view(setting, fold)
+def _made(data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold, scratch: Scratch | None) -> Problem:
+    view = data.train_view(setting, fold) if scratch is None else data.train_view(setting, fold, scratch)
     scaler = Scaler.fit(scaling.scale, view.x)
     semantics = SemanticsScaler.fit(scaling.semantics_scale, view.classes.seen_only.semantics)
     return Problem(scaled(view, scaler, semantics), data.test_view(fold), scaler, semantics)

@@ -201,7 +201,7 @@ def alike(items: Sequence[int], keys: Sequence[Any]) -> list[list[int]]:
 def signature(epoch: Epoch) -> Any:
     """Returns what epochs must have in common to be played as one; None for what is played alone."""
     embedder, view = epoch.embedder, epoch.batches.view
-    if view.pixels is not None or together.processes() > 1:
+    if view.pixels is not None or view.scratch is not None or together.processes() > 1:
         return None
     params = embedder.params.model_dump()
     fixed = tuple((n, repr(v)) for n, v in params.items() if n not in OWN and not isinstance(v, float))

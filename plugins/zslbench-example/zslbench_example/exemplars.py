@@ -26,9 +26,14 @@ class Exemplars(Embedder[ExemplarParams]):
 
     def solve(self, view: TrainView) -> None:
         """Computes W in float64."""
-        x, s = view.x.double(), view.semantics.double()
-        member = torch.nn.functional.one_hot(view.y, len(s)).double()
-        means = (member.T @ x) / member.sum(dim=0)[:, None]
+        s = view.semantics.double()
+
+        def totals(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+            member = torch.nn.functional.one_hot(y, len(s)).double()
+            return member.T @ x, member.sum(dim=0)
+
+        features, images = view.sums(totals)
+        means = features / images[:, None]
         penalty = self.params.lam * torch.eye(s.shape[1], dtype=s.dtype, device=s.device)
         self.W.copy_(torch.linalg.solve(s.T @ s + penalty, s.T @ means))
 

@@ -175,8 +175,8 @@ class SeenClassifier(nn.Module):
         W, b = model.coef_ / divisor, model.intercept_
         if len(W) == 1:  # of two classes scikit-learn has one row
             W, b = np.concatenate([-W / 2, W / 2]), np.concatenate([-b / 2, b / 2])
-        self.W = torch.from_numpy(W).float().to(view.x.device)
-        self.b = torch.from_numpy(b - W @ mean.cpu().numpy()).float().to(view.x.device)
+        self.W = torch.from_numpy(W).float().to(view.device)
+        self.b = torch.from_numpy(b - W @ mean.cpu().numpy()).float().to(view.device)
 
     def finish(self, view: TrainView) -> None:
         """Has nothing to finish."""

@@ -1,0 +1,82 @@
+"""Scratch files: features larger than memory, in files without a name, which end with their process however it ends."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zslbench.files import writing
+
+PART = 2**26
+"""Values that are computed with at a time where there are more: every benchmark of the field has fewer."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Where features lie that are larger than memory.
+
+    Attributes:
+        folder: where the files are made; none has a name there, so a process that is killed leaves nothing.
+    """
+
+    folder: Path
+
+    def tensor(self, shape: tuple[int, ...], parts: Iterable[Tensor]) -> Tensor:
+        """Writes parts, `(n, ...)` float32, one after another, and returns them as one tensor of this shape on disk.
+
+        Raises:
+            NotWritten: the disk is full, or the folder cannot be written to.
+        """
+        with writing(self.folder / "scratch file"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.folder) as file:
+                for part in parts:
+                    file.write(part.contiguous().numpy().data)
+                file.flush()
+                mapped = mmap.mmap(file.fileno(), prod(shape) * 4)
+        return torch.from_numpy(np.frombuffer(mapped, dtype=np.float32).reshape(shape))
+
+
+def split(x: Tensor) -> tuple[Tensor, ...]:
+    """Returns rows in parts of up to `PART` values; all in one where they are fewer."""
+    return torch.split(x, _rows(x))
+
+
+def copied(features: Any, rows: Any, scratch: Scratch | None = None) -> Tensor:
+    """Returns a copy of some rows of an array or tensor as float32, in memory or on disk."""
+    step = _rows(features)
+    chosen = (rows[start : start + step] for start in range(0, len(rows), step))
+    parts = (torch.as_tensor(features[some], dtype=torch.float32) for some in chosen)
+    return _assembled((len(rows), *features.shape[1:]), parts, scratch)
+
+
+def changed(x: Tensor, change: Callable[[Tensor], Tensor], scratch: Scratch | None = None) -> Tensor:
+    """Returns rows as a function of them changes them, part by part, in memory or on disk."""
+    parts = split(x)
+    if scratch is None and len(parts) == 1:
+        return change(x)
+    return _assembled(tuple(x.shape), map(change, parts), scratch, x.device)
+
+
+def _assembled(
+    shape: tuple[int, ...], parts: Iterable[Tensor], scratch: Scratch | None, device: torch.device | None = None
+) -> Tensor:
+    if scratch is not None:
+        return scratch.tensor(shape, parts)
+    result = torch.empty(shape, device=device)
+    for part, place in zip(parts, split(result), strict=True):
+        place.copy_(part)
+    return result.data  # as new: nobody has written to it, and its version is to say so
+
+
+def _rows(x: Any) -> int:
+    return max(1, PART // max(1, prod(x.shape[1:])))
