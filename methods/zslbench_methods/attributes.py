@@ -89,7 +89,7 @@ class DAP(AttributeEmbedder):
 
     def solve(self, view: TrainView) -> None:
         """Fits all regressions at once; the problem separates into one for each attribute."""
-        self.attributes.fit(view.x, self.learn_classes(view)[view.y], self.params.l2)
+        self.attributes.fit(view, self.learn_classes(view), self.params.l2)
 
 
 class IAP(AttributeEmbedder):
@@ -116,4 +116,4 @@ class IAP(AttributeEmbedder):
     def solve(self, view: TrainView) -> None:
         """Fits the softmax regression over the seen classes."""
         self.signatures.copy_(self.learn_classes(view))
-        self.classifier.fit_classes(view.x, view.y, self.params.l2)
+        self.classifier.fit_classes(view, self.params.l2)

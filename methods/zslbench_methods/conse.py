@@ -44,4 +44,4 @@ class CONSE(Embedder[CONSEParams]):
     def solve(self, view: TrainView) -> None:
         """Fits the softmax regression over the seen classes."""
         self.seen.copy_(view.semantics)
-        self.classifier.fit_classes(view.x, view.y, self.params.l2)
+        self.classifier.fit_classes(view, self.params.l2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from zslbench import ClassSet, Embedder, Params, ProblemShape, TrainView, param
-from zslbench_methods.logistic import minimise
+from zslbench_methods.logistic import minimise, turned
 
 
 class SYNCParams(Params):
@@ -77,15 +78,22 @@ class SYNC(Embedder[SYNCParams]):
         It works along the principal axes of the features, rescaled to a second moment of about 1: where lambda is
         small, it would otherwise need many times as many iterations.
         """
-        x, lam = view.x.double(), self.params.lam
-        moments, axes = torch.linalg.eigh(x.T @ x / len(x))
+        lam, images = self.params.lam, len(view.y)
+        moments, axes = torch.linalg.eigh(view.sums(lambda x, y: (x.T @ x,))[0] / images)
         divisors = (moments.clamp(min=0) + lam).sqrt()
         axes = axes / divisors
-        z, penalty = x @ axes, lam / 2 / divisors.square()
-        loss = self.mean_loss(view)
-        U = torch.zeros(len(penalty), len(view.classes), dtype=z.dtype, device=z.device, requires_grad=True)
+        penalty, loss = lam / 2 / divisors.square(), self.mean_loss(view)
+        parts = turned(view, lambda x, y: (x @ axes, loss(y)))
+        U = torch.zeros(len(penalty), len(view.classes), dtype=axes.dtype, device=axes.device, requires_grad=True)
+
+        def objective() -> Iterator[Tensor]:
+            weight = 1.0
+            for z, part in parts():
+                yield part(z @ U) * (len(z) / images) + weight * (penalty @ U.square().sum(dim=1))
+                weight = 0.0  # the penalty is a term of the sum, once
+
         minimise(
-            lambda: loss(z @ U) + penalty @ U.square().sum(dim=1),
+            objective,
             [U],
             max_iter=self.params.iterations,
             tolerance_change=1e-12,
@@ -94,8 +102,8 @@ class SYNC(Embedder[SYNCParams]):
         W: Tensor = axes @ U.detach()
         return W.T
 
-    def mean_loss(self, view: TrainView) -> Callable[[Tensor], Tensor]:
-        """Returns the mean loss over the images, a function of their scores w_c . x, `(N, C)`.
+    def mean_loss(self, view: TrainView) -> Callable[[Tensor], Callable[[Tensor], Tensor]]:
+        """Returns the mean loss over images of given classes, `(n,)`, as a function of their scores w_c . x, `(n, C)`.
 
         One-vs-other: the sum over c of [1 - w_c . x]+^2 for the true class and [1 + w_c . x]+^2 for the others.
         Struct: [max over c of |a_c - a_y|^2 + w_c . x - w_y . x]+^2, Crammer and Singer's loss with the classes'
@@ -103,12 +111,23 @@ class SYNC(Embedder[SYNCParams]):
         hundredth of the mean margin: where classes tie, its gradient jumps and L-BFGS would get stuck.
         """
         if self.params.loss == "one-vs-other":
-            signs = 2.0 * one_hot(view.y, len(view.classes)).double() - 1.0
-            return lambda scores: (1 - signs * scores).clamp(min=0).square().sum(dim=1).mean()
-        y, margins = view.y[:, None], squared_distances(view.semantics, view.semantics)[view.y]
-        width = 0.01 * margins.mean()
-        # c = y counts too, with 0, so that there is nothing negative to clamp
-        return lambda scores: smooth_maximum(margins + scores - scores.gather(1, y), width).square().mean()
+            return partial(one_vs_other, len(view.classes))
+        distances = squared_distances(view.semantics, view.semantics)
+        width = 0.01 * sum(distances[y].mean() * (len(y) / len(view.y)) for _, y in view.parts())
+        return partial(struct, distances, width)
+
+
+def one_vs_other(classes: int, y: Tensor) -> Callable[[Tensor], Tensor]:
+    """Returns the mean one-vs-other loss of images of classes `y` as a function of their scores; see `SYNC`."""
+    signs = 2.0 * one_hot(y, classes).double() - 1.0
+    return lambda scores: (1 - signs * scores).clamp(min=0).square().sum(dim=1).mean()
+
+
+def struct(distances: Tensor, width: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+    """Returns the mean struct loss of images of classes `y` as a function of their scores; see `SYNC`."""
+    margins, y = distances[y], y[:, None]
+    # c = y counts too, with 0, so that there is nothing negative to clamp
+    return lambda scores: smooth_maximum(margins + scores - scores.gather(1, y), width).square().mean()
 
 
 def smooth_maximum(values: Tensor, width: Tensor) -> Tensor:

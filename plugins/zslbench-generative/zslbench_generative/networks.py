@@ -10,6 +10,8 @@ from torch.nn.functional import leaky_relu
 
 from zslbench import gradient_penalty
 
+VALUES_AT_ONCE = 2**26
+"""Features that are computed with at a time, as they may be on disk."""
 SLOPE = 0.2
 """Of every leaky ReLU in the adversarial methods."""
 
@@ -28,7 +30,12 @@ class Standard(nn.Module):
     def fit(self, x: Tensor) -> None:
         """Learns mean and divisor from `(N, width)`; before, and where all rows are alike, nothing is divided."""
         self.shift.copy_(x.mean(dim=0))
-        spread = (x - self.shift).square().mean().sqrt()
+        rows = max(1, VALUES_AT_ONCE // x.shape[1])
+        squares = [
+            (part.to(self.shift.device) - self.shift).square().mean() * (len(part) / len(x))
+            for part in torch.split(x, rows)
+        ]
+        spread = torch.stack(squares).sum().sqrt()
         self.divisor.copy_(torch.where(spread > 0, spread, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
