@@ -15,7 +15,7 @@ from zslbench.api.progress import Progress
 from zslbench.discovery.objects import class_name
 from zslbench.records.record import RunRecord
 from zslbench.runs.entrant import Entrant, Run, resolve
-from zslbench.runs.execute import Arrays, Execution
+from zslbench.runs.execute import Arrays, Execution, Setup
 from zslbench.runs.request import Asked, Request
 from zslbench.runs.row import Row
 
@@ -30,7 +30,7 @@ def execute(
 ) -> tuple[RunRecord, Arrays]:
     """Executes a run on the CPU; returns its record and what is stored beside it."""
     listener = Listener(epoch=lambda run, progress: on_epoch(progress))
-    return Execution(run, "cpu", checkpoints, listener).whole()
+    return Execution(run, Setup(store=Path("none"), device="cpu"), checkpoints, listener).whole()
 
 
 def entrant_of(

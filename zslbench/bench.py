@@ -35,9 +35,11 @@ from zslbench.report.progress import Display
 from zslbench.report.results import Results
 from zslbench.report.rows import named_metrics
 from zslbench.runs.entrant import Entrant, check_options, method_class, resolve
+from zslbench.runs.execute import Setup
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
 from zslbench.runs.measure import requested
+from zslbench.runs.memory import Where, read_memory
 from zslbench.runs.request import (
     Asked,
     DatasetLike,
@@ -83,6 +85,7 @@ class Bench(StoreVerbs):
         engine: str | None = None,
         keep_model: KeepModel | None = None,
         stack: int | Literal["auto"] = "auto",
+        memory: str | int | None = None,
         on_event: OnEvent | Literal["progress"] | None = "progress",
     ) -> None:
         """Checks the settings. It writes nothing until something runs.
@@ -98,6 +101,8 @@ class Bench(StoreVerbs):
             stack: how many fits of one method, trials, folds or seeds, may be trained as one; 1 for none. `auto` trains
                 trials of searches so where that is faster, and other runs alone, so that their numbers are the same
                 whichever runs are asked for with them.
+            memory: what training features may take, `8GB` or bytes; larger ones are read from disk, with equal results;
+                by default `ZSLBENCH_MEMORY`, else half of the memory of the machine or of its GPU.
             on_event: function that receives each event; by default a progress bar on standard error. None is silent.
 
         Raises:
@@ -108,6 +113,7 @@ class Bench(StoreVerbs):
         if not (on_event is None or on_event == "progress" or callable(on_event)):
             raise UsageError(f"on_event={on_event!r}: give 'progress', None, or a function of one Event")
         self.device = device
+        self._memory = read_memory(os.environ.get("ZSLBENCH_MEMORY") or None if memory is None else memory)
         self.root = chosen_root(None if data_root is None else Path(data_root)).absolute()
         choose_device(device)
         name = engine or ("processes" if (jobs or 1) > 1 else "inline")
@@ -118,7 +124,14 @@ class Bench(StoreVerbs):
         kept = keep_model or os.environ.get("ZSLBENCH_KEEP_MODEL") or "auto"
         if kept not in get_args(KeepModel):
             raise UsageError(f"keep_model={kept!r}: choose {', '.join(get_args(KeepModel))}")
-        self._dispatcher = Dispatcher(name, jobs, device, told, cast(KeepModel, kept), checked_stack(stack))
+        setup = Setup(
+            store=self._folder.absolute(),
+            device=device,
+            keep_model=cast(KeepModel, kept),
+            stack=checked_stack(stack),
+            memory=self._memory,
+        )
+        self._dispatcher = Dispatcher(name, jobs, told, setup)
         self._say = self._dispatcher.say
 
     def __repr__(self) -> str:
@@ -395,12 +408,13 @@ class Bench(StoreVerbs):
         return list(names), lines
 
     def _tuner(self, execute: Execute, **how: bool) -> Tuner:
-        return Tuner(self.store, execute, self.device, self._say, stacked=self._dispatcher.stacks, **how)
+        how |= {"stacked": self._dispatcher.stacks}
+        return Tuner(self.store, execute, self.device, self._say, memory=self._memory, **how)
 
     def _add_oracles(self, rows: list[Row], trials: Execute, errors: dict[str, Exception]) -> None:
         for row in rows:
             if row.entrant is not None and row.search is not None:
                 try:
-                    row.oracle = oracle(row.entrant, row.search, trials, self.device)
+                    row.oracle = oracle(row.entrant, row.search, trials, Where.of(self.device, self._memory))
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error

@@ -113,8 +113,8 @@ class SYNC(Embedder[SYNCParams]):
         if self.params.loss == "one-vs-other":
             return partial(one_vs_other, len(view.classes))
         distances = squared_distances(view.semantics, view.semantics)
-        width = 0.01 * sum(distances[y].mean() * (len(y) / len(view.y)) for _, y in view.parts())
-        return partial(struct, distances, width)
+        means = [distances[y].mean() * (len(y) / len(view.y)) for _, y in view.parts()]
+        return partial(struct, distances, 0.01 * torch.stack(means).sum())
 
 
 def one_vs_other(classes: int, y: Tensor) -> Callable[[Tensor], Tensor]:

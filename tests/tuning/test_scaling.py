@@ -16,10 +16,13 @@ from zslbench.errors import UsageError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run, resolve
+from zslbench.runs.memory import Where
 from zslbench.runs.request import Request
 from zslbench.runs.row import Row
 from zslbench.tuning.oracle import oracle
 from zslbench.tuning.tune import begin
+
+HERE = Where.of("cpu", None)
 
 
 class ScaledExample(Example):
@@ -139,7 +142,7 @@ def test_the_oracle_looks_at_each_trial_with_its_own_scale(run: Any, store: Stor
         by_hand = configuration("scaled-ridge", of.data, request={"scale": trial.params["scale"]})
         [record] = run([by_hand.run(0, params={"weight": trial.params["weight"]})]).values()
         figures.append(record.metrics["ausuc"])
-    assert oracle(of, found, run, "cpu") == pytest.approx(max(figures), abs=1e-6)
+    assert oracle(of, found, run, HERE) == pytest.approx(max(figures), abs=1e-6)
 
 
 def test_the_first_trial_has_the_methods_own_scale_and_later_ones_others(store: Store) -> None:

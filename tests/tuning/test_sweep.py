@@ -19,9 +19,11 @@ from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, resolve
 from zslbench.runs.execute import Setup
+from zslbench.runs.memory import Where
 from zslbench.runs.request import Request
 from zslbench.tuning.oracle import oracle
 
+HERE = Where.of("cpu", None)
 GRIDS = {
     "eszsl": {"gamma": among(0.01, 10.0), "lam": among(0.001, 1.0)},
     "sae": {"lam": among(0.05, 20.0), "direction": among("f2s", "s2f")},
@@ -151,7 +153,7 @@ def test_a_metric_that_the_method_does_not_have_is_a_wrong_command(
 def test_the_oracle_is_the_best_test_figure_among_the_complete_trials(method: str, run: Any, store: Store) -> None:
     of = configuration(method)
     found = search(store, run, of, trials=5, folds=2)
-    best = oracle(of, found, run, "cpu")
+    best = oracle(of, found, run, HERE)
     jobs = [of.run(0, params={**found.base, **trial.params}) for trial in found.complete]
     outcomes = run(jobs)
     figures = [outcomes[job.spec.id].metrics["ausuc"] for job in jobs]
@@ -164,4 +166,4 @@ def test_an_oracle_without_a_run_is_an_error(store: Store, run: Any) -> None:
     of = configuration()
     found = search(store, run, of, trials=2, folds=1)
     with pytest.raises(RunError, match="no trial of example on toy could be run on all of trainval"):
-        oracle(of, found, lambda jobs, status: {job.spec.id: RunError("no") for job in jobs}, "cpu")
+        oracle(of, found, lambda jobs, status: {job.spec.id: RunError("no") for job in jobs}, HERE)

@@ -79,4 +79,5 @@ def _assembled(
 
 
 def _rows(x: Any) -> int:
-    return max(1, PART // max(1, prod(x.shape[1:])))
+    values: int = prod(x.shape[1:])
+    return max(1, PART // max(1, values))

@@ -49,7 +49,7 @@ TuningOption = partial(Option, rich_help_panel="Tuning")
 ImagesOption = partial(Option, rich_help_panel="Images")
 
 OF_TUNING = ("trials", "grid", "metric", "folds", "search")
-RUNNING = ("data_root", "device", "jobs", "engine", "stack", "store", "existing", "keep_model")
+RUNNING = ("data_root", "device", "jobs", "engine", "stack", "store", "existing", "keep_model", "memory")
 IN_NO_FIGURE = (*RUNNING, "note", "json", "plain", "debug")
 FORMATS = ("text", "markdown", "latex", "csv", "html", "columns", "out")
 NEGATED = {"pretrained": "--no-pretrained", "calibrated": "--uncalibrated"}
@@ -168,6 +168,15 @@ class Options:
         Literal["auto", "always", "never"],
         Option(envvar="ZSLBENCH_KEEP_MODEL", help="Keep final models, for `predict`: auto keeps those up to 64 MB."),
     ] = "auto"
+    memory: Annotated[
+        str | None,
+        Option(
+            envvar="ZSLBENCH_MEMORY",
+            metavar="SIZE",
+            help="What training features may take, 8GB; larger ones are read from disk, with the same results.",
+            show_default="half of the memory of the machine or GPU",
+        ),
+    ] = None
     json: Json = False
     plain: Plain = False
     debug: Annotated[bool, Option("--debug", help="Show a traceback where something fails.")] = False
@@ -180,10 +189,7 @@ class Options:
             from zslbench.report.progress import Display
 
         display = Display(plain=self.plain or self.json)
-        settings = {
-            name: getattr(self, name)
-            for name in ("store", "data_root", "device", "jobs", "engine", "keep_model", "stack")
-        }
+        settings = {name: getattr(self, name) for name in RUNNING if name != "existing"}
         with Bench(on_event=display, **settings) as bench:
             yield bench, display
 

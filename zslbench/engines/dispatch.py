@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.events import Event, OnEvent
@@ -16,10 +17,8 @@ from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, find
-from zslbench.runs.kept import KeepModel
 from zslbench.runs.provenance import outdated
 from zslbench.runs.request import Existing
-from zslbench.runs.stacking import Stack
 from zslbench.training import together
 
 Outcomes = dict[str, RunRecord | Exception]
@@ -28,26 +27,17 @@ Outcomes = dict[str, RunRecord | Exception]
 class Dispatcher:
     """Executes runs on one engine, and in this process what no other can find by its name."""
 
-    def __init__(
-        self,
-        engine: str,
-        jobs: int | None,
-        device: str,
-        on_event: OnEvent | None,
-        keep_model: KeepModel = "auto",
-        stack: Stack = "auto",
-    ) -> None:
+    def __init__(self, engine: str, jobs: int | None, on_event: OnEvent | None, setup: Setup) -> None:
         """Starts no process yet."""
         self._engine = _engine(engine, jobs)
         self._inline: Engine = registry().resolve("engine", "inline", Engine)(1)
-        self._device, self._on_event, self._keep_model = device, on_event, keep_model
-        self._stack: Stack = stack
+        self._on_event, self._setup = on_event, setup
         self._out: TextIO | None = None
 
     @property
     def stacks(self) -> bool:
         """Whether trials may be trained as one."""
-        return self._stack != 1 and self._engine.stacks
+        return self._setup.stack != 1 and self._engine.stacks
 
     def close(self) -> None:
         """Ends the processes that the engine keeps."""
@@ -71,14 +61,10 @@ class Dispatcher:
         outcomes: Outcomes = {}
         stored: list[RunRecord] = []
         trials, errors = errors is None, {} if errors is None else errors
-        setup = Setup(
-            store=store.root.absolute(),
-            existing=existing,
-            device=self._device,
-            keep_model=self._keep_model,
-            evaluators=evaluators,
-            stack=self._stack if trials or self._stack != "auto" else 1,  # final runs are alone unless asked otherwise
-        )
+        changes: dict[str, Any] = {"existing": existing, "evaluators": evaluators, "folder": Path.cwd()}
+        if self._setup.stack == "auto" and not trials:
+            changes["stack"] = 1  # final runs are alone unless asked otherwise
+        setup = self._setup.model_copy(update=changes)
         distinct = list({run.id: run for run in runs}.values())
 
         def finished(run: Run, record: RunRecord, stored: bool = False) -> None:

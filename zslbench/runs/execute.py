@@ -33,12 +33,12 @@ from zslbench.runs.fit import Model, Watch, train
 from zslbench.runs.isolation import contained, known_state
 from zslbench.runs.kept import LIMIT, KeepModel, Kept
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
+from zslbench.runs.memory import Where
 from zslbench.runs.problem import Problem
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
 from zslbench.runs.weights import BACKBONE
 from zslbench.training import together
-from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit, Fitted
 
 Validated = tuple[int | None, dict[str, float], Arrays, float]
@@ -51,6 +51,7 @@ class Setup(BaseModel):
     Attributes:
         store: folder of the store; absolute, because a method may change the working folder.
         keep_model: whether final models are kept: those up to 64 MB, all, or none.
+        memory: bytes that training features may take before they are read from disk; None for half of what there is.
         evaluators: those that measure on request alone and are wanted, by name.
         folder: the working folder, which relative names are of.
         stack: how many fits may be trained as one; `auto` where that is faster.
@@ -62,6 +63,7 @@ class Setup(BaseModel):
     existing: Existing = "reuse"
     device: str = "auto"
     keep_model: KeepModel = "auto"
+    memory: int | None = None
     evaluators: tuple[str, ...] = ()
     folder: Path = Field(default_factory=Path.cwd)
     stack: int | Literal["auto"] = 1
@@ -105,7 +107,7 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
         listener.started(run)
         plugins().notify("zslbench_run_started", spec=run.spec)
         if together.launched_together():
-            together.order((run.sent(), setup.device, str(store.partial(run.id)), kept is not None))
+            together.order((run.sent(), setup.model_dump_json(), str(store.partial(run.id)), kept is not None))
         try:
             with known_state(run.spec.seed), contained():
                 record = _execute(run, setup, store, listener, kept)
@@ -118,7 +120,7 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
 
 def _execute(run: Run, setup: Setup, store: Store, listener: Listener, kept: RunRecord | None) -> RunRecord:
     """Executes a claimed run and stores it; where it is interrupted, the checkpoints of its fits are written."""
-    execution = Execution(run, setup.device, store.partial(run.id), listener, setup.evaluators)
+    execution = Execution(run, setup, store.partial(run.id), listener)
     try:
         found = execution.complete(kept, store.arrays(kept)) if kept else execution.whole()
         model = execution.to_keep(setup.keep_model)
@@ -146,8 +148,8 @@ def follow() -> None:
     """Trains what the first of several processes trains, until it ends; that one alone reads and writes the store."""
 
     def obey(order: tuple[str, str, str, bool]) -> None:
-        text, device, checkpoints, only_validation = order
-        execution = Execution(Run.received(text), device, Path(checkpoints), Listener())
+        text, setup, checkpoints, only_validation = order
+        execution = Execution(Run.received(text), Setup.model_validate_json(setup), Path(checkpoints), Listener())
         with known_state(execution.run.spec.seed), contained():
             if only_validation:
                 execution.validate()
@@ -160,11 +162,9 @@ def follow() -> None:
 class Execution:
     """A run under way: its data, its device, and what measures it."""
 
-    def __init__(
-        self, run: Run, device: str, checkpoints: Path | None, listener: Listener, also: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, run: Run, setup: Setup, checkpoints: Path | None, listener: Listener) -> None:
         self.run, self.checkpoints, self.listener = run, checkpoints, listener
-        self.device = choose_device(device)
+        self.device, self.memory = Where.of(setup.device, setup.memory)
         self.started = datetime.now(UTC)
         self.fitted: list[Fitted] = []
         self.final: Model | None = None
@@ -173,8 +173,8 @@ class Execution:
         run.entrant.check_files()
         self.data = self._prepared()
         self.validated = run.calibrated or run.stops_early
-        self.measurement = Measurement(asked(run.spec.input, validated=self.validated, also=also))
-        self.watch = partial(watched, also=also)
+        self.measurement = Measurement(asked(run.spec.input, validated=self.validated, also=setup.evaluators))
+        self.watch = partial(watched, also=setup.evaluators)
 
     def whole(self) -> tuple[RunRecord, Arrays]:
         """Trains, and returns the record and each test image's decisions."""
@@ -253,7 +253,7 @@ class Execution:
             on_epoch=self._epoch,
             checkpoint=self.checkpoints / f"{how.name}.safetensors" if self.checkpoints else None,
         )
-        problem = Problem.of(self.data, spec.setting, spec.scaling, fold)
+        problem = Problem.of(self.data, spec.setting, spec.scaling, fold, self.memory)
         model = train(partial(run.entrant.make, run.params), problem, spec.seed, how, watch)
         self.fitted.append(model.fitted)
         return model

@@ -131,8 +131,12 @@ def needed(data: ZSLData, setting: Setting) -> int:
 
 def scaled(view: TrainView, scale: Scaler, semantics: SemanticsScaler) -> TrainView:
     """Returns a view with scaled features and class embeddings."""
-    own = (x if x is None or scale.kind == "none" else changed(x, scale, view.scratch) for x in (view.x, view.unlabelled))
-    return view.with_features(*own).with_classes(semantics(view.classes))
+
+    def own(x: Tensor) -> Tensor:
+        return x if scale.kind == "none" else changed(x, scale, view.scratch)
+
+    unlabelled = None if view.unlabelled is None else own(view.unlabelled)
+    return view.with_features(own(view.x), unlabelled).with_classes(semantics(view.classes))
 
 
 def _made(data: ZSLData, setting: Setting, scaling: Scaling, fold: Fold, scratch: Scratch | None) -> Problem:

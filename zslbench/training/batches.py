@@ -86,7 +86,7 @@ class Batches:
         return drawn
 
     def _read_ahead(self, drawn: Sequence[_Drawn]) -> Iterator[Batch]:
-        """Yields the batches of a pass; not the next one's, whose order is drawn after all that this one's steps draw."""
+        """Yields the batches of a pass; those of the next are drawn after all that the steps of this one draw."""
         assert self._reader is not None
         waiting: deque[Future[_Read]] = deque()
         for i, one in enumerate(drawn):
@@ -103,7 +103,7 @@ class Batches:
         return _Read(x, pixels)
 
     def _features(self, drawn: _Drawn) -> Tensor:
-        """Reads features on disk, in the order in which they lie there; with NumPy, which starts no threads of its own."""
+        """Reads features on disk in the order in which they lie there; with NumPy, which starts no further threads."""
         source, pinned = self.view.x, self.view.device.type == "cuda"
         result = torch.empty((len(drawn.rows), source.shape[-1]), dtype=source.dtype, pin_memory=pinned)
         rows, order = (tensor.numpy() for tensor in drawn.rows.sort())

@@ -10,18 +10,18 @@ from zslbench.errors import RunError
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.runs.entrant import Entrant
-from zslbench.training.device import choose_device
+from zslbench.runs.memory import Where
 from zslbench.tuning.sweep import measure
 from zslbench.tuning.tune import Execute, shares_factors
 
 
-def oracle(entrant: Entrant, search: Search, execute: Execute, device: str) -> float:
+def oracle(entrant: Entrant, search: Search, execute: Execute, where: Where) -> float:
     """Returns the best figure on test images, by the search's own metric, among the search's complete trials."""
     points = [trial.params for trial in search.complete]
     values: list[float]
     seed = entrant.request.seeds[0]
     if shares_factors(entrant.method):
-        found = measure(entrant, points, (), search.metric, choose_device(device), seed)
+        found = measure(entrant, points, (), search.metric, where, seed)
         values = [value for value in found if isinstance(value, float)]
     else:
         origin, fixed = f"oracle of search {search.id}", search.base

@@ -22,15 +22,15 @@ from zslbench.records.search import Search, SearchTrial
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.fit import train
 from zslbench.runs.isolation import contained, known_state
+from zslbench.runs.memory import Where
 from zslbench.runs.problem import Problem
-from zslbench.training.device import choose_device
 from zslbench.training.trainer import Fit
 
 
-def sweep(entrant: Entrant, points: list[dict[str, Any]], search: Search, device: str) -> list[SearchTrial]:
+def sweep(entrant: Entrant, points: list[dict[str, Any]], search: Search, where: Where) -> list[SearchTrial]:
     """Returns a trial for each point, scored on the validation classes of each fold."""
     started = time.monotonic()
-    found = [measure(entrant, points, (fold,), search.metric, choose_device(device)) for fold in range(search.folds)]
+    found = [measure(entrant, points, (fold,), search.metric, where) for fold in range(search.folds)]
     seconds = (time.monotonic() - started) / len(points)
     trials = []
     for point, values in zip(points, zip(*found, strict=True), strict=True):
@@ -46,7 +46,7 @@ def measure(
     points: list[dict[str, Any]],
     fold: tuple[int, ...],
     metric: str,
-    device: torch.device,
+    where: Where,
     seed: int = 0,
 ) -> list[float | Exception]:
     """Returns the metric of each point on a fold, or on the proposed split's test images where it is empty.
@@ -62,8 +62,8 @@ def measure(
     result: dict[int, float | Exception] = {}
     data = entrant.drawn(entrant.data, seed)
     for scaling, places in alike.items():
-        problem = partial(Problem.of, data, entrant.setting, scaling, fold)
-        found = _measure(entrant, problem, [points[place] for place in places], metric, device)
+        problem = partial(Problem.of, data, entrant.setting, scaling, fold, where.memory)
+        found = _measure(entrant, problem, [points[place] for place in places], metric, where.device)
         result |= zip(places, found, strict=True)
     return [result[place] for place in range(len(points))]
 
@@ -73,7 +73,9 @@ def _measure(
 ) -> list[float | Exception]:
     """Returns the metric of each point, or its error; all see the same problem, which is made once."""
     problem = make()
-    x = problem.scale(problem.test.x(slice(0, len(problem.test)))).to(device)  # held: it is scored for every point
+    x = None
+    if problem.train.scratch is None:  # held: it is scored for every point
+        x = problem.scale(problem.test.x(slice(0, len(problem.test)))).to(device)
     evaluator = evaluators()[owner_of(metric)]
     factors: list[Any] = []
 

@@ -30,6 +30,7 @@ from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, pairs
+from zslbench.runs.memory import Where
 from zslbench.runs.stacking import able
 from zslbench.tuning.space import defaults, proposed, search_space
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
@@ -93,6 +94,7 @@ class Tuner:
         afresh: whether to forget a stored search.
         as_found: whether a finished search will do whatever its space was.
         stacked: whether trials are trained as one, so that there should be many at a time.
+        memory: bytes that training features may take there; None for half of what there is.
     """
 
     store: Store
@@ -102,6 +104,7 @@ class Tuner:
     afresh: bool = False
     as_found: bool = False
     stacked: bool = False
+    memory: int | None = None
     since: tuple[float, int] = field(default=(0.0, 0), init=False)
     """When the search under way began or went on, and with how many trials."""
 
@@ -168,7 +171,7 @@ class Tuner:
         combinations = itertools.product(*(space.grid() for space in own.values()))
         points = [dict(zip(own, values, strict=True)) for values in combinations]
         if shares_factors(entrant.method):
-            return self._saved(search, sweep(entrant, points, search, self.device))
+            return self._saved(search, sweep(entrant, points, search, Where.of(self.device, self.memory)))
         count = GRID_ROUND if self.stacked else ROUND
         for start in range(len(search.trials), len(points), count):
             search = self._round(search, [_Begun(entrant, search, point) for point in points[start : start + count]])

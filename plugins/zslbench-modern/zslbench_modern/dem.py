@@ -50,7 +50,7 @@ class DEM(Embedder[DEMParams]):
 
     def solve(self, view: TrainView) -> None:
         """Learns the root mean square of the training features; 1 where all are 0."""
-        square = sum(len(y) / len(view.y) * x.square().mean() for x, y in view.parts())
+        square = torch.stack([x.square().mean() * (len(y) / len(view.y)) for x, y in view.parts()]).sum()
         self.unit.copy_(torch.where(square > 0, square, 1.0).sqrt())
 
     def prototypes(self, semantics: Tensor) -> Tensor:
