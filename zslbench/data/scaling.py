@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from zslbench.api.cards import Scale, SemanticsScale
+from zslbench.api.scratch import split
 from zslbench.api.views import ClassSet
 from zslbench.errors import DataError
 
+ROWS = 512
+"""Rows whose sums are computed at a time, so that they stay in the cache."""
 RANK = 1e-5
 """Axes along which class embeddings vary less than this, beside the first one, are rounding."""
 
@@ -32,7 +35,7 @@ class Scaler:
         x = x.flatten(0, -2)
         shift, divisor = torch.zeros(x.shape[1]), torch.ones(x.shape[1])
         if kind == "zscore":
-            shift, divisor = x.mean(dim=0), x.std(dim=0, correction=0)
+            shift, divisor = _moments(x)
         elif kind == "minmax":
             shift = x.amin(dim=0)
             divisor = x.amax(dim=0) - shift
@@ -45,6 +48,18 @@ class Scaler:
         if self.kind == "l2":
             return nn.functional.normalize(x, dim=-1)
         return (x - self.shift.to(x.device)) / self.divisor.to(x.device)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean and standard deviation of each dimension; of many values in one pass, with sums in float64."""
+    if len(split(x)) == 1:
+        return x.mean(dim=0), x.std(dim=0, correction=0)
+    near, total, square = x[:ROWS].double().mean(dim=0), 0.0, 0.0  # about which squares lose no digits
+    for part in torch.split(x, ROWS):
+        offset = part.double() - near
+        total, square = total + offset.sum(dim=0), square + offset.square_().sum(dim=0)
+    mean = total / len(x)
+    return (near + mean).float(), (square / len(x) - mean**2).clamp(min=0).sqrt().float()
 
 
 @dataclass(frozen=True)
