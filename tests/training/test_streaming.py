@@ -59,8 +59,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 17 of the toy problem's images, and a rest."""
+    """Parts of 17 of the toy problem's images, and a rest; blocks of 5."""
     monkeypatch.setattr("zslbench.api.scratch.PART", 8 * 17)
+    monkeypatch.setattr("zslbench.api.scratch.BLOCK", 8 * 5)
 
 
 def both(data: ZSLData, scaling: Scaling = PLAIN, fold: Any = None, setting: Any = "inductive") -> list[Problem]:
@@ -95,7 +96,10 @@ def test_a_method_learns_the_same_from_disk(name: str, parts: str, request: pyte
 @pytest.mark.parametrize("scaling", [PLAIN, Scaling("l2", "whiten"), Scaling("minmax", "l2"), Scaling("none", "none")])
 @pytest.mark.parametrize("fold", [None, (1,)])
 @pytest.mark.parametrize("setting", ["inductive", "transductive"])
-def test_what_a_method_is_shown_is_the_same(scaling: Scaling, fold: Any, setting: Any, small_parts: None) -> None:
+def test_what_a_method_is_shown_is_the_same(
+    scaling: Scaling, fold: Any, setting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zslbench.api.scratch.BLOCK", 8 * 5)
     on_disk, in_memory = (problem.train for problem in both(toy_data(), scaling, fold, setting))
     for name in ("x", "y", "semantics", "unlabelled"):
         found, expected = getattr(on_disk, name), getattr(in_memory, name)
@@ -248,7 +252,7 @@ PEAK = """
 import sys, threading, time
 import numpy as np, torch
 import zslbench.api.scratch
-zslbench.api.scratch.PART = 2**20
+zslbench.api.scratch.PART = zslbench.api.scratch.BLOCK = 2**20
 from zslbench import ZSLData
 from zslbench.api.cards import Scaling
 from zslbench.runs.fit import train

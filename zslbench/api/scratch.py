@@ -18,6 +18,8 @@ from zslbench.files import writing
 
 PART = 2**26
 """Values that are computed with at a time where there are more: every benchmark of the field has fewer."""
+BLOCK = 2**22
+"""Values that are copied or changed row by row at a time."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,23 @@ class Scratch:
 
 def split(x: Tensor) -> tuple[Tensor, ...]:
     """Returns rows in parts of up to `PART` values; all in one where they are fewer."""
-    return torch.split(x, _rows(x))
+    return torch.split(x, _rows(x, PART))
 
 
 def copied(features: Any, rows: Any, scratch: Scratch | None = None) -> Tensor:
     """Returns a copy of some rows of an array or tensor as float32, in memory or on disk."""
-    step = _rows(features)
+    step = _rows(features, BLOCK)
     chosen = (rows[start : start + step] for start in range(0, len(rows), step))
     parts = (torch.as_tensor(features[some], dtype=torch.float32) for some in chosen)
     return _assembled((len(rows), *features.shape[1:]), parts, scratch)
 
 
 def changed(x: Tensor, change: Callable[[Tensor], Tensor], scratch: Scratch | None = None) -> Tensor:
-    """Returns rows as a function of them changes them, part by part, in memory or on disk."""
-    parts = split(x)
-    if scratch is None and len(parts) == 1:
+    """Returns rows as a function changes them, each by itself; in memory, where more than a part block by block."""
+    if scratch is None and len(split(x)) == 1:
         return change(x)
-    return _assembled(tuple(x.shape), map(change, parts), scratch, x.device)
+    blocks = torch.split(x, _rows(x, BLOCK))
+    return _assembled(tuple(x.shape), map(change, blocks), scratch, x.device)
 
 
 def _assembled(
@@ -73,11 +75,11 @@ def _assembled(
     if scratch is not None:
         return scratch.tensor(shape, parts)
     result = torch.empty(shape, device=device)
-    for part, place in zip(parts, split(result), strict=True):
+    for part, place in zip(parts, torch.split(result, _rows(result, BLOCK)), strict=True):
         place.copy_(part)
     return result.data  # as new: nobody has written to it, and its version is to say so
 
 
-def _rows(x: Any) -> int:
+def _rows(x: Any, most: int) -> int:
     values: int = prod(x.shape[1:])
-    return max(1, PART // max(1, values))
+    return max(1, most // max(1, values))

@@ -1,8 +1,8 @@
 """The shared trainer. It owns everything around a method's losses; a method never writes a loop.
 
-All features are on the device, and a step gathers rows by index. Crops of images are read from disk ahead of their
-step. All random numbers come from torch's global state and from one generator. Checkpoints save both, so an interrupted
-run ends bit for bit like an uninterrupted one.
+Features are on the device, and a step gathers rows by index. Crops of images, and features larger than memory, are
+read from disk ahead of their step. All random numbers come from torch's global state and from one generator.
+Checkpoints save both, so an interrupted run ends bit for bit like an uninterrupted one.
 """
 
 from __future__ import annotations

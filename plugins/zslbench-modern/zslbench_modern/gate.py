@@ -80,7 +80,8 @@ class Gate(Embedder[GateParams]):
         unseen.fit(cut.train)
         seen.fit(cut.train)
         with torch.no_grad():
-            sides = (unseen.scores(cut.x, cut.classes.unseen_only), seen.scores(cut.x, cut.classes.seen_only))
+            x = cut.x.to(view.device)
+            sides = (unseen.scores(x, cut.classes.unseen_only), seen.scores(x, cut.classes.seen_only))
             stay = int(cut.classes.seen.sum())
             is_unseen = cut.y >= stay
             own = (cut.y[is_unseen] - stay, cut.y[~is_unseen])
