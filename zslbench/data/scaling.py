@@ -54,10 +54,12 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean and standard deviation of each dimension; of many values in one pass, with sums in float64."""
     if len(split(x)) == 1:
         return x.mean(dim=0), x.std(dim=0, correction=0)
-    near, total, square = x[:ROWS].double().mean(dim=0), 0.0, 0.0  # about which squares lose no digits
+    near = x[:ROWS].double().mean(dim=0)  # about which squares lose no digits
+    total, square = torch.zeros_like(near), torch.zeros_like(near)
     for part in torch.split(x, ROWS):
         offset = part.double() - near
-        total, square = total + offset.sum(dim=0), square + offset.square_().sum(dim=0)
+        total += offset.sum(dim=0)
+        square += offset.square_().sum(dim=0)
     mean = total / len(x)
     return (near + mean).float(), (square / len(x) - mean**2).clamp(min=0).sqrt().float()
 
