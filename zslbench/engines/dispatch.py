@@ -61,7 +61,8 @@ class Dispatcher:
         outcomes: Outcomes = {}
         stored: list[RunRecord] = []
         trials, errors = errors is None, {} if errors is None else errors
-        changes: dict[str, Any] = {"existing": existing, "evaluators": evaluators, "folder": Path.cwd()}
+        changes: dict[str, Any] = {"store": store.root.absolute(), "folder": Path.cwd()}
+        changes |= {"existing": existing, "evaluators": evaluators}
         if self._setup.stack == "auto" and not trials:
             changes["stack"] = 1  # final runs are alone unless asked otherwise
         setup = self._setup.model_copy(update=changes)
