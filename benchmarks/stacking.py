@@ -20,9 +20,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import zslbench
-from zslbench.runs.entrant import method_class
 from zslbench.runs.fit import fit_new
 from zslbench.runs.problem import Problem
+from zslbench.runs.resolve import method_class
 from zslbench.runs.scaling import own_scaling
 from zslbench.training.device import seeded
 from zslbench.training.lockstep import in_lockstep

@@ -15,9 +15,10 @@ import torch
 
 from zslbench import ClassSet, TrainView
 from zslbench.data.folders import data_root
-from zslbench.runs.entrant import Entrant, resolve
+from zslbench.runs.entrant import Entrant
 from zslbench.runs.problem import Problem
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import resolve
 from zslbench.training.device import seeded
 from zslbench.tuning.sweep import measure
 

@@ -14,9 +14,10 @@ from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
 from zslbench.discovery.objects import class_name
 from zslbench.records.record import RunRecord
-from zslbench.runs.entrant import Entrant, Run, resolve
+from zslbench.runs.entrant import Entrant, Run
 from zslbench.runs.execute import Arrays, Execution, Setup
 from zslbench.runs.request import Asked, Request
+from zslbench.runs.resolve import resolve
 from zslbench.runs.row import Row
 
 

@@ -11,7 +11,7 @@ import zslbench_methods
 from zslbench.api.cards import SCALES, SCALINGS, MethodCard, Preset, Setting, Variant
 from zslbench.discovery.plugins import registry
 from zslbench.errors import PluginError, UsageError
-from zslbench.runs.entrant import method_class
+from zslbench.runs.resolve import method_class
 
 METHODS = registry().names("method")
 PRESETS = [(name, preset) for name in METHODS for preset in registry().entry("method", name).card.presets]

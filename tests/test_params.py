@@ -10,7 +10,7 @@ from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.params import Params, Space, param
 from zslbench.discovery.plugins import registry
 from zslbench.errors import UsageError
-from zslbench.runs.entrant import method_class
+from zslbench.runs.resolve import method_class
 
 METHODS = registry().names("method")
 

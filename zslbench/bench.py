@@ -34,7 +34,7 @@ from zslbench.report.exhibits import Made, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Results
 from zslbench.report.rows import named_metrics
-from zslbench.runs.entrant import Entrant, check_options, method_class, resolve
+from zslbench.runs.entrant import Entrant
 from zslbench.runs.execute import Setup
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
@@ -52,6 +52,7 @@ from zslbench.runs.request import (
     short,
 )
 from zslbench.runs.requested import data_of, data_or_labels, labels_of
+from zslbench.runs.resolve import check_options, method_class, resolve
 from zslbench.runs.row import Row
 from zslbench.runs.shots import scarce
 from zslbench.runs.stacking import checked_stack

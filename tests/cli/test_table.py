@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from outside import Inside, command, distribution, start
 
-from zslbench.runs.entrant import method_class
+from zslbench.runs.resolve import method_class
 
 TWO = ("table", "gbu", "-d", "digits", "--methods", "eszsl sae", "--seeds", "1")
 METRICS = ("acc_uu", "acc_ut", "acc_st", "h", "ausuc", "h_cal")

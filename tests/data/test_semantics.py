@@ -24,8 +24,8 @@ from zslbench.data.semantics import with_semantics
 from zslbench.discovery.plugins import registry
 from zslbench.discovery.registry import Entry
 from zslbench.errors import DataError, Hint, NotApplicable, UsageError
-from zslbench.runs.entrant import resolve
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import resolve
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(11, 4))

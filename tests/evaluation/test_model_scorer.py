@@ -11,7 +11,7 @@ from zslbench.data.scaling import Scaler
 from zslbench.discovery.plugins import registry
 from zslbench.errors import RunError
 from zslbench.evaluation.scorers import ModelScorer
-from zslbench.runs.entrant import method_class
+from zslbench.runs.resolve import method_class
 from zslbench.testing.fitting import problem
 from zslbench.testing.fitting import train as train_checked
 from zslbench.testing.subjects import MethodSubject, subjects

@@ -9,8 +9,8 @@ from planned import execute, plan
 
 from zslbench.discovery.plugins import registry
 from zslbench.records.record import RunRecord
-from zslbench.runs.entrant import method_class
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import method_class
 
 
 def digits(method: str, seed: int = 0, **values: str) -> RunRecord:

@@ -25,9 +25,9 @@ from zslbench.engines.ray import Ray, room_in
 from zslbench.errors import RunError, UsageError
 from zslbench.records.store import Store
 from zslbench.runs.code import _without_docstrings, harness_code
-from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import received
 
 
 def test_processes_give_the_numbers_of_inline_and_a_killed_worker_costs_one_run(
@@ -78,10 +78,10 @@ def test_a_ray_cluster_has_room_for_what_its_cpus_and_gpus_allow(
 def test_a_process_with_other_code_refuses_the_run_and_names_both(thing: str) -> None:
     [row] = plan(["eszsl"], ["digits"], Request(root=Path(), seeds=(0,)))
     sent = json.loads(row.runs[0].sent())
-    assert Run.received(json.dumps(sent)).id == row.runs[0].id
+    assert received(json.dumps(sent)).id == row.runs[0].id
     own, sent["code"][thing] = sent["code"][thing], "7.0 (source f00d)"
     with pytest.raises(RunError) as raised:
-        Run.received(json.dumps(sent))
+        received(json.dumps(sent))
     assert f"{thing} is {own} in the process" in str(raised.value) and "7.0 (source f00d)" in str(raised.value)
 
 
@@ -90,7 +90,7 @@ def test_a_process_with_other_data_refuses_the_run() -> None:
     sent = json.loads(row.runs[0].sent())
     sent["spec"]["fingerprint"] = "other"
     with pytest.raises(RunError, match="data set digits changed between planning and running"):
-        Run.received(json.dumps(sent))
+        received(json.dumps(sent))
 
 
 def test_the_code_of_the_harness_is_every_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from planned import plan
 
 from zslbench import RunSpec
-from zslbench.runs.entrant import method_class
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import method_class
 
 BASE: dict[str, Any] = {
     "method": "devise",

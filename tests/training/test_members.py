@@ -17,12 +17,13 @@ from zslbench import ClassSet, DataError, Embedder, Member, Params, ProblemShape
 from zslbench.errors import RunError, UsageError
 from zslbench.interruption import Interrupted
 from zslbench.records.search import Search
-from zslbench.runs.entrant import Run, resolve
+from zslbench.runs.entrant import Run
 from zslbench.runs.fit import fit_new, train
 from zslbench.runs.member import Named, members_of
 from zslbench.runs.model import _check_members
 from zslbench.runs.problem import Problem
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import resolve
 from zslbench.testing.problem import separable
 from zslbench.training.device import seeded
 from zslbench.training.trainer import Fit

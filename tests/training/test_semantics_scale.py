@@ -15,8 +15,8 @@ from zslbench.api.cards import Scaling, Setting
 from zslbench.api.dataset import Fold, ZSLData
 from zslbench.data.scaling import SemanticsScaler
 from zslbench.errors import DataError
-from zslbench.runs.entrant import method_class
 from zslbench.runs.problem import Problem
+from zslbench.runs.resolve import method_class
 
 
 def shown(data: ZSLData, kind: Any, setting: Setting = "inductive", fold: Fold = None) -> Problem:

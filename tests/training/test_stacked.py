@@ -23,8 +23,8 @@ from zslbench.api.params import param
 from zslbench.api.views import ProblemShape, TrainView
 from zslbench.discovery.plugins import registry
 from zslbench.errors import RunError
-from zslbench.runs.entrant import method_class
 from zslbench.runs.problem import Problem
+from zslbench.runs.resolve import method_class
 from zslbench.runs.scaling import own_scaling
 from zslbench.training import rehearsal
 from zslbench.training.trainer import Fit

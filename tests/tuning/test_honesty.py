@@ -17,8 +17,8 @@ from zslbench.errors import RunError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
 from zslbench.report.rows import treatment
-from zslbench.runs.entrant import resolve
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import resolve
 from zslbench.runs.row import Row
 from zslbench_methods.eszsl import ESZSLParams
 

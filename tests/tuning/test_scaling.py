@@ -15,9 +15,9 @@ from zslbench.api.dataset import ZSLData
 from zslbench.errors import UsageError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
-from zslbench.runs.entrant import Run, resolve
 from zslbench.runs.memory import Where
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import received, resolve
 from zslbench.runs.row import Row
 from zslbench.tuning.oracle import oracle
 from zslbench.tuning.tune import begin
@@ -131,7 +131,7 @@ def test_another_process_is_sent_the_scaling_that_was_chosen() -> None:
     [of] = resolve(["devise"], ["digits"], Request(root=Path()))
     run = of.run(0, params={"scale": "l2", "semantics_scale": "whiten", "lr": 0.5})
     assert (run.spec.scale, run.spec.semantics_scale, run.spec.params) == ("l2", "whiten", {"lr": 0.5})
-    assert Run.received(run.sent()).spec == run.spec
+    assert received(run.sent()).spec == run.spec
 
 
 def test_the_oracle_looks_at_each_trial_with_its_own_scale(run: Any, store: Store) -> None:

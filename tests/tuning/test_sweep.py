@@ -17,10 +17,11 @@ from zslbench.engines.inline import Inline
 from zslbench.errors import NotApplicable, RunError, UsageError
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.runs.entrant import Entrant, Run, resolve
+from zslbench.runs.entrant import Entrant, Run
 from zslbench.runs.execute import Setup
 from zslbench.runs.memory import Where
 from zslbench.runs.request import Request
+from zslbench.runs.resolve import resolve
 from zslbench.tuning.oracle import oracle
 
 HERE = Where.of("cpu", None)

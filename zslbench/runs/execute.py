@@ -37,6 +37,7 @@ from zslbench.runs.memory import Where
 from zslbench.runs.problem import Problem
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
+from zslbench.runs.resolve import received
 from zslbench.runs.weights import BACKBONE
 from zslbench.training import together
 from zslbench.training.trainer import Fit, Fitted
@@ -141,7 +142,7 @@ def fulfil_sent(run: str, setup: Setup, listener: Listener, data: ZSLData | None
     """
     with suppress(OSError):  # another machine need not have that folder
         os.chdir(setup.folder)
-    return fulfil(Run.received(run, data), setup, listener, wait=True)
+    return fulfil(received(run, data), setup, listener, wait=True)
 
 
 def follow() -> None:
@@ -149,7 +150,7 @@ def follow() -> None:
 
     def obey(order: tuple[str, str, str, bool]) -> None:
         text, setup, checkpoints, only_validation = order
-        execution = Execution(Run.received(text), Setup.model_validate_json(setup), Path(checkpoints), Listener())
+        execution = Execution(received(text), Setup.model_validate_json(setup), Path(checkpoints), Listener())
         with known_state(execution.run.spec.seed), contained():
             if only_validation:
                 execution.validate()

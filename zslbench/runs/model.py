@@ -19,9 +19,9 @@ from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, NotApplicable, PluginError, UsageError, near_misses
 from zslbench.records.record import RunRecord
 from zslbench.runs.code import method_code
-from zslbench.runs.entrant import method_class
 from zslbench.runs.kept import Kept, restored
 from zslbench.runs.member import members_of, states
+from zslbench.runs.resolve import method_class
 from zslbench.training.device import choose_device, seeded
 
 Which = Literal["all", "seen", "unseen"]

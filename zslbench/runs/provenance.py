@@ -23,9 +23,10 @@ from zslbench.data.featurefile import is_features_file
 from zslbench.data.semantics import OWN, origin_of
 from zslbench.records.record import RunRecord
 from zslbench.runs.code import method_code, plugin_of
-from zslbench.runs.entrant import Run, method_class
+from zslbench.runs.entrant import Run
 from zslbench.runs.member import members_of
 from zslbench.runs.request import split_source
+from zslbench.runs.resolve import method_class
 from zslbench.training.device import describe_device
 
 

@@ -12,9 +12,10 @@ from zslbench.discovery.plugins import registry
 from zslbench.errors import DataError, PluginError, UsageError, ZSLBenchError, near_misses
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
-from zslbench.runs.entrant import Run, resolve
+from zslbench.runs.entrant import Run
 from zslbench.runs.measure import measured_again
 from zslbench.runs.request import Request, split_source
+from zslbench.runs.resolve import resolve
 from zslbench.runs.weights import BACKBONE
 
 

@@ -22,6 +22,7 @@ from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup, fulfil, fulfil_sent
 from zslbench.runs.fit import fit_new
 from zslbench.runs.isolation import CPU, contained, known_state
+from zslbench.runs.resolve import received
 from zslbench.training import together
 from zslbench.training.device import choose_device, seeded
 from zslbench.training.lockstep import AT_ONCE, FEWEST, in_lockstep
@@ -91,7 +92,7 @@ def fulfil_sent_together(
         return
     with suppress(OSError):  # another machine need not have that folder
         os.chdir(setup.folder)
-    received = {name: _outcome(partial(Run.received, text)) for name, text in sent.items()}
+    received = {name: _outcome(partial(received, text)) for name, text in sent.items()}
     yield from ((name, one) for name, one in received.items() if isinstance(one, Exception))
     names = {id(run): name for name, run in received.items()}
     runs = [run for run in received.values() if isinstance(run, Run)]
