@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from players import Plain
 
 import zslbench
 from zslbench.api.cards import Scaling
 from zslbench.api.embedder import GradientParams
+from zslbench.api.images import Pixels
+from zslbench.api.views import TrainView
 from zslbench.runs.fit import train
 from zslbench.runs.problem import Problem
 from zslbench.training.trainer import Fit
@@ -46,12 +52,35 @@ def test_a_fold_is_cut_and_scaled_once() -> None:
     assert Problem.of(replace(data), "inductive", ZSCORE, (0,)) is not first
 
 
-def test_a_fold_that_a_method_wrote_to_is_made_again() -> None:
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda view: view.x.mul_(2),
+        lambda view: view.x.numpy().__imul__(2),
+        lambda view: np.copyto(view.x.numpy(), view.x.numpy()[::-1].copy()),
+        lambda view: view.y.numpy().__setitem__(0, view.y[-1]),
+        lambda view: view.semantics.numpy().__setitem__(0, 0),
+    ],
+    ids=["torch", "NumPy", "another order", "labels", "class embeddings"],
+)
+def test_a_fold_that_a_method_wrote_to_is_made_again(write: Callable[[TrainView], object]) -> None:
     data = zslbench.load("digits")
     before = Problem.of(data, "inductive", ZSCORE)
-    kept = before.train.x.clone()
-    before.train.x.mul_(2)
-    assert torch.equal(Problem.of(data, "inductive", ZSCORE).train.x, kept)
+    kept = [tensor.clone() for tensor in before.tensors()]
+    write(before.view(CPU))
+    again = Problem.of(data, "inductive", ZSCORE)
+    assert again is not before
+    assert all(torch.equal(own, was) for own, was in zip(again.tensors(), kept, strict=False))
+
+
+def test_images_that_a_method_put_in_another_order_are_read_again() -> None:
+    data = zslbench.load("digits")
+    pixels = Pixels(Path("squares"), np.arange(len(data.labels)), 32, 1)
+    data = replace(data, features=data.features[:, None], pixels=pixels)
+    before = Problem.of(data, "inductive", Scaling("none", "none"))
+    kept = before.train.pixels.rows.copy()
+    before.train.pixels.rows[:] = kept[::-1]
+    assert (Problem.of(data, "inductive", Scaling("none", "none")).train.pixels.rows == kept).all()
 
 
 def test_kept_test_features_are_those_that_chunks_give() -> None:

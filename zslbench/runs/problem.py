@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from zslbench.api.cards import Scaling, Setting
 from zslbench.api.dataset import Fold, ZSLData
 from zslbench.api.embedder import Embedder
 from zslbench.api.scratch import Scratch, changed
-from zslbench.api.views import TestView, TrainView
+from zslbench.api.views import ClassSet, TestView, TrainView
 from zslbench.data.folders import cache_folder
 from zslbench.data.scaling import Scaler, SemanticsScaler
 from zslbench.evaluation.scorers import ModelScorer
@@ -42,6 +44,10 @@ class Problem:
     scale: Scaler
     semantics: SemanticsScaler
     _copies: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _checksums: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._checksums["train"] = _checksum(self.train)
 
     @classmethod
     def of(
@@ -59,7 +65,7 @@ class Problem:
         scratch = Scratch(cache_folder() / "scratch") if memory is not None and needed(data, setting) > memory else None
         key = (id(data), setting, scaling, fold, scratch)
         found = _kept.pop(key, None)
-        if found is None or found.data is not data or found.changed:
+        if found is None or found.data is not data or found.problem.changed:
             if scratch is not None:
                 _kept.clear()  # so that the disk need not hold several
             found = _Kept(data, _made(data, setting, scaling, fold, scratch))
@@ -70,6 +76,8 @@ class Problem:
 
     def view(self, device: torch.device) -> TrainView:
         """Returns what a method may see, on a device."""
+        if device.type == "cpu":
+            return self.train
         return self._copy(f"train on {device}", lambda: self.train.to(device))  # type: ignore[no-any-return]
 
     def scorer(self, embedder: Embedder[Any], device: torch.device, x: Tensor | None = None) -> ModelScorer:
@@ -86,12 +94,15 @@ class Problem:
 
     def tensors(self) -> Iterator[Tensor]:
         """Yields the tensors that a method is shown."""
-        copies = self._copies.values()
-        for view in (self.train, *(copy for copy in copies if isinstance(copy, TrainView))):
-            yield from (view.x, view.y, view.semantics, view.classes.seen)
-            if view.unlabelled is not None:
-                yield view.unlabelled
-        yield from (copy for copy in copies if isinstance(copy, Tensor))
+        for shown in (self.train, *self._copies.values()):
+            yield from _tensors(shown)
+
+    @property
+    def changed(self) -> bool:
+        """Whether a method wrote to what it was shown, so that the next one must not see it."""
+        written = any(tensor._version > 0 for tensor in self.tensors())
+        shown = {"train": self.train, **self._copies}
+        return written or any(_checksum(shown[name]) != own for name, own in self._checksums.items())
 
     def _features(self, device: torch.device) -> Tensor | None:
         """Returns the test images' scaled features, or None where they are too many, or images are the input."""
@@ -103,19 +114,41 @@ class Problem:
     def _copy(self, name: str, make: Any) -> Any:
         if name not in self._copies:
             self._copies[name] = make()
+            self._checksums[name] = _checksum(self._copies[name])
         return self._copies[name]
 
 
-class _Kept:
-    """A problem, with the data that it was cut from, and the state that its tensors were handed out in."""
+def _tensors(shown: TrainView | ClassSet | Tensor) -> Iterator[Tensor]:
+    if isinstance(shown, Tensor):
+        yield shown
+    elif isinstance(shown, ClassSet):
+        yield from (shown.semantics, shown.seen)
+    else:
+        yield from (shown.x, shown.y, *_tensors(shown.classes))
+        if shown.unlabelled is not None:
+            yield shown.unlabelled
 
-    def __init__(self, data: ZSLData, problem: Problem) -> None:
-        self.data, self.problem = data, problem
 
-    @property
-    def changed(self) -> bool:
-        """Whether a method wrote to what it was shown, so that the next one must not see it."""
-        return any(tensor._version > 0 for tensor in self.problem.tensors())
+def _checksum(shown: TrainView | ClassSet | Tensor) -> int:
+    """Returns a sum of what lies in main memory: NumPy can write there without PyTorch's knowing.
+
+    Features on disk are left out; that would read them all.
+    """
+    on_disk = isinstance(shown, TrainView) and shown.scratch is not None
+    arrays = [t.numpy() for t in _tensors(shown) if t.device.type == "cpu" and not (on_disk and t.ndim > 1)]
+    if isinstance(shown, TrainView) and shown.pixels is not None:
+        arrays.append(shown.pixels.rows)
+    found = 0
+    for array in arrays:
+        found = zlib.crc32(np.ascontiguousarray(array).data, found)
+    return found
+
+
+class _Kept(NamedTuple):
+    """A problem, with the data that it was cut from."""
+
+    data: ZSLData
+    problem: Problem
 
 
 _kept: OrderedDict[tuple[Any, ...], _Kept] = OrderedDict()
