@@ -1,9 +1,10 @@
 """The search over a method's hyper-parameters and scaling, on validation classes cut from trainval.
 
 Trials are ordinary runs, proposed in rounds. A round depends only on the earlier rounds, so a search gives the same
-result however many runs execute at a time, and however often it was interrupted. A trial of a gradient method trains
-as many epochs as the space allows and is scored after each, so one run finds the best number of epochs. A method that
-splits its closed form into `factorize` and `assemble` is searched over the whole grid instead.
+result however many runs execute at a time, and however often it was interrupted; where trials train as one, up to the
+rounding of float32. A trial of a gradient method trains as many epochs as the space allows and is scored after each,
+so one run finds the best number of epochs. A method that splits its closed form into `factorize` and `assemble` is
+searched over the whole grid instead.
 """
 
 from __future__ import annotations
