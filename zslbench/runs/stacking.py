@@ -92,10 +92,10 @@ def fulfil_sent_together(
         return
     with suppress(OSError):  # another machine need not have that folder
         os.chdir(setup.folder)
-    received = {name: _outcome(partial(received, text)) for name, text in sent.items()}
-    yield from ((name, one) for name, one in received.items() if isinstance(one, Exception))
-    names = {id(run): name for name, run in received.items()}
-    runs = [run for run in received.values() if isinstance(run, Run)]
+    planned = {name: _outcome(partial(received, text)) for name, text in sent.items()}
+    yield from ((name, one) for name, one in planned.items() if isinstance(one, Exception))
+    names = {id(run): name for name, run in planned.items()}
+    runs = [run for run in planned.values() if isinstance(run, Run)]
     busy = []
     for run, found in fulfil_together(runs, setup, listener) if runs else ():
         if isinstance(found, Busy):
