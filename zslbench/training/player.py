@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -28,28 +29,24 @@ class Player:
         """Takes one step, and returns each term of the loss by name."""
         with autocast(batch.x.device, precision):
             loss = self.objective.loss(batch)
-        terms = loss if isinstance(loss, dict) else {"": loss}
-        for term, value in terms.items():
+        terms = terms_of(self.objective, loss)
+        for name, value in terms.items():
             if not isinstance(value, Tensor) or value.ndim > 0:
                 given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                name = "/".join(filter(None, (self.objective.name, term)))
                 raise RunError(f"loss {name!r} is {given}; a tensor with one value is needed, such as a mean")
-        total = torch.stack([term.float() for term in terms.values()]).sum()
+        total = total_of(terms)
         if not total.requires_grad:
             raise RunError(f"loss {self.objective.name!r} does not depend on the parameters it is to train")
         gradients = torch.autograd.grad(total, self.variables, allow_unused=True)
-        detached = {term: value.detach() for term, value in terms.items()}
+        detached = {name: value.detach() for name, value in terms.items()}
         if batch.part is not None:
             together.average([*gradients, *detached.values()], batch.part.weight)
         for variable, gradient in zip(self.variables, gradients, strict=True):
             variable.grad = None if gradient is None else _in_order(gradient, variable)
-        if self.params.clip_norm > 0:
-            groups = [[v] for v in self.variables] if self.params.clip_each else [self.variables]
-            for group in groups:
-                nn.utils.clip_grad_norm_(group, self.params.clip_norm)
+        clip(self.variables, self.params)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return {"/".join(filter(None, (self.objective.name, term))): value for term, value in detached.items()}
+        return detached
 
     def end_epoch(self, progress: float | None) -> None:
         """Moves the schedule on; `progress` is the loss that a plateau is looked for in, the same for all players."""
@@ -70,6 +67,24 @@ class Player:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule:
             self.schedule.load_state_dict(state["schedule"])
+
+
+def terms_of(objective: Objective, loss: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns each term of a loss by its name in records: that of the objective, then its own."""
+    terms = loss if isinstance(loss, dict) else {"": loss}
+    return {"/".join(filter(None, (objective.name, term))): value for term, value in terms.items()}
+
+
+def total_of(terms: dict[str, Tensor]) -> Tensor:
+    """Returns what is minimised: the sum of all terms, over all models where each has a value for several."""
+    return torch.stack([term.float() for term in terms.values()]).sum()
+
+
+def clip(variables: Sequence[Tensor], params: GradientParams) -> None:
+    """Clips the gradients of variables to the norm that the parameters say, if any: each alone, or all together."""
+    if params.clip_norm > 0:
+        for group in [[variable] for variable in variables] if params.clip_each else [variables]:
+            nn.utils.clip_grad_norm_(group, params.clip_norm)
 
 
 def _in_order(gradient: Tensor, variable: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from zslbench.api.embedder import Batch
 from zslbench.errors import one_line
 from zslbench.training.device import Randomness, autocast
 from zslbench.training.epoch import Epoch
+from zslbench.training.player import terms_of, total_of
 from zslbench.training.side import Mixed
 from zslbench.training.stacked import Globals, Stack, varying
 
@@ -102,10 +103,9 @@ def _alone(epoch: Epoch, player: int, rows: Tensor, state: Randomness) -> tuple[
         for buffer, value in changed:
             buffer.copy_(value)
         raise NotImplementedError("its loss changes buffers")
-    terms = loss if isinstance(loss, dict) else {"": loss}
-    total = torch.stack([term.float() for term in terms.values()]).sum()
-    gradients = torch.autograd.grad(total, epoch.players[player].variables, allow_unused=True)
-    return {"/".join(filter(None, (objective.name, name))): term for name, term in terms.items()}, list(gradients)
+    terms = terms_of(objective, loss)
+    gradients = torch.autograd.grad(total_of(terms), epoch.players[player].variables, allow_unused=True)
+    return terms, list(gradients)
 
 
 def _difference(

@@ -20,6 +20,7 @@ from zslbench.training import together
 from zslbench.training.device import Randomness, autocast
 from zslbench.training.draws import Draws
 from zslbench.training.epoch import Epoch, History
+from zslbench.training.player import terms_of, total_of
 from zslbench.training.side import Number, Side
 from zslbench.training.update import Update
 
@@ -51,12 +52,11 @@ class _Mapped(nn.Module):
 
     def __init__(self, epoch: Epoch, player: int) -> None:
         super().__init__()
-        self.embedder, self.loss = epoch.embedder, epoch.players[player].objective.loss
+        self.embedder, self.objective = epoch.embedder, epoch.players[player].objective
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns each term of the loss by name."""
-        loss = self.loss(batch)
-        return loss if isinstance(loss, dict) else {"": loss}
+        return terms_of(self.objective, self.objective.loss(batch))
 
 
 class Stack:
@@ -116,7 +116,7 @@ class Stack:
         whole, place = len(which) == len(self.epochs), torch.tensor(which, device=self.device)
         taken = {name: each if whole else each[place] for name, each in self.tensors.items()}
         leaves = {name: taken[name].detach().requires_grad_() for name in self.trained[player]}
-        epoch, objective = self.epochs[0], self.epochs[0].players[player].objective
+        epoch = self.epochs[0]
         own = [self.epochs[fit].batches.own for fit in which]
         values = {name: [every[fit] for fit in which] for name, every in self.varying.items()}
         numbers = {name: every[place] for name, every in self._numbers.items()}
@@ -139,10 +139,8 @@ class Stack:
                 )
         finally:
             epoch.embedder.params = params
-        total = torch.stack([term.float().sum() for term in terms.values()]).sum()
-        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-        names = {term: "/".join(filter(None, (objective.name, term))) for term in terms}
-        return {names[term]: value.detach() for term, value in terms.items()}, list(found)
+        found = torch.autograd.grad(total_of(terms), list(leaves.values()), allow_unused=True)
+        return {name: value.detach() for name, value in terms.items()}, list(found)
 
     def _batch(self, which: Sequence[int], rows: Sequence[Tensor]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Returns features, labels and classes of a batch of each fit, and which of them have an axis of fits."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from zslbench.training.player import Player
+from zslbench.training.player import Player, clip
 
 State = dict[str, Tensor]
 
@@ -63,9 +63,7 @@ class Update:
     def _clip(self, gradients: Sequence[Tensor | None]) -> None:
         for variable, gradient in zip(self._variables, gradients, strict=True):
             variable.grad = gradient
-        groups = [[v] for v in self._variables] if self._params.clip_each else [self._variables]
-        for group in groups:
-            nn.utils.clip_grad_norm_(group, self._params.clip_norm)
+        clip(self._variables, self._params)
         for variable in self._variables:
             variable.grad = None
 
