@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outside import CHEAP, Answer, command, distribution
+from outside import CHEAP, Answer, command, distribution_of_methods
 
 DEVISE = ("compare", "devise:epochs=2")
 METHODS = """
@@ -44,10 +44,7 @@ class Noisy(Zero):
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
     """A folder with a plugin whose methods die and print."""
-    folder = tmp_path / "odd"
-    folder.mkdir()
-    (folder / "odd_classes.py").write_text(CLASSES)
-    return distribution(folder, "odd-methods", METHODS)
+    return distribution_of_methods(tmp_path / "odd", "odd", METHODS, CLASSES)
 
 
 def metrics(answer: Answer) -> dict[str, Any]:

@@ -165,6 +165,13 @@ def distribution(
     return folder
 
 
+def distribution_of_methods(folder: Path, name: str, source: str, classes: str) -> Path:
+    """Makes a folder with a distribution `NAME-methods`, whose classes are in a module `NAME_classes`; returns it."""
+    folder.mkdir()
+    (folder / f"{name}_classes.py").write_text(classes)
+    return distribution(folder, f"{name}-methods", source)
+
+
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The store that commands use where they name none; their data root is empty."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from outside import CHEAP, Answer, command, distribution
+from outside import CHEAP, Answer, command, distribution_of_methods
 
 from zslbench.errors import RunError
 from zslbench.runs.isolation import SETTINGS, contained, known_state
@@ -84,10 +84,7 @@ METHOD_NAMES = ("meddler", "leaver", "stopper", "breaker", "reader")
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
     """A folder with a plugin of methods that change or end the process that they run in."""
-    folder = tmp_path / "odd"
-    folder.mkdir()
-    (folder / "odd_classes.py").write_text(CLASSES)
-    return distribution(folder, "odd-methods", METHODS)
+    return distribution_of_methods(tmp_path / "odd", "odd", METHODS, CLASSES)
 
 
 def by_method(answer: Answer) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outside import command, distribution, start
+from outside import command, distribution_of_methods, start
 
 from zslbench.records.store import Store
 from zslbench.training.checkpoint import load_checkpoint
@@ -73,10 +73,7 @@ class Deaf(Embedder[Params]):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a plugin whose methods wait where the file `place` says, after they have touched `here`."""
-    path = tmp_path / "methods"
-    path.mkdir()
-    (path / "waiting_classes.py").write_text(CLASSES)
-    return distribution(path, "waiting-methods", METHODS)
+    return distribution_of_methods(tmp_path / "methods", "waiting", METHODS, CLASSES)
 
 
 def arguments(method: str, jobs: int) -> list[object]:
