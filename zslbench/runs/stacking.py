@@ -19,7 +19,7 @@ from zslbench.errors import UsageError, one_line
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Busy
 from zslbench.runs.entrant import Run
-from zslbench.runs.execute import Setup, fulfil, fulfil_sent
+from zslbench.runs.execute import Setup, fulfil
 from zslbench.runs.fit import fit_new
 from zslbench.runs.isolation import CPU, contained, known_state
 from zslbench.runs.resolve import received
@@ -74,6 +74,8 @@ def bundles(runs: Sequence[Run], stack: Stack, workers: int = 1) -> Iterator[lis
 
 def fulfil_together(runs: Sequence[Run], setup: Setup, listener: Listener) -> Outcomes:
     """Returns each run with what `fulfil` returns for it, or raises: Busy where another process executes it."""
+    if len(runs) == 1:
+        return [(runs[0], outcome(partial(fulfil, runs[0], setup, listener, wait=False)))]
     device = choose_device(setup.device)
     works = [partial(fulfil, run, setup, listener, wait=False) for run in runs]
     most = None if setup.stack == "auto" else setup.stack
@@ -86,13 +88,9 @@ def fulfil_sent_together(
     sent: Mapping[str, str], setup: Setup, listener: Listener
 ) -> Iterator[tuple[str, RunRecord | Exception | None]]:
     """Yields the ids of runs that another process sent, with what came of each; it waits where one is executed."""
-    if len(sent) == 1:
-        [(name, text)] = sent.items()
-        yield name, _outcome(lambda: fulfil_sent(text, setup, listener))
-        return
     with suppress(OSError):  # another machine need not have that folder
         os.chdir(setup.folder)
-    planned = {name: _outcome(partial(received, text)) for name, text in sent.items()}
+    planned = {name: outcome(partial(received, text)) for name, text in sent.items()}
     yield from ((name, one) for name, one in planned.items() if isinstance(one, Exception))
     names = {id(run): name for name, run in planned.items()}
     runs = [run for run in planned.values() if isinstance(run, Run)]
@@ -103,10 +101,11 @@ def fulfil_sent_together(
         else:
             yield names[id(run)], found
     for run in busy:
-        yield names[id(run)], _outcome(partial(fulfil, run, setup, listener, wait=True))
+        yield names[id(run)], outcome(partial(fulfil, run, setup, listener, wait=True))
 
 
-def _outcome(work: Callable[[], T]) -> T | Exception:
+def outcome(work: Callable[[], T]) -> T | Exception:
+    """Returns what the work does, or the error that it raises."""
     try:
         return work()
     except Exception as error:  # a plugin's method may raise anything
