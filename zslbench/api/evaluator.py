@@ -152,9 +152,7 @@ class Scorer(ABC):
     def _reduce(self, scores: Tensor, y: NDArray[np.int64], classes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Returns the decisions of a part, found where its scores are: of n x C numbers, a few a row are moved."""
         result: dict[str, NDArray[Any]] = {}
-        column = np.full(len(self.view.classes), -1)
-        column[classes] = np.arange(len(classes))
-        own = scores.gather(1, torch.from_numpy(column[y]).to(scores.device)[:, None])[:, 0]
+        own = own_scores(scores, y, classes)[:, 0]
         is_seen = self.view.classes.seen.cpu().numpy()
         for side, mask in (("seen", is_seen), ("unseen", ~is_seen)):
             columns = np.flatnonzero(mask[classes])
@@ -168,6 +166,17 @@ class Scorer(ABC):
                 hit, choice = mask[y] & (own == top).cpu().numpy(), classes[columns[first.cpu().numpy()]]
             result |= {f"best_{side}": best, f"ties_{side}": ties, f"hit_{side}": hit, f"choice_{side}": choice}
         return result
+
+
+def own_scores(scores: Tensor, y: NDArray[np.int64], classes: NDArray[np.int64]) -> Tensor:
+    """Returns the score of each image's true class, `(n, 1)`, where the scores are.
+
+    Args:
+        scores: `(n, C)`.
+        y: true classes, `(n,)`.
+        classes: those of the columns, `(C,)`, ascending; every true class is one of them.
+    """
+    return scores.gather(1, torch.from_numpy(np.searchsorted(classes, y)).to(scores.device)[:, None])
 
 
 class Evaluator(ABC):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslbench.api.evaluator import Evaluator, Metric, Scorer
+from zslbench.api.evaluator import Evaluator, Metric, Scorer, own_scores
 from zslbench.errors import NotApplicable
 from zslbench.evaluation.accuracy import accuracy_influence, per_class_accuracy
 from zslbench.evaluation.evaluators import Stored, Values, WeightedEvaluator
@@ -136,11 +136,9 @@ class TopK(KeepingEvaluator):
 
 def _places(scorer: Scorer, rows: slice, classes: NDArray[np.int64], kind: str) -> dict[str, NDArray[np.int32]]:
     """Returns how many classes have a higher score than each image's own, and how many the same, `(n,)` each."""
-    column = np.full(len(scorer.view.classes), -1)
-    column[classes] = np.arange(len(classes))
     found = []
     for span, scores in scorer.parts(rows, classes):
-        own = scores.gather(1, torch.from_numpy(column[scorer.view.y[span]])[:, None])
+        own = own_scores(scores, scorer.view.y[span], classes)
         found.append(torch.stack([(scores > own).sum(dim=1), (scores == own).sum(dim=1)]).int().numpy())
     before, alike = np.concatenate(found, axis=1) if found else np.zeros((2, 0), dtype=np.int32)
     return {f"before_{kind}": before, f"alike_{kind}": alike}
