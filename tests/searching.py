@@ -27,6 +27,7 @@ from zslbench.records.search import Search
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run
 from zslbench.runs.execute import Setup
+from zslbench.runs.memory import Where
 from zslbench.tuning.tune import Tuner
 
 
@@ -191,7 +192,7 @@ def search(
     existing = "only-cached" if only_stored else "reuse"
     how = {"trials": 8, "folds": 3, "search": searched, "existing": existing} | how
     asked = replace(of, request=of.request.model_copy(update=how))
-    return Tuner(store, execute, "cpu", afresh=afresh).tune(asked)
+    return Tuner(store, execute, Where.of("cpu", None), afresh=afresh).tune(asked)
 
 
 def span(low: float, high: float, **more: Any) -> Space:

@@ -39,7 +39,7 @@ from zslbench.runs.execute import Setup
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
 from zslbench.runs.measure import requested
-from zslbench.runs.memory import Where, read_memory
+from zslbench.runs.memory import read_memory
 from zslbench.runs.request import (
     Asked,
     DatasetLike,
@@ -114,7 +114,6 @@ class Bench(StoreVerbs):
         if not (on_event is None or on_event == "progress" or callable(on_event)):
             raise UsageError(f"on_event={on_event!r}: give 'progress', None, or a function of one Event")
         self.device = device
-        self._memory = read_memory(os.environ.get("ZSLBENCH_MEMORY") or None if memory is None else memory)
         self.root = chosen_root(None if data_root is None else Path(data_root)).absolute()
         choose_device(device)
         name = engine or ("processes" if (jobs or 1) > 1 else "inline")
@@ -125,14 +124,14 @@ class Bench(StoreVerbs):
         kept = keep_model or os.environ.get("ZSLBENCH_KEEP_MODEL") or "auto"
         if kept not in get_args(KeepModel):
             raise UsageError(f"keep_model={kept!r}: choose {', '.join(get_args(KeepModel))}")
-        setup = Setup(
+        self._setup = Setup(
             store=self._folder.absolute(),
             device=device,
             keep_model=cast(KeepModel, kept),
             stack=checked_stack(stack),
-            memory=self._memory,
+            memory=read_memory(os.environ.get("ZSLBENCH_MEMORY") or None if memory is None else memory),
         )
-        self._dispatcher = Dispatcher(name, jobs, told, setup)
+        self._dispatcher = Dispatcher(name, jobs, told, self._setup)
         self._say = self._dispatcher.say
 
     def __repr__(self) -> str:
@@ -409,13 +408,12 @@ class Bench(StoreVerbs):
         return list(names), lines
 
     def _tuner(self, execute: Execute, **how: bool) -> Tuner:
-        how |= {"stacked": self._dispatcher.stacks}
-        return Tuner(self.store, execute, self.device, self._say, memory=self._memory, **how)
+        return Tuner(self.store, execute, self._setup.where, self._say, stacked=self._dispatcher.stacks, **how)
 
     def _add_oracles(self, rows: list[Row], trials: Execute, errors: dict[str, Exception]) -> None:
         for row in rows:
             if row.entrant is not None and row.search is not None:
                 try:
-                    row.oracle = oracle(row.entrant, row.search, trials, Where.of(self.device, self._memory))
+                    row.oracle = oracle(row.entrant, row.search, trials, self._setup.where)
                 except RunError as error:  # it costs its own cell
                     errors[f"oracle of {row.label} on {row.source}"] = error

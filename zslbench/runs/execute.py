@@ -69,6 +69,11 @@ class Setup(BaseModel):
     folder: Path = Field(default_factory=Path.cwd)
     stack: int | Literal["auto"] = 1
 
+    @property
+    def where(self) -> Where:
+        """The device, and the bytes that training features may take."""
+        return Where.of(self.device, self.memory)
+
     @cached_property
     def opened(self) -> Store:
         """The store, opened once for all runs."""
@@ -165,7 +170,7 @@ class Execution:
 
     def __init__(self, run: Run, setup: Setup, checkpoints: Path | None, listener: Listener) -> None:
         self.run, self.checkpoints, self.listener = run, checkpoints, listener
-        self.device, self.memory = Where.of(setup.device, setup.memory)
+        self.device, self.memory = setup.where
         self.started = datetime.now(UTC)
         self.fitted: list[Fitted] = []
         self.final: Model | None = None

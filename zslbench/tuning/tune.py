@@ -90,22 +90,20 @@ class Tuner:
 
     Attributes:
         execute: executes trials.
-        device: where whole grids are solved.
+        where: the device and the memory with which whole grids are solved.
         say: prints a line of progress.
         afresh: whether to forget a stored search.
         as_found: whether a finished search will do whatever its space was.
         stacked: whether trials are trained as one, so that there should be many at a time.
-        memory: bytes that training features may take there; None for half of what there is.
     """
 
     store: Store
     execute: Execute
-    device: str = "auto"
+    where: Where
     say: Callable[[str], None] = lambda line: None
     afresh: bool = False
     as_found: bool = False
     stacked: bool = False
-    memory: int | None = None
     since: tuple[float, int] = field(default=(0.0, 0), init=False)
     """When the search under way began or went on, and with how many trials."""
 
@@ -172,7 +170,7 @@ class Tuner:
         combinations = itertools.product(*(space.grid() for space in own.values()))
         points = [dict(zip(own, values, strict=True)) for values in combinations]
         if shares_factors(entrant.method):
-            return self._saved(search, sweep(entrant, points, search, Where.of(self.device, self.memory)))
+            return self._saved(search, sweep(entrant, points, search, self.where))
         count = GRID_ROUND if self.stacked else ROUND
         for start in range(len(search.trials), len(points), count):
             search = self._round(search, [_Begun(entrant, search, point) for point in points[start : start + count]])
@@ -213,12 +211,12 @@ class Tuner:
 
         No trial is dropped before the pruner has seen enough, nor many after the second fold.
         """
-        each = [[fold] for fold in range(search.folds)]
         if not self.stacked or not able(trial.run(0)):
-            return each
+            return [[fold] for fold in range(search.folds)]
         seen = sum(one.state == "complete" for one in search.trials)
-        together = trial.proposal is None or seen < ROUND
-        return [list(range(search.folds))] if together else [each[0], *filter(None, [list(range(1, search.folds))])]
+        if trial.proposal is None or seen < ROUND or search.folds == 1:
+            return [list(range(search.folds))]
+        return [[0], list(range(1, search.folds))]
 
     def _status(self, search: Search, count: int, folds: list[int]) -> str:
         """Returns where a search stands that is about to run a number of trials on some folds."""
