@@ -26,7 +26,7 @@ from zslbench.api.engine import Engine, Listener
 from zslbench.api.params import Params, param
 from zslbench.data.imagefiles import FileImages
 from zslbench.engines.messages import Message, answer, answer_apart, failed, keep, spaced
-from zslbench.engines.sending import Place, fulfil_at
+from zslbench.engines.sending import Place, elsewhere, fulfil_at
 from zslbench.errors import Hint, UsageError, one_line
 from zslbench.runs.code import own_code
 from zslbench.runs.entrant import Run
@@ -63,8 +63,7 @@ class Ray(Engine):
     def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs; one whose worker or node is lost is sent to another one."""
         ray, gpus = self._join(), self.options.gpus_per_run
-        device = setup.device.partition(":")[0]  # a worker sees one GPU, whatever its number here
-        setup = setup.model_copy(update={"store": setup.store.absolute(), "device": device})
+        setup = elsewhere(setup)
         try:
             with seen_by_all_that_share(setup.store) as token:
                 apart = _check_nodes(ray, token)

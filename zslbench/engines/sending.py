@@ -14,11 +14,17 @@ from zslbench.api.engine import Listener
 from zslbench.engines.messages import Message, tell
 from zslbench.errors import RunError
 from zslbench.runs.entrant import Run
+from zslbench.runs.execute import Setup
 
 RETRIES = 2
 """How often a run is sent again whose worker was lost."""
 Handle = Any
 """What a place calls the job that it was sent: anything that can be the key of a dictionary."""
+
+
+def elsewhere(setup: Setup) -> Setup:
+    """Returns how runs are executed elsewhere: a worker sees one GPU, whatever its number here."""
+    return setup.model_copy(update={"store": setup.store.absolute(), "device": setup.device.partition(":")[0]})
 
 
 class Place(ABC):

@@ -24,7 +24,7 @@ from zslbench import interruption
 from zslbench.api.engine import Engine, Listener
 from zslbench.api.params import Params, param
 from zslbench.engines.messages import Message, answer, spaced
-from zslbench.engines.sending import Place, fulfil_at
+from zslbench.engines.sending import Place, elsewhere, fulfil_at
 from zslbench.errors import UsageError
 from zslbench.files import NODE
 from zslbench.runs.entrant import Run
@@ -77,8 +77,7 @@ class Slurm(Engine):
                 "this one with --engine slurm:cluster=local"
             )
         logging.getLogger("submitit").setLevel(logging.ERROR)
-        device = setup.device.partition(":")[0]  # a job sees one GPU, whatever its number here
-        setup = setup.model_copy(update={"store": setup.store.absolute(), "device": device})
+        setup = elsewhere(setup)
         folder = setup.store / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{NODE}-{os.getpid()}"
         executor = self._executor(submitit, folder)
         place = (_Local if local else _Queue)(executor, folder, setup, self.options, self.workers)
