@@ -1,4 +1,4 @@
-"""What every test may use: a cache of its own, the real data where it is present, small synthetic data."""
+"""What every test may use: a cache and a store of its own, the real data where it is present, small synthetic data."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests away from the user's cache; the real features are cached once for all tests of a session."""
     monkeypatch.setenv("ZSLBENCH_CACHE", str(shared_cache))
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps tests away from the runs in the current folder; a test that sets `ZSLBENCH_STORE` overrides it."""
+    monkeypatch.setenv("ZSLBENCH_STORE", str(tmp_path / "zslbench-runs"))
 
 
 @pytest.fixture(scope="session")
