@@ -12,6 +12,7 @@ from outside import distribution
 from planned import plan
 
 from zslbench.api.engine import Engine, Listener
+from zslbench.engines import processes
 from zslbench.engines.inline import Inline
 from zslbench.engines.processes import Processes
 from zslbench.errors import RunError
@@ -19,6 +20,7 @@ from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
+from zslbench.runs.memory import Sharers
 from zslbench.runs.request import Request
 
 DOOMED = 2
@@ -100,3 +102,17 @@ def test_a_worker_is_in_the_folder_of_each_order(store: Path, tmp_path: Path, mo
             [row] = plan(["eszsl"], ["digits"], Request(root=Path(), semantics="own.npy"))
             finished, failed = execute(engine, row.runs, store)
             assert failed == {} and finished[0].id == row.runs[0].id
+
+
+@pytest.mark.parametrize(("gpus", "on_one"), [([], 3), (["0"], 3), (["4", "7"], 2), (["0", "1", "2", "3"], 1)])
+def test_workers_are_divided_over_the_gpus_and_know_who_shares_their_memory(
+    gpus: list[str], on_one: int, monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    asked: list[Setup] = []
+    monkeypatch.setattr(processes, "_gpus", lambda device: gpus)
+    monkeypatch.setattr(Processes, "_worker", lambda self, slot, device: None)
+    monkeypatch.setattr(Processes, "_execute", lambda self, worker, runs, setup, *rest: asked.append(setup))
+    execute(Processes(3), jobs(0), store)
+    assert [setup.sharers for setup in asked] == [Sharers(machine=3, device=on_one)]
+    seen = [processes._environment(slot, "auto").get("CUDA_VISIBLE_DEVICES") for slot in range(3)]
+    assert not gpus or seen == (gpus * 3)[:3]

@@ -28,7 +28,7 @@ from zslbench.errors import UsageError
 from zslbench.files import NotWritten
 from zslbench.runs import memory
 from zslbench.runs.fit import train
-from zslbench.runs.memory import budget, read_memory
+from zslbench.runs.memory import Sharers, budget, read_memory
 from zslbench.runs.problem import Problem
 from zslbench.training.batches import Batches
 from zslbench.training.trainer import Fit
@@ -223,6 +223,8 @@ def test_by_default_half_of_what_a_container_has(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(memory, "LIMITS", (tmp_path / "max", tmp_path / "limit", tmp_path / "absent"))
     assert budget(None, CPU) == 2**19
     assert budget(5, CPU) == 5
+    assert budget(None, CPU, Sharers(machine=4)) == 2**17
+    assert budget(5, CPU, Sharers(machine=4)) == 5
 
 
 def test_a_run_from_disk_is_the_run_in_memory(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from zslbench.engines.messages import Message, tell, tell_warning
 from zslbench.errors import RunError
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
+from zslbench.runs.memory import Sharers
 from zslbench.runs.stacking import bundles
 
 Worker = subprocess.Popen[str]
@@ -49,6 +50,8 @@ class Processes(Engine):
             slots.put(slot)
         lock = Lock()
         self._stopping = False
+        sharers = Sharers(self.workers, -(-self.workers // max(1, len(_gpus(setup.device)))))
+        setup = setup.model_copy(update={"sharers": sharers})
 
         def work(some: list[Run]) -> None:
             slot = slots.get()
@@ -152,12 +155,15 @@ def _tell(message: Message, left: dict[str, Run], listener: Listener) -> bool:
 
 
 def _environment(slot: int, device: str) -> dict[str, str]:
-    environment = {**os.environ}
-    if device in ("auto", "cuda"):
-        import torch
+    gpus = _gpus(device)
+    return {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {})}
 
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
-        if count:
-            environment["CUDA_VISIBLE_DEVICES"] = visible[slot % count]
-    return environment
+
+def _gpus(device: str) -> list[str]:
+    """Returns the GPUs that workers are divided over, as `CUDA_VISIBLE_DEVICES` names them."""
+    if device not in ("auto", "cuda"):
+        return []
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]

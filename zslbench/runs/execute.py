@@ -33,7 +33,7 @@ from zslbench.runs.fit import Model, Watch, train
 from zslbench.runs.isolation import contained, known_state
 from zslbench.runs.kept import LIMIT, KeepModel, Kept
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
-from zslbench.runs.memory import Where
+from zslbench.runs.memory import ALONE, Sharers, Where
 from zslbench.runs.problem import Problem
 from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
@@ -53,6 +53,7 @@ class Setup(BaseModel):
         store: folder of the store; absolute, because a method may change the working folder.
         keep_model: whether final models are kept: those up to 64 MB, all, or none.
         memory: bytes that training features may take before they are read from disk; None for half of what there is.
+        sharers: how many processes share it.
         evaluators: those that measure on request alone and are wanted, by name.
         folder: the working folder, which relative names are of.
         stack: how many fits may be trained as one; `auto` where that is faster.
@@ -65,6 +66,7 @@ class Setup(BaseModel):
     device: str = "auto"
     keep_model: KeepModel = "auto"
     memory: int | None = None
+    sharers: Sharers = ALONE
     evaluators: tuple[str, ...] = ()
     folder: Path = Field(default_factory=Path.cwd)
     stack: int | Literal["auto"] = 1
@@ -72,7 +74,7 @@ class Setup(BaseModel):
     @property
     def where(self) -> Where:
         """The device, and the bytes that training features may take."""
-        return Where.of(self.device, self.memory)
+        return Where.of(self.device, self.memory, self.sharers)
 
     @cached_property
     def opened(self) -> Store:

@@ -33,6 +33,21 @@ def read_memory(given: str | int | None, name: str = "--memory") -> int | None:
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
 
 
+class Sharers(NamedTuple):
+    """How many processes share what there is.
+
+    Attributes:
+        machine: those of this machine.
+        device: those of one GPU of it.
+    """
+
+    machine: int = 1
+    device: int = 1
+
+
+ALONE = Sharers()
+
+
 class Where(NamedTuple):
     """Where models are fitted.
 
@@ -45,16 +60,16 @@ class Where(NamedTuple):
     memory: int
 
     @classmethod
-    def of(cls, device: str, memory: int | None) -> Self:
-        """Returns the device of that name, with so many bytes, or half of what there is."""
+    def of(cls, device: str, memory: int | None, sharers: Sharers = ALONE) -> Self:
+        """Returns the device of that name, with so many bytes, or half of this process's share of what there is."""
         chosen = choose_device(device)
-        return cls(chosen, budget(memory, chosen))
+        return cls(chosen, budget(memory, chosen, sharers))
 
 
-def budget(memory: int | None, device: torch.device) -> int:
-    """Returns how many bytes training features may take: as many as given, or half of what there is.
+def budget(memory: int | None, device: torch.device, sharers: Sharers = ALONE) -> int:
+    """Returns how many bytes training features may take: as many as given, or half of a process's share of the memory.
 
-    That is the memory of the machine, or of its container, or of the device, whichever is least.
+    That is the memory of the machine, or of its container, or of the device, whichever gives least.
     """
     if memory is not None:
         return memory
@@ -62,6 +77,7 @@ def budget(memory: int | None, device: torch.device) -> int:
     for limit in LIMITS:
         with suppress(OSError, ValueError):
             found.append(int(Path(limit).read_text()))
+    shares = [min(found) // sharers.machine]
     if device.type == "cuda":
-        found.append(torch.cuda.get_device_properties(device).total_memory)
-    return min(found) // 2
+        shares.append(torch.cuda.get_device_properties(device).total_memory // sharers.device)
+    return min(shares) // 2
