@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py`, at toy size on whatever device there is."""
+"""Scripts of `benchmarks/` at toy size, on whatever device there is: they run, and give the figures they promise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SCRIPT = BENCHMARKS / "gpu.py"
 PARTS = ("agreement", "stacking", "network", "processes", "table")
 
 
@@ -32,3 +33,23 @@ def test_a_part_without_time_is_named_and_skipped(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["table"] == figures["network"] == "skipped: no time was left"
+
+
+@pytest.mark.slow
+def test_the_trainer_does_the_steps_of_a_bare_loop(tmp_path: Path) -> None:
+    command = [sys.executable, BENCHMARKS / "trainer.py", "-m", "devise", "spaen", "--epochs", "1", "--repeats", "1"]
+    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout[done.stdout.index("\n[") :])
+    assert [row["method"] for row in rows] == ["devise", "spaen"]
+    assert all(row["ms_an_epoch"] > 0 and row["bare_ms_an_epoch"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_commands_of_a_checkout_are_timed_as_whole_processes(tmp_path: Path) -> None:
+    command = [sys.executable, BENCHMARKS / "commands.py", "engines", "--runs", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["command"] for row in rows] == ["inline", "processes"]
+    assert all(row["cpu_s"] > 0.5 for row in rows)  # importing torch alone takes that
