@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from zslbench.api.cards import Input, Pretraining, Setting
 from zslbench.api.dataset import Dataset, ZSLData
 from zslbench.api.events import OnEvent
-from zslbench.data.catalogue import dataset_name, default_datasets, load_data
+from zslbench.data.catalogue import load_data
 from zslbench.data.folders import data_root as chosen_root
 from zslbench.data.scorefile import score_file, validation_file
 from zslbench.data.semantics import OWN
@@ -30,11 +30,10 @@ from zslbench.files import expanded
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import Store, checked_note
-from zslbench.report.exhibits import Made, make_all
+from zslbench.report.exhibits import Made, entrants_of, make_all
 from zslbench.report.progress import Display
 from zslbench.report.results import Results
 from zslbench.report.rows import named_metrics
-from zslbench.runs.entrant import Entrant
 from zslbench.runs.execute import Setup
 from zslbench.runs.external import PREFIX, evaluate_scores, with_scores
 from zslbench.runs.kept import KeepModel
@@ -49,9 +48,8 @@ from zslbench.runs.request import (
     methods_of,
     name_of,
     seeds_of,
-    short,
 )
-from zslbench.runs.requested import data_of, data_or_labels, labels_of
+from zslbench.runs.requested import Datasets, chosen_datasets, data_of, data_or_labels, labels_of
 from zslbench.runs.resolve import check_options, method_class, resolve
 from zslbench.runs.row import Row
 from zslbench.runs.shots import scarce
@@ -66,8 +64,6 @@ from zslbench.tuning.tune import Execute, Tuner
 
 STORE = "zslbench-runs"
 """The default store."""
-
-Datasets = Sequence[DatasetLike] | DatasetLike | None
 
 
 class Bench(StoreVerbs):
@@ -211,7 +207,7 @@ class Bench(StoreVerbs):
         wished = named_metrics(metrics) or []  # a mistyped name is found before anything runs
         shown = wished + [tuning_metric(request.metric)] * request.tuned
         execute = partial(self._dispatcher.execute, store=self.store, evaluators=requested(shown))
-        sources, lines = self._datasets(dataset, request)
+        sources, lines = chosen_datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
         self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         rows = [Row.of(entrant) for entrant in entrants]
@@ -250,7 +246,7 @@ class Bench(StoreVerbs):
         """
         wanted = methods_of(methods)
         request = self._request(1, options, wanted)
-        sources, lines = self._datasets(dataset, request)
+        sources, lines = chosen_datasets(dataset, request)
         entrants = resolve(wanted, sources, request)
         self._say(*lines, *scarce((entrant.data, entrant.shots) for entrant in entrants))
         for entrant in entrants:
@@ -334,15 +330,9 @@ class Bench(StoreVerbs):
             raise UsageError(
                 "the exhibits of a paper have rows of one kind of class embeddings; give one by --semantics"
             )
-        asked, (sources, lines) = Asked.of(method).for_input(request.input), self._datasets(dataset, request)
+        asked, (sources, lines) = Asked.of(method).for_input(request.input), chosen_datasets(dataset, request)
         chosen = asked.card.exhibits_of(asked.method, exhibits)
-        problems: dict[str, ZSLBenchError] = {}
-        entrants: dict[str, list[Entrant]] = {}
-        for name, exhibit in chosen.items():
-            try:
-                entrants[name] = resolve(exhibit.methods, sources, request)
-            except ZSLBenchError as error:
-                problems[name] = error
+        entrants, problems = entrants_of(chosen, sources, request)
         self._say(*lines)
         labels = list(dict.fromkeys(entrant.asked.label for own in entrants.values() for entrant in own))
         results = Results([], self.store, None, {})
@@ -369,7 +359,7 @@ class Bench(StoreVerbs):
             UsageError, DataError: there is no such data set, or its files are missing or wrong.
         """
         request = self._request(1, {"features": features, "splits": splits, "semantics": semantics}, [])
-        return data_of(self._datasets([dataset], request)[0][0], request, "features", semantics)[0]
+        return data_of(chosen_datasets([dataset], request)[0][0], request, "features", semantics)[0]
 
     def methods(self, input: Input = "features") -> list[str]:
         """Returns every method on features or on images that can be loaded; reports those that cannot."""
@@ -395,17 +385,6 @@ class Bench(StoreVerbs):
         check_options(params, methods, request.input, words)
         load_data.cache_clear()  # files may have changed since the last call
         return request
-
-    def _datasets(self, given: Datasets, request: Request) -> tuple[list[DatasetLike], list[str]]:
-        """Returns the data sets asked for, or those present, with lines that explain the choice."""
-        if given is not None and given != []:
-            every = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-            for one in every:
-                if not isinstance(one, str | Path | Dataset | ZSLData):
-                    raise UsageError(f"dataset={short(one)}: give names, folders, instances of Dataset, or ZSLData")
-            return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every], []
-        names, lines = default_datasets(request.root, request.features, request.splits)
-        return list(names), lines
 
     def _tuner(self, execute: Execute, **how: bool) -> Tuner:
         return Tuner(self.store, execute, self._setup.where, self._say, stacked=self._dispatcher.stacks, **how)

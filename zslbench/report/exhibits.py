@@ -17,6 +17,9 @@ from zslbench.report.curves import with_area, write_panels
 from zslbench.report.grids import write_grids
 from zslbench.report.paper_table import naming, paper_table, shared_note
 from zslbench.report.render import as_latex, as_markdown, escaped_markdown
+from zslbench.runs.entrant import Entrant
+from zslbench.runs.request import DatasetLike, Request
+from zslbench.runs.resolve import resolve
 from zslbench.runs.row import Row
 
 PAGE_NAME = "README.md"
@@ -32,6 +35,20 @@ class Made:
 
 Loaded = Callable[[], list[tuple[ZSLData, str]]]
 """Returns each data set, with why it has no features, if it has none."""
+
+
+def entrants_of(
+    exhibits: Mapping[str, Exhibit], sources: list[DatasetLike], request: Request
+) -> tuple[dict[str, list[Entrant]], dict[str, ZSLBenchError]]:
+    """Returns the entrants of each exhibit, and why some have none, by name."""
+    entrants: dict[str, list[Entrant]] = {}
+    problems: dict[str, ZSLBenchError] = {}
+    for name, exhibit in exhibits.items():
+        try:
+            entrants[name] = resolve(exhibit.methods, sources, request)
+        except ZSLBenchError as error:
+            problems[name] = error
+    return entrants, problems
 
 
 def make_all(

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from zslbench.api.cards import Input
 from zslbench.api.dataset import Dataset, ZSLData
-from zslbench.data.catalogue import find_dataset, load_data
+from zslbench.data.catalogue import dataset_name, default_datasets, find_dataset, load_data
 from zslbench.data.semantics import with_semantics
-from zslbench.errors import DataError
-from zslbench.runs.request import DatasetLike, Request, name_of, split_source
+from zslbench.errors import DataError, UsageError
+from zslbench.runs.request import DatasetLike, Request, name_of, short, split_source
+
+Datasets = Sequence[DatasetLike] | DatasetLike | None
+
+
+def chosen_datasets(given: Datasets, request: Request) -> tuple[list[DatasetLike], list[str]]:
+    """Returns the data sets asked for, or those present, with lines that explain the choice."""
+    if given is not None and given != []:
+        every = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        for one in every:
+            if not isinstance(one, str | Path | Dataset | ZSLData):
+                raise UsageError(f"dataset={short(one)}: give names, folders, instances of Dataset, or ZSLData")
+        return [dataset_name(str(one)) if isinstance(one, str | Path) else one for one in every], []
+    names, lines = default_datasets(request.root, request.features, request.splits)
+    return list(names), lines
 
 
 def data_of(source: DatasetLike, request: Request, input: Input, semantics: str) -> tuple[ZSLData, str]:
