@@ -244,8 +244,9 @@ def test_an_interruption_writes_every_checkpoint_and_training_goes_on(
     resumed = as_one(works(tmp_path))
     for (a, before), (b, after) in zip(whole, resumed, strict=True):
         assert len(after.losses) == 6
-        assert before.losses == after.losses
-        assert apart(a, b) == 0
+        for one, other in zip(before.losses, after.losses, strict=True):
+            assert other == pytest.approx(one, rel=1e-6)
+        assert apart(a, b) < 1e-6  # some end an epoch in a smaller stack, which not every processor rounds alike
 
 
 def test_operations_fall_in_proportion() -> None:
