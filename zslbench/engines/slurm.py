@@ -30,8 +30,6 @@ from zslbench.files import NODE
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 
-PATIENCE = 8.0
-"""Seconds that interrupted runs have to write their checkpoints."""
 MOMENT, BETWEEN = 0.5, 5.0
 """Seconds between two looks for messages, and between two questions to Slurm."""
 LAG = 10.0
@@ -215,7 +213,7 @@ class _Local(_Jobs):
     def cancel(self, jobs: Sequence[str]) -> None:
         for job in self.alive(jobs):
             os.kill(int(job), signal.SIGTERM)  # submitit's own `cancel` leaves a second, and prints a traceback
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + interruption.PATIENCE
         while self.alive(jobs) and time.monotonic() < end:
             time.sleep(MOMENT / 5)
         for job in self.alive(jobs):
@@ -253,7 +251,7 @@ class _Queue(_Jobs):
 
     def cancel(self, jobs: Sequence[str]) -> None:
         subprocess.run(["scancel", *jobs], capture_output=True)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + interruption.PATIENCE
         while self.alive(jobs) and time.monotonic() < end:
             time.sleep(MOMENT)
 
