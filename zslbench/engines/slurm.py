@@ -204,6 +204,13 @@ class _Local(_Jobs):
     def room(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
 
+    def send(self, jobs: Sequence[Sequence[Run]]) -> list[str]:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it; `cancel` ends them
+        try:
+            return super().send(jobs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def alive(self, jobs: Sequence[str]) -> set[str]:
         return {job for job in jobs if not self.sent[job][0].done()}
 
