@@ -19,6 +19,7 @@ def main() -> None:
         sys.exit(interruption.status())
     finally:
         interruption.leave()
+        sys.stdout = sys.stderr  # what a library prints at exit is no result
 
 
 def _fill_closed_streams() -> None:

@@ -29,6 +29,8 @@ STATUS = {
 """The exit status after each signal."""
 GRACE = 9.0
 """Seconds that a command has to end after the first signal."""
+PATIENCE = 8.0
+"""Seconds of these that its workers have to write their checkpoints and end."""
 SAME = 1.0
 """Seconds in which a further signal counts as the first one, sent to a process and to its group."""
 

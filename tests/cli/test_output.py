@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from outside import CHEAP, Inside
+from outside import CHEAP, Inside, distribution_of_methods, start
 
 COMMAND = [sys.executable, "-m", "zslbench"]
+METHODS = """
+    from zslbench import MethodCard
+    def zslbench_register(registry):
+        registry.method("loud", "loud_classes:Loud", MethodCard(title="loud", paper="none"))
+    """
+CLASSES = """
+import atexit, os, subprocess, threading, time
+import torch
+from zslbench import Embedder, Params
+
+def drone():
+    while True:
+        print("a line of another thread", flush=True)
+        time.sleep(0.001)
+
+class Loud(Embedder[Params]):
+    def build(self, shape):
+        self.shape = shape
+    def embed(self, x):
+        return torch.zeros(len(x), self.shape.attributes)
+    def solve(self, view):
+        print("a line of print")
+        os.write(1, b"a line from C code\\n")
+        subprocess.run(["echo", "a line of another process"])
+        atexit.register(print, "a line at exit")
+        threading.Thread(target=drone, daemon=True).start()
+"""
+PLACES = ("of print", "from C code", "of another process", "of another thread", "at exit")
 FULL = "standard output: cannot be written (No space left on device)"
 
 
@@ -51,3 +80,10 @@ def test_letters_that_the_encoding_lacks_are_written_otherwise(stored: Path) -> 
     assert "±" in proper
     assert ascii_only.returncode == 0 and ascii_only.stderr.count("Traceback") == 0
     assert ascii_only.stdout.replace("+-", "±").split() == proper.split()
+
+
+def test_only_results_reach_standard_output_whatever_a_method_prints_and_when(tmp_path: Path, store: Path) -> None:
+    path = distribution_of_methods(tmp_path / "loud", "loud", METHODS, CLASSES)
+    out, err = start("run", "loud", *CHEAP, "--json", path=path).communicate(timeout=240)
+    assert [run["spec"]["method"] for run in json.loads(out)["runs"]] == ["loud"]
+    assert [place for place in PLACES if f"a line {place}\n" not in err] == []

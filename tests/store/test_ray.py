@@ -1,7 +1,8 @@
-"""Runs on real Ray clusters: two nodes on this machine, of which one is killed."""
+"""Runs on real Ray clusters: nodes on this machine, of which one is killed."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from elsewhere import DEVISE, check_odd_methods, metrics
 from outside import CHEAP, Answer, command, start
 
 import zslbench
+from zslbench import interruption
 from zslbench.records.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'zslbench[ray]'")
@@ -47,15 +49,32 @@ def test_ray_gives_the_numbers_of_inline_and_a_run_that_kills_its_workers_is_one
     assert answer.err.count("it is sent again") == 2
 
 
-def test_the_runs_of_a_node_that_is_killed_go_on_on_another(store: Path) -> None:
-    with cluster({"num_cpus": 1}, {"num_cpus": 1}) as made:
-        process = start(*SLOW, "--seeds", 3, "--engine", "ray", environment={"RAY_ADDRESS": made.address})
-        until(lambda: len(list((store / "claims").glob("*.lock"))) == 2)  # a run on each node
+def test_the_run_of_a_node_that_is_killed_goes_on_on_another(store: Path) -> None:
+    with cluster({"num_cpus": 0}, {"num_cpus": 1}) as made:
+        process = start(*SLOW, "--seeds", 1, "--engine", "ray", "--json", environment={"RAY_ADDRESS": made.address})
+        told(process, "[1/1] devise")
         made.remove_node(made.list_all_nodes()[1], allow_graceful=False)
-        _, err = process.communicate(timeout=300)
+        made.add_node(num_cpus=1)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert len(list(Store(store, create=False).records())) == 3
+    assert [record.id for record in Store(store, create=False).records()] == [
+        run["id"] for run in json.loads(out)["runs"]
+    ]
     assert "its worker was lost on" in err and "it is sent again, time 1 of at most 2" in err
+    assert "Raylet is terminated" not in err, "Ray tells the same in a page"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interruption_has_runs_write_their_checkpoints_and_leaves_no_process(store: Path, name: str) -> None:
+    words = ("run", "devise:epochs=5000", "-d", "digits", "--device", "cpu", "--uncalibrated", "--json")
+    process = start(*words, "--engine", "ray", session=True)
+    told(process, "train epoch")
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (interruption.STATUS[getattr(signal, name)], "")
+    assert err.splitlines()[-1] == f"zslbench: {interruption.MESSAGE}" and "Traceback" not in err
+    assert list((store / "partial").glob("*/final.safetensors"))
+    until(lambda: not in_session(process.pid))
 
 
 def test_a_node_with_another_version_is_one_line_that_names_both(
@@ -130,6 +149,18 @@ def nodes(address: str) -> int:
     script = f"import ray; ray.init('{address}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     return int(done.stdout.split()[-1]) if done.stdout.split() else 0
+
+
+def told(process: subprocess.Popen[str], text: str) -> None:
+    """Waits until a command tells something."""
+    assert process.stderr is not None
+    assert any(text in line for line in iter(process.stderr.readline, ""))
+
+
+def in_session(session: int) -> list[str]:
+    """Returns the processes of a session."""
+    found = subprocess.run(["ps", "-o", "args=", "--sid", str(session)], capture_output=True, text=True).stdout
+    return [line for line in found.splitlines() if "<defunct>" not in line]
 
 
 def spans_of(store: Store) -> list[tuple[str, str]]:

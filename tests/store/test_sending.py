@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from outside import CHEAP, start
 from planned import plan
 
+from zslbench import interruption
 from zslbench.api.engine import Listener
 from zslbench.engines.messages import Message, answer, spaced
 from zslbench.engines.ray import Ray
@@ -21,6 +23,18 @@ from zslbench.records.store import Store
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 from zslbench.runs.request import Request
+
+STARTING = """
+import os, signal, sys
+
+def is_initialized():
+    return False
+
+def init(**options):
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+"""A Ray that is told to end while it starts."""
 
 
 class Here(Place):
@@ -171,3 +185,10 @@ def test_an_engine_that_is_not_installed_is_one_line(store: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"Ray is not installed; pip install 'zslbench\[ray\]'"):
         Ray().execute([], Setup(store=store), Listener())
+
+
+def test_sigterm_while_ray_starts_which_makes_its_own_of_it_has_its_status(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text(STARTING)
+    process = start("run", "eszsl", *CHEAP, "--engine", "ray", path=tmp_path)
+    assert process.communicate(timeout=60) == ("", f"zslbench: {interruption.MESSAGE}\n")
+    assert process.returncode == 143

@@ -38,7 +38,7 @@ class Engine(ABC):
     Class attributes:
         options: what a user may choose after its name, as in `--engine NAME:KEY=VALUE`. An engine with options sets the
             defaults, an instance of its own subclass of `Params`.
-        stacks: whether it hands runs that may be trained as one to `zslbench.runs.stacking.fulfil_together`.
+        stacks: whether it hands runs that may be trained as one to `zslbench.runs.stacking.fulfil_all`.
     """
 
     options: Params = Params()

@@ -1,4 +1,8 @@
-"""Standard output and error as they are found: closed, full, or without the letters that tables have."""
+"""Standard output and error as they are found: closed, full, or without the letters that tables have.
+
+Standard output is for results, which the main thread prints. What anything else prints there goes to standard error:
+another thread, a library that is not Python, another process.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import codecs
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +47,14 @@ class _Stream(io.TextIOWrapper):
             raise NotWritten(f"standard output: {reason}") from error
 
 
+class _Results(_Stream):
+    """Standard output, for the main thread alone."""
+
+    def write(self, text: str) -> int:
+        mine = threading.current_thread() is threading.main_thread()
+        return super().write(text) if mine else sys.stderr.write(text)
+
+
 @contextmanager
 def starting() -> Iterator[None]:
     """Shows in a terminal that the command is alive while what it needs is imported, which takes seconds."""
@@ -56,7 +69,10 @@ def starting() -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Makes standard streams safe to write to: closed ones lead nowhere, and no letter is a traceback."""
+    """Makes standard streams safe to write to: closed ones lead nowhere, and no letter is a traceback.
+
+    Where standard output is a file or a pipe, only Python's own stream leads there after that.
+    """
     codecs.register_error(ESCAPED, _escaped)
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream: Any = getattr(sys, name)
@@ -66,7 +82,20 @@ def prepare() -> None:
             continue
         errors = ESCAPED if stream.errors in ("strict", "backslashreplace") else stream.errors
         how: dict[str, Any] = {"encoding": stream.encoding, "errors": errors, "line_buffering": stream.line_buffering}
-        setattr(sys, name, _Stream(stream.detach(), write_through=stream.write_through, **how))
+        how["write_through"], binary = stream.write_through, stream.detach()
+        setattr(sys, name, _Stream(binary, **how) if number == 2 else _Results(_moved(binary), **how))
+
+
+def _moved(binary: Any) -> Any:
+    """Returns a stream to standard output under another number, and has number 1 lead to standard error.
+
+    A terminal shows both; it stays, since its width is asked for by that number.
+    """
+    if os.isatty(1):
+        return binary
+    moved = os.fdopen(os.dup(1), "wb", 0 if isinstance(binary, io.RawIOBase) else -1)
+    os.dup2(2, 1)
+    return moved
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:

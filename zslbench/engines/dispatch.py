@@ -41,7 +41,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Ends the processes that the engine keeps."""
-        self._engine.close()
+        with redirect_stdout(sys.stderr):
+            self._engine.close()
 
     def execute(
         self,

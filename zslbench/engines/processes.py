@@ -24,8 +24,6 @@ from zslbench.runs.memory import Sharers
 from zslbench.runs.stacking import bundles
 
 Worker = subprocess.Popen[str]
-PATIENCE = 8.0
-"""Seconds that workers have to end."""
 
 
 class Processes(Engine):
@@ -125,7 +123,7 @@ class Processes(Engine):
         self._wait()
 
     def _wait(self) -> None:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + interruption.PATIENCE
         try:
             for worker in list(self._started.values()):
                 worker.wait(max(0.0, end - time.monotonic()))

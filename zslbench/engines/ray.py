@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import secrets
+import signal
 import socket
 import tempfile
 import warnings
@@ -32,14 +33,14 @@ from zslbench.runs.code import own_code
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 
-PATIENCE = 8.0
-"""Seconds that interrupted runs have to write their checkpoints."""
 REACHED = 10.0
 """Seconds in which the address of a cluster must answer."""
 PROBED = 60.0
 """Seconds in which the nodes of a cluster must say what they have; those that do not are compared run by run."""
 MOMENT = 0.3
 """Seconds between two looks at what goes on."""
+TOLD = "^(A worker died or was killed|Raylet is terminated)"
+"""What Ray need not tell, in a page each time, because a line about the lost run does."""
 
 
 class RayOptions(Params):
@@ -62,18 +63,20 @@ class Ray(Engine):
 
     def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs; one whose worker or node is lost is sent to another one."""
-        ray, gpus = self._join(), self.options.gpus_per_run
         setup = elsewhere(setup)
         try:
-            with seen_by_all_that_share(setup.store) as token:
-                apart = _check_nodes(ray, token)
-                fulfil_at(_Cluster(ray, setup, self.workers, gpus, str(token), apart), runs, listener)
+            with interruption.deferred():  # Ray makes other errors of what a handler of signals raises in it
+                ray, gpus = self._join(), self.options.gpus_per_run
+                with seen_by_all_that_share(setup.store) as token:
+                    apart = _check_nodes(ray, token)
+                    fulfil_at(_Cluster(ray, setup, self.workers, gpus, str(token), apart), runs, listener)
         except BaseException:
             self.close()
             raise
 
     def _join(self) -> Any:
         """Returns Ray, as part of a cluster; one that is started here serves until the engine is closed."""
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", TOLD)
         try:
             import ray
         except ImportError as error:
@@ -87,6 +90,10 @@ class Ray(Engine):
             except (ConnectionError, RuntimeError) as error:  # of a cluster that has ended, for instance
                 where = f"RAY_ADDRESS={address}: " if address else ""
                 raise UsageError(f"--engine ray: {where}no cluster can be used ({one_line(error)})") from error
+            except SystemExit:  # which Ray makes of SIGTERM meanwhile
+                interruption.take()
+                signal.raise_signal(signal.SIGTERM)
+                raise
             interruption.take()
             self._joined = ray
         return ray
@@ -182,7 +189,7 @@ class _Cluster(Place):
     def cancel(self, jobs: Sequence[Any]) -> None:
         for reference in jobs:  # raises KeyboardInterrupt there, where training writes its checkpoint
             self.ray.cancel(reference)
-        self.ray.wait(list(jobs), num_returns=len(jobs), timeout=PATIENCE)
+        self.ray.wait(list(jobs), num_returns=len(jobs), timeout=interruption.PATIENCE)
 
 
 class _Mailbox:

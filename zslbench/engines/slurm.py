@@ -30,8 +30,6 @@ from zslbench.files import NODE
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
 
-PATIENCE = 8.0
-"""Seconds that interrupted runs have to write their checkpoints."""
 MOMENT, BETWEEN = 0.5, 5.0
 """Seconds between two looks for messages, and between two questions to Slurm."""
 LAG = 10.0
@@ -206,6 +204,13 @@ class _Local(_Jobs):
     def room(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
 
+    def send(self, jobs: Sequence[Sequence[Run]]) -> list[str]:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it; `cancel` ends them
+        try:
+            return super().send(jobs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def alive(self, jobs: Sequence[str]) -> set[str]:
         return {job for job in jobs if not self.sent[job][0].done()}
 
@@ -215,7 +220,7 @@ class _Local(_Jobs):
     def cancel(self, jobs: Sequence[str]) -> None:
         for job in self.alive(jobs):
             os.kill(int(job), signal.SIGTERM)  # submitit's own `cancel` leaves a second, and prints a traceback
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + interruption.PATIENCE
         while self.alive(jobs) and time.monotonic() < end:
             time.sleep(MOMENT / 5)
         for job in self.alive(jobs):
@@ -253,7 +258,7 @@ class _Queue(_Jobs):
 
     def cancel(self, jobs: Sequence[str]) -> None:
         subprocess.run(["scancel", *jobs], capture_output=True)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + interruption.PATIENCE
         while self.alive(jobs) and time.monotonic() < end:
             time.sleep(MOMENT)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
 
+from zslbench import interruption
 from zslbench.api.cards import Setting
 from zslbench.api.embedder import Embedder, GradientParams
 from zslbench.api.engine import Listener
@@ -84,6 +85,26 @@ def fulfil_together(runs: Sequence[Run], setup: Setup, listener: Listener) -> Ou
     return list(zip(runs, found, strict=True))
 
 
+def fulfil_all(
+    lists: Iterable[Sequence[Run]], setup: Setup, listener: Listener
+) -> Iterator[tuple[Run, RunRecord | Exception | None]]:
+    """Yields each run with what came of it, those of one list together.
+
+    A run that another process executes is put off, and waited for at the end.
+    """
+    busy = []
+    for some in lists:
+        interruption.check()
+        for run, found in fulfil_together(some, setup, listener):
+            if isinstance(found, Busy):
+                busy.append(run)
+            else:
+                yield run, found
+    for run in busy:
+        interruption.check()
+        yield run, outcome(partial(fulfil, run, setup, listener, wait=True))
+
+
 def fulfil_sent_together(
     sent: Mapping[str, str], setup: Setup, listener: Listener
 ) -> Iterator[tuple[str, RunRecord | Exception | None]]:
@@ -94,14 +115,7 @@ def fulfil_sent_together(
     yield from ((name, one) for name, one in planned.items() if isinstance(one, Exception))
     names = {id(run): name for name, run in planned.items()}
     runs = [run for run in planned.values() if isinstance(run, Run)]
-    busy = []
-    for run, found in fulfil_together(runs, setup, listener) if runs else ():
-        if isinstance(found, Busy):
-            busy.append(run)
-        else:
-            yield names[id(run)], found
-    for run in busy:
-        yield names[id(run)], outcome(partial(fulfil, run, setup, listener, wait=True))
+    yield from ((names[id(run)], found) for run, found in fulfil_all([runs] if runs else [], setup, listener))
 
 
 def outcome(work: Callable[[], T]) -> T | Exception:
