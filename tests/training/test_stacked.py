@@ -26,7 +26,7 @@ from zslbench.errors import RunError
 from zslbench.runs.problem import Problem
 from zslbench.runs.resolve import method_class
 from zslbench.runs.scaling import own_scaling
-from zslbench.training import rehearsal
+from zslbench.training import lockstep, rehearsal
 from zslbench.training.trainer import Fit
 
 GRADIENT = [
@@ -50,7 +50,7 @@ VARIANTS = [
 @pytest.fixture(autouse=True)
 def untried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is known of what can be stacked."""
-    for name in ("_refused", "_tried", "_mixed"):
+    for name in ("_refused", "_tried", "_mixed", "_sizes"):
         monkeypatch.setattr(rehearsal, name, {})
     with_dtype = torch.get_default_dtype()
     yield
@@ -247,6 +247,18 @@ def test_an_interruption_writes_every_checkpoint_and_training_goes_on(
         for one, other in zip(before.losses, after.losses, strict=True):
             assert other == pytest.approx(one, rel=1e-6)
         assert apart(a, b) < 1e-6  # some end an epoch in a smaller stack, which not every processor rounds alike
+
+
+def test_large_tensors_within_a_loss_keep_fits_apart_unless_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSE has 2 kB of parameters, and differences of each image from each class in each feature."""
+    sse = method_class("sse")
+    view = digits(sse, 0)
+    works = [work(sse, view, i, epochs=1) for i in range(4)]
+    differences = 4 * sse.params_type().batch_size * len(view.classes) * view.x.shape[1]
+    for room, many in ((4 * differences, 4), (4 * differences - 1, 1)):
+        monkeypatch.setattr(lockstep, "BYTES", room)
+        assert {fitted.stacked for _, fitted in as_one(works)} == {many}
+    assert {fitted.stacked for _, fitted in as_one(works, most=4)} == {4}
 
 
 def test_operations_fall_in_proportion() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zslbench.api.embedder import Batch
 from zslbench.errors import one_line
@@ -14,7 +16,7 @@ from zslbench.training.device import Randomness, autocast
 from zslbench.training.epoch import Epoch
 from zslbench.training.player import terms_of, total_of
 from zslbench.training.side import Mixed
-from zslbench.training.stacked import Globals, Stack, varying
+from zslbench.training.stacked import Globals, Stack, state_of, varying
 
 TOLERANCE = 1e-2
 """How far losses and gradients may differ, beside the largest one: rounding, not another loss."""
@@ -23,6 +25,8 @@ _refused: dict[Any, str] = {}
 """Why epochs of one signature cannot be stacked."""
 _tried: dict[Any, list[frozenset[Any]]] = {}
 """Values of hyper-parameters, one tuple a model, that were stacked."""
+_sizes: dict[Any, int] = {}
+"""Bytes that a step of one model works on."""
 _mixed: dict[Any, list[dict[Any, bool]]] = {}
 """Values that could not, and how each answered what the loss asked."""
 
@@ -55,6 +59,38 @@ def refusal(key: Any, epochs: Sequence[Epoch], states: Sequence[Randomness]) -> 
     else:
         _refused[key] = why
     return why
+
+
+def size_of(key: Any, epoch: Epoch, state: Randomness) -> int:
+    """Returns the bytes that a model's step works on at a time: its state, or the largest tensor that its losses make.
+
+    What a step works on is looked at once for each signature.
+    """
+    if key not in _sizes:
+        held = sum(tensor.numel() * tensor.element_size() for _, tensor in state_of(epoch.embedder))
+        largest, before = _Largest(), epoch.batches.own.get_state()
+        rows = torch.arange(min(epoch.size, len(epoch.batches.view.x)), device=epoch.batches.view.x.device)
+        with largest, suppress(Exception):  # what fails here fails in the epoch too, with its own words
+            for player in range(len(epoch.players)):
+                _alone(epoch, player, rows, state)
+        epoch.batches.own.set_state(before)
+        _sizes[key] = max(held, largest.size)
+    return _sizes[key]
+
+
+class _Largest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that an operation gives."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for one in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(one, Tensor):
+                self.size = max(self.size, one.numel() * one.element_size())
+        return found
 
 
 def reason_of(method: type) -> str:
