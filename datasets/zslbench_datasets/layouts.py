@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ Array = NDArray[Any]
 PLACES = ("trainval_loc", "test_seen_loc", "test_unseen_loc", "train_loc", "val_loc")
 NAMES = {
     "features": ("features", "feature", "feats", "x"),
-    "labels": ("labels", "label", "targets", "target", "y", "gnd"),
+    "labels": ("labels", "label", "targets", "target", "y", "gnd", "cls", "class", "txt", "json"),
     "semantics": ("att", "w2v", "semantics", "class_embeddings"),
     "original_semantics": ("original_att",),
     "class_names": ("allclasses_names", "class_names", "classes"),
-    "image_files": ("image_files",),
+    "image_files": ("image_files", "image_file", "file_name", "filename", "path"),
 }
 """What arrays are called that play a role."""
+PART = "split"
+"""What texts are called that name the part of each image, `trainval` for instance."""
 MATRICES = ("features", "semantics", "original_semantics")
 
 
@@ -33,13 +36,14 @@ class Arrays(Layout):
         return bool(_candidates("features", files, choices))
 
     def read(self, files: Sequence[ArrayFile], choices: Choices) -> Found:
-        """Reads what plays each role; an array that may be taken for a role in two files is an error."""
+        """Reads what plays each role, features in the end; an array that may be for a role in two files is an error."""
         found: dict[str, Any] = {}
         origin, columns = {}, set()
         for role in NAMES:
             if (one := _the(role, files, choices)) is not None:
                 file, name = one
-                found[role], origin[role] = file.load(name), file.called(name)
+                found[role] = partial(file.load, name) if role == "features" else file.load(name)
+                origin[role] = file.called(name)
                 columns |= {role} if file.matlab else set()
         parts = {}
         for file in files:
@@ -48,6 +52,8 @@ class Arrays(Layout):
                     raise DataError(f"{file.path}: {place} is in it and in {origin['splits']}; give one split")
                 parts[place] = file.load(place)
                 columns |= {"splits"} if file.matlab else set()
+        if not parts and "labels" in found:
+            parts, origin = _named_parts(files, found["labels"].size, origin)
         if "semantics" in found and (att := _attributes(files, origin["semantics"])) is not None:
             found["semantics"], note = _of_attributes(found["semantics"], att, origin["semantics"])
             return Found(**found, parts=parts, origin=origin, columns=frozenset(columns), notes=note)
@@ -78,7 +84,8 @@ class FeatureMaps(Layout):
             found["semantics"], notes = _of_attributes(found["semantics"], att, origin["semantics"])
         parts = {place: file.load(place) for place in PLACES if place in file.shapes}
         origin |= {"splits": file.path.name} if parts else {}
-        return Found(file.pool("feature_map", pool), parts=parts, origin=origin, notes=notes, **found)
+        features = partial(file.pool, "feature_map", pool)
+        return Found(features, parts=parts, origin=origin, notes=notes, **found)
 
 
 _HOW = {"mean": "mean over places", "max": "maximum over places", "keep": "all places kept"}
@@ -190,6 +197,19 @@ class Lists(Layout):
                 return found[0]
         names = " and ".join(str(file.path) for file in files)
         raise DataError(f"{names}: neither is the training part by its classes or its name; call one of them train")
+
+
+def _named_parts(
+    files: Sequence[ArrayFile], images: int, origin: dict[str, str]
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """Returns a mask for each part that an array of texts names; images of an empty text are in none."""
+    for file in files:
+        if PART in file.shapes and file.shapes[PART] == (images,) and (of := file.load(PART)).dtype.kind in "US":
+            named = [str(part.decode(errors="replace") if isinstance(part, bytes) else part) for part in np.unique(of)]
+            masks = {name: of == own for name, own in zip(named, np.unique(of), strict=True)}
+            parts = {f"{name.strip()}_loc": mask for name, mask in masks.items() if name.strip()}
+            return parts, origin | {"splits": file.called(PART)}
+    return {}, origin
 
 
 def _candidates(role: str, files: Sequence[ArrayFile], choices: Choices) -> list[tuple[ArrayFile, str]]:
