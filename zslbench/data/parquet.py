@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class _Table:
         vectors = [name for name, kind in self.types.items() if _is_vector(kind)]
         if vectors and file.metadata.num_rows:
             first = next(file.iter_batches(1, columns=vectors, use_threads=False))
-            found = {name: _Matrix((name,), len(first.column(name)[0] or ())) for name in vectors}
+            found = {name: _Matrix((name,), len(_storage(first.column(name)).flatten())) for name in vectors}
         for name, columns in _numbered(self.types).items():
             if name not in self.types:
                 found[name] = _Matrix(columns, len(columns))
@@ -155,6 +156,7 @@ def open_parquet(paths: Sequence[Path], progress: Progress | None = None) -> Arr
         UsageError: pyarrow is not installed.
         DataError: a file is damaged, or has other columns than the first.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # its own reserves a gigabyte, and keeps what was freed
     try:
         import pyarrow
         import pyarrow.parquet
@@ -162,7 +164,7 @@ def open_parquet(paths: Sequence[Path], progress: Progress | None = None) -> Arr
         raise UsageError(
             f"{paths[0]}: Parquet needs pyarrow, which is not installed; pip install 'zslbench[parquet]'"
         ) from error
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own reserves a gigabyte, and keeps what was freed
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # where it was imported already
     table = _Table(paths)
     return ArrayFile(paths[0], table.shapes(), False, partial(table.load, progress), _no_maps(paths[0]), len(paths) - 1)
 

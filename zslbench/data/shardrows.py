@@ -18,7 +18,7 @@ from zslbench.data.made import FILE, Progress, State, finished, kept_folder, mad
 from zslbench.errors import DataError
 from zslbench.files import reading
 
-BLOCK_BYTES = 2**25
+BLOCK_BYTES = 2**24
 """How much of the features is held in memory at a time, as float32."""
 WIDEST = 2**20
 """Numbers of an image beyond which a shard is damaged."""

@@ -88,8 +88,8 @@ class _Samples:
                 if kind in members:
                     raise DataError(f"{path}: sample {key} has two members .{kind}; write each once")
                 members[kind] = _told(path, archive, member, kind)
+            _check_end(path, archive, key)
             self._end(shard, key, members)
-            _check_end(shard, archive)
         shard.places = {kind: np.array(places, dtype=np.int64) for kind, places in shard.places.items()}
         return shard
 
@@ -233,7 +233,7 @@ def _fields(told: Any, kind: str) -> dict[str, Value]:
     return {name: value for name, value in fields.items() if isinstance(value, str) or type(value) is int}
 
 
-def _check_end(shard: _Shard, archive: tarfile.TarFile) -> None:
+def _check_end(path: Path, archive: tarfile.TarFile, last: str) -> None:
     """Checks that a tar ends as tars do: behind a damaged head, or one that was cut, the library sees no more."""
     file: Any = archive.fileobj
     file.seek(archive.offset)
@@ -242,8 +242,8 @@ def _check_end(shard: _Shard, archive: tarfile.TarFile) -> None:
     while end == ZEROS and rest and not any(rest):
         rest = file.read(tarfile.RECORDSIZE)
     if end != ZEROS or rest:
-        last = f"behind sample {shard.keys[-1]}" if shard.keys else "at its begin"
-        raise DataError(f"{shard.path}: it is cut short or damaged {last}; fetch or write it again")
+        where = f"behind sample {last}" if last else "at its beginning"
+        raise DataError(f"{path}: it is cut short or damaged {where}; fetch or write it again")
 
 
 @contextmanager
