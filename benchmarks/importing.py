@@ -4,10 +4,10 @@ python benchmarks/importing.py                       # 200,000 images x 2048 in 
 python benchmarks/importing.py --format tar --images 50000
 python benchmarks/importing.py --images 1281167 --limit 1.5GB
 
-The features are noise of 1,100 classes; everything is written below --folder and deleted in the end: the shards, the data
-set, and what the cache has of it, ten bytes for each of the numbers. `zslbench data import` runs in a process of its own,
-whose private memory, and that of the process in which it reads its .mat file back, RLIMIT_DATA limits. The page cache is
-not limited.
+The features are noise of 1,100 classes. Everything is written below --folder and deleted in the end: the shards, the
+data set, and what the cache has of both, 14 bytes for each of the numbers. `zslbench data import` runs in a process of
+its own. RLIMIT_DATA limits its private memory, and that of the process in which it reads its .mat file back. The page
+cache is not limited.
 
 Output is a line of JSON: seconds to make the shards and to import them, sizes in MB, and the most private memory
 (RssAnon) of the command and of the process that it starts, in MB.

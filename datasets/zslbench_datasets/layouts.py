@@ -16,13 +16,15 @@ Array = NDArray[Any]
 PLACES = ("trainval_loc", "test_seen_loc", "test_unseen_loc", "train_loc", "val_loc")
 NAMES = {
     "features": ("features", "feature", "feats", "x"),
-    "labels": ("labels", "label", "targets", "target", "y", "gnd", "cls", "class", "txt", "json"),
+    "labels": ("labels", "label", "targets", "target", "y", "gnd"),
     "semantics": ("att", "w2v", "semantics", "class_embeddings"),
     "original_semantics": ("original_att",),
     "class_names": ("allclasses_names", "class_names", "classes"),
-    "image_files": ("image_files", "image_file", "file_name", "filename", "path"),
+    "image_files": ("image_files",),
 }
 """What arrays are called that play a role."""
+LISTS = {"labels": ("cls", "class", "txt", "json"), "image_files": ("image_file", "file_name", "filename", "path")}
+"""What else a list is called, if it is as long as there are images."""
 PART = "split"
 """What texts are called that name the part of each image, `trainval` for instance."""
 MATRICES = ("features", "semantics", "original_semantics")
@@ -226,8 +228,17 @@ def _candidates(role: str, files: Sequence[ArrayFile], choices: Choices) -> list
     for known in NAMES[role]:
         if found := [one for one in every if one[1].lower() == known]:
             return found
+    for known in LISTS.get(role, ()):
+        if found := [one for one in every if one[1].lower() == known and _is_of_images(one, files, choices)]:
+            return found
     sizes = {"features": 2, "labels": 1}.get(role, 0)
     return [one for one in every if not one[1] and len(_flat(one)) == sizes and one[0].path.name not in taken]
+
+
+def _is_of_images(one: tuple[ArrayFile, str], files: Sequence[ArrayFile], choices: Choices) -> bool:
+    """Returns whether a list is as long as the features have rows."""
+    shape = one[0].shapes[one[1]]
+    return any(shape == file.shapes[name][:1] for file, name in _candidates("features", files, choices))
 
 
 def _flat(one: tuple[ArrayFile, str]) -> list[int]:

@@ -160,7 +160,9 @@ def test_features_of_a_parquet_file_serve_a_run(inside, toy, tmp_path):
 
 def samples(toy: Toy, **kinds: Callable[[int], bytes]) -> list[tuple[str, bytes]]:
     """Returns the members of a tar, those of a sample together."""
-    return [(f"{row:04d}.{kind.replace('_', '.')}", make(row)) for row in range(len(toy.y)) for kind, make in kinds.items()]
+    return [
+        (f"{row:04d}.{kind.replace('_', '.')}", make(row)) for row in range(len(toy.y)) for kind, make in kinds.items()
+    ]
 
 
 def saved(save: Callable[[Any, Any], object], value: object, at: Path) -> bytes:
@@ -358,9 +360,15 @@ WRONG: dict[str, tuple[Damage, str]] = {
         ],
         r"own\.parquet: split has test, train; trainval, test_seen, test_unseen are needed, or a split by --splits",
     ),
-    "cut Parquet": (cut(parquet_shards, lambda size: size // 2), r"part-1\.parquet: cannot be read as Parquet .*fetch or"),
+    "cut Parquet": (
+        cut(parquet_shards, lambda size: size // 2),
+        r"part-1\.parquet: cannot be read as Parquet .*fetch or",
+    ),
     "empty Parquet": (cut(parquet_shards, lambda size: 0), r"part-1\.parquet: cannot be read as Parquet"),
-    "cut tar": (cut(tar_shards, lambda size: size // 2 + 100), r"samples-1\.tar: (it is cut short|cannot be read as a tar)"),
+    "cut tar": (
+        cut(tar_shards, lambda size: size // 2 + 100),
+        r"samples-1\.tar: (it is cut short|cannot be read as a tar)",
+    ),
     "cut between members": (
         cut(tar_shards, lambda size: size // 3072 // 2 * 3072),
         r"samples-1\.tar: it is cut short or damaged behind sample all/00\d\d; fetch or write it again",
@@ -402,7 +410,10 @@ WRONG: dict[str, tuple[Damage, str]] = {
         put(5, "s/2.cls", lambda t: b"\xff\xfe"),
         r"samples-1\.tar: s/2\.cls in it cannot be read as cls",
     ),
-    "a class beyond": (put(5, "s/2.cls", lambda t: b"99"), r"samples-0\.tar: cls runs from 0 to 99; numbers from 0 to 10"),
+    "a class beyond": (
+        put(5, "s/2.cls", lambda t: b"99"),
+        r"samples-0\.tar: cls runs from 0 to 99; numbers from 0 to 10",
+    ),
     "a large class": (put(5, "s/2.cls", lambda t: b"1" * 70000), r"s/2\.cls in it has 70000 bytes; at most 65536 are"),
     "no samples": (
         lambda t, at: [write_tar(at / "none.tar", [("readme", b"")]) or at / "none.tar", *t.given],
@@ -417,7 +428,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(inside, toy, tmp_path,
     said = inside("data", "import", *make(toy, tmp_path), "--as", tmp_path / "made").error()
     assert re.search(reason, said), said
     assert not (tmp_path / "made").exists()
-    assert not [path for path in (tmp_path / "cache").rglob("rows")], "what cannot be used is kept"
+    assert not list((tmp_path / "cache").rglob("rows")), "what cannot be used is kept"
 
 
 def test_without_pyarrow_a_parquet_file_says_how_to_get_it(inside, toy, tmp_path, monkeypatch):
@@ -517,6 +528,7 @@ def test_killed_and_with_a_shard_changed_it_begins_anew(toy, tmp_path):
     assert finished(words, tmp_path / "again", tmp_path / "before") == 0
     assert (tmp_path / "again" / "features.mat").read_bytes() == (tmp_path / "made" / "features.mat").read_bytes()
 
+
 # ---- memory
 
 MEASURED = """
@@ -562,7 +574,10 @@ def many_in_parquet(at: Path) -> list[object]:
 
 def many_in_a_tar(at: Path) -> list[object]:
     x = np.random.default_rng(0).standard_normal((IMAGES // 20, WIDTH * 20), dtype=np.float32)
-    kinds: list[tuple[str, Callable[[int], bytes]]] = [("npy", lambda i: npy(x[i])), ("txt", lambda i: b"c%d" % (i % 20))]
+    kinds: list[tuple[str, Callable[[int], bytes]]] = [
+        ("npy", lambda i: npy(x[i])),
+        ("txt", lambda i: b"c%d" % (i % 20)),
+    ]
     write_tar(at / "own.tar", ((f"{i}.{kind}", make(i)) for i in range(len(x)) for kind, make in kinds))
     return [at / "own.tar"]
 

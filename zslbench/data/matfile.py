@@ -24,7 +24,7 @@ Variables = dict[str, NDArray[Any] | list[str] | str]
 ROWS = 4096
 """How many columns of a matrix are held in memory at a time while it is written."""
 V5_BYTES = 2**28
-"""From this size on features are written to a version 7.3 file: one of version 5, which holds up to 2 GB, is read whole."""
+"""From this size on features are written to a file of version 7.3: one of version 5 would be read whole."""
 CELLS = 2**15
 """How many texts are written as cells: in version 7.3 each is an object, and a million of them take minutes."""
 MI_SINGLE, MI_MATRIX, MX_SINGLE = 7, 14, 7

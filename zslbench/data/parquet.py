@@ -96,7 +96,7 @@ class _Table:
         """Returns the shape of all that is read, lists last."""
         images = sum(self.counts)
         found: dict[str, tuple[int, ...]] = {name: (images, own.size) for name, own in self.matrices.items()}
-        found |= {name: (images,) for name in self.lists}
+        found |= dict.fromkeys(self.lists, (images,))
         return found if not self.class_names else {CLASS_NAMES: (len(self.class_names),), **found}
 
     def load(self, progress: Progress | None, name: str) -> Array:
@@ -130,7 +130,7 @@ class _Table:
                 values = np.stack([_numbers(path, row, c, batch.column(c)) for c in matrix.columns], axis=1)
             else:
                 values = _vectors(path, row, name, batch.column(name), matrix.size)
-            yield finite(path, values, lambda i, row=row: f"row {row + i + 1}, column {name},")
+            yield finite(path, values, partial(_row, name, row))
 
     def _list(self, path: Path, name: str) -> Iterator[Array]:
         for row, batch in _batches(path, (name,), 0, 2**16):
@@ -156,7 +156,9 @@ def open_parquet(paths: Sequence[Path], progress: Progress | None = None) -> Arr
         UsageError: pyarrow is not installed.
         DataError: a file is damaged, or has other columns than the first.
     """
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # its own reserves a gigabyte, and keeps what was freed
+    os.environ.setdefault(
+        "ARROW_DEFAULT_MEMORY_POOL", "system"
+    )  # its own reserves a gigabyte, and keeps what was freed
     try:
         import pyarrow
         import pyarrow.parquet
@@ -187,12 +189,11 @@ def _opened(path: Path, columns: int = 1) -> pyarrow.parquet.ParquetFile:
     return pyarrow.parquet.ParquetFile(path, buffer_size=size, pre_buffer=False, page_checksum_verification=True)
 
 
-def _batches(
-    path: Path, columns: Sequence[str], start: int, rows: int
-) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
+def _batches(path: Path, columns: Sequence[str], start: int, rows: int) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
     """Yields batches with the row of the shard that they begin at; the first begins at `start`."""
     with _sound(path), _opened(path, len(columns)) as file:
-        groups, at = [], 0
+        groups: list[int] = []
+        at = 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
             if at + count > start or groups:
@@ -265,6 +266,10 @@ def _class_names(schema: pyarrow.Schema) -> list[str]:
         return [str(name) for name in names]
     except (ValueError, KeyError, TypeError, AttributeError):
         return []
+
+
+def _row(name: str, start: int, row: int) -> str:
+    return f"row {start + row + 1}, column {name},"
 
 
 def _storage(column: pyarrow.Array) -> pyarrow.Array:

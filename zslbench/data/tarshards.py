@@ -1,8 +1,7 @@
-"""Tar files of samples, as webdataset writes them, as arrays: `KEY.npy` has features, `KEY.cls` a class; many are one."""
+"""Tars of samples, as webdataset writes them, as arrays: `KEY.npy` has features, `KEY.cls` a class; many are one."""
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -74,7 +73,7 @@ class _Samples:
                         self.vectors[_name_of(kind, name)] = (kind, name, array.dtype, array.size)
 
     def _scanned(self, path: Path) -> _Shard:
-        shard, members = _Shard(path), {}
+        shard, members = _Shard(path), dict[str, Any]()
         with _sound(path), tarfile.open(path) as archive:
             key = ""
             for member in _members(path, archive):
@@ -156,16 +155,16 @@ class _Samples:
                     block = np.empty((end - at, size), dtype)
                     for i in range(at, end):
                         block[i - at] = _vector(shard, file, kind, i, array, dtype, size)
-                    yield finite(shard.path, block, lambda i, at=at, keys=shard.keys: f"sample {keys[at + i]}")
+                    yield finite(shard.path, block, partial(_sample, shard.keys, at))
             start = max(0, start - samples)
 
 
 def open_tars(paths: Sequence[Path], progress: Progress | None = None) -> ArrayFile:
     """Opens tar files of samples as one file of arrays: reads all that is in them but features.
 
-    `KEY.npy` is `features`, and `KEY.emb.npy` is `emb`; `.npz`, `.pt` and `.pth` are read too, where what they hold has
-    names. `KEY.cls` and `KEY.txt` are `cls` and `txt`, and the fields of `KEY.json` are called as they are. The keys are
-    `image_files`. Members of other kinds are passed over.
+    `KEY.npy` is `features`, and `KEY.emb.npy` is `emb`; `.npz`, `.pt` and `.pth` are read too, and what is in them may
+    have names. `KEY.cls` and `KEY.txt` are `cls` and `txt`, and the fields of `KEY.json` are called as they are. The
+    keys are `image_files`. Members of other kinds are passed over.
 
     Args:
         paths: the shards, in the order of their images.
@@ -268,9 +267,7 @@ def _content(shard: _Shard, file: Any, kind: str, sample: int) -> dict[str, Arra
     return parse_arrays(shard.path, name, f".{kind.rpartition('.')[2]}", _read(shard.path, file, name, offset, size))
 
 
-def _vector(
-    shard: _Shard, file: Any, kind: str, sample: int, array: str, dtype: np.dtype[Any], size: int
-) -> Array:
+def _vector(shard: _Shard, file: Any, kind: str, sample: int, array: str, dtype: np.dtype[Any], size: int) -> Array:
     found = _content(shard, file, kind, sample).get(array)
     if found is None or found.dtype != dtype or found.size != size:
         own = "no such array" if found is None else f"{found.dtype} {found.shape}"
@@ -279,6 +276,10 @@ def _vector(
             f"({size},); write all alike"
         )
     return found.ravel()
+
+
+def _sample(keys: list[str], start: int, row: int) -> str:
+    return f"sample {keys[start + row]}"
 
 
 def _texts(values: list[str]) -> Array:

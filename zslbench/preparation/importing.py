@@ -138,9 +138,7 @@ def _as_found(layout: str, files: Sequence[ArrayFile], choices: Choices) -> Foun
 class _Settling:
     """Settles one role after another; each is said in `origin`."""
 
-    def __init__(
-        self, sources: Sources, name: str, layout: str, found: Found, files: Sequence[ArrayFile]
-    ) -> None:
+    def __init__(self, sources: Sources, name: str, layout: str, found: Found, files: Sequence[ArrayFile]) -> None:
         self.sources, self.name, self.layout, self.found, self.files = sources, name, layout, found, files
         self.path = files[0].path
         self.origin, self.notes = dict(found.origin), list(found.notes)
@@ -341,7 +339,9 @@ class _Settling:
     def _masked(self, what: str) -> dict[str, IntArray]:
         """Returns the parts that texts name, one for each image."""
         if sorted(self.found.parts) != sorted(PARTS):
-            found, needed = (", ".join(part.removesuffix("_loc") for part in some) for some in (self.found.parts, PARTS))
+            found, needed = (
+                ", ".join(part.removesuffix("_loc") for part in some) for some in (self.found.parts, PARTS)
+            )
             raise DataError(f"{self.path}: {what} has {found}; {needed} are needed, or a split by --splits FILE")
         self.origin["splits"] = f"{what}, by name"
         return {part: np.flatnonzero(self.found.parts[part]) for part in PARTS}
