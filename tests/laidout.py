@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import tarfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 import safetensors.numpy
 import scipy.io
 import torch
@@ -126,6 +129,48 @@ def plain_arrays(toy: Toy, at: Path) -> Words:
     return [at / "x.npy", at / "y.npy", *take, "--semantics", at / "w2v.npz", "--splits", at / "split.csv"]
 
 
+def npy(array: Any) -> bytes:
+    """Returns an array as NumPy writes it into a file."""
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def write_tar(path: Path, members: Iterable[tuple[str, bytes]], how: Any = "w") -> None:
+    """Writes a tar of members, name by name."""
+    with tarfile.open(path, how) as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def parquet_shards(toy: Toy, at: Path) -> Words:
+    """Three Parquet files, an image a row, in several groups of rows: vectors, names of classes, names of images."""
+    pq, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    paths = [at / f"part-{i}.parquet" for i in range(3)]
+    for path, rows in zip(paths, np.array_split(np.arange(len(toy.y)), 3), strict=True):
+        columns = {
+            "features": pa.array(list(toy.x[rows]), pa.list_(pa.float32())),
+            "label": [toy.names[toy.y[row]] for row in rows],
+        }
+        pq.write_table(pa.table(columns), path, row_group_size=15, compression="zstd")
+    return [*paths, *toy.given]
+
+
+def tar_shards(toy: Toy, at: Path) -> Words:
+    """Two tars of samples as webdataset has them: an array, a class from 0, and a picture that nobody reads."""
+    paths = [at / f"samples-{i}.tar" for i in range(2)]
+    for path, rows in zip(paths, np.array_split(np.arange(len(toy.y)), 2), strict=True):
+        members = [
+            (f"all/{row:04d}.{kind}", content)
+            for row in rows
+            for kind, content in (("npy", npy(toy.x[row])), ("cls", b"%d" % toy.y[row]), ("jpg", b"none"))
+        ]
+        write_tar(path, members)
+    return [*paths, *toy.given]
+
+
 LAYOUTS: dict[str, Callable[[Toy, Path], Words]] = {
     "matlab-rows": matlab_rows,
     "matlab-columns": matlab_columns,
@@ -136,4 +181,6 @@ LAYOUTS: dict[str, Callable[[Toy, Path], Words]] = {
     "safetensors": safe_tensors,
     "python-hdf5": python_hdf5,
     "plain-arrays": plain_arrays,
+    "parquet-shards": parquet_shards,
+    "tar-shards": tar_shards,
 }

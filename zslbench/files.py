@@ -199,20 +199,22 @@ def reading(path: Path, kind: str = "", advice: str = "") -> Iterator[None]:
         raise DataError(f"{path}: cannot be read{what} ({reason or one_line(error)}){end}") from error
 
 
-def check_expansion(path: Path, size: int, what: str = "it") -> None:
+def check_expansion(path: Path, size: int, what: str = "it", of: int | None = None) -> None:
     """Checks what a file says of itself before memory or disk is given to it.
 
     Args:
         path: the file.
         size: how many bytes its content comes to, as its own head declares.
         what: what of the file declares that size.
+        of: how large the file is, where it is in an archive.
 
     Raises:
         DataError: that is more than `EXPANSION` times the file's size, and more than `SMALL` bytes. Real features
             compress by less than ten; a damaged or malicious head asks for gigabytes.
     """
-    if size > max(SMALL, EXPANSION * path.stat().st_size):
-        sizes = f"{size / 1e6:,.0f} MB of content in a file of {path.stat().st_size / 1e6:,.2f} MB"
+    own = path.stat().st_size if of is None else of
+    if size > max(SMALL, EXPANSION * own):
+        sizes = f"{size / 1e6:,.0f} MB of content in a file of {own / 1e6:,.2f} MB"
         raise DataError(f"{path}: {what} declares {sizes}; the file is damaged, or made to fill memory")
 
 

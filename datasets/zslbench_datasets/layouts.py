@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ NAMES = {
     "image_files": ("image_files",),
 }
 """What arrays are called that play a role."""
+LISTS = {"labels": ("cls", "class", "txt", "json"), "image_files": ("image_file", "file_name", "filename", "path")}
+"""What else a list is called, if it is as long as there are images."""
+PART = "split"
+"""What texts are called that name the part of each image, `trainval` for instance."""
 MATRICES = ("features", "semantics", "original_semantics")
 
 
@@ -33,13 +38,14 @@ class Arrays(Layout):
         return bool(_candidates("features", files, choices))
 
     def read(self, files: Sequence[ArrayFile], choices: Choices) -> Found:
-        """Reads what plays each role; an array that may be taken for a role in two files is an error."""
+        """Reads what plays each role, features in the end; an array that may be for a role in two files is an error."""
         found: dict[str, Any] = {}
         origin, columns = {}, set()
         for role in NAMES:
             if (one := _the(role, files, choices)) is not None:
                 file, name = one
-                found[role], origin[role] = file.load(name), file.called(name)
+                found[role] = partial(file.load, name) if role == "features" else file.load(name)
+                origin[role] = file.called(name)
                 columns |= {role} if file.matlab else set()
         parts = {}
         for file in files:
@@ -48,6 +54,8 @@ class Arrays(Layout):
                     raise DataError(f"{file.path}: {place} is in it and in {origin['splits']}; give one split")
                 parts[place] = file.load(place)
                 columns |= {"splits"} if file.matlab else set()
+        if not parts and "labels" in found:
+            parts, origin = _named_parts(files, found["labels"].size, origin)
         if "semantics" in found and (att := _attributes(files, origin["semantics"])) is not None:
             found["semantics"], note = _of_attributes(found["semantics"], att, origin["semantics"])
             return Found(**found, parts=parts, origin=origin, columns=frozenset(columns), notes=note)
@@ -78,7 +86,8 @@ class FeatureMaps(Layout):
             found["semantics"], notes = _of_attributes(found["semantics"], att, origin["semantics"])
         parts = {place: file.load(place) for place in PLACES if place in file.shapes}
         origin |= {"splits": file.path.name} if parts else {}
-        return Found(file.pool("feature_map", pool), parts=parts, origin=origin, notes=notes, **found)
+        features = partial(file.pool, "feature_map", pool)
+        return Found(features, parts=parts, origin=origin, notes=notes, **found)
 
 
 _HOW = {"mean": "mean over places", "max": "maximum over places", "keep": "all places kept"}
@@ -192,6 +201,19 @@ class Lists(Layout):
         raise DataError(f"{names}: neither is the training part by its classes or its name; call one of them train")
 
 
+def _named_parts(
+    files: Sequence[ArrayFile], images: int, origin: dict[str, str]
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """Returns a mask for each part that an array of texts names; images of an empty text are in none."""
+    for file in files:
+        if PART in file.shapes and file.shapes[PART] == (images,) and (of := file.load(PART)).dtype.kind in "US":
+            named = [str(part.decode(errors="replace") if isinstance(part, bytes) else part) for part in np.unique(of)]
+            masks = {name: of == own for name, own in zip(named, np.unique(of), strict=True)}
+            parts = {f"{name.strip()}_loc": mask for name, mask in masks.items() if name.strip()}
+            return parts, origin | {"splits": file.called(PART)}
+    return {}, origin
+
+
 def _candidates(role: str, files: Sequence[ArrayFile], choices: Choices) -> list[tuple[ArrayFile, str]]:
     """Returns the arrays that may play a role: the one chosen, else those called so, else those without a name."""
     every = [(file, name) for file in files for name in file.shapes]
@@ -206,8 +228,17 @@ def _candidates(role: str, files: Sequence[ArrayFile], choices: Choices) -> list
     for known in NAMES[role]:
         if found := [one for one in every if one[1].lower() == known]:
             return found
+    for known in LISTS.get(role, ()):
+        if found := [one for one in every if one[1].lower() == known and _is_of_images(one, files, choices)]:
+            return found
     sizes = {"features": 2, "labels": 1}.get(role, 0)
     return [one for one in every if not one[1] and len(_flat(one)) == sizes and one[0].path.name not in taken]
+
+
+def _is_of_images(one: tuple[ArrayFile, str], files: Sequence[ArrayFile], choices: Choices) -> bool:
+    """Returns whether a list is as long as the features have rows."""
+    shape = one[0].shapes[one[1]]
+    return any(shape == file.shapes[name][:1] for file, name in _candidates("features", files, choices))
 
 
 def _flat(one: tuple[ArrayFile, str]) -> list[int]:

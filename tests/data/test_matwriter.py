@@ -41,6 +41,19 @@ def test_our_reader_finds_what_was_written(tmp_path: Path, version: str) -> None
     assert [file.name for file in path.parent.iterdir()] == ["x.mat"]
 
 
+@pytest.mark.parametrize("last", ["c", "blank "])
+def test_many_texts_are_a_matrix_of_characters_unless_it_would_change_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    monkeypatch.setattr(matfile, "V5_BYTES", ROWS.nbytes)
+    monkeypatch.setattr(matfile, "CELLS", 2)
+    names = [*NAMES[:2], "𝄞", "", last]
+    write_mat(tmp_path / "x.mat", {"image_files": names}, {"features": ROWS})
+    assert read_strings(tmp_path / "x.mat", "image_files") == tuple(names)
+    with h5py.File(tmp_path / "x.mat") as file:
+        assert file["image_files"].attrs["MATLAB_class"] == (b"cell" if last == "blank " else b"char")
+
+
 def test_equal_content_gives_equal_files(tmp_path: Path, version: str) -> None:
     for name in ("x.mat", "y.mat"):
         write_mat(tmp_path / name, {"image_files": NAMES}, {"features": ROWS})

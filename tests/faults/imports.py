@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import tarfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,26 @@ def _own(work: Path) -> Answer:
         return {"features": digest(np.asarray(x if len(x) == 110 else x.T, np.float32))}
 
 
+def _parquet(work: Path) -> Answer:
+    import pyarrow.parquet
+
+    table = [row for path in sorted(work.glob("*.parquet")) for row in pyarrow.parquet.read_table(path).to_pylist()]
+    x = np.array([row["features"] for row in table], np.float32)
+    return _said(work, x, np.array([Toy(work / "again").names.index(row["label"].strip()) for row in table]))
+
+
+def _tars(work: Path) -> Answer:
+    x, y = [], []
+    for path in sorted(work.glob("*.tar")):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                opened = archive.extractfile(member)
+                content = opened.read() if opened is not None else b""
+                x += [np.load(io.BytesIO(content))] if member.name.endswith(".npy") else []
+                y += [int(content)] if member.name.endswith(".cls") else []
+    return _said(work, np.array(x, np.float32), np.array(y))
+
+
 _READERS = {
     "feature-maps": ("maps.hdf5", _maps),
     "parts": ("CLIP_feature.hdf5", _parts),
@@ -156,6 +178,8 @@ _READERS = {
     "python-hdf5": ("clip.h5", _python_hdf5),
     "safetensors": ("vit.safetensors", _safetensors),
     "plain-arrays": ("x.npy y.npy", _plain_arrays),
+    "parquet-shards": ("*.parquet", _parquet),
+    "tar-shards": ("*.tar", _tars),
 }
 IMPORTS = [
     *(

@@ -26,6 +26,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # a fork of a process with threads could wait for ever
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte, which would count
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.imports import IMPORTS

@@ -82,6 +82,7 @@ COMMANDS: dict[str, tuple[Callable[[Path], object], Callable[[Path], Answer]]] =
     "extract": (write_images, _extracted),
     "import": (_make_export, _imported),
     "data-import": (partial(write_layout, name="python-hdf5"), _import_and_load),
+    "data-import-shards": (partial(write_layout, name="tar-shards"), _import_and_load),
     "evaluate": (partial(write_scores, kind=".npz"), _evaluate_and_keep),
 }
 

@@ -19,6 +19,7 @@ class Zygote:
     def __init__(self) -> None:
         paths = os.pathsep.join(filter(None, sys.path))
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own reserves a gigabyte, which would count
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faults.zygote"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )

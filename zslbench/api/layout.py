@@ -29,6 +29,7 @@ class ArrayFile:
         matlab: whether MATLAB's conventions hold: images and classes are columns, and numbers count from 1.
         load: returns an array by name, of real numbers or of text.
         pool: returns rows, `(N, D)` float32, by the name of feature maps `(N, C, H, W)` and one of `POOLS`.
+        further: how many files its arrays go on in, where they are shards of which `path` is the first.
     """
 
     path: Path
@@ -36,10 +37,12 @@ class ArrayFile:
     matlab: bool
     load: Callable[[str], Array]
     pool: Callable[[str, str], Array]
+    further: int = 0
 
     def called(self, name: str) -> str:
         """Returns how messages call an array: by file and name, or by the file alone."""
-        return f"{self.path.name}: {name}" if name else self.path.name
+        own = self.path.name + (f" and {self.further} more" if self.further else "")
+        return f"{own}: {name}" if name else own
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,11 @@ class Found:
     """What a layout finds in files. The harness settles orientation, and whether numbers count from 0 or 1.
 
     Attributes:
-        features: a row for each image, or a column: the number of labels tells.
+        features: a row for each image, or a column: the number of labels tells. Or a function that returns them: it is
+            called when all else is known to fit, because features can be large.
         labels: class of each image as numbers or names, a list; None if the files do not say.
-        parts: images of `trainval_loc`, `test_seen_loc`, `test_unseen_loc`, as numbers; empty if the files do not say.
+        parts: images of `trainval_loc`, `test_seen_loc`, `test_unseen_loc`, as numbers or masks; empty if the files do
+            not say.
         semantics: class embeddings, a row for each class, or a column; None if there are none.
         original_semantics: the same before they were normalised, or None.
         class_names: in the order of the classes, or None.
@@ -72,7 +77,7 @@ class Found:
         notes: what else a user should know of how the files were understood, a sentence each.
     """
 
-    features: Array
+    features: Array | Callable[[], Array]
     labels: Array | None = None
     parts: Mapping[str, Array] = field(default_factory=dict)
     semantics: Array | None = None

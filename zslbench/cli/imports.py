@@ -21,7 +21,12 @@ Pool = Literal["mean", "max", "keep"]
 
 def import_(
     files: Annotated[
-        list[Path], Argument(metavar="FILE...", help="Files of features: .mat, HDF5, .npz, .npy, .pt or .safetensors.")
+        list[Path],
+        Argument(
+            metavar="FILE...",
+            help="Files of features: .mat, HDF5, .npz, .npy, .pt or .safetensors; or shards, in Parquet or tars of "
+            "webdataset, in the order of their images.",
+        ),
     ],
     name: Annotated[Path, Option("--as", metavar="NAME", help="Folder to make the data set in; its name too.")],
     splits: Annotated[
@@ -63,12 +68,15 @@ def import_(
 ) -> None:
     """Make a data set from files of features, whatever their layout.
 
-    What was taken for what is printed, and kept in NAME/card.toml.
+    What was taken for what is printed, and kept in NAME/card.toml. Shards are read in little memory; stopped, the same
+    command goes on where it was.
     """
+    from zslbench.data.arrayfile import forget_rows
     from zslbench.data.audit import audit_dataset
     from zslbench.data.xlsa17 import XLSA17Dataset
     from zslbench.preparation.importing import Sources, gather
     from zslbench.preparation.importwrite import write
+    from zslbench.report.progress import image_progress
 
     folder = expanded(name).absolute()
     sources = Sources(
@@ -82,7 +90,8 @@ def import_(
         layout,
         seed,
     )
-    imported = gather(sources, folder.name)
+    with image_progress(plain) as progress:
+        imported = gather(sources, folder.name, progress)
     typer.echo(printable(f"{folder.name}: {files[0].name} is of layout {imported.layout}"))
     for role, origin in imported.origin.items():
         typer.echo(printable(f"  {role}: {origin}"))
@@ -94,6 +103,7 @@ def import_(
     else:
         typer.echo(f"{folder.name}: nothing to do, all of it was there already")
     findings = audit_dataset(XLSA17Dataset.at(folder), folder, features)
+    forget_rows(sources.files)
     print_findings(findings, f"{folder.name}, features {features}", plain)
     next_command(name)
     exit_if_failed(findings)

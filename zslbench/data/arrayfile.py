@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,20 @@ from numpy.typing import NDArray
 from zslbench.api.layout import ArrayFile
 from zslbench.data import matfile
 from zslbench.data.arrays import FORMATS, kind_of, read_arrays, variable
+from zslbench.data.made import Progress
 from zslbench.data.matchild import MAPS, POOLS
+from zslbench.data.parquet import open_parquet
+from zslbench.data.shardrows import forget
+from zslbench.data.tarshards import open_tars
 from zslbench.errors import DataError, UsageError
 
 Array = NDArray[Any]
+
+Opener = Callable[[Sequence[Path], Progress | None], ArrayFile]
+OPENERS: dict[str, Opener] = {".parquet": open_parquet, ".tar": open_tars}
+"""How shards are opened, by the suffix of their kind."""
+TARS = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+"""What compressed tars are called."""
 
 
 def open_arrays(path: Path) -> ArrayFile:
@@ -26,6 +37,8 @@ def open_arrays(path: Path) -> ArrayFile:
         UsageError: it is of no kind that holds arrays.
         DataError: it is missing, damaged, or a pickle.
     """
+    if kind := _shard_kind(path):
+        return OPENERS[kind]([path], None)
     if kind_of(path) not in (".mat", ".h5", ".hdf5"):
         arrays = read_arrays(path)
         shapes = {name: array.shape for name, array in arrays.items()}
@@ -34,6 +47,38 @@ def open_arrays(path: Path) -> ArrayFile:
     if not matlab:
         shapes = {name: shape[::-1] for name, shape in shapes.items()}
     return ArrayFile(path, shapes, matlab, partial(_variable, path, matlab), partial(matfile.read_pooled, path))
+
+
+def open_files(paths: Sequence[Path], progress: Progress | None = None) -> list[ArrayFile]:
+    """Opens files of arrays, of which all in Parquet are shards of one, and so are all tars of samples.
+
+    Args:
+        paths: the files; those of shards in the order of their images.
+        progress: is told how many images are read of features in shards.
+
+    Raises:
+        UsageError: one is of no kind that holds arrays.
+        DataError: one is missing, damaged, a pickle, or a shard unlike the first.
+    """
+    shards, files = _shards(paths), [path for path in paths if not _shard_kind(path)]
+    return [*(OPENERS[kind](own, progress) for kind, own in shards.items()), *map(open_arrays, files)]
+
+
+def forget_rows(paths: Sequence[Path]) -> None:
+    """Removes what the cache has of features in shards, once a data set holds them."""
+    for own in _shards(paths).values():
+        forget(own)
+
+
+def _shards(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    kinds = [_shard_kind(path) for path in paths]
+    every = {kind: [path for path, own in zip(paths, kinds, strict=True) if own == kind] for kind in OPENERS}
+    return {kind: own for kind, own in every.items() if own}
+
+
+def _shard_kind(path: Path) -> str:
+    kind = kind_of(path)
+    return kind if kind in OPENERS else ".tar" if path.name.lower().endswith(TARS) else ""
 
 
 def split_name(text: str) -> tuple[Path, str]:

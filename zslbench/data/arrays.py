@@ -166,18 +166,47 @@ def parse_npy(path: Path, name: str, content: bytes) -> Array:
     return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order="F" if fortran else "C")
 
 
+def parse_arrays(path: Path, name: str, kind: str, content: bytes) -> dict[str, Array]:
+    """Reads all arrays of a file in an archive, as `read_arrays` does those of a file.
+
+    Args:
+        path: the archive, for messages.
+        name: what the file in it is called.
+        kind: .npy, .npz, .pt or .pth.
+        content: the file.
+
+    Raises:
+        DataError: it is damaged, or an array is of another type.
+    """
+    where = Path(f"{path}: {name}")
+    with reading(where, kind), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arrays = _from_numpy(where, content) if kind in (".npy", ".npz") else _from_pt(where, content)
+    for own, array in arrays.items():
+        _check_type(where, own, array.dtype)
+    return arrays
+
+
 def _read_numpy(path: Path) -> dict[str, Array]:
-    content = path.read_bytes()
+    return _read_archive(path) if _is_zipped(path) else _from_numpy(path, path.read_bytes())
+
+
+def _from_numpy(path: Path, content: bytes) -> dict[str, Array]:
     if content.startswith(b"PK"):
-        return _read_archive(path)
+        return _read_archive(path, content)
     if content.startswith(PICKLE):
         raise DataError(f"{path}: {unpickled(path)}")
     return {LONE: parse_npy(path, LONE, content)}
 
 
-def _read_archive(path: Path) -> dict[str, Array]:
-    """Reads a zip file: NumPy's or PyTorch's."""
-    with zipfile.ZipFile(path) as archive:
+def _is_zipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _read_archive(path: Path, content: bytes | None = None) -> dict[str, Array]:
+    """Reads a zip file, NumPy's or PyTorch's: what is at `path`, or content that is in memory."""
+    with zipfile.ZipFile(path if content is None else io.BytesIO(content)) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]
         if len(set(names)) < len(names):
@@ -187,21 +216,21 @@ def _read_archive(path: Path) -> dict[str, Array]:
                 raise DataError(f"{path}: {member.filename} is encrypted; save it without a password")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise DataError(f"{path}: {member.filename} is compressed by an unusual method; save it by numpy.savez")
-        check_expansion(path, sum(member.file_size for member in members))
+        size = path.stat().st_size if content is None else len(content)
+        check_expansion(path, sum(member.file_size for member in members), of=size)
         if any(name.endswith("data.pkl") for name in names):
             if (bad := archive.testzip()) is not None:  # PyTorch does not compare checksums
                 raise DataError(f"{path}: {bad} in it is damaged: its checksum is another; save it again")
-            return _read_torch(path)
+            return _read_torch(path, path.read_bytes() if content is None else content)
         if strange := [name for name in names if not name.endswith(".npy")]:
             raise DataError(f"{path}: {strange[0]} in it is no array; numpy.savez writes only .npy files")
         return {name[:-4]: parse_npy(path, name[:-4], archive.read(name)) for name in names}
 
 
-def _read_torch(path: Path) -> dict[str, Array]:
+def _read_torch(path: Path, content: bytes) -> dict[str, Array]:
+    """Reads what PyTorch saved, from memory, where a length that is damaged cannot ask for more than there is."""
     import torch
 
-    # from memory, where a length that is damaged cannot ask for more than there is
-    content = path.read_bytes()
     if not content.startswith((b"PK", TORCH)):
         raise DataError(f"{path}: {unpickled(path) if content.startswith(PICKLE) else 'PyTorch did not save it'}")
     try:
@@ -212,32 +241,34 @@ def _read_torch(path: Path) -> dict[str, Array]:
             "save the tensors alone, by torch.save({'features': x, 'labels': y}, FILE)"
         ) from error
     found = loaded if isinstance(loaded, dict) else {LONE: loaded}
-    return {str(name): _from_torch(path, str(name), value) for name, value in found.items()}
+    return {str(name): _from_torch(path, str(name), value, len(content)) for name, value in found.items()}
 
 
 def _read_pt(path: Path) -> dict[str, Array]:
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"PK"
-    return _read_archive(path) if zipped else _read_torch(path)
+    return _read_archive(path) if _is_zipped(path) else _read_torch(path, path.read_bytes())
 
 
-def _from_torch(path: Path, name: str, value: object) -> Array:
+def _from_pt(path: Path, content: bytes) -> dict[str, Array]:
+    return _read_archive(path, content) if content.startswith(b"PK") else _read_torch(path, content)
+
+
+def _from_torch(path: Path, name: str, value: object, size: int) -> Array:
     import torch
 
     if isinstance(value, torch.Tensor):
-        return _from_tensor(path, name, value)
+        return _from_tensor(path, name, value, size)
     flat = list(value) if isinstance(value, list | tuple) else [value]
     if flat and (all(isinstance(x, str) for x in flat) or all(isinstance(x, int | float) for x in flat)):
         return np.array(flat if isinstance(value, list | tuple) else flat[0])
     raise DataError(f"{path}: {called(name)} is {type(value).__name__}, neither a tensor nor a list of numbers or text")
 
 
-def _from_tensor(path: Path, name: str, tensor: Tensor) -> Array:
+def _from_tensor(path: Path, name: str, tensor: Tensor, size: int) -> Array:
     import torch
 
     if tensor.layout is not torch.strided or tensor.is_quantized:
         raise DataError(f"{path}: {called(name)} is a sparse or quantized tensor; save it by .to_dense().float()")
-    check_expansion(path, tensor.numel() * tensor.element_size(), called(name))
+    check_expansion(path, tensor.numel() * tensor.element_size(), called(name), size)
     if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
         tensor = tensor.float()
     array: Array = tensor.detach().numpy()
@@ -247,8 +278,9 @@ def _from_tensor(path: Path, name: str, tensor: Tensor) -> Array:
 def _read_safetensors(path: Path) -> dict[str, Array]:
     import safetensors
 
+    size = path.stat().st_size
     with safetensors.safe_open(path, framework="pt") as file:  # NumPy has no bfloat16
-        arrays = {name: _from_tensor(path, name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        arrays = {name: _from_tensor(path, name, file.get_tensor(name), size) for name in file.keys()}  # noqa: SIM118
         texts = {name: np.array(text) for name, text in (file.metadata() or {}).items() if name != "format"}
     return texts | arrays
 
@@ -304,6 +336,8 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
     ".h5": lambda head: head.startswith(HDF5),
     ".mat": lambda head: head[HDF5_BLOCK:].startswith(HDF5) or head[124:128] in MAT_VERSIONS,
     ".safetensors": lambda head: head[8:9] == b"{" and not any(head[5:8]),
+    ".parquet": lambda head: head.startswith(b"PAR1"),
+    ".tar": lambda head: head[257:262] == b"ustar",
 }
 
 

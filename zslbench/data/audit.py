@@ -162,8 +162,8 @@ def _unseen_in_imagenet(split: SplitFile, labels: IntArray, pretraining: Pretrai
     """Looks for unseen classes that the network behind the features may have seen; the proposed splits have none."""
     if pretraining == "none":
         return []
-    own = labels[split.parts["trainval_loc"][split.parts["trainval_loc"] < len(labels)]]
-    found = in_imagenet([name for c, name in enumerate(split.class_names) if c not in set(own.tolist())])
+    own = set(np.unique(labels[split.parts["trainval_loc"][split.parts["trainval_loc"] < len(labels)]]).tolist())
+    found = in_imagenet([name for c, name in enumerate(split.class_names) if c not in own])
     why = f"pretraining {pretraining}: "
     if pretraining in LABELLED:
         return [_listed(IN_IMAGENET, [*map(repr, found)], "warn", f"{why}the network learned them with their labels")]

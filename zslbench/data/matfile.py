@@ -23,8 +23,10 @@ Variables = dict[str, NDArray[Any] | list[str] | str]
 
 ROWS = 4096
 """How many columns of a matrix are held in memory at a time while it is written."""
-V5_BYTES = 2**31
-"""From this size on a variable does not fit a version 5 file."""
+V5_BYTES = 2**28
+"""From this size on features are written to a file of version 7.3: one of version 5 would be read whole."""
+CELLS = 2**15
+"""How many texts are written as cells: in version 7.3 each is an object, and a million of them take minutes."""
 MI_SINGLE, MI_MATRIX, MX_SINGLE = 7, 14, 7
 HEADER_BYTES, DESCRIPTION_BYTES = 512, 116
 LARGEST_INDEX = 2**53
@@ -192,7 +194,9 @@ def _write_v73(path: Path, variables: Variables, columns: dict[str, NDArray[np.f
     with h5py.File(path, "w", userblock_size=HEADER_BYTES) as file:
         references = file.create_group("#refs#")
         for name, value in variables.items():
-            if isinstance(value, list):
+            if isinstance(value, list) and len(value) > CELLS and all(text == text.rstrip() for text in value):
+                _characters(file, name, *value)
+            elif isinstance(value, list):
                 cells = [_characters(references, f"{name}{i}", text).ref for i, text in enumerate(value)]
                 dataset = file.create_dataset(name, data=np.array([cells], dtype=h5py.ref_dtype))
                 dataset.attrs["MATLAB_class"] = np.bytes_("cell")
@@ -217,9 +221,13 @@ def _blocks(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         yield np.ascontiguousarray(rows[start : start + ROWS])
 
 
-def _characters(group: h5py.Group, name: str, text: str) -> h5py.Dataset:
-    codes = np.frombuffer(text.encode("utf-16-le"), dtype=np.uint16)[:, None]
-    dataset = group.create_dataset(name, data=codes)
+def _characters(group: h5py.Group, name: str, *texts: str) -> h5py.Dataset:
+    """Writes texts as a matrix of characters, a row each, in MATLAB's orientation; blanks fill it up."""
+    coded = [np.frombuffer(text.encode("utf-16-le"), dtype=np.uint16) for text in texts]
+    codes = np.full((len(coded), max(map(len, coded))), ord(" "), dtype=np.uint16)
+    for row, own in zip(codes, coded, strict=True):
+        row[: len(own)] = own
+    dataset = group.create_dataset(name, data=codes.T)
     dataset.attrs["MATLAB_class"] = np.bytes_("char")
     return dataset
 

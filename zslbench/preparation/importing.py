@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from zslbench.api.dataset import IntArray, ZSLData
 from zslbench.api.layout import ROLES, ArrayFile, Choices, Found, Layout
-from zslbench.data.arrayfile import open_arrays, opened, split_name
+from zslbench.data.arrayfile import open_files, opened, split_name
 from zslbench.data.arrays import is_arrays, names_in, read_arrays, take_classes, whole_numbers
+from zslbench.data.made import Progress
 from zslbench.data.names import hint, listed, match, meant
 from zslbench.data.numbering import count_from, settle_rows
 from zslbench.data.semantics import Embeddings, read_embeddings
@@ -81,12 +82,13 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def gather(sources: Sources, name: str) -> Imported:
+def gather(sources: Sources, name: str, progress: Progress | None = None) -> Imported:
     """Reads files, tells what is what, and checks that it is a zero-shot data set.
 
     Args:
         sources: the files.
         name: what the data set is called.
+        progress: is told how many images are read of features in shards.
 
     Raises:
         UsageError: a file is missing or of no known layout, or an option does not apply.
@@ -94,12 +96,12 @@ def gather(sources: Sources, name: str) -> Imported:
     """
     if strange := [role for role in sources.take if role not in ROLES]:
         raise UsageError(f"--take {strange[0]}: there is no such role; {', '.join(ROLES)} are known")
-    files = [open_arrays(existing("FILE", path)) for path in dict.fromkeys(sources.files)]
+    files = open_files([existing("FILE", path) for path in dict.fromkeys(sources.files)], progress)
     layout = _layout_of(files, sources)
     found = _as_found(layout, files, Choices(sources.take, sources.pool))
     if sources.pool and not any(len(shape) > 2 for file in files for shape in file.shapes.values()):
         raise UsageError(f"--pool {sources.pool}: {files[0].path} has no feature maps")
-    return _Settling(sources, name, layout, found, files[0].path).imported()
+    return _Settling(sources, name, layout, found, files).imported()
 
 
 def _layout_of(files: Sequence[ArrayFile], sources: Sources) -> str:
@@ -136,8 +138,9 @@ def _as_found(layout: str, files: Sequence[ArrayFile], choices: Choices) -> Foun
 class _Settling:
     """Settles one role after another; each is said in `origin`."""
 
-    def __init__(self, sources: Sources, name: str, layout: str, found: Found, path: Path) -> None:
-        self.sources, self.name, self.layout, self.found, self.path = sources, name, layout, found, path
+    def __init__(self, sources: Sources, name: str, layout: str, found: Found, files: Sequence[ArrayFile]) -> None:
+        self.sources, self.name, self.layout, self.found, self.files = sources, name, layout, found, files
+        self.path = files[0].path
         self.origin, self.notes = dict(found.origin), list(found.notes)
         self.split: SplitFile | None = None
         if sources.splits is not None and is_arrays(existing("--splits", sources.splits)):
@@ -147,7 +150,6 @@ class _Settling:
         """Returns the data set."""
         names = self._class_names()
         labels, names = self._labels(names)
-        features = self._rows("features", self.found.features, len(labels), "images")
         embeddings = self._embeddings(names, labels)
         names = names or tuple(f"class {c + 1}" for c in range(len(embeddings.rows)))
         parts = self._parts(labels, names)
@@ -163,6 +165,8 @@ class _Settling:
         image_files = () if files is None else names_in(self.path, "image_files", files)
         if len(image_files) not in (0, len(labels)):
             raise DataError(f"{self.path}: it names {len(image_files)} images; there are {len(labels)} labels")
+        features = self.found.features() if callable(self.found.features) else self.found.features
+        features = self._rows("features", features, len(labels), "images")
         try:
             data = ZSLData(
                 self.name,
@@ -218,7 +222,11 @@ class _Settling:
             self.origin["labels"] = f"{path}: labels, beside the split, counted from 1"
             return labels, names
         if array is None:
-            raise UsageError(f"{self.path}: it has no labels, the class of each image; give them by --labels FILE")
+            there = "; ".join(_listed(file) for file in self.files)
+            raise UsageError(
+                f"{self.path}: it has no labels, the class of each image; give them by --labels FILE, or by --take "
+                f"labels=NAME if they are among {there}"
+            )
         if array.dtype.kind in "US":
             return self._named_labels(what, names_in(*self._where(what), array), names)
         path, own = self._where(what)
@@ -256,6 +264,9 @@ class _Settling:
             for name in (str(path), path.name):
                 if what == name or what.startswith(f"{name}: "):
                     return path, what[len(name) + 2 :] or "the array"
+        for file in self.files:
+            if file.further and what.startswith(own := file.called("")):
+                return file.path, what[len(own) + 2 :] or "the array"
         return self.path, what
 
     def _rows(self, role: str, array: Array, items: int, noun: str) -> Array:
@@ -313,6 +324,8 @@ class _Settling:
                 "--splits att_splits.mat, or a table with class,role (seen, validation, unseen) or image,part"
             )
         what = self.origin.get("splits", "the split")
+        if all(rows.dtype == bool for rows in self.found.parts.values()):
+            return self._masked(what)
         if lacking := [part for part in PARTS if part not in self.found.parts]:
             raise DataError(f"{self.path}: {', '.join(lacking)} is missing; a split needs {', '.join(PARTS)}")
         parts = {part: whole_numbers(self.path, part, rows) for part, rows in self.found.parts.items()}
@@ -322,6 +335,16 @@ class _Settling:
         base = count_from(f"{path}: the list of images", every, len(labels), self.sources.count, usual)
         self.origin["splits"] = f"{what}, counted from {base}"
         return {part: rows - base for part, rows in parts.items()}
+
+    def _masked(self, what: str) -> dict[str, IntArray]:
+        """Returns the parts that texts name, one for each image."""
+        if sorted(self.found.parts) != sorted(PARTS):
+            found, needed = (
+                ", ".join(part.removesuffix("_loc") for part in some) for some in (self.found.parts, PARTS)
+            )
+            raise DataError(f"{self.path}: {what} has {found}; {needed} are needed, or a split by --splits FILE")
+        self.origin["splits"] = f"{what}, by name"
+        return {part: np.flatnonzero(self.found.parts[part]) for part in PARTS}
 
     def _within(self, parts: Mapping[str, IntArray], images: int) -> dict[str, IntArray]:
         for part, rows in parts.items():
