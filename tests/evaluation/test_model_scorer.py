@@ -7,6 +7,7 @@ import pytest
 import torch
 from toy import CPU, build, toy_data
 
+from zslbench.api.evaluator import Scorer
 from zslbench.data.scaling import Scaler
 from zslbench.discovery.plugins import registry
 from zslbench.errors import RunError
@@ -31,6 +32,22 @@ def test_scores_of_a_class_do_not_depend_on_which_other_classes_there_are(subjec
     assert scores.abs().max() > 0
     for part in (classes[3:], classes[[4, 1]]):
         assert torch.allclose(scorer.scores(rows, part), scores[:, torch.from_numpy(part)], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["devise", "spaen", "cmt"])
+def test_images_of_unseen_classes_are_scored_again_only_where_other_classes_may_matter(name: str) -> None:
+    [subject] = subjects([name])
+    data = problem(subject)
+    model = train_checked(subject, data)
+    scorer = ModelScorer(model.embedder, data.test_view(), model.scale, CPU)
+    embed, scored = model.embedder.embed, []
+    model.embedder.embed = lambda x: scored.append(len(x)) or embed(x)
+    unseen = int((~scorer.view.seen).sum())
+    found = scorer.conventional.arrays()
+    assert sum(scored) == (unseen if name == "cmt" else len(scorer.view))  # CMT has scores of its own
+    expected = Scorer.conventional.func(scorer).arrays()
+    for key, array in found.items():
+        assert np.allclose(array, expected[key], rtol=1e-5), key
 
 
 def test_test_images_are_scaled_as_the_training_images_were() -> None:

@@ -54,6 +54,13 @@ class ModelScorer(Scorer):
             parts.append(self._scores(x.flatten(0, 1), chosen).view(*x.shape[:2], -1).mean(dim=1))
         return torch.cat(parts)
 
+    @cached_property
+    def conventional(self) -> Decisions:
+        """As for every `Scorer`; dot products, which no other class changes, are not computed again."""
+        if type(self.embedder).scores is Embedder.scores:
+            return among_unseen(self.generalized)
+        return super().conventional
+
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Returns the centre crops of some test images, and what the model makes of them; see `Scorer`."""
         if self.view.pixels is None:
