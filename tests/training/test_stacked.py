@@ -77,7 +77,7 @@ def test_weights_after_an_epoch_are_those_of_each_fit_alone(name: str, given: di
     chosen = settings(method, 4, epochs=1, **given)
     works = [work(method, views[i % 2], seed=i, **own) for i, own in enumerate(chosen)]
     alone = [one() for one in works]
-    stacked = as_one(works)
+    stacked = as_one(works, most=4)
     assert [fitted.stacked for _, fitted in stacked] == [4] * 4, list(rehearsal._refused.values())
     for (a, before), (b, after) in zip(alone, stacked, strict=True):
         assert apart(a, b) < 1e-5
