@@ -19,7 +19,7 @@ from zslbench.records.store import Store
 @pytest.fixture
 def opened(inside: Inside, store: Path) -> Store:
     """A store with a run that chose gamma on validation classes, one without, and a search."""
-    assert inside("compare", "devise:epochs=2", "cmt-star:epochs=2", *CHEAP, "--calibrated").status == 0
+    assert inside("compare", "devise:epochs=2", "cmt-star:epochs=2", *CHEAP).status == 0
     tuned = inside("tune", "devise", "-d", "digits", "--folds", "1", "--trials", "2", "--search", "epochs=2:3")
     assert tuned.status == 0, tuned.err
     return Store(store)
@@ -59,7 +59,7 @@ def test_whatever_does_not_follow_from_the_decisions_is_named_set_aside_and_made
                 found = problems(opened)
             assert found.keys() == {record.id} and words in found[record.id]
             assert opened.find(record.id) is None
-    again = inside("compare", "devise:epochs=2", "cmt-star:epochs=2", *CHEAP, "--calibrated")
+    again = inside("compare", "devise:epochs=2", "cmt-star:epochs=2", *CHEAP)
     assert again.status == 0 and problems(opened) == {}
     assert [opened.find(record.id).metrics for record in records] == [record.metrics for record in records]  # type: ignore[union-attr]
 

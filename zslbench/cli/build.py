@@ -117,9 +117,7 @@ class Computing:
     weights: Annotated[
         Path | None, Option(help="A safetensors file or a state dict, instead of pretrained weights.")
     ] = None
-    pretrained: Annotated[bool, Option("--pretrained/--no-pretrained", help="Pretrained weights, or random ones.")] = (
-        True
-    )
+    no_pretrained: Annotated[bool, Option("--no-pretrained", help="Random weights, not pretrained ones.")] = False
     pretraining: Annotated[
         Pretraining | None,
         Option(help="What the weights were trained on, which tables show.", show_default="what is known of them"),
@@ -142,20 +140,20 @@ class Computing:
         from zslbench.report.progress import image_progress
         from zslbench.training.device import choose_device
 
-        if self.weights and not self.pretrained:
+        if self.weights and self.no_pretrained:
             raise UsageError("--weights and --no-pretrained contradict each other; give one of them")
         device = choose_device(self.device)
         waiting = Timer(SECONDS_OF_SILENCE, lambda: typer.echo(f"waiting for the weights of {backbone}", err=True))
         waiting.daemon = True
         waiting.start()
         try:
-            loaded = load_backbone(backbone, self.weights, self.pretrained, self.seed)
+            loaded = load_backbone(backbone, self.weights, not self.no_pretrained, self.seed)
         finally:
             waiting.cancel()
-        if not self.pretrained and not loaded.backbone.state_dict():
+        if self.no_pretrained and not loaded.backbone.state_dict():
             raise UsageError(f"--no-pretrained: backbone {backbone} has no weights; leave it out")
         with image_progress(self.plain) as progress:
-            trained_on = self.pretraining or pretraining_of_backbone(backbone, self.weights, self.pretrained)
+            trained_on = self.pretraining or pretraining_of_backbone(backbone, self.weights, not self.no_pretrained)
             yield Extractor(loaded, device, self.batch_size, progress, trained_on)
 
 

@@ -52,7 +52,6 @@ OF_TUNING = ("trials", "grid", "metric", "folds", "search")
 RUNNING = ("data_root", "device", "jobs", "engine", "stack", "store", "existing", "keep_model", "memory")
 IN_NO_FIGURE = (*RUNNING, "note", "json", "plain", "debug")
 FORMATS = ("text", "markdown", "latex", "csv", "html", "columns", "out")
-NEGATED = {"pretrained": "--no-pretrained", "calibrated": "--uncalibrated"}
 
 
 @dataclass(frozen=True)
@@ -120,10 +119,9 @@ class Options:
             help="Weights of a part of the network, backbone for one: safetensors or a state dict; repeat it for more.",
         ),
     ] = None
-    pretrained: Annotated[
-        bool,
-        ImagesOption("--pretrained/--no-pretrained", help="Pretrained weights where a part has some, or random ones."),
-    ] = True
+    no_pretrained: Annotated[
+        bool, ImagesOption("--no-pretrained", help="Random weights, also where a part has pretrained ones.")
+    ] = False
     trials: Annotated[int, TuningOption(help="Settings to try.", min=1)] = 16
     grid: Annotated[bool, TuningOption("--grid", help="Try every combination; closed forms do anyway.")] = False
     metric: Annotated[str, TuningOption(help="What to choose by, a name or a title: ausuc, h or acc_uu.")] = "ausuc"
@@ -193,6 +191,11 @@ class Options:
         with Bench(on_event=display, **settings) as bench:
             yield bench, display
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether parts have their pretrained weights."""
+        return not self.no_pretrained
+
     def request(self) -> dict[str, Any]:
         """Returns the options that say what is asked of a bench, by the names that it has for them.
 
@@ -225,19 +228,21 @@ class RunOptions(Options):
     ] = "test"
     fold: Annotated[int, Option(help="Which cut into training and validation classes to use.", min=0)] = 0
     metrics: Metrics = None
-    calibrated: Annotated[
+    uncalibrated: Annotated[
         bool,
-        Option(
-            "--calibrated/--uncalibrated",
-            help="Also fit on validation classes to choose gamma; --uncalibrated skips that fit and what needs it.",
-        ),
-    ] = True
+        Option("--uncalibrated", help="Skip the fit on validation classes that chooses gamma, and what needs it."),
+    ] = False
     note: Annotated[str, Option(help="A note on the runs; runs that have one keep it.")] = ""
     tuned: Annotated[bool, TuningOption("--tuned", help="Use tuned values; tune first if there are none.")] = False
     oracle: Annotated[
         bool,
         TuningOption("--oracle", help="Show what choosing on test images would have gained; used for nothing else."),
     ] = False
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether gamma is chosen on validation classes."""
+        return not self.uncalibrated
 
     def request(self, seeds: int = 3) -> dict[str, Any]:
         """Returns those of how to score methods too; `seeds` counts where no option does."""
@@ -254,7 +259,7 @@ class RunOptions(Options):
             if value == default or name in (*IN_NO_FIGURE, *FORMATS) or (name in OF_TUNING and not self.tuned):
                 continue
             if isinstance(value, bool):
-                words.append(NEGATED.get(name, f"--{name}"))
+                words.append(f"--{name.replace('_', '-')}")
             else:
                 words += [
                     word
