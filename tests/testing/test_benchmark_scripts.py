@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,13 @@ def test_commands_of_a_checkout_are_timed_as_whole_processes(tmp_path: Path) -> 
     rows = json.loads(done.stdout)
     assert [row["command"] for row in rows] == ["inline", "processes"]
     assert all(row["cpu_s"] > 0.5 for row in rows)  # importing torch alone takes that
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_images_that_are_evaluated(tmp_path: Path) -> None:
+    """10,000 x 21,841 scores would be 874 MB."""
+    command = [sys.executable, BENCHMARKS / "evaluation.py", "--images", "10000"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    before, most = map(float, re.findall(r"([\d.]+) MB", done.stdout))
+    assert most - before < 600

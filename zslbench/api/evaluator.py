@@ -145,8 +145,12 @@ class Scorer(ABC):
             yield span, scores
 
     def _decide(self, rows: slice, classes: NDArray[np.int64]) -> Decisions:
-        parts = [self._reduce(scores, self.view.y[span], classes) for span, scores in self._parts(rows, classes)]
-        reduced = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        reduced: dict[str, NDArray[Any]] = {}
+        for span, scores in self._parts(rows, classes):
+            for name, part in self._reduce(scores, self.view.y[span], classes).items():
+                if name not in reduced:  # whole at once: small arrays kept between large ones would tear the heap
+                    reduced[name] = np.empty(rows.stop - rows.start, part.dtype)
+                reduced[name][span.start - rows.start : span.stop - rows.start] = part
         return Decisions(y=self.view.y[rows], seen=self.view.seen[rows], **reduced)
 
     def _reduce(self, scores: Tensor, y: NDArray[np.int64], classes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -136,11 +136,12 @@ class TopK(KeepingEvaluator):
 
 def _places(scorer: Scorer, rows: slice, classes: NDArray[np.int64], kind: str) -> dict[str, NDArray[np.int32]]:
     """Returns how many classes have a higher score than each image's own, and how many the same, `(n,)` each."""
-    found = []
+    before, alike = np.zeros((2, rows.stop - rows.start), dtype=np.int32)
     for span, scores in scorer.parts(rows, classes):
         own = own_scores(scores, scorer.view.y[span], classes)
-        found.append(torch.stack([(scores > own).sum(dim=1), (scores == own).sum(dim=1)]).int().numpy())
-    before, alike = np.concatenate(found, axis=1) if found else np.zeros((2, 0), dtype=np.int32)
+        here = slice(span.start - rows.start, span.stop - rows.start)
+        before[here] = (scores > own).sum(dim=1).numpy()
+        alike[here] = (scores == own).sum(dim=1).numpy()
     return {f"before_{kind}": before, f"alike_{kind}": alike}
 
 
@@ -286,8 +287,10 @@ class CalibrationError(KeepingEvaluator):
 
     def look(self, scorer: Scorer) -> Stored:
         """Returns `confidence` in its decision, `(N,)`."""
-        parts = [torch.softmax(scores.double(), dim=1).amax(dim=1).numpy() for _, scores in scorer.parts()]
-        return {"confidence": np.concatenate(parts)}
+        confidence = np.empty(len(scorer.view))
+        for span, scores in scorer.parts():
+            confidence[span] = torch.softmax(scores.double(), dim=1).amax(dim=1).numpy()
+        return {"confidence": confidence}
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics."""

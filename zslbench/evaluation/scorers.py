@@ -41,10 +41,11 @@ class ModelScorer(Scorer):
         super().__init__(view)
         self.embedder, self.scale, self.device, self.x = embedder, scale, device, x
         self.classes = view.classes if classes is None else classes
+        self._last: tuple[NDArray[np.int64], ClassSet] | None = None
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the model's scores in float32, `(n, C)`."""
-        chosen = self.classes.select(classes).to(self.device)
+        chosen = self._selected(classes)
         if self.view.pixels is None:
             return self._scores(self._features(rows), chosen)
         step = max(1, FEATURES_AT_ONCE // self.view.x(slice(0, 1)).numel())
@@ -53,6 +54,12 @@ class ModelScorer(Scorer):
             x = self._features(slice(start, min(start + step, rows.stop)))
             parts.append(self._scores(x.flatten(0, 1), chosen).view(*x.shape[:2], -1).mean(dim=1))
         return torch.cat(parts)
+
+    def _selected(self, classes: NDArray[np.int64]) -> ClassSet:
+        """Returns some classes on the device; those of the last part again."""
+        if self._last is None or not np.array_equal(self._last[0], classes):
+            self._last = classes, self.classes.select(classes).to(self.device)
+        return self._last[1]
 
     @cached_property
     def conventional(self) -> Decisions:
