@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ PART = 2**26
 """Values that are computed with at a time where there are more: every benchmark of the field has fewer."""
 BLOCK = 2**22
 """Values that are copied or changed row by row at a time."""
+
+
+_mapped: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
+"""What is mapped, by where it begins in memory."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,23 @@ class Scratch:
                     file.write(part.contiguous().numpy().data)
                 file.flush()
                 mapped = mmap.mmap(file.fileno(), prod(shape) * 4)
-        return torch.from_numpy(np.frombuffer(mapped, dtype=np.float32).reshape(shape))
+        tensor = torch.from_numpy(np.frombuffer(mapped, dtype=np.float32).reshape(shape))
+        _mapped[tensor.data_ptr()] = mapped
+        return tensor
+
+
+def fetch(x: Tensor, rows: Iterable[int]) -> None:
+    """Has the system begin to read rows of a tensor on disk, all at once and nothing beside them.
+
+    Left to itself, it reads one row after another, each with a hundred kilobytes around it.
+    """
+    mapped = _mapped.get(x.data_ptr())
+    if mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    size = x[0].numel() * x.element_size()
+    for row in rows:
+        start = row * size // mmap.PAGESIZE * mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_WILLNEED, start, (row + 1) * size - start)
 
 
 def split(x: Tensor) -> tuple[Tensor, ...]:

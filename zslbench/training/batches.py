@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zslbench.api.embedder import Batch, Part
+from zslbench.api.scratch import fetch
 from zslbench.api.views import TrainView
 from zslbench.training import together
 
@@ -107,6 +108,7 @@ class Batches:
         source, pinned = self.view.x, self.view.device.type == "cuda"
         result = torch.empty((len(drawn.rows), source.shape[-1]), dtype=source.dtype, pin_memory=pinned)
         rows, order = (tensor.numpy() for tensor in drawn.rows.sort())
+        fetch(source, rows.tolist())
         which = (rows,) if drawn.crops is None else (rows, drawn.crops.numpy()[order])
         result.numpy()[order] = source.numpy()[which]
         return result
