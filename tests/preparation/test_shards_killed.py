@@ -129,7 +129,8 @@ def private(pid):
 
 def reads(pid):
     try:
-        return b"matchild" in Path(f"/proc/{pid}/cmdline").read_bytes()  # a child begins as a copy of its parent
+        own, parent = (Path(f"/proc/{which}/cmdline").read_bytes() for which in (pid, "self"))
+        return own not in (b"", parent)  # a child begins as a copy of its parent
     except OSError:
         return False
 
