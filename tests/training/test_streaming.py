@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from toy import same, toy_data
 from toy_images import toy_image_data
 
 from zslbench import Bench, Embedder, Member, Params, ProblemShape, ZSLData
+from zslbench.api import scratch
 from zslbench.api.cards import Scaling
 from zslbench.api.embedder import Batch
 from zslbench.api.views import TrainView
@@ -256,6 +258,7 @@ import numpy as np, torch
 import zslbench.api.scratch
 zslbench.api.scratch.PART = zslbench.api.scratch.BLOCK = 2**20
 from zslbench import ZSLData
+from zslbench.api import scratch
 from zslbench.api.cards import Scaling
 from zslbench.runs.fit import train
 from zslbench.runs.problem import Problem
@@ -318,3 +321,22 @@ def test_features_larger_than_what_a_process_may_take(tmp_path: Path) -> None:
         for allowed in (0, 2**40)
     }
     assert most[0] < 0.5 * features < features < most[2**40]
+
+
+def test_the_rows_of_a_batch_are_asked_of_the_disk_and_nothing_beside_their_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = scratch.Scratch(tmp_path).tensor((50, 3000), (torch.zeros(10, 3000) for _ in range(5)))
+    asked: list[tuple[int, int]] = []
+
+    class Mapped:
+        def madvise(self, advice: int, start: int, length: int) -> None:
+            asked.append((start, start + length))
+
+    monkeypatch.setattr(scratch, "_mapped", {x.data_ptr(): Mapped()})
+    scratch.fetch(x, [0, 7, 49])
+    for (start, end), row in zip(asked, (0, 7, 49), strict=True):
+        assert start % mmap.PAGESIZE == 0 and end == (row + 1) * 12_000
+        assert row * 12_000 - mmap.PAGESIZE < start <= row * 12_000
+    scratch.fetch(torch.zeros(2, 2), [0, 1])  # in memory: there is nothing to ask for
+    assert len(asked) == 3

@@ -105,12 +105,13 @@ class Batches:
 
     def _features(self, drawn: _Drawn) -> Tensor:
         """Reads features on disk in the order in which they lie there; with NumPy, which starts no further threads."""
-        source, pinned = self.view.x, self.view.device.type == "cuda"
+        source, pinned = self.view.x.flatten(0, -2), self.view.device.type == "cuda"  # a crop a row, if there are any
         result = torch.empty((len(drawn.rows), source.shape[-1]), dtype=source.dtype, pin_memory=pinned)
         rows, order = (tensor.numpy() for tensor in drawn.rows.sort())
+        if drawn.crops is not None:
+            rows = rows * self.view.x.shape[1] + drawn.crops.numpy()[order]
         fetch(source, rows.tolist())
-        which = (rows,) if drawn.crops is None else (rows, drawn.crops.numpy()[order])
-        result.numpy()[order] = source.numpy()[which]
+        result.numpy()[order] = source.numpy()[rows]
         return result
 
     def _batch(self, drawn: _Drawn, read: _Read) -> Batch:
