@@ -97,7 +97,7 @@ class SPAEN(Embedder[SPAENParams]):
     so minimising Eq. (5) jointly is what the players below do in turns. With alpha = beta = 0 only L_cls remains.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     scale: ClassVar = "l2"
     scales: ClassVar = ("l2", "zscore")
     E: nn.Sequential
@@ -247,6 +247,29 @@ def with_output(network: nn.Sequential, params: EmbeddingParams) -> nn.Sequentia
     return network
 
 
+class Dropout(nn.Module):
+    """Dropout by whole random numbers, 16 bits an element; `nn.Dropout` takes ten times as long on a CPU.
+
+    Attributes:
+        bound: what an element's 16 bits must reach for it to be kept, in -2**15 to 2**15.
+        factor: what kept elements are multiplied by: the inverse of their share, which is a multiple of 2**-16.
+    """
+
+    def __init__(self, share: float) -> None:
+        """Takes the share of elements that become 0."""
+        super().__init__()
+        dropped = round(share * 2**16)
+        self.bound, self.factor = dropped - 2**15, 2**16 / (2**16 - dropped)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns x with elements dropped and the rest scaled up, while it is trained; else x."""
+        if not self.training:
+            return x
+        drawn = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),), device=x.device).view(torch.int16)
+        kept = drawn[: x.numel()].view(x.shape) >= self.bound
+        return x * (kept * self.factor)
+
+
 def perceptron(inputs: int, hidden: int, outputs: int, slope: float, dropout: float = 0.0) -> nn.Sequential:
     """Returns a network with one hidden layer and leaky ReLU, or a linear one if `hidden` is 0, MSRA-initialised."""
     sizes = [(inputs, hidden), (hidden, outputs)] if hidden else [(inputs, outputs)]
@@ -255,7 +278,7 @@ def perceptron(inputs: int, hidden: int, outputs: int, slope: float, dropout: fl
         if len(network) > 0:
             network.append(nn.LeakyReLU(slope))
         if dropout > 0:
-            network.append(nn.Dropout(dropout))
+            network.append(Dropout(dropout))
         network.append(nn.Linear(fan_in, fan_out))
     for layer in network:
         if isinstance(layer, nn.Linear):

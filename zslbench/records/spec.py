@@ -50,6 +50,10 @@ class RunSpec(BaseModel):
     """`validation` scores validation classes cut from trainval and never touches a test image."""
     fold: int = 0
     """Which cut of the seen classes into training and validation classes."""
+    stop_on: str = ""
+    """The metric of its validation classes whose curve ends training; of trials, whose model is of the best epoch."""
+    stop_after: int = 0
+    """Epochs without a better value of that metric after which training ends."""
     precision: Literal["32", "bf16"] = "32"
     input: Input = "features"
     """What the method was given of an image."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,7 +15,6 @@ from zslbench.api.params import Params
 from zslbench.data.semantics import OWN
 from zslbench.discovery.registry import Entry
 from zslbench.errors import NotApplicable, RunError
-from zslbench.evaluation.measuring import owner_of
 from zslbench.preparation.backbones import pretraining_of_backbone
 from zslbench.records.record import RunRecord
 from zslbench.records.spec import RunSpec
@@ -209,7 +208,6 @@ class Run:
     Attributes:
         origin: where its hyper-parameters come from.
         calibrated: whether a fit on validation classes is wanted too, to choose gamma.
-        watch: the metric that must be known after each epoch, where a search chooses by it.
     """
 
     entrant: Entrant
@@ -217,7 +215,6 @@ class Run:
     params: Params
     origin: str
     calibrated: bool = True
-    watch: str = ""
 
     @property
     def id(self) -> str:
@@ -243,11 +240,9 @@ class Run:
         """Whether a stored record has the fit on validation classes, if it is wanted."""
         return record.validated or not self.calibrated
 
-    def watched_by(self, record: RunRecord) -> bool:
-        """Whether a stored record has the watched metric after each epoch, or has a reason why it has none."""
-        watched = record.training.watched if record.training else []
-        known = not (self.watch and watched) or self.watch in watched[0]
-        return known or owner_of(self.watch) in record.not_applicable
+    def stopping(self, metric: str, after: int) -> Run:
+        """Returns the run that ends so many epochs after the best one by a metric of its validation classes."""
+        return replace(self, spec=RunSpec(**{**dict(self.spec), "stop_on": metric, "stop_after": after}))
 
     def sent(self) -> str:
         """Returns the run as text for another process, which finds method and data by their names."""
@@ -263,7 +258,6 @@ class Run:
                 "spec": self.spec.model_dump(mode="json"),
                 "origin": self.origin,
                 "calibrated": self.calibrated,
-                "watch": self.watch,
                 "code": whole_code(entrant.entry, entrant.method, entrant.params),
             }
         )

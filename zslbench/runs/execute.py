@@ -24,7 +24,7 @@ from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
 from zslbench.discovery.plugins import plugins
 from zslbench.errors import NotApplicable, RunError
-from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, stored_decisions
+from zslbench.evaluation.measuring import REPLICATES, VALIDATION, Measurement, metrics, stored_decisions
 from zslbench.preparation.pixels import with_images
 from zslbench.records.record import RunRecord, Training
 from zslbench.records.store import Store
@@ -91,7 +91,7 @@ def find(run: Run, setup: Setup, *, claimed: bool = False) -> RunRecord | None:
     record = None if setup.existing == "rerun" else store.find(run.id)
     if record is None:
         return None
-    enough = setup.existing == "only-cached" or (run.validated_by(record) and run.watched_by(record))
+    enough = setup.existing == "only-cached" or run.validated_by(record)
     return measured_again(run, record, store, claimed=claimed, also=setup.evaluators) if enough else None
 
 
@@ -108,8 +108,7 @@ def fulfil(run: Run, setup: Setup, listener: Listener, *, wait: bool) -> RunReco
     with store.claim(run.id, wait=wait or together.launched_together()):
         if record := find(run, setup, claimed=True):  # somebody finished it between the look and the claim
             return record
-        stored = None if setup.existing == "rerun" else store.find(run.id)
-        kept = stored if stored and run.watched_by(stored) else None  # it lacks the fit on validation classes alone
+        kept = None if setup.existing == "rerun" else store.find(run.id)  # it lacks the fit on validation classes alone
         if setup.existing == "rerun":  # it must not go on from a checkpoint of the run it repeats
             store.discard_partial(run.id)
         listener.started(run)
@@ -182,14 +181,16 @@ class Execution:
         self.data = self._prepared()
         self.validated = run.calibrated or run.stops_early
         self.measurement = Measurement(asked(run.spec.input, validated=self.validated, also=setup.evaluators))
-        self.watch = partial(watched, also=setup.evaluators)
+        self.watch = partial(watched, only=run.spec.stop_on, also=setup.evaluators)
 
     def whole(self) -> tuple[RunRecord, Arrays]:
         """Trains, and returns the record and each test image's decisions."""
         run, spec = self.run, self.run.spec
         epochs, validation, arrays, seconds = self.validate() if self.validated else NOT_VALIDATED
         watch = self.watch if spec.on == "validation" else None
-        model = self._fit(self.fold, Fit(self.device, "final", epochs=epochs), watch)
+        how = Fit(self.device, "final", epochs=epochs, stop_on=spec.stop_on, stop_after=spec.stop_after)
+        how.higher_is_better = not spec.stop_on or metrics()[spec.stop_on].higher_is_better
+        model = self._fit(self.fold, how, watch)
         self.final = model
         scorer = model.scorer()
         found = self.measurement.measure(scorer, REPLICATES)

@@ -61,9 +61,14 @@ def requested(metrics: Iterable[Metric]) -> tuple[str, ...]:
     return tuple(name for name, evaluator in evaluators().items() if name in owners and evaluator.on_request)
 
 
-def watched(scorer: Scorer, also: Collection[str] = ()) -> dict[str, float]:
-    """Returns what may be chosen by after an epoch: metrics that need neither validation nor images."""
-    return Measurement(asked("features", validated=False, also=also)).measure(scorer).metrics
+def watched(scorer: Scorer, only: str = "", also: Collection[str] = ()) -> dict[str, float]:
+    """Returns what may be chosen by after an epoch: metrics that need neither validation nor images.
+
+    Where one decides, it is measured with those of its evaluator alone.
+    """
+    able = asked("features", validated=False, also=also)
+    chosen = {owner_of(only): able[owner_of(only)]} if only else able
+    return Measurement(chosen).measure(scorer).metrics
 
 
 def record_of(spec: RunSpec, scorer: Scorer, found: Measured, **further: Any) -> tuple[RunRecord, Arrays]:

@@ -159,9 +159,10 @@ def received(text: str, data: ZSLData | None = None) -> Run:
         entrant = _entrant(asked, values["source"], request, *which)
     chosen = {**planned.scaling._asdict(), **planned.params}
     run = entrant.run(planned.seed, planned.on, planned.fold, params=chosen, origin=values["origin"])
+    run = run.stopping(planned.stop_on, planned.stop_after)
     now, then = run.spec.model_dump(), planned.model_dump()
     if changed := [name for name in then if now[name] != then[name]]:
         what = {"fingerprint": f"data set {planned.dataset}", "weights": "a file of weights"}
         thing = what.get(changed[0], values["method"])
         raise RunError(f"{thing} changed between planning and running; issue the command again")
-    return replace(run, calibrated=values["calibrated"], watch=values["watch"])
+    return replace(run, calibrated=values["calibrated"])

@@ -48,6 +48,8 @@ class Fit:
         epochs: epochs of the main stage, if another number than the method's was chosen on validation.
         watch: measures the model on validation classes after each epoch of the main stage.
         stop_on: the watched metric that decides when to stop; empty to train all epochs.
+        stop_after: epochs without a better value of it that are borne; 0 for as many as the method's `patience`.
+        higher_is_better: whether larger values of it are better.
         on_epoch: called after each epoch.
         checkpoint: file to save to and go on from; None for neither.
         solve: computes a closed form in place of the method's own `solve`, from factors that are known, for instance.
@@ -59,6 +61,8 @@ class Fit:
     epochs: int | None = None
     watch: Callable[[Embedder[Any]], dict[str, float]] | None = None
     stop_on: str = ""
+    stop_after: int = 0
+    higher_is_better: bool = True
     on_epoch: Callable[[Progress], None] = lambda progress: None
     checkpoint: Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
@@ -259,13 +263,13 @@ class _Trainer:
         model = self._finished()
         with torch.no_grad():
             self.fitted.watched.append(watch(model))
-        if not self.how.stop_on:
+        if self.how.stop_on not in self.fitted.watched[-1]:  # none decides, or the method has no such metric
             return False
-        score = self.fitted.watched[-1][self.how.stop_on]
+        score = self.fitted.watched[-1][self.how.stop_on] * (1 if self.how.higher_is_better else -1)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch
             self.best_state = copy.deepcopy(self._state())
-        return bool(epoch - self.best_epoch >= self.embedder.params.patience)
+        return bool(epoch - self.best_epoch >= (self.how.stop_after or self.embedder.params.patience))
 
     def _progress(self, stage: Stage, epoch: int, epochs: int, *, watched: bool) -> Progress:
         losses, step = self.fitted.losses[-1], len(self.fitted.losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from zslbench.api.cards import SCALINGS
@@ -10,6 +11,9 @@ from zslbench.api.params import Space
 from zslbench.errors import UsageError
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.scaling import searched_scaling
+
+LEAST = 4
+"""Epochs without a better value that any trial bears."""
 
 
 def search_space(entrant: Entrant) -> dict[str, Space]:
@@ -46,6 +50,20 @@ def _parsed(text: str, entrant: Entrant) -> tuple[str, Space]:
 def defaults(entrant: Entrant) -> dict[str, Any]:
     """Returns what a run without a search would take, by name, as JSON values."""
     return {**entrant.scaling._asdict(), **entrant.params.model_dump(mode="json")}
+
+
+def read_off(entrant: Entrant, space: dict[str, Space]) -> Space | None:
+    """Returns where the number of epochs is chosen from, if it is read off the validation curve of one run."""
+    return None if "epochs" in proposed(entrant, space) else space.get("epochs")
+
+
+def patience(epochs: Space) -> int:
+    """Returns after how many epochs without a better value a trial ends: a fifth of the most, and `LEAST` at least.
+
+    A trial reaches the least number of epochs of the space, so that there is one to choose.
+    """
+    numbers: list[int] = epochs.grid()
+    return max(math.ceil(max(numbers) / 5), LEAST, min(numbers))
 
 
 def proposed(entrant: Entrant, space: dict[str, Space]) -> dict[str, Space]:
