@@ -106,7 +106,7 @@ class Measurement:
         found = Measured()
         for name, evaluator in self._evaluators.items():
             if not evaluator.needs_validation:
-                _ask(name, evaluator, validation, [], found)
+                _ask(name, evaluator, validation, None, found)
                 continue
             try:
                 evaluator.prepare(validation)
@@ -120,10 +120,10 @@ class Measurement:
         """Tells evaluators that choose on validation classes why there are none."""
         self._unprepared |= {name: reason for name, evaluator in self._evaluators.items() if evaluator.needs_validation}
 
-    def measure(self, scorer: Scorer, replicates: int = 0) -> Measured:
-        """Asks each evaluator, with bootstrap intervals where `replicates` are asked for."""
+    def measure(self, scorer: Scorer, replicates: int | None = None) -> Measured:
+        """Asks each evaluator; for what is to be stored, with its arrays, and intervals from bootstrap replicates."""
         found = Measured()
-        draws = replicates_of(scorer.view.y, replicates)
+        draws = None if replicates is None else replicates_of(scorer.view.y, replicates)
         for name, evaluator in self._evaluators.items():
             if name in self._unprepared:
                 found.not_applicable[name] = self._unprepared[name]
@@ -134,12 +134,12 @@ class Measurement:
         return found
 
 
-def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: Iterable[Array], found: Measured) -> None:
+def _ask(name: str, evaluator: Evaluator, scorer: Scorer, draws: Iterable[Array] | None, found: Measured) -> None:
     try:
         values = evaluator.evaluate(scorer)
-        resampled = [evaluator.resample(scorer, weights) for weights in draws]
+        resampled = [evaluator.resample(scorer, weights) for weights in draws or ()]
         _check_metrics(evaluator, values)
-        stored = evaluator.arrays(scorer) if resampled else {}
+        stored = {} if draws is None else evaluator.arrays(scorer)
     except NeedsScores as reason:
         found.unmeasured[name] = str(reason)
         return

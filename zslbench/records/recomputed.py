@@ -55,7 +55,7 @@ def check_metrics(record: RunRecord, arrays: Arrays) -> list[str]:
     scorer = stored_scorer(arrays, view_of(arrays, record.class_names), record.no_conventional)
     validation = _validation_scorer(arrays, record.no_conventional)
     _compare("per-class accuracy", _flat(record.per_class), _flat(per_class(scorer)))
-    replicates = replicates_of(scorer.view.y)
+    replicates = replicates_of(scorer.view.y) if record.spec.bootstrapped else []
     unchecked = set(record.metrics)
     for name, kind in evaluators().items():
         own = {metric.name for metric in kind.metrics}

@@ -67,6 +67,11 @@ class RunSpec(BaseModel):
     """Version of each method that is trained as a part of this one, and its code where it is a single file."""
 
     @property
+    def bootstrapped(self) -> bool:
+        """Whether its metrics have intervals; those of a trial that ends by its curve would be read by nobody."""
+        return not self.stop_on
+
+    @property
     def scaling(self) -> Scaling:
         """How its data were scaled."""
         return Scaling(**{name: getattr(self, name) for name in SCALINGS})

@@ -193,7 +193,7 @@ class Execution:
         model = self._fit(self.fold, how, watch)
         self.final = model
         scorer = model.scorer()
-        found = self.measurement.measure(scorer, REPLICATES)
+        found = self.measurement.measure(scorer, REPLICATES * spec.bootstrapped)
         record, decisions = record_of(
             spec,
             scorer,

@@ -158,7 +158,8 @@ def measured_again(
         measurement.prepare(stored_scorer(arrays, view, record.no_conventional, VALIDATION))
     model, view = KeptScorer(run, record, store, fold), data.test_view(fold)
     kept = model if store.model_path(record) else None
-    found = measurement.measure(stored_scorer(arrays, view, record.no_conventional, model=kept), REPLICATES)
+    scorer = stored_scorer(arrays, view, record.no_conventional, model=kept)
+    found = measurement.measure(scorer, REPLICATES * record.spec.bootstrapped)
     if model.asked and found.measured:
         warnings.warn(f"{record.spec.method}: stored runs are measured with their kept models", Hint, stacklevel=2)
     for name, reason in (unmeasured | found.unmeasured).items():

@@ -48,7 +48,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices):
         torch.set_num_threads(1)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed writes down its caller for devices without a use
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms() does the same, and loads a compiler
         try:
             yield
@@ -65,8 +67,9 @@ def autocast(device: torch.device, precision: Literal["32", "bf16"]) -> Abstract
 def random_state(device: torch.device) -> dict[str, Any]:
     """Returns the global random states of torch, NumPy and Python as tensors and JSON values."""
     numpy = np.random.get_state(legacy=False)
-    numpy["state"] = {name: np.asarray(part).tolist() for name, part in numpy["state"].items()}
-    state = {"cpu": torch.get_rng_state(), "numpy": numpy, "python": random.getstate()}
+    numpy["state"] = {name: _tensor(part) if np.ndim(part) else int(part) for name, part in numpy["state"].items()}
+    version, words, gauss = random.getstate()
+    state = {"cpu": torch.get_rng_state(), "numpy": numpy, "python": [version, _tensor(words), gauss]}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
@@ -79,8 +82,15 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
     if "numpy" in state:  # checkpoints of older versions have torch's alone
         version, words, gauss = state["python"]
-        random.setstate((version, tuple(words), gauss))
-        np.random.set_state(state["numpy"])
+        random.setstate((version, tuple(_tensor(words).tolist()), gauss))
+        parts = state["numpy"]["state"].items()
+        own = {name: part if isinstance(part, int) else _tensor(part).numpy() for name, part in parts}
+        np.random.set_state({**state["numpy"], "state": own})
+
+
+def _tensor(numbers: Any) -> torch.Tensor:
+    """Returns whole numbers, or a list of them as older checkpoints have it, as one tensor, which is quickly copied."""
+    return numbers if isinstance(numbers, torch.Tensor) else torch.from_numpy(np.asarray(numbers, dtype=np.int64))
 
 
 class Randomness:

@@ -12,7 +12,7 @@ from zslbench.errors import UsageError
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.scaling import searched_scaling
 
-LEAST = 4
+LEAST = 5
 """Epochs without a better value that any trial bears."""
 
 
@@ -58,12 +58,12 @@ def read_off(entrant: Entrant, space: dict[str, Space]) -> Space | None:
 
 
 def patience(epochs: Space) -> int:
-    """Returns after how many epochs without a better value a trial ends: a fifth of the most, and `LEAST` at least.
+    """Returns after how many epochs without a better value a trial ends: a quarter of the most, and `LEAST` at least.
 
     A trial reaches the least number of epochs of the space, so that there is one to choose.
     """
     numbers: list[int] = epochs.grid()
-    return max(math.ceil(max(numbers) / 5), LEAST, min(numbers))
+    return max(math.ceil(max(numbers) / 4), LEAST, min(numbers))
 
 
 def proposed(entrant: Entrant, space: dict[str, Space]) -> dict[str, Space]:

@@ -3,7 +3,7 @@
 Trials are ordinary runs, proposed in rounds. A round depends only on the earlier rounds, so a search gives the same
 result however many runs execute at a time, and however often it was interrupted; where trials train as one, up to the
 rounding of float32. A trial of a gradient method is scored after each epoch, so that one run finds the best number of
-epochs, and ends when no epoch was better for a fifth of those that the space allows. A method that splits its closed
+epochs, and ends when no epoch was better for a quarter of those that the space allows. A method that splits its closed
 form into `factorize` and `assemble` is searched over the whole grid instead.
 """
 
