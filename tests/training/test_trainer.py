@@ -193,6 +193,19 @@ def test_early_stopping_keeps_the_best_epoch_and_stops_after_its_patience() -> N
     assert not same(states[1], states[3])
 
 
+def test_smaller_values_can_be_better_and_the_fit_can_say_how_many_epochs_are_borne() -> None:
+    scores = scripted([0.5, 0.3, 0.4, 0.3, 0.9])
+    params = short(GradientParams, epochs=50, patience=1)
+    fitted = train(Plain, params, VIEW, watch=scores, stop_on="score", stop_after=3, higher_is_better=False)[1]
+    assert (fitted.epochs, len(fitted.losses)) == (2, 5)
+
+
+def test_a_metric_that_the_method_has_not_ends_nothing() -> None:
+    params = short(GradientParams, epochs=3, patience=1)
+    fitted = train(Plain, params, VIEW, watch=scripted([0.3, 0.2, 0.1]), stop_on="other")[1]
+    assert (fitted.epochs, len(fitted.losses)) == (3, 3)
+
+
 def test_early_stopping_ends_with_the_epochs_where_it_goes_on_improving() -> None:
     fitted = train(
         Plain, short(GradientParams, epochs=3, patience=1), VIEW, watch=scripted([0.1, 0.2, 0.3]), stop_on="score"

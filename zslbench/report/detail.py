@@ -66,6 +66,7 @@ def _settings(record: RunRecord) -> dict[str, str]:
     }
     if training is not None:
         epochs = "closed form" if training.epochs is None else f"{training.epochs} epochs"
+        epochs += f" of {len(training.watched)}, the best by {spec.stop_on}" if spec.stop_on else ""
         seconds, validation = training.seconds, training.seconds_validation
         settings["training"] = f"{epochs}, {seconds:.2f} s (validation fit {validation:.2f} s)"
     return settings

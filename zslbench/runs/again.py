@@ -11,7 +11,10 @@ from zslbench.runs.external import PREFIX
 
 
 def command_of(record: RunRecord) -> str:
-    """Returns the command whose run has the id of this record; empty for a method that is a file or an object."""
+    """Returns the command whose run has the id of this record; empty for a method that is a file or an object.
+
+    Of a trial that ended by its curve, it is the command that trains the same model.
+    """
     spec, kept = record.spec, record.provenance
     dataset = str(kept.get("dataset") or spec.dataset)
     if record.external:
@@ -22,7 +25,8 @@ def command_of(record: RunRecord) -> str:
     if spec.code:
         return ""
     words = ["run", spec.method, "-d", dataset, "--seed", str(spec.seed)]
-    words += [word for name, value in spec.params.items() for word in ("-p", f"{name}={value}")]
+    ended = {"epochs": record.training.epochs} if spec.stop_on and record.training else {}
+    words += [word for name, value in (spec.params | ended).items() for word in ("-p", f"{name}={value}")]
     words += ["--scale", spec.scale, "--semantics-scale", spec.semantics_scale]
     if spec.input == "features" and "@" not in dataset:
         words += ["--features", kept.get("features", spec.features)]

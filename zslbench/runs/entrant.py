@@ -242,7 +242,7 @@ class Run:
 
     def stopping(self, metric: str, after: int) -> Run:
         """Returns the run that ends so many epochs after the best one by a metric of its validation classes."""
-        return replace(self, spec=RunSpec(**{**dict(self.spec), "stop_on": metric, "stop_after": after}))
+        return replace(self, spec=RunSpec(**self.spec.model_dump() | {"stop_on": metric, "stop_after": after}))
 
     def sent(self) -> str:
         """Returns the run as text for another process, which finds method and data by their names."""

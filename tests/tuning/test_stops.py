@@ -1,0 +1,124 @@
+"""A trial ends when its validation curve no longer rises: what it is then, and what is chosen."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from outside import Inside, inside
+from searching import Answers, among, configuration, landscape, params_of, search, span
+
+from zslbench import Bench
+from zslbench.api.params import Space
+from zslbench.records.recomputed import check_metrics
+from zslbench.records.store import Store
+from zslbench.records.verify import verify
+from zslbench.runs.again import command_of
+from zslbench.runs.request import Request
+from zslbench.runs.resolve import received, resolve
+from zslbench.tuning.space import patience
+
+__all__ = ["inside"]
+
+EPOCHS = {"epochs": span(1, 40, integer=True)}
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (span(2, 40, integer=True), 10),
+        (span(2, 30, integer=True), 8),  # a quarter, rounded up
+        (span(1, 6, integer=True), 5),  # never fewer than five
+        (among(20, 40), 20),  # or none of the choices might be reached
+        (among(100), 100),
+    ],
+)
+def test_a_trial_bears_a_quarter_of_the_most_epochs(space: Space, expected: int) -> None:
+    assert patience(space) == expected
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a real search whose trials ended early."""
+    store = tmp_path_factory.mktemp("stops")
+    Bench(store=store).tune("devise", dataset="digits", trials=3, folds=2)
+    return store
+
+
+def trials(root: Path) -> list[Any]:
+    store = Store(root)
+    [name] = store.searches()
+    return [store.find(run) for trial in store.find_search(name).trials for run in trial.runs]
+
+
+def test_a_trial_ends_a_quarter_of_the_epochs_after_its_best_one_and_keeps_that_model(stopped: Path) -> None:
+    records, early = trials(stopped), 0
+    for record in records:
+        curve = np.array([watched["ausuc"] for watched in record.training.watched])
+        best = int(curve.argmax()) + 1
+        assert record.spec.params["epochs"] == 40
+        assert (record.spec.stop_on, record.spec.stop_after) == ("ausuc", 10)
+        assert len(curve) == min(40, best + 10)
+        assert record.training.epochs == best
+        assert record.metrics["ausuc"] == curve[best - 1]
+        early += len(curve) < 40
+    assert early > 1, "or this test says nothing"
+
+
+def test_the_same_number_of_epochs_trains_the_same_model(stopped: Path, inside: Inside) -> None:
+    """The command that is shown for a trial gives its figures, under an id of its own."""
+    store = Store(stopped)
+    record = min(trials(stopped), key=lambda record: record.training.epochs)
+    before = set(store.ids())
+    assert inside(*shlex.split(command_of(record))[1:], "--store", stopped).status == 0
+    [new] = set(store.ids()) - before
+    found = store.find(new)
+    assert found.spec.params["epochs"] == record.training.epochs < 40
+    assert found.metrics == record.metrics
+    both = store.arrays(found), store.arrays(record)
+    assert all(np.array_equal(both[0][name], both[1][name]) for name in both[1])
+
+
+def test_its_record_has_no_intervals_and_can_be_verified_and_repeated(stopped: Path) -> None:
+    store = Store(stopped)
+    assert not [checked for checked in verify(store) if checked.problem]
+    record = trials(stopped)[0]
+    assert record.metrics and not record.intervals
+    assert not check_metrics(record, store.arrays(record))
+    wrong = record.model_copy(update={"intervals": {"ausuc": (0.1, 0.2)}})
+    with pytest.raises(ValueError, match="interval"):
+        check_metrics(wrong, store.arrays(record))
+    assert Bench(store=stopped).repeat(record.id).identical
+
+
+def test_another_process_ends_it_in_the_same_epoch() -> None:
+    [entrant] = resolve(["devise"], ["digits"], Request(root=Path()))
+    run = entrant.run(0, "validation", 1, params={"epochs": 40})
+    ends = run.stopping("h", 7)
+    assert len({run.id, ends.id, run.stopping("h", 8).id, run.stopping("ausuc", 7).id}) == 4
+    assert received(ends.sent()).spec == ends.spec
+    assert run.stopping("", 0).id == run.id, "what trains all epochs is what it always was"
+
+
+def test_epochs_are_chosen_among_those_that_every_fold_has(store: Store) -> None:
+    """Folds end at different epochs; the mean is that of what all of them trained."""
+    lengths = {0: 12, 1: 20, 2: 31}
+    answers = Answers(lambda params, fold: landscape(params, fold)[: lengths[fold]])
+    found = search(store, answers, space=EPOCHS)
+    assert {params_of(job).epochs for job in answers.runs} == {40}
+    assert {job.spec.stop_after for job in answers.runs} == {10}
+    for trial in found.complete:
+        curves = [landscape(configuration().chosen({**trial.params, "epochs": 40})[0], fold)[:12] for fold in range(3)]
+        assert trial.params["epochs"] == int(np.mean(curves, axis=0).argmax()) + 1
+
+
+def test_what_does_not_read_epochs_off_its_curve_trains_them_all(store: Store) -> None:
+    answers = Answers()
+    search(store, answers, configuration(epochs=9))
+    assert {job.spec.stop_on for job in answers.runs} == {""}
+    answers = Answers()
+    search(store, answers, configuration(schedule="cosine"), space=EPOCHS, afresh=True)
+    assert {job.spec.stop_on for job in answers.runs} == {""}
