@@ -105,8 +105,12 @@ class Stack:
         """Takes one step of some of the fits, with batches of one size, and returns each loss, `(fits,)`."""
         terms, gradients = self.gradients(player, which, rows)
         each = [[None] * len(which) if one is None else one.contiguous().unbind() for one in gradients]
-        for place, fit in enumerate(which):
-            self._updates[player][fit]([one[place] for one in each])
+        updates = [(self._updates[player][fit], [one[place] for one in each]) for place, fit in enumerate(which)]
+        with torch.no_grad():
+            if counts := [count for update, own in updates for count in update.counts(own)]:
+                torch._foreach_add_(counts, 1)
+            for update, own in updates:
+                update(own)
         return terms
 
     def gradients(

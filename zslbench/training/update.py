@@ -30,22 +30,27 @@ class Update:
         ]
         self._kernels: list[tuple[Callable[[list[Tensor], list[Any]], None], list[int]]] | None = None
         self._steps: list[tuple[Tensor, Tensor]] = []
+        self._counts: list[Tensor] = []
+
+    def counts(self, gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """Returns the numbers of steps made so far, to which the caller adds 1 before each."""
+        if self._kernels is None:
+            self._kernels = [self._kernel(group, places, gradients) for group, places in self._groups]
+        return self._counts
 
     def __call__(self, gradients: Sequence[Tensor | None]) -> None:
         """Takes one step; what has no gradient, the same at each, stays."""
-        with torch.no_grad():
-            if self._params.clip_norm > 0:
-                self._clip(gradients)
-            if self._kernels is None:
-                self._kernels = [self._kernel(group, places, gradients) for group, places in self._groups]
-            for kernel, places in self._kernels:
-                kernel([self._variables[place] for place in places], [gradients[place] for place in places])
+        if self._params.clip_norm > 0:
+            self._clip(gradients)
+        assert self._kernels is not None
+        for kernel, places in self._kernels:
+            kernel([self._variables[place] for place in places], [gradients[place] for place in places])
 
     def keep(self) -> None:
         """Writes the numbers of steps to the optimiser's state, and has schedules see that it was used."""
         for step, own in self._steps:
             own.copy_(step)
-        self._optimizer.step()  # without a gradient it changes nothing
+        self._optimizer._opt_called = True  # type: ignore[attr-defined]
 
     def _kernel(
         self, group: dict[str, Any], places: list[tuple[int, State]], gradients: Sequence[Tensor | None]
@@ -58,7 +63,8 @@ class Update:
         counts: dict[float, Tensor] = {}  # variables that have made as many steps share one number
         steps = [counts.setdefault(float(state["step"]), state["step"].clone()) for state in states]
         self._steps += [(step, state["step"]) for step, state in zip(steps, states, strict=True)]
-        return _adam(group, states, steps, list(counts.values())), [place for place, _ in found]
+        self._counts += counts.values()
+        return _adam(group, states, steps), [place for place, _ in found]
 
     def _clip(self, gradients: Sequence[Tensor | None]) -> None:
         for variable, gradient in zip(self._variables, gradients, strict=True):
@@ -82,9 +88,7 @@ def _state(optimizer: torch.optim.Optimizer, variable: Tensor) -> State:
     return state
 
 
-def _adam(
-    group: dict[str, Any], states: list[State], steps: list[Tensor], counts: list[Tensor]
-) -> Callable[[list[Tensor], list[Any]], None]:
+def _adam(group: dict[str, Any], states: list[State], steps: list[Tensor]) -> Callable[[list[Tensor], list[Any]], None]:
     kernel = torch._fused_adamw_ if group.get("decoupled_weight_decay") else torch._fused_adam_
     moments = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
     largest = [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else []
@@ -92,8 +96,6 @@ def _adam(
     same = {name: group[name] for name in ("amsgrad", "lr", "weight_decay", "eps", "maximize")}
 
     def step(variables: list[Tensor], gradients: list[Any]) -> None:
-        for count in counts:
-            count.add_(1)
         if variables:
             kernel(variables, gradients, *moments, largest, steps, beta1=beta1, beta2=beta2, **same)
 
