@@ -318,6 +318,14 @@ def test_a_method_without_u_to_u_has_all_the_rest_and_the_reason(run: Any) -> No
     assert set(record.per_class) == {"s->t", "u->t"}
 
 
+def test_patience_without_the_metric_that_it_watches_is_an_error(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or all epochs would be trained, and nobody be told."""
+    known = measure.evaluators()
+    monkeypatch.setattr(measure, "evaluators", lambda: {"gzsl": known["gzsl"]})
+    with pytest.raises(RunError, match="training ends by ausuc, which this method has not; leave out patience"):
+        run(toy_data(), "plain", params={"epochs": 4, "batch_size": 16, "patience": 1})
+
+
 def test_an_evaluator_that_cannot_choose_on_validation_gives_the_reason(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

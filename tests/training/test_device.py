@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from zslbench.errors import UsageError
+from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
 from zslbench.training.device import autocast, choose_device, random_state, seeded, set_random_state
 
 CPU = torch.device("cpu")
@@ -65,6 +71,32 @@ def test_random_state_goes_back_to_where_it_was() -> None:
         first = torch.rand(4)
         set_random_state(state, CPU)
         assert torch.equal(torch.rand(4), first)
+
+
+@pytest.mark.parametrize("generator", [np.random.MT19937(5), np.random.PCG64(5)])
+@pytest.mark.parametrize("older", [False, True])
+def test_random_states_of_numpy_and_python_go_back_whatever_their_generator(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, generator: Any, older: bool
+) -> None:
+    """Through a checkpoint, and from one of an older version, whose words were lists of numbers."""
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(generator)
+    try:
+        np.random.standard_normal(3)
+        random.gauss(0, 1)  # it keeps a second value for the next call
+        state = random_state(CPU)
+        if older:
+            state["python"][1] = state["python"][1].tolist()
+            own = state["numpy"]["state"]
+            own |= {name: part.tolist() for name, part in own.items() if isinstance(part, torch.Tensor)}
+        save_checkpoint(tmp_path / "state.safetensors", state)
+        drawn = [(*np.random.standard_normal(4), random.random(), random.gauss(0, 1)) for _ in range(2)]
+        kept = load_checkpoint(tmp_path / "state.safetensors")
+        assert kept is not None
+        set_random_state(kept, CPU)
+        assert [(*np.random.standard_normal(4), random.random(), random.gauss(0, 1)) for _ in range(2)] == drawn
+    finally:
+        np.random.set_bit_generator(before)
 
 
 def test_precision_is_that_of_the_products() -> None:

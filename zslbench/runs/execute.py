@@ -44,6 +44,8 @@ from zslbench.training.trainer import Fit, Fitted
 
 Validated = tuple[int | None, dict[str, float], Arrays, float]
 NOT_VALIDATED: Validated = None, {}, {}, 0.0
+PATIENT = "ausuc"
+"""The metric on validation classes by which a method's `patience` ends its training."""
 
 
 class Setup(BaseModel):
@@ -239,7 +241,7 @@ class Execution:
             RunError: validation classes decide when training ends, and there are too few images.
         """
         early = self.run.stops_early
-        how = Fit(self.device, "validation", stop_on="ausuc" if early else "")
+        how = Fit(self.device, "validation", stop_on=PATIENT if early else "")
         fold = (*self.fold, self.run.spec.fold)
         try:
             self.data.split_for(fold)
@@ -249,6 +251,8 @@ class Execution:
             self.measurement.refuse(str(reason))
             return NOT_VALIDATED
         model = self._fit(fold, how, self.watch if early else None)
+        if early and PATIENT not in model.fitted.watched[-1]:
+            raise RunError(f"training ends by {PATIENT}, which this method has not; leave out patience")
         scorer = model.scorer()
         metrics = self.measurement.prepare(scorer)
         return model.fitted.epochs, metrics, stored_decisions(scorer, VALIDATION)[0], model.fitted.seconds
