@@ -149,8 +149,7 @@ def state() -> dict[str, Any]:
     found = {name: read() for name, read, _, _ in SETTINGS}
     randomness = random_state(torch.device("cpu"))
     return found | {
-        "torch": randomness["cpu"].tolist(),
-        "others": [randomness["numpy"], randomness["python"]],
+        "randomness": json.dumps(randomness, default=torch.Tensor.tolist),
         "handlers": handlers,
         "input": os.fstat(0)[:3],
         "end": os._exit,
