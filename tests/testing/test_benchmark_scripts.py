@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -54,6 +55,28 @@ def test_commands_of_a_checkout_are_timed_as_whole_processes(tmp_path: Path) -> 
     rows = json.loads(done.stdout)
     assert [row["command"] for row in rows] == ["inline", "processes"]
     assert all(row["cpu_s"] > 0.5 for row in rows)  # importing torch alone takes that
+
+
+@pytest.mark.slow
+def test_who_waits_longer_for_a_better_epoch_trains_more_epochs_and_loses_less(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        BENCHMARKS / "stopping.py",
+        "-d",
+        "digits",
+        "-m",
+        "devise",
+        "--trials",
+        "3",
+        "--folds",
+        "2",
+    ]
+    done = subprocess.run([*command, "--csv", "rows.csv"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "rows.csv").sort_values("share")
+    assert table["epochs left"].is_monotonic_increasing and table["epochs left"].between(0, 1).all()
+    assert table["points lost"].is_monotonic_decreasing and (table["points lost"] >= 0).all()
+    assert table["epochs left"].iloc[0] < 1, "or nothing ended early"
 
 
 @pytest.mark.slow
