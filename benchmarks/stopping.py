@@ -98,7 +98,8 @@ def main() -> None:
     table = pd.DataFrame(lines)
     if given.csv:
         table.to_csv(given.csv, index=False)
-    print(table.pivot(index=["data set", "method"], columns="share", values=["epochs left", "points lost"]).round(2))
+    wide = table.pivot(index=["data set", "method"], columns="share", values=["epochs left", "points lost"])
+    print(wide.round(2).to_string())
     print(table.groupby("share")[["epochs left", "points lost"]].agg(["mean", "max"]).round(2).to_string())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from zslbench.api.embedder import Batch
 from zslbench.errors import one_line
@@ -78,14 +78,17 @@ def size_of(key: Any, epoch: Epoch, state: Randomness) -> int:
     return _sizes[key]
 
 
-class _Largest(TorchDispatchMode):
-    """Notes the bytes of the largest tensor that an operation gives."""
+class _Largest(TorchFunctionMode):
+    """Notes the bytes of the largest tensor that a function gives.
+
+    A `TorchDispatchMode` would see what is inside functions too, and loads PyTorch's compiler, which takes a second.
+    """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.size = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         for one in found if isinstance(found, tuple | list) else (found,):
             if isinstance(one, Tensor):
