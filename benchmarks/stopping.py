@@ -4,7 +4,7 @@ python benchmarks/stopping.py [-d digits shapes] [-m devise sje ale latem cmt sp
     [--csv FILE]
 
 Random settings of each method's search space train all epochs on validation classes. Then their curves of AUSUC tell
-what a search would have seen that ends a trial after some share of the epochs without a better value, LEAST at least.
+what a search would have seen that ends a trial after some share of the epochs without a better value.
 For each share: the epochs left, and what the best trial loses, in points, means over methods and data sets.
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from zslbench import Bench
 from zslbench.api.params import Space
 from zslbench.runs.resolve import method_class
-from zslbench.tuning.space import LEAST
+from zslbench.tuning.space import patience
 
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.33, 0.5)
 Curve = NDArray[np.float64]
@@ -56,10 +56,10 @@ def curves(bench: Bench, method: str, dataset: str, trials: int, folds: int) -> 
     return [own for own in found if len(own) == folds]
 
 
-def ended(curve: Curve, patience: int) -> Curve:
+def ended(curve: Curve, borne: int) -> Curve:
     """Returns the part of a curve that is seen where so many epochs without a better value end it."""
     since = np.array([epoch - curve[: epoch + 1].argmax() for epoch in range(len(curve))])
-    over = np.flatnonzero(since >= patience)
+    over = np.flatnonzero(since >= borne)
     return curve[: over[0] + 1] if len(over) else curve
 
 
@@ -71,11 +71,10 @@ def value(trial: list[Curve]) -> float:
 
 def rows(method: str, dataset: str, found: list[list[Curve]]) -> list[dict[str, object]]:
     """Returns a row for each share."""
-    most = len(found[0][0])
+    epochs = method_class(method).params_type.search_space()["epochs"]
     lines: list[dict[str, object]] = []
     for share in SHARES:
-        patience = max(math.ceil(most * share), LEAST)
-        seen = [[ended(curve, patience) for curve in trial] for trial in found]
+        seen = [[ended(curve, patience(epochs, share)) for curve in trial] for trial in found]
         left = sum(len(curve) for trial in seen for curve in trial) / sum(len(c) for trial in found for c in trial)
         lost = max(map(value, found)) - max(map(value, seen))
         lines.append({"method": method, "data set": dataset, "share": share, "epochs left": left, "points lost": lost})

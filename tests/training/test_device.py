@@ -76,7 +76,7 @@ def test_random_state_goes_back_to_where_it_was() -> None:
 @pytest.mark.parametrize("generator", [np.random.MT19937(5), np.random.PCG64(5)])
 @pytest.mark.parametrize("older", [False, True])
 def test_random_states_of_numpy_and_python_go_back_whatever_their_generator(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, generator: Any, older: bool
+    tmp_path: Path, generator: Any, older: bool
 ) -> None:
     """Through a checkpoint, and from one of an older version, whose words were lists of numbers."""
     before = np.random.get_bit_generator()

@@ -12,6 +12,8 @@ from zslbench.errors import UsageError
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.scaling import searched_scaling
 
+SHARE = 0.25
+"""Of the most epochs, how many a trial bears without a better value; chosen by `benchmarks/stopping.py`."""
 LEAST = 5
 """Epochs without a better value that any trial bears."""
 
@@ -52,18 +54,13 @@ def defaults(entrant: Entrant) -> dict[str, Any]:
     return {**entrant.scaling._asdict(), **entrant.params.model_dump(mode="json")}
 
 
-def read_off(entrant: Entrant, space: dict[str, Space]) -> Space | None:
-    """Returns where the number of epochs is chosen from, if it is read off the validation curve of one run."""
-    return None if "epochs" in proposed(entrant, space) else space.get("epochs")
-
-
-def patience(epochs: Space) -> int:
-    """Returns after how many epochs without a better value a trial ends: a quarter of the most, and `LEAST` at least.
+def patience(epochs: Space, share: float = SHARE) -> int:
+    """Returns after how many epochs without a better value a trial ends: a share of the most, and `LEAST` at least.
 
     A trial reaches the least number of epochs of the space, so that there is one to choose.
     """
     numbers: list[int] = epochs.grid()
-    return max(math.ceil(max(numbers) / 4), LEAST, min(numbers))
+    return max(math.ceil(max(numbers) * share), LEAST, min(numbers))
 
 
 def proposed(entrant: Entrant, space: dict[str, Space]) -> dict[str, Space]:

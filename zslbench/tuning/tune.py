@@ -33,7 +33,7 @@ from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, pairs
 from zslbench.runs.memory import Where
 from zslbench.runs.stacking import able
-from zslbench.tuning.space import defaults, patience, proposed, read_off, search_space
+from zslbench.tuning.space import defaults, patience, proposed, search_space
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
@@ -261,7 +261,8 @@ class _Begun:
     @property
     def epochs(self) -> Space | None:
         """Where the number of epochs is chosen from, if it is read off the validation curves."""
-        return read_off(self.entrant, self.search.space)
+        space = self.search.space
+        return None if "epochs" in proposed(self.entrant, space) else space.get("epochs")
 
     def run(self, fold: int) -> Run:
         params, epochs = {**self.entrant.fixed, **self.point}, self.epochs
