@@ -1,10 +1,11 @@
-"""What a search saves, and loses, by trials that end when their validation curve has not risen for a while.
+"""What a search saves, and loses, by trials that end early: by their own validation curve, and by those of others.
 
 python benchmarks/stopping.py [-d digits shapes] [-m devise sje ale latem cmt spaen] [--trials 12] [--folds 3]
     [--csv FILE]
 
 Random settings of each method's search space train all epochs on validation classes. Then their curves of AUSUC tell
-what a search would have seen that ends a trial after some share of the epochs without a better value.
+what a search would have seen that ends a trial after some share of the epochs without a better value. With the median,
+it also ends a trial whose first epochs, of the same share, were worse than the median of the complete trials before it.
 For each share: the epochs left, and what the best trial loses, in points, means over methods and data sets.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import math
 import random
 import tempfile
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,8 @@ from numpy.typing import NDArray
 from zslbench import Bench
 from zslbench.api.params import Space
 from zslbench.runs.resolve import method_class
-from zslbench.tuning.space import patience
+from zslbench.tuning.space import floor, patience
+from zslbench.tuning.tune import ROUND
 
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.33, 0.5)
 Curve = NDArray[np.float64]
@@ -69,15 +72,33 @@ def value(trial: list[Curve]) -> float:
     return float(100 * np.mean([curve[:length] for curve in trial], axis=0).max())
 
 
+def seen(found: list[list[Curve]], borne: int, *, median: bool) -> tuple[list[list[Curve]], list[Curve]]:
+    """Returns the parts of curves that a search sees: of each complete trial, and of trials that it drops."""
+    complete: list[list[Curve]] = []
+    dropped: list[Curve] = []
+    early: list[float] = []
+    for number, trial in enumerate(found):
+        if number % ROUND == 0:
+            below = floor(early) if median and borne < len(trial[0]) else None
+        first = float(trial[0][:borne].max())
+        if below is not None and first < below:
+            dropped.append(trial[0][:borne])
+        else:
+            complete.append([ended(curve, borne) for curve in trial])
+            early.append(first)
+    return complete, dropped
+
+
 def rows(method: str, dataset: str, found: list[list[Curve]]) -> list[dict[str, object]]:
-    """Returns a row for each share."""
+    """Returns a row for each share, without the median and with it."""
     epochs = method_class(method).params_type.search_space()["epochs"]
     lines: list[dict[str, object]] = []
-    for share in SHARES:
-        seen = [[ended(curve, patience(epochs, share)) for curve in trial] for trial in found]
-        left = sum(len(curve) for trial in seen for curve in trial) / sum(len(c) for trial in found for c in trial)
-        lost = max(map(value, found)) - max(map(value, seen))
-        lines.append({"method": method, "data set": dataset, "share": share, "epochs left": left, "points lost": lost})
+    for share, median in product(SHARES, (False, True)):
+        complete, dropped = seen(found, patience(epochs, share), median=median)
+        left = sum(map(len, chain(*complete, dropped))) / sum(map(len, chain(*found)))
+        lost = max(map(value, found)) - max(map(value, complete))
+        whole = {"method": method, "data set": dataset, "share": share, "median": median}
+        lines.append(whole | {"epochs left": left, "points lost": lost})
     return lines
 
 
@@ -97,9 +118,9 @@ def main() -> None:
     table = pd.DataFrame(lines)
     if given.csv:
         table.to_csv(given.csv, index=False)
-    wide = table.pivot(index=["data set", "method"], columns="share", values=["epochs left", "points lost"])
+    wide = table.pivot(index=["data set", "method"], columns=["median", "share"], values=["epochs left", "points lost"])
     print(wide.round(2).to_string())
-    print(table.groupby("share")[["epochs left", "points lost"]].agg(["mean", "max"]).round(2).to_string())
+    print(table.groupby(["median", "share"])[["epochs left", "points lost"]].agg(["mean", "max"]).round(2).to_string())
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ def test_names_for_people_are_not_part_of_the_id(dataset: str, semantics: str) -
         {"precision": "bf16"},
         {"stop_on": "ausuc"},
         {"stop_after": 8},
+        {"stop_below": 0.25},
         {"input": "images"},
         {"pretrained": False},
         {"weights": {"phi": "0123456789abcdef"}},
@@ -99,7 +100,7 @@ def test_whatever_decides_the_numbers_changes_the_id(change: dict[str, Any]) -> 
 
 def test_every_field_but_the_labels_is_covered_above() -> None:
     later = {"code", "on", "fold", "precision", "input", "pretrained", "weights", "semantics_scale", "shots", "members"}
-    later |= {"stop_on", "stop_after"}
+    later |= {"stop_on", "stop_after", "stop_below"}
     covered = {*BASE, "schema_version", *later} - {"dataset"}
     assert RunSpec.model_fields.keys() - {"dataset", "semantics"} == covered
 

@@ -200,6 +200,25 @@ def test_smaller_values_can_be_better_and_the_fit_can_say_how_many_epochs_are_bo
     assert (fitted.epochs, len(fitted.losses)) == (2, 5)
 
 
+@pytest.mark.parametrize(
+    ("scores", "below", "higher", "epochs"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], 0.25, True, 4),  # reached in epoch 3, just in time
+        ([0.1, 0.2, 0.3, 0.4], 0.3, True, 4),  # as good is good enough
+        ([0.1, 0.2, 0.3, 0.4], 0.35, True, 3),
+        ([0.3, 0.2, 0.1, 0.4], 0.25, True, 4),  # by the best epoch, not by the last
+        ([0.9, 0.8, 0.7, 0.6], 0.65, False, 3),
+        ([0.9, 0.8, 0.7, 0.6], 0.75, False, 4),
+    ],
+)
+def test_a_fit_ends_where_its_first_epochs_do_not_reach_what_they_must(
+    scores: list[float], below: float, higher: bool, epochs: int
+) -> None:
+    how: dict[str, Any] = {"stop_on": "score", "stop_after": 3, "stop_below": below, "higher_is_better": higher}
+    fitted = train(Plain, short(GradientParams, epochs=4), VIEW, watch=scripted(scores), **how)[1]
+    assert len(fitted.losses) == epochs
+
+
 def test_a_metric_that_the_method_has_not_ends_nothing() -> None:
     params = short(GradientParams, epochs=3, patience=1)
     fitted = train(Plain, params, VIEW, watch=scripted([0.3, 0.2, 0.1]), stop_on="other")[1]

@@ -12,6 +12,7 @@ from outside import Inside, inside
 from searching import Answers, among, configuration, landscape, params_of, search, span
 
 from zslbench import Bench
+from zslbench.api.evaluator import Metric
 from zslbench.api.params import Space
 from zslbench.records.recomputed import check_metrics
 from zslbench.records.store import Store
@@ -19,7 +20,7 @@ from zslbench.records.verify import verify
 from zslbench.runs.again import command_of
 from zslbench.runs.request import Request
 from zslbench.runs.resolve import received, resolve
-from zslbench.tuning.space import patience
+from zslbench.tuning.space import floor, patience
 
 __all__ = ["inside"]
 
@@ -45,6 +46,14 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a real search whose trials ended early."""
     store = tmp_path_factory.mktemp("stops")
     Bench(store=store).tune("devise", dataset="digits", trials=3, folds=2)
+    return store
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a real search of enough trials to drop some in their first epochs."""
+    store = tmp_path_factory.mktemp("longer")
+    Bench(store=store, stack="1").tune("devise", dataset="digits", trials=16, folds=1)
     return store
 
 
@@ -92,6 +101,73 @@ def test_its_record_has_no_intervals_and_can_be_verified_and_repeated(stopped: P
     with pytest.raises(ValueError, match="interval"):
         check_metrics(wrong, store.arrays(record))
     assert Bench(store=stopped).repeat(record.id).identical
+
+
+def test_a_trial_ends_where_its_first_epochs_are_worse_than_those_of_the_median_trial(longer: Path) -> None:
+    """Each is compared with the complete trials of the rounds before its own."""
+    store = Store(longer)
+    [name] = store.searches()
+    log = store.find_search(name)
+    records = {trial.runs[0]: store.find(trial.runs[0]) for trial in log.trials}
+    early = {run: max(one["ausuc"] for one in record.training.watched[:10]) for run, record in records.items()}
+    dropped = 0
+    for number, trial in enumerate(log.trials):
+        [run] = trial.runs
+        before = [early[one.runs[0]] for one in log.trials[: number // 4 * 4] if one.state == "complete"]
+        below, curve = records[run].spec.stop_below, records[run].training.watched
+        assert below == (pytest.approx(np.median(before)) if len(before) >= 4 else None)
+        assert trial.early == early[run]
+        assert (trial.state == "pruned") == (below is not None and early[run] < below)
+        if trial.state == "pruned":
+            dropped += 1
+            assert len(curve) == 10
+            assert trial.values == [max(one["ausuc"] for one in curve[1:])]  # the space has no single epoch
+    assert 2 <= dropped < 12, "or this test says nothing"
+    assert log.best in log.complete
+    assert not [checked for checked in verify(store) if checked.problem]
+
+
+def test_a_dropped_trial_is_repeated_to_the_last_bit(longer: Path) -> None:
+    store = Store(longer)
+    dropped = next(record for record in trials(longer) if len(record.training.watched) == 10)
+    assert dropped.spec.stop_below is not None
+    assert Bench(store=longer).repeat(dropped.id).identical
+    assert store.find(dropped.id).metrics["ausuc"] == max(one["ausuc"] for one in dropped.training.watched)
+
+
+@pytest.mark.parametrize(("early", "expected"), [([], None), ([0.3, 0.1, 0.2], None), ([0.4, 0.1, 0.2, 0.3], 0.25)])
+def test_the_floor_is_the_median_of_four_trials_or_more(early: list[float], expected: float | None) -> None:
+    assert floor(early) == (expected and pytest.approx(expected))
+
+
+def rising(params: Any, fold: int) -> list[float]:
+    """A curve that rises by the same step from a start that the width decides."""
+    return [(0.1 * params.width + 0.001 * epoch) for epoch in range(params.epochs)]
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_floor_is_of_the_first_fold_alone_and_knows_which_way_is_better(
+    store: Store, monkeypatch: pytest.MonkeyPatch, higher: bool
+) -> None:
+    sign = 1 if higher else -1
+    metric = Metric("ausuc", "AUSUC", higher_is_better=higher)
+    monkeypatch.setattr("zslbench.tuning.tune.tuning_metric", lambda name: metric)
+    answers = Answers(lambda params, fold: [sign * value for value in rising(params, fold)])
+    found = search(store, answers, trials=16, space=EPOCHS | {"width": span(2, 9, integer=True)})
+    assert {job.spec.stop_below for job in answers.runs if job.spec.fold} == {None}
+    assert [job.spec.stop_below for job in answers.runs if job.spec.fold == 0][:4] == [None] * 4
+    assert len({len(trial.values) for trial in found.complete}) == 1
+    dropped = [trial for trial in found.trials if len(trial.values) == 1]
+    assert dropped and {trial.state for trial in dropped} == {"pruned"}
+    best = max(sign * trial.early for trial in found.trials)
+    assert sign * found.best.early == best
+
+
+def test_a_point_of_a_grid_is_never_dropped(store: Store) -> None:
+    answers = Answers(rising)
+    found = search(store, answers, grid=True, space=EPOCHS | {"width": among(2, 3, 4, 5, 6, 7, 8, 9)})
+    assert {job.spec.stop_below for job in answers.runs} == {None}
+    assert len(found.complete) == found.wanted > 8
 
 
 def test_another_process_ends_it_in_the_same_epoch() -> None:

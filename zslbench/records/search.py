@@ -20,8 +20,10 @@ class SearchTrial(BaseModel):
 
     Attributes:
         params: the values tried; with `epochs` where the best number of them was read off the validation curves.
-        state: `pruned` where the first folds were hopeless, `failed` where a run failed.
+        state: `pruned` where the first epochs or folds were hopeless, `failed` where a run failed.
         values: the metric on each fold that was run, a fraction; at the trial's number of epochs if it is complete.
+        early: the best of the first epochs on the first fold, by which later trials may be hopeless; None where the
+            number of epochs is not read off the validation curves.
         runs: ids of the runs, in the order of folds; none where a whole grid was solved at once.
         seconds: fits and scoring of all folds.
         reason: why it failed.
@@ -32,6 +34,7 @@ class SearchTrial(BaseModel):
     params: dict[str, Any]
     state: Literal["complete", "pruned", "failed"]
     values: list[float] = Field(default_factory=list)
+    early: float | None = None
     runs: list[str] = Field(default_factory=list)
     seconds: float = 0.0
     reason: str = ""

@@ -54,6 +54,8 @@ class RunSpec(BaseModel):
     """The metric of its validation classes whose curve ends training; of trials, whose model is of the best epoch."""
     stop_after: int = 0
     """Epochs without a better value of that metric after which training ends."""
+    stop_below: float | None = None
+    """Training ends after the first `stop_after` epochs, too, where none of them was as good as this value."""
     precision: Literal["32", "bf16"] = "32"
     input: Input = "features"
     """What the method was given of an image."""

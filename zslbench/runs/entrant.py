@@ -240,9 +240,13 @@ class Run:
         """Whether a stored record has the fit on validation classes, if it is wanted."""
         return record.validated or not self.calibrated
 
-    def stopping(self, metric: str, after: int) -> Run:
-        """Returns the run that ends so many epochs after the best one by a metric of its validation classes."""
-        return replace(self, spec=RunSpec(**self.spec.model_dump() | {"stop_on": metric, "stop_after": after}))
+    def stopping(self, metric: str, after: int, below: float | None = None) -> Run:
+        """Returns the run that ends so many epochs after the best one by a metric of its validation classes.
+
+        It ends after the first so many, too, where none of them reached `below`.
+        """
+        stops = {"stop_on": metric, "stop_after": after, "stop_below": below}
+        return replace(self, spec=RunSpec(**self.spec.model_dump() | stops))
 
     def sent(self) -> str:
         """Returns the run as text for another process, which finds method and data by their names."""

@@ -191,6 +191,7 @@ class Execution:
         epochs, validation, arrays, seconds = self.validate() if self.validated else NOT_VALIDATED
         watch = self.watch if spec.on == "validation" else None
         how = Fit(self.device, "final", epochs=epochs, stop_on=spec.stop_on, stop_after=spec.stop_after)
+        how.stop_below = spec.stop_below
         how.higher_is_better = not spec.stop_on or metrics()[spec.stop_on].higher_is_better
         model = self._fit(self.fold, how, watch)
         self.final = model

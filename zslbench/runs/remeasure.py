@@ -98,7 +98,7 @@ def run_of(record: RunRecord, root: Path, dataset: str | None = None) -> Run:
     [entrant] = resolve([spec.method], [split_source(source)[0]], request)
     chosen = {**spec.scaling._asdict(), **spec.params}
     run = entrant.run(spec.seed, spec.on, spec.fold, params=chosen, origin=record.params_from)
-    run = run.stopping(spec.stop_on, spec.stop_after)
+    run = run.stopping(spec.stop_on, spec.stop_after, spec.stop_below)
     if run.id != record.id:
         raise DataError(f"its data set {spec.dataset} or its method {spec.method} is another now")
     return run

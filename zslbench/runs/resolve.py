@@ -159,7 +159,7 @@ def received(text: str, data: ZSLData | None = None) -> Run:
         entrant = _entrant(asked, values["source"], request, *which)
     chosen = {**planned.scaling._asdict(), **planned.params}
     run = entrant.run(planned.seed, planned.on, planned.fold, params=chosen, origin=values["origin"])
-    run = run.stopping(planned.stop_on, planned.stop_after)
+    run = run.stopping(planned.stop_on, planned.stop_after, planned.stop_below)
     now, then = run.spec.model_dump(), planned.model_dump()
     if changed := [name for name in then if now[name] != then[name]]:
         what = {"fingerprint": f"data set {planned.dataset}", "weights": "a file of weights"}

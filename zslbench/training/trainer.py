@@ -49,6 +49,7 @@ class Fit:
         watch: measures the model on validation classes after each epoch of the main stage.
         stop_on: the watched metric that decides when to stop; empty to train all epochs.
         stop_after: epochs without a better value of it that are borne; 0 for as many as the method's `patience`.
+        stop_below: ends training after the first `stop_after` epochs where none of them reached this value of it.
         higher_is_better: whether larger values of it are better.
         on_epoch: called after each epoch.
         checkpoint: file to save to and go on from; None for neither.
@@ -62,6 +63,7 @@ class Fit:
     watch: Callable[[Embedder[Any]], dict[str, float]] | None = None
     stop_on: str = ""
     stop_after: int = 0
+    stop_below: float | None = None
     higher_is_better: bool = True
     on_epoch: Callable[[Progress], None] = lambda progress: None
     checkpoint: Path | None = None
@@ -265,10 +267,13 @@ class _Trainer:
             self.fitted.watched.append(watch(model))
         if self.how.stop_on not in self.fitted.watched[-1]:  # none decides, or the method has no such metric
             return False
-        score = self.fitted.watched[-1][self.how.stop_on] * (1 if self.how.higher_is_better else -1)
+        sign = 1 if self.how.higher_is_better else -1
+        score = sign * self.fitted.watched[-1][self.how.stop_on]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch
             self.best_state = copy.deepcopy(self._state())
+        if self.how.stop_below is not None and epoch == self.how.stop_after:
+            return self.best_score < sign * self.how.stop_below
         return bool(epoch - self.best_epoch >= (self.how.stop_after or self.embedder.params.patience))
 
     def _progress(self, stage: Stage, epoch: int, epochs: int, *, watched: bool) -> Progress:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from zslbench.api.cards import SCALINGS
 from zslbench.api.embedder import GradientParams
@@ -16,6 +19,8 @@ SHARE = 0.25
 """Of the most epochs, how many a trial bears without a better value; chosen by `benchmarks/stopping.py`."""
 LEAST = 5
 """Epochs without a better value that any trial bears."""
+ENOUGH = 4
+"""Complete trials from which on a trial that is worse than their median is dropped."""
 
 
 def search_space(entrant: Entrant) -> dict[str, Space]:
@@ -61,6 +66,15 @@ def patience(epochs: Space, share: float = SHARE) -> int:
     """
     numbers: list[int] = epochs.grid()
     return max(math.ceil(max(numbers) * share), LEAST, min(numbers))
+
+
+def floor(early: Sequence[float]) -> float | None:
+    """Returns what a trial must reach in the first epochs, as many as it bears without a better one.
+
+    Args:
+        early: what each of the earlier complete trials had reached then.
+    """
+    return float(np.median(early)) if len(early) >= ENOUGH else None
 
 
 def proposed(entrant: Entrant, space: dict[str, Space]) -> dict[str, Space]:

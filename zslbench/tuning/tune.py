@@ -3,8 +3,9 @@
 Trials are ordinary runs, proposed in rounds. A round depends only on the earlier rounds, so a search gives the same
 result however many runs execute at a time, and however often it was interrupted; where trials train as one, up to the
 rounding of float32. A trial of a gradient method is scored after each epoch, so that one run finds the best number of
-epochs, and ends when no epoch was better for a quarter of those that the space allows. A method that splits its closed
-form into `factorize` and `assemble` is searched over the whole grid instead.
+epochs. It ends when no epoch was better for a quarter of those that the space allows, or when its first quarter was
+worse than that of the median trial before it. A method that splits its closed form into `factorize` and `assemble` is
+searched over the whole grid instead.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from zslbench.errors import NotApplicable, RunError, UsageError, one_line
 from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
+from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, pairs
 from zslbench.runs.memory import Where
 from zslbench.runs.stacking import able
-from zslbench.tuning.space import defaults, patience, proposed, search_space
+from zslbench.tuning.space import ENOUGH, defaults, floor, patience, proposed, search_space
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
@@ -192,7 +194,7 @@ class Tuner:
         return search
 
     def _round(self, search: Search, begun: list[_Begun]) -> Search:
-        """Runs trials on the folds; those that are hopeless after a fold are dropped from the next."""
+        """Runs trials on the folds; those that are hopeless in the first epochs or after a fold are dropped."""
         for folds in self._at_once(search, begun[0]):
             alive = [trial for trial in begun if trial.state == "complete"]
             runs = {fold: [trial.run(fold) for trial in alive] for fold in folds}
@@ -214,7 +216,7 @@ class Tuner:
         if not self.stacked or not able(trial.run(0)):
             return [[fold] for fold in range(search.folds)]
         seen = sum(one.state == "complete" for one in search.trials)
-        if trial.proposal is None or seen < ROUND or search.folds == 1:
+        if trial.proposal is None or seen < ENOUGH or search.folds == 1:
             return [list(range(search.folds))]
         return [[0], list(range(1, search.folds))]
 
@@ -256,6 +258,7 @@ class _Begun:
     state: Literal["complete", "pruned", "failed"] = "complete"
     records: list[RunRecord] = field(default_factory=list)
     bests: list[float] = field(default_factory=list)
+    early: float | None = None
     reason: str = ""
 
     @property
@@ -269,7 +272,11 @@ class _Begun:
         if epochs:
             params["epochs"] = max(epochs.grid())
         run = self.entrant.run(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
-        return run.stopping(self.search.metric, patience(epochs)) if epochs else run
+        if epochs is None:
+            return run
+        seen, after = [trial.early for trial in self.search.complete if trial.early is not None], patience(epochs)
+        early = fold == 0 and after < params["epochs"] and self.proposal is not None
+        return run.stopping(self.search.metric, after, floor(seen) if early else None)
 
     def add(self, outcome: RunRecord | Exception) -> None:
         if isinstance(outcome, NotWritten):  # a full disk says nothing of the trial, which the same command repeats
@@ -283,6 +290,14 @@ class _Begun:
             self.records.append(outcome)
             curve = self._curve(outcome)
             self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
+            self._note_early(outcome.spec, curve)
+
+    def _note_early(self, spec: RunSpec, curve: list[float]) -> None:
+        """Notes what the first epochs on the first fold had reached, and whether the trial ended there for it."""
+        if spec.stop_on and len(self.records) == 1:
+            self.early = max(curve[: spec.stop_after], key=self.search.worth)
+            if spec.stop_below is not None and self.search.worth(self.early) < self.search.worth(spec.stop_below):
+                self.state = "pruned"
 
     def hopeless(self) -> bool:
         if self.proposal is None:
@@ -314,6 +329,7 @@ class _Begun:
             params=params,
             state=self.state,
             values=values,
+            early=self.early,
             runs=[record.id for record in self.records],
             seconds=sum(record.training.seconds for record in self.records if record.training),
             reason=self.reason,
@@ -342,7 +358,7 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
             multivariate=True,
             constant_liar=True,
         )
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=ROUND)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=ENOUGH)
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     for trial in search.trials:
         frozen = optuna.trial.create_trial(
