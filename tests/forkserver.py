@@ -115,8 +115,6 @@ def _handle(connection: socket.socket) -> dict[str, Any]:
 
 def main() -> None:
     """Imports, waits for orders, and obeys one."""
-    import torch._dynamo  # noqa: F401 (optimisers load it)
-
     import zslbench.bench
     import zslbench.cli  # noqa: F401
 

@@ -5,6 +5,7 @@ Each step of its solver looks at all images, part by part, so their features nee
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -27,12 +28,19 @@ class LogisticParams(Params):
     l2: float = param(1e-2, "weight of the L2 penalty on the classifiers", search=(1e-4, 1.0), log=True, gt=0)
 
 
+class LBFGS(torch.optim.LBFGS):
+    """PyTorch's, without the compiler that two of its methods would import: a second or two in each process."""
+
+    add_param_group = inspect.unwrap(torch.optim.LBFGS.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.LBFGS.zero_grad)
+
+
 def minimise(objective: Callable[[], Iterable[Tensor]], variables: list[Tensor], **options: Any) -> None:
     """Moves variables to where an objective of theirs is least, by L-BFGS with a strong Wolfe line search.
 
     The objective is a sum of terms, which are computed and differentiated one after another.
     """
-    solver = torch.optim.LBFGS(variables, tolerance_grad=1e-6, line_search_fn="strong_wolfe", **options)
+    solver = LBFGS(variables, tolerance_grad=1e-6, line_search_fn="strong_wolfe", **options)
 
     def closure() -> Tensor:
         value = variables[0].new_zeros(())

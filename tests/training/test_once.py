@@ -30,6 +30,7 @@ from zslbench.api.cards import Scaling
 from zslbench.api.embedder import GradientParams
 from zslbench.runs.fit import train
 from zslbench.runs.problem import Problem
+from zslbench.runs.resolve import method_class
 from zslbench.training.trainer import Fit
 sys.path.insert(0, sys.argv[1])
 from players import Plain
@@ -38,6 +39,8 @@ for kind in ("adam", "amsgrad", "adamw", "sgd"):
     for schedule in ("constant", "plateau", "cosine"):
         params = GradientParams(epochs=1, optimizer=kind, schedule=schedule, clip_norm=1.0, weight_decay=0.1)
         train(lambda: Plain(params), problem, 0, Fit(torch.device("cpu")))
+for method in map(method_class, ("dap", "iap", "conse", "sync", "eszsl", "sae")):
+    train(lambda: method(method.params_type()), problem, 0, Fit(torch.device("cpu")))
 print("torch._dynamo" in sys.modules)
 """
 
