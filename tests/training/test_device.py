@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zslbench.errors import UsageError
 from zslbench.training.checkpoint import load_checkpoint, save_checkpoint
-from zslbench.training.device import autocast, choose_device, random_state, seeded, set_random_state
+from zslbench.training.device import Randomness, autocast, choose_device, random_state, seeded, set_random_state
 
 CPU = torch.device("cpu")
 
@@ -97,6 +100,42 @@ def test_random_states_of_numpy_and_python_go_back_whatever_their_generator(
         assert [(*np.random.standard_normal(4), random.random(), random.gauss(0, 1)) for _ in range(2)] == drawn
     finally:
         np.random.set_bit_generator(before)
+
+
+DRAWS: dict[str, Callable[[], object]] = {
+    "nothing": lambda: None,
+    "a normal number, and one that waits": lambda: np.random.standard_normal(),
+    "two normal numbers": lambda: np.random.standard_normal(2).tolist(),
+    "as many words as there are": lambda: np.random.bytes(4 * 624),
+    "one of Python's": lambda: random.gauss(0, 1),
+    "one of torch's": lambda: torch.rand(()).item(),
+}
+
+
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.PCG64])
+@given(fits=st.lists(st.lists(st.sampled_from(sorted(DRAWS)), min_size=5, max_size=5), min_size=2, max_size=4))
+def test_what_takes_turns_draws_what_it_would_draw_alone(kind: Any, fits: list[list[str]]) -> None:
+    """Fits that begin in one state or in their own, a draw of each in turn."""
+    outer, generator = Randomness(CPU), np.random.get_bit_generator()
+    try:
+        alone, begun = [], []
+        for number, draws in enumerate(fits):
+            np.random.set_bit_generator(kind(number // 2))
+            random.seed(number)
+            torch.manual_seed(number)
+            begun.append(Randomness(CPU))
+            alone.append([DRAWS[name]() for name in draws])
+        np.random.set_bit_generator(kind(0))
+        turns: list[list[object]] = [[] for _ in fits]
+        for names in zip(*fits, strict=True):
+            for number, name in enumerate(names):
+                begun[number].restore()
+                turns[number].append(DRAWS[name]())
+                begun[number] = Randomness(CPU)
+        assert turns == alone
+    finally:
+        np.random.set_bit_generator(generator)
+        outer.restore()
 
 
 def test_precision_is_that_of_the_products() -> None:

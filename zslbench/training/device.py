@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 from collections.abc import Iterator
@@ -93,13 +94,50 @@ def _tensor(numbers: Any) -> torch.Tensor:
     return numbers if isinstance(numbers, torch.Tensor) else torch.from_numpy(np.asarray(numbers, dtype=np.int64))
 
 
+class _NumPyState:
+    """NumPy's global random state, read and set only where it is another: each takes longer than a step of training.
+
+    Its words lie in memory, where they are compared. What they do not tell is a second normal number that waits to be
+    drawn, so a state with one is always read and set.
+    """
+
+    WORDS = 624 * 4 + 4
+    """Bytes of a Mersenne twister: its words, and its position."""
+
+    def __init__(self) -> None:
+        self.words: bytes = b""
+        self.state: dict[str, Any] = {}
+
+    def _seen(self) -> bytes:
+        generator = np.random.mtrand.get_bit_generator()
+        if not isinstance(generator, np.random.MT19937):
+            return b""
+        return ctypes.string_at(generator.ctypes.state_address, self.WORDS)
+
+    def read(self) -> dict[str, Any]:
+        """Returns the state, the same object where nothing was drawn since it was read or set."""
+        words = self._seen()
+        if not words or words != self.words or self.state["has_gauss"]:
+            self.words, self.state = words, np.random.get_state(legacy=False)
+        return self.state
+
+    def set(self, state: dict[str, Any]) -> None:
+        """Sets a state that was read."""
+        if self.read() is not state:
+            np.random.set_state(state)
+            self.words, self.state = self._seen(), state
+
+
+_numpy = _NumPyState()
+
+
 class Randomness:
     """The global random states of torch, NumPy and Python as they are, to be put back in this process."""
 
     def __init__(self, device: torch.device) -> None:
         self.torch = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
         self._cpu = torch.get_rng_state() if device.type == "cuda" else None
-        self._numpy, self._python, self._device = np.random.get_state(), random.getstate(), device
+        self._numpy, self._python, self._device = _numpy.read(), random.getstate(), device
 
     def restore(self) -> None:
         """Puts them back."""
@@ -108,5 +146,5 @@ class Randomness:
         else:
             torch.set_rng_state(self._cpu)
             torch.cuda.set_rng_state(self.torch, self._device)
-        np.random.set_state(self._numpy)
+        _numpy.set(self._numpy)
         random.setstate(self._python)
