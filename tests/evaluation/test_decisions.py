@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 
 import numpy as np
 import pytest
@@ -110,3 +111,46 @@ def test_scores_that_are_no_numbers_end_the_run(bad: float) -> None:
     scores[2, 1] = bad
     with pytest.raises(RunError, match="NaN or infinite"):
         _ = matrix_scorer(scores, [0, 0, 1, 2], [True, True, False]).generalized
+
+
+class Dependent(MatrixScorer):
+    """Scores that are computed for one side alone, too, as a model's are whose classes look at each other."""
+
+    independent = False
+
+
+@given(scored(), st.randoms(use_true_random=False), st.sampled_from([1, 2, 5, 2**22]))
+@settings(deadline=None)
+def test_ranks_are_those_of_a_loop_whatever_the_order_of_the_classes_and_the_size_of_parts(
+    case: Scored, random: Random, at_once: int
+) -> None:
+    """Sides that do not lie beside each other among them, and scores that are computed once or for each side."""
+    order = np.array(random.sample(range(len(case.seen)), len(case.seen)))
+    scores, seen, y = case.scores[:, order], case.seen[order], np.argsort(order)[case.y]
+    own = np.array([row[c] for row, c in zip(scores, y, strict=True)])
+    unseen = ~seen[y]
+    expected = {
+        "before_all": [sum(row > best) for row, best in zip(scores, own, strict=True)],
+        "alike_all": [sum(row == best) for row, best in zip(scores, own, strict=True)],
+        "before_unseen": [sum(row[~seen] > best) for row, best in zip(scores[unseen], own[unseen], strict=True)],
+        "alike_unseen": [sum(row[~seen] == best) for row, best in zip(scores[unseen], own[unseen], strict=True)],
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, "SCORES_AT_ONCE", at_once)
+        for kind in (MatrixScorer, Dependent):
+            scorer = kind(scores, matrix_scorer(scores, y, seen).view)
+            assert {name: found.tolist() for name, found in scorer.ranks().items()} == expected
+            assert scorer.conventional.credit() == pytest.approx(case.scorer.conventional.credit())
+            assert scorer.generalized.credit() == pytest.approx(case.scorer.generalized.credit())
+
+
+def test_scores_that_depend_on_no_other_class_are_computed_once_for_both_sides() -> None:
+    random = np.random.default_rng(3)
+    view = matrix_scorer(np.zeros((8, 5)), np.arange(8) // 2, np.arange(5) < 2).view
+    counted = {}
+    for independent in (True, False):
+        scorer = CountingScorer(random.normal(size=(8, 5)), view)
+        scorer.independent = independent
+        scorer.ranks()
+        counted[independent] = sum(scorer.sizes)
+    assert counted == {True: 8 * 5, False: 8 * 5 + 4 * 3}

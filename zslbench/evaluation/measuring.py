@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslbench.api.evaluator import Decisions, Evaluator, Metric, Scorer
+from zslbench.api.evaluator import Decisions, Evaluator, Metric, Scorer, among_unseen
 from zslbench.api.views import ClassSet, TestView
 from zslbench.discovery.plugins import registry
 from zslbench.errors import NeedsScores, NotApplicable, PluginError, UsageError, ZSLBenchError, near_misses
 from zslbench.evaluation.accuracy import accuracy_by_class, draw_weights
-from zslbench.evaluation.scorers import StoredScorer, among_unseen
+from zslbench.evaluation.scorers import StoredScorer
 
 Array = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zslbench.api.evaluator import Evaluator, Metric, Scorer, own_scores
-from zslbench.errors import NotApplicable
+from zslbench.api.evaluator import Evaluator, Metric, Scorer
 from zslbench.evaluation.accuracy import accuracy_influence, per_class_accuracy
 from zslbench.evaluation.evaluators import Stored, Values, WeightedEvaluator
 
@@ -90,15 +88,8 @@ class TopK(KeepingEvaluator):
     )
 
     def look(self, scorer: Scorer) -> Stored:
-        """Returns how many classes lie before each image's own, and how many share its score.
-
-        `before_all` and `alike_all`, `(N,)`, are among all classes; `before_unseen` and `alike_unseen`, of images of
-        unseen classes, are among these alone, unless the method cannot choose among them.
-        """
-        kept = _places(scorer, slice(0, len(scorer.view)), np.arange(len(scorer.view.classes)), "all")
-        with suppress(NotApplicable):
-            kept |= _places(scorer, *scorer.unseen_side, "unseen")
-        return kept
+        """Returns how many classes lie before each image's own, and how many share its score; see `Scorer.ranks`."""
+        return scorer.ranks()
 
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics."""
@@ -132,17 +123,6 @@ class TopK(KeepingEvaluator):
     def _credit(self, kind: str, k: int) -> Array:
         before, alike = (self._kept[f"{name}_{kind}"].astype(np.int64) for name in ("before", "alike"))
         return np.asarray(np.clip((k - before) / alike, 0, 1))
-
-
-def _places(scorer: Scorer, rows: slice, classes: NDArray[np.int64], kind: str) -> dict[str, NDArray[np.int32]]:
-    """Returns how many classes have a higher score than each image's own, and how many the same, `(n,)` each."""
-    before, alike = np.zeros((2, rows.stop - rows.start), dtype=np.int32)
-    for span, scores in scorer.parts(rows, classes):
-        own = own_scores(scores, scorer.view.y[span], classes)
-        here = slice(span.start - rows.start, span.stop - rows.start)
-        before[here] = (scores > own).sum(dim=1).numpy()
-        alike[here] = (scores == own).sum(dim=1).numpy()
-    return {f"before_{kind}": before, f"alike_{kind}": alike}
 
 
 class Hubness(Evaluator):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslbench.api.embedder import Embedder
-from zslbench.api.evaluator import Decisions, Scorer
+from zslbench.api.evaluator import Decisions, Scorer, among_unseen
 from zslbench.api.views import ClassSet, TestView
 from zslbench.errors import NeedsScores, NotApplicable, RunError
 
@@ -41,6 +41,7 @@ class ModelScorer(Scorer):
         super().__init__(view)
         self.embedder, self.scale, self.device, self.x = embedder, scale, device, x
         self.classes = view.classes if classes is None else classes
+        self.independent = type(embedder).scores is Embedder.scores
         self._last: tuple[NDArray[np.int64], ClassSet] | None = None
 
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
@@ -60,13 +61,6 @@ class ModelScorer(Scorer):
         if self._last is None or not np.array_equal(self._last[0], classes):
             self._last = classes, self.classes.select(classes).to(self.device)
         return self._last[1]
-
-    @cached_property
-    def conventional(self) -> Decisions:
-        """As for every `Scorer`; dot products, which no other class changes, are not computed again."""
-        if type(self.embedder).scores is Embedder.scores:
-            return among_unseen(self.generalized)
-        return super().conventional
 
     def reconstruct(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Returns the centre crops of some test images, and what the model makes of them; see `Scorer`."""
@@ -120,6 +114,8 @@ class ModelScorer(Scorer):
 class MatrixScorer(Scorer):
     """Scores from a matrix in the order of the view's images and classes, `(N, C)`."""
 
+    independent = True
+
     def __init__(self, matrix: NDArray[np.floating[Any]], view: TestView) -> None:
         super().__init__(view)
         self.matrix = matrix
@@ -154,6 +150,10 @@ class StoredScorer(Scorer):
             raise NotApplicable(self._conventional)
         return among_unseen(self.generalized) if self._conventional is None else self._conventional
 
+    def ranks(self) -> dict[str, NDArray[np.int32]]:
+        """Returns the model's, or raises `NeedsScores`."""
+        return self.model.ranks()
+
     def scores(self, rows: slice, classes: NDArray[np.int64]) -> Tensor:
         """Returns the model's, or raises `NeedsScores`."""
         return self.model.scores(rows, classes)
@@ -172,11 +172,3 @@ class StoredScorer(Scorer):
         if self._model is None:
             raise NeedsScores("it needs the model, and these runs kept decisions alone")
         return self._model()
-
-
-def among_unseen(decisions: Decisions) -> Decisions:
-    """Returns the images of unseen classes decided among these alone, if no score depends on the other classes."""
-    rows = ~decisions.seen
-    part = {name: array[rows] for name, array in decisions.arrays().items()}
-    nothing = {"best_seen": -np.inf, "ties_seen": 0, "hit_seen": False, "choice_seen": -1}
-    return Decisions(**part | {name: np.full_like(part[name], value) for name, value in nothing.items()})
