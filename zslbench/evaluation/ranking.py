@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,25 @@ class KeepingEvaluator(WeightedEvaluator):
         return self.influences(scorer)
 
 
-SIDES = {"uu": "U->U", "ut": "U->T", "st": "S->T"}
+TASKS = {"uu": "U->U", "ut": "U->T", "st": "S->T"}
+
+
+class Among(NamedTuple):
+    """How often the true class is among the k best: the mean over classes, or over images; and in which task."""
+
+    per_class: bool
+    k: int
+    task: str
+
+
+AMONG = {
+    f"{'top' if per_class else 'hit'}{k}_{task}": Among(per_class, k, task)
+    for per_class in (True, False)
+    for k in PLACES
+    for task in TASKS
+    if not (per_class and k == 1)  # other evaluators measure that
+}
+"""What `TopK` measures, by the name of the metric."""
 
 
 class TopK(KeepingEvaluator):
@@ -81,10 +99,8 @@ class TopK(KeepingEvaluator):
 
     version = 2
     metrics: ClassVar = tuple(
-        Metric(f"{name}{k}_{side}", f"{title}{k} {task}", shown=False)
-        for name, title in (("top", "top-"), ("hit", "hit@"))
-        for k in PLACES[name == "top" :]
-        for side, task in SIDES.items()
+        Metric(name, f"{'top-' if own.per_class else 'hit@'}{own.k} {TASKS[own.task]}", shown=False)
+        for name, own in AMONG.items()
     )
 
     def look(self, scorer: Scorer) -> Stored:
@@ -94,31 +110,30 @@ class TopK(KeepingEvaluator):
     def resample(self, scorer: Scorer, weights: Array) -> Mapping[str, Array]:
         """Returns the metrics."""
         y, found = scorer.view.y, {}
-        for name, credit, side in self._tasks(scorer):
-            if name.startswith("top"):
-                found[name] = per_class_accuracy(credit[side], y[side], weights[:, side])
+        for name, credit, images in self._credits(scorer):
+            if AMONG[name].per_class:
+                found[name] = per_class_accuracy(credit[images], y[images], weights[:, images])
             else:
-                found[name] = weights[:, side] @ credit[side] / side.sum()
+                found[name] = weights[:, images] @ credit[images] / images.sum()
         return found
 
     def influences(self, scorer: Scorer) -> Mapping[str, Array]:
         """Returns each image's share."""
         y = scorer.view.y
         return {
-            name: accuracy_influence(credit, y, side) if name.startswith("top") else credit * side / side.sum()
-            for name, credit, side in self._tasks(scorer)
+            name: accuracy_influence(credit, y, images) if AMONG[name].per_class else credit * images / images.sum()
+            for name, credit, images in self._credits(scorer)
         }
 
-    def _tasks(self, scorer: Scorer) -> Iterator[tuple[str, Array, NDArray[np.bool_]]]:
+    def _credits(self, scorer: Scorer) -> Iterator[tuple[str, Array, NDArray[np.bool_]]]:
         """Yields each metric, the correctness of all images in it, and the images that it is about."""
         seen = scorer.view.seen
-        for metric in self.metrics:
-            of, _, side = metric.name.partition("_")
-            images, kind = (seen if side == "st" else ~seen), "unseen" if side == "uu" else "all"
+        for name, own in AMONG.items():
+            images, kind = (seen if own.task == "st" else ~seen), "unseen" if own.task == "uu" else "all"
             if f"before_{kind}" in self._kept and images.any():
                 credit = np.zeros(len(seen))
-                credit[images if kind == "unseen" else slice(None)] = self._credit(kind, int(of[3:]))
-                yield metric.name, credit, images
+                credit[images if kind == "unseen" else slice(None)] = self._credit(kind, own.k)
+                yield name, credit, images
 
     def _credit(self, kind: str, k: int) -> Array:
         before, alike = (self._kept[f"{name}_{kind}"].astype(np.int64) for name in ("before", "alike"))
