@@ -26,6 +26,7 @@ Array = NDArray[Any]
 Opener = Callable[[Sequence[Path], Progress | None], ArrayFile]
 OPENERS: dict[str, Opener] = {".parquet": open_parquet, ".tar": open_tars}
 """How shards are opened, by the suffix of their kind."""
+WITH_SHARDS = f"{FORMATS}, or shards from .parquet or .tar"
 TARS = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 """What compressed tars are called."""
 
@@ -40,7 +41,7 @@ def open_arrays(path: Path) -> ArrayFile:
     if kind := _shard_kind(path):
         return OPENERS[kind]([path], None)
     if kind_of(path) not in (".mat", ".h5", ".hdf5"):
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, WITH_SHARDS)
         shapes = {name: array.shape for name, array in arrays.items()}
         return ArrayFile(path, shapes, False, partial(_given, path, arrays), partial(_pooled, path, arrays))
     shapes, matlab = matfile.variables(path), matfile.is_matlab(path)
@@ -103,7 +104,7 @@ def opened(option: str, text: str) -> tuple[ArrayFile, str]:
     """
     path, name = split_name(text)
     if not path.is_file():
-        raise UsageError(f"{option} {text}: there is no such file; give one that holds arrays ({FORMATS})")
+        raise UsageError(f"{option} {text}: there is no such file; give one that holds arrays ({WITH_SHARDS})")
     file = open_arrays(path)
     if name and name not in file.shapes:
         raise UsageError(f"{option} {text}: {path} has no array {name!r}; it has {', '.join(file.shapes) or 'none'}")

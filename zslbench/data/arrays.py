@@ -36,13 +36,14 @@ CLASSES = ("classes", "class_names", "allclasses_names")
 FORMATS = ".npy, .npz, .safetensors, .pt, .mat or .h5"
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, formats: str = FORMATS) -> dict[str, Array]:
     """Reads all arrays of a file, of numbers (at most 64 bits, real) or text. Its content says what it is.
 
     Args:
         path: .npy, whose array is called `LONE`; .npz; .safetensors, with its metadata as texts; .pt or .pth, a tensor
             (`LONE`) or a dictionary of tensors and lists; .mat, in MATLAB's orientation, cells of text flat; .h5 as
             Python writes it, but for arrays of more than two dimensions.
+        formats: what the caller reads arrays from, for the error.
 
     Returns:
         Arrays by name. Floats that NumPy lacks, bfloat16 for one, become float32.
@@ -57,7 +58,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     if read is None:
         if path.is_file() and path.suffix.lower() in PICKLES:
             raise DataError(f"{path}: {unpickled(path)}")
-        raise UsageError(f"{path}: arrays are read from {FORMATS}, not from {path.suffix or 'a file without ending'}")
+        raise UsageError(f"{path}: arrays are read from {formats}, not from {path.suffix or 'a file without ending'}")
     with reading(path, kind), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of readers, on damaged files; what matters they raise
         arrays = read(path)
