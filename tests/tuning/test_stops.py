@@ -127,10 +127,13 @@ def test_a_trial_ends_where_its_first_epochs_are_worse_than_those_of_the_median_
     assert not [checked for checked in verify(store) if checked.problem]
 
 
-def test_a_dropped_trial_is_repeated_to_the_last_bit(longer: Path) -> None:
+def test_a_dropped_trial_says_so_and_is_repeated_to_the_last_bit(longer: Path, inside: Inside) -> None:
     store = Store(longer)
     dropped = next(record for record in trials(longer) if len(record.training.watched) == 10)
     assert dropped.spec.stop_below is not None
+    shown = inside("show", dropped.id, "--plain", "--store", longer).out
+    had = f"dropped, as the median trial had {100 * dropped.spec.stop_below:.1f} by then"
+    assert f"epochs of 10, the best by AUSUC; {had}" in shown
     assert Bench(store=longer).repeat(dropped.id).identical
     assert store.find(dropped.id).metrics["ausuc"] == max(one["ausuc"] for one in dropped.training.watched)
 

@@ -16,7 +16,7 @@ from zslbench.api.evaluator import Decisions
 from zslbench.errors import printable
 from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
 from zslbench.evaluation.measuring import metrics, remarks
-from zslbench.records.record import RunRecord
+from zslbench.records.record import RunRecord, Training
 from zslbench.report.table import table_of
 from zslbench.report.terminal import show
 
@@ -66,10 +66,20 @@ def _settings(record: RunRecord) -> dict[str, str]:
     }
     if training is not None:
         epochs = "closed form" if training.epochs is None else f"{training.epochs} epochs"
-        epochs += f" of {len(training.watched)}, the best by {spec.stop_on}" if spec.stop_on else ""
+        epochs += _ended(record, training) if spec.stop_on else ""
         seconds, validation = training.seconds, training.seconds_validation
         settings["training"] = f"{epochs}, {seconds:.2f} s (validation fit {validation:.2f} s)"
     return settings
+
+
+def _ended(record: RunRecord, training: Training) -> str:
+    """Returns how a trial that ends by its validation curve ended."""
+    metric, below = metrics()[record.spec.stop_on], record.spec.stop_below
+    ended = f" of {len(training.watched)}, the best by {metric.title}"
+    if below is not None and len(training.watched) == record.spec.stop_after:
+        behind = (below - record.metrics[metric.name]) * (1 if metric.higher_is_better else -1)
+        ended += f"; dropped, as the median trial had {metric.text(below)} by then" if behind > 0 else ""
+    return ended
 
 
 def _classes(record: RunRecord, decisions: Decisions) -> dict[str, str]:
