@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ def closeness(model: Embedder[Any]) -> dict[str, float]:
     return {"closeness": -float((model.embed(VIEW.x) - VIEW.semantics[VIEW.y]).square().mean())}
 
 
+def looking() -> dict[str, Any]:
+    """How a fit is watched whose last epoch is always the best one."""
+    looks = count()
+    return {"watch": lambda model: closeness(model) | {"look": float(next(looks))}, "stop_on": "look", "stop_after": 99}
+
+
 def part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if key.startswith(name)}
 
@@ -84,10 +91,14 @@ def test_what_follows_the_main_stage_is_trained_for_its_own_epochs_and_the_main_
 
 def test_looking_after_each_epoch_of_the_main_stage_changes_nothing() -> None:
     plain, fitted = train(TwoParts, TwoPartParams(), VIEW)
-    looked, looked_at = train(TwoParts, TwoPartParams(), VIEW, watch=closeness)
+    looked, looked_at = train(TwoParts, TwoPartParams(), VIEW, **looking())
     assert same(weights(plain), weights(looked)) and fitted.losses == looked_at.losses
     assert plain.draft == looked.draft == looked.ended == 2 + 4 + 3 + 1
     assert len(looked_at.watched) == 4
+
+
+def test_where_each_look_would_train_what_follows_it_is_looked_at_only_to_stop() -> None:
+    assert train(TwoParts, TwoPartParams(), VIEW, watch=closeness)[1].watched == []
 
 
 def test_looking_leaves_the_model_under_training_as_it_was() -> None:
@@ -100,17 +111,17 @@ def test_looking_leaves_the_model_under_training_as_it_was() -> None:
         if progress.stage == "main":
             heads.append(part(weights(model), "head"))
 
-    fit(model, VIEW, 0, Fit(torch.device("cpu"), watch=closeness, on_epoch=note))
+    fit(model, VIEW, 0, Fit(torch.device("cpu"), on_epoch=note, **looking()))
     assert len(heads) == 4 and all(same(head, untrained) for head in heads)
     assert not same(part(weights(model), "head"), untrained)
 
 
 def test_each_look_sees_the_model_that_so_many_epochs_would_have_given() -> None:
-    _, looked_at = train(TwoParts, TwoPartParams(), VIEW, watch=closeness)
+    _, looked_at = train(TwoParts, TwoPartParams(), VIEW, **looking())
     for epochs, metrics in enumerate(looked_at.watched, 1):
         model = train(TwoParts, TwoPartParams(), VIEW, epochs=epochs)[0]
         with torch.no_grad():
-            assert closeness(model) == metrics
+            assert closeness(model)["closeness"] == metrics["closeness"]
     assert len({metrics["closeness"] for metrics in looked_at.watched}) == 4
 
 

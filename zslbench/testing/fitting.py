@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from zslbench.api.dataset import ZSLData
 from zslbench.api.embedder import Batch, Embedder, ImageParams
+from zslbench.api.evaluator import Scorer
 from zslbench.api.images import Pixels
 from zslbench.api.params import Params
 from zslbench.api.views import ClassSet, ProblemShape, TrainView
@@ -183,9 +186,18 @@ def train(
     watch: bool = False,
     seed: int = 0,
 ) -> Model:
-    """Fits as a run does, on the separable problem and with short training unless these are given."""
-    make = partial(made, subject, params or shortened(subject.params))
-    model = fit.train(make, _problem(subject, data), seed, how or Fit(CPU), watched if watch else None)
+    """Fits as a run does, on the separable problem and with short training unless these are given.
+
+    With `watch` it is scored after each epoch as a trial of a search is, of which the last epoch is the best one.
+    """
+    make, looks = partial(made, subject, params or shortened(subject.params)), count()
+
+    def look(scorer: Scorer) -> dict[str, float]:
+        return watched(scorer) | {"looks": float(next(looks))}
+
+    if watch:
+        how = Fit(CPU, stop_on="looks", stop_after=sys.maxsize)
+    model = fit.train(make, _problem(subject, data), seed, how or Fit(CPU), look if watch else None)
     return Model(**vars(model))
 
 

@@ -46,7 +46,8 @@ class Fit:
         name: which of a run's fits this is, as progress says it.
         precision: `32` or `bf16`.
         epochs: epochs of the main stage, if another number than the method's was chosen on validation.
-        watch: measures the model on validation classes after each epoch of the main stage.
+        watch: measures the model on validation classes after each epoch of the main stage; where finishing stages would
+            have to be trained for each look, only if `stop_on` needs it.
         stop_on: the watched metric that decides when to stop; empty to train all epochs.
         stop_after: epochs without a better value of it that are borne; 0 for as many as the method's `patience`.
         stop_below: ends training after the first `stop_after` epochs where none of them reached this value of it.
@@ -145,7 +146,7 @@ class _Trainer:
     def __init__(self, embedder: Embedder[Any], view: TrainView, seed: int, how: Fit) -> None:
         self.embedder = embedder.to(how.device)
         self.view = view.to(how.device)
-        self.how, self.seed = how, seed
+        self.how, self.seed, self.watch = how, seed, how.watch
         self.generator = self.own = torch.Generator(device=how.device).manual_seed(seed)
         if together.processes() > 1:
             self.own = torch.Generator(device=how.device).manual_seed(seed + 2**31 + together.rank())
@@ -169,6 +170,8 @@ class _Trainer:
             torch.manual_seed(self.seed + together.rank())
         stages = self.embedder.stages()
         main = _main_stage(stages)
+        if stages and stages[-1].finishing and not self.how.stop_on:
+            self.watch = None
         first_stage, first_epoch = (saved["stage"], saved["epoch"]) if saved else (0, 0)
         if saved and first_stage == len(stages):
             self._restore(saved, [])
@@ -230,8 +233,8 @@ class _Trainer:
         with torch.no_grad():
             self.embedder.epoch_ended(self.view, epoch)
         self.fitted.losses.append(losses)
-        stop = bool(is_main and self.how.watch and self._should_stop(self.how.watch, epoch))
-        self.how.on_epoch(self._progress(stage, epoch, epochs, watched=is_main and self.how.watch is not None))
+        stop = bool(is_main and self.watch and self._should_stop(self.watch, epoch))
+        self.how.on_epoch(self._progress(stage, epoch, epochs, watched=is_main and self.watch is not None))
         return stop
 
     def _run_epoch(self, stage: Stage, players: list[Player], epoch: int) -> dict[str, float]:
