@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,6 +20,7 @@ from zslbench.errors import DataError
 from zslbench.evaluation.measuring import metrics
 from zslbench.records.record import RunRecord
 from zslbench.records.store import Store
+from zslbench.report import grids
 from zslbench.report.exhibits import make
 from zslbench.report.figures import COLUMN, DPI, PAGE
 from zslbench.report.grids import ROWS, columns_of, mosaic
@@ -269,6 +271,28 @@ def test_a_mosaic_has_a_column_for_each_and_white_between() -> None:
         assert (picture[SIDE + 1 :, left : left + SIDE] == columns[k][1]).all()
         assert (picture[:, left + SIDE] == 255).all()
     assert (picture[SIDE] == 255).all()
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+def test_names_of_classes_lie_inside_the_figure_however_long_they_are(
+    imagined: tuple[list[Row], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sets: int
+) -> None:
+    own, kept = imagined
+    long = "a_large_striped_red_circle_at_the_top_of_a_picture_on_white"
+    monkeypatch.setattr(grids, "columns_of", lambda *given: (columns_of(*given)[0], [long] * ROWS))
+    outside: list[str] = []
+
+    def look(figure: Any, stem: Path) -> list[Path]:
+        figure.canvas.draw()
+        drawn = [text for text in figure.findobj(Text) if "striped" in text.get_text()]
+        assert len(drawn) == ROWS * sets
+        boxes = [(text.get_text(), text.get_window_extent()) for text in drawn]
+        outside.extend(name for name, box in boxes if box.x0 < 0 or box.x1 > figure.bbox.x1)
+        return []
+
+    monkeypatch.setattr(grids, "save", look)
+    grids.write_grids(tmp_path / "grids", [own] * sets, kept, lambda row: row.label)
+    assert outside == []
 
 
 def test_grids_are_written_and_runs_without_reconstructions_are_named(

@@ -36,10 +36,10 @@ ROWS, ACROSS = 6, 16
 """Images in a column of a grid, and in a line of the picture beside a record."""
 SMALL = 64
 """Pixels of a side, at most, of an image among a few."""
-GAP, GUTTER, NAMES = 0.03, 0.12, 0.26
-"""Between images, as a part of their size; between grids of two data sets, and for the classes, in inches."""
+GAP, GUTTER = 0.03, 0.12
+"""Between images, as a part of their size; between grids of two data sets, in inches."""
 POINTS, NAME_POINTS, LINE, LETTER = 7, 5, 0.13, 0.058
-"""Size of the text of headings and of class names; height of its lines and width of its letters, in inches."""
+"""Size of the text of headings and of class names; height of lines and width of letters of headings, in inches."""
 
 
 def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable[[Row], str]) -> list[Path]:
@@ -54,7 +54,9 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
     pictures = [mosaic(columns) for columns, _ in shown]
     across = min(len(grids), 2)
     page = COLUMN if across == 1 else PAGE
-    width = (page - GUTTER * (across - 1)) / across - NAMES
+    part = (page - GUTTER * (across - 1)) / across
+    beside = max(_beside(names, part / (len(rows) + 2)) for rows, (_, names) in zip(grids, shown, strict=True))
+    width = part - beside
     headings = [[_wrapped(text, width / (len(rows) + 1)) for text in ["original", *map(name, rows)]] for rows in grids]
     above = LINE * (max(text.count("\n") for texts in headings for text in texts) + 1) + 0.05
     above += LINE if len(grids) > 1 else 0.0
@@ -63,7 +65,7 @@ def write_grids(stem: Path, grids: list[list[Row]], store: Store, name: Callable
     with style() as figure_of:
         figure = figure_of(figsize=(page, sum(tall)))
         for i, (rows, picture, texts, high) in enumerate(zip(grids, pictures, headings, highs, strict=True)):
-            left = NAMES + (i % across) * (width + NAMES + GUTTER)
+            left = beside + (i % across) * (part + GUTTER)
             bottom = sum(tall) - sum(tall[: i // across]) - above - high
             axes = figure.add_axes((left / page, bottom / sum(tall), width / page, high / sum(tall)))
             axes.imshow(picture, aspect="auto", interpolation="antialiased")
@@ -88,7 +90,7 @@ def _label(axes: Axes, rows: list[Row], heads: list[str], names: list[str], size
         axes.text((k + 0.5) / len(heads), -0.03 / high, text, va="top", **place)
     place |= {"rotation": 90, "ha": "right", "va": "center", "fontsize": NAME_POINTS, "linespacing": 1.0}
     for k, name in enumerate(names):
-        text = _wrapped(re.sub("[_+ ]+", " ", name), high / len(names) * POINTS / NAME_POINTS)
+        text = _name(name, high / len(names))
         axes.text(-0.03 / width, 1 - (k + 0.5) / len(names), text, **place)
 
 
@@ -147,6 +149,16 @@ def _in_lines(pairs: Sequence[Sequence[Pictures]], across: int) -> bytes:
     columns = [np.stack(column) for column in zip(*lines, strict=True)]
     Image.fromarray(mosaic(columns)).save(picture, "PNG", optimize=True)
     return picture.getvalue()
+
+
+def _name(name: str, high: float) -> str:
+    """Returns the name of a class in lines, beside an image so many inches high."""
+    return _wrapped(re.sub("[_+ ]+", " ", name), high * POINTS / NAME_POINTS)
+
+
+def _beside(names: list[str], high: float) -> float:
+    """Returns the inches that the names of classes take beside images which are no smaller than that."""
+    return 0.05 + LINE * NAME_POINTS / POINTS * max(_name(name, high).count("\n") + 1 for name in names)
 
 
 def _wrapped(text: str, width: float) -> str:
