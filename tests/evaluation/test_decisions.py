@@ -154,3 +154,11 @@ def test_scores_that_depend_on_no_other_class_are_computed_once_for_both_sides()
         scorer.ranks()
         counted[independent] = sum(scorer.sizes)
     assert counted == {True: 8 * 5, False: 8 * 5 + 4 * 3}
+
+
+@pytest.mark.parametrize("kind", [MatrixScorer, Dependent])
+def test_where_there_is_no_unseen_class_there_are_ranks_among_all(kind: type[MatrixScorer]) -> None:
+    scorer = kind(np.array([[2.0, 1.0], [1.0, 3.0]]), matrix_scorer(np.zeros((2, 2)), [0, 0], [True, True]).view)
+    found = scorer.ranks()
+    assert found["before_all"].tolist() == [0, 1] and found["alike_all"].tolist() == [1, 1]
+    assert not any(len(own) for name, own in found.items() if name.endswith("_unseen"))

@@ -206,7 +206,7 @@ class Scorer(ABC):
 
 def _columns(scores: Tensor, columns: NDArray[np.int64]) -> Tensor:
     """Returns some columns; those that lie beside each other, as those of a side do, without a copy."""
-    first, end = columns[0], columns[-1] + 1
+    first, end = (columns[0], columns[-1] + 1) if len(columns) else (0, 0)
     if end - first == len(columns):
         return scores[:, first:end]
     return scores[:, torch.from_numpy(columns).to(scores.device)]
