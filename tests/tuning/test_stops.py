@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from outside import Inside, inside
+from rich.console import Console
 from searching import Answers, among, configuration, landscape, params_of, search, span
 
 from zslbench import Bench
@@ -17,6 +19,7 @@ from zslbench.api.params import Space
 from zslbench.records.recomputed import check_metrics
 from zslbench.records.store import Store
 from zslbench.records.verify import verify
+from zslbench.report.detail import print_record
 from zslbench.runs.again import command_of
 from zslbench.runs.request import Request
 from zslbench.runs.resolve import received, resolve
@@ -136,6 +139,16 @@ def test_a_dropped_trial_says_so_and_is_repeated_to_the_last_bit(longer: Path, i
     assert f"epochs of 10, the best by AUSUC; {had}" in shown
     assert Bench(store=longer).repeat(dropped.id).identical
     assert store.find(dropped.id).metrics["ausuc"] == max(one["ausuc"] for one in dropped.training.watched)
+
+
+def test_a_trial_of_a_metric_that_is_not_installed_is_shown_by_its_name(longer: Path) -> None:
+    store = Store(longer)
+    dropped = next(record for record in trials(longer) if len(record.training.watched) == 10)
+    foreign = dropped.model_copy(update={"spec": dropped.spec.model_copy(update={"stop_on": "theirs"})})
+    console = Console(file=StringIO(), width=300)
+    print_record(foreign, store.arrays(dropped), console, plain=True)
+    had = f"dropped, as the median trial had {dropped.spec.stop_below:.4f} by then"
+    assert f"the best by theirs; {had}" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(("early", "expected"), [([], None), ([0.3, 0.1, 0.2], None), ([0.4, 0.1, 0.2, 0.3], 0.25)])

@@ -156,8 +156,8 @@ class Scorer(ABC):
             RunError: a score is NaN or infinite.
             NeedsScores: of a stored run without its model.
         """
-        rows = self._all[0] if rows is None else rows
-        classes = self._all[1] if classes is None else classes
+        images, every = self._all
+        rows, classes = images if rows is None else rows, every if classes is None else classes
         for span, scores in self._parts(rows, classes):
             yield span, scores.cpu()
 

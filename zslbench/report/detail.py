@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from zslbench.api.evaluator import Decisions
+from zslbench.api.metric import Metric
 from zslbench.errors import printable
 from zslbench.evaluation.accuracy import harmonic_mean, seen_unseen_curve
 from zslbench.evaluation.measuring import metrics, remarks
@@ -74,11 +75,11 @@ def _settings(record: RunRecord) -> dict[str, str]:
 
 def _ended(record: RunRecord, training: Training) -> str:
     """Returns how a trial that ends by its validation curve ended."""
-    metric, below = metrics()[record.spec.stop_on], record.spec.stop_below
+    name, below = record.spec.stop_on, record.spec.stop_below
+    metric = metrics().get(name, Metric(name, name, percent=False))  # of a plugin that is not here
     ended = f" of {len(training.watched)}, the best by {metric.title}"
-    if below is not None and len(training.watched) == record.spec.stop_after:
-        behind = (below - record.metrics[metric.name]) * (1 if metric.higher_is_better else -1)
-        ended += f"; dropped, as the median trial had {metric.text(below)} by then" if behind > 0 else ""
+    if below is not None and len(training.watched) == record.spec.stop_after:  # patience ends none as early as that
+        ended += f"; dropped, as the median trial had {metric.text(below)} by then"
     return ended
 
 

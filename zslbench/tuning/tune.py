@@ -275,8 +275,8 @@ class _Begun:
         if epochs is None:
             return run
         seen, after = [trial.early for trial in self.search.complete if trial.early is not None], patience(epochs)
-        early = fold == 0 and after < params["epochs"] and self.proposal is not None
-        return run.stopping(self.search.metric, after, floor(seen) if early else None)
+        can_be_dropped = fold == 0 and after < params["epochs"] and self.proposal is not None
+        return run.stopping(self.search.metric, after, floor(seen) if can_be_dropped else None)
 
     def add(self, outcome: RunRecord | Exception) -> None:
         if isinstance(outcome, NotWritten):  # a full disk says nothing of the trial, which the same command repeats
