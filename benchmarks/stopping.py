@@ -1,12 +1,13 @@
-"""What a search saves, and loses, by trials that end early: by their own validation curve, and by those of others.
+"""What a search saves, and loses, by trials that end early, and by running only the best on all folds.
 
 python benchmarks/stopping.py [-d digits shapes] [-m devise sje ale latem cmt spaen] [--trials 12] [--folds 3]
     [--csv FILE]
 
 Random settings of each method's search space train all epochs on validation classes. Then their curves of AUSUC tell
-what a search would have seen that ends a trial after some share of the epochs without a better value. With the median,
-it also ends a trial whose first epochs, of the same share, were worse than the median of the complete trials before it.
-For each share: the epochs left, and what the best trial loses, in points, means over methods and data sets.
+what a search would have seen that ends a trial after some share of the epochs without a better value; that also ends
+one whose first epochs, of the same share, were worse than the median of the trials before it; and that also runs all
+trials on the first fold, and on the others only the best quarter, four at least. For each share: the epochs left, and
+what the best trial loses, in points, means over methods and data sets.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from numpy.typing import NDArray
 
 from zslbench import Bench
 from zslbench.api.params import Space
+from zslbench.records.search import FINALISTS
 from zslbench.runs.resolve import method_class
 from zslbench.tuning.space import floor, patience
 from zslbench.tuning.tune import ROUND
 
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.33, 0.5)
+RULES = ("patience", "median", "finalists")
 Curve = NDArray[np.float64]
 
 
@@ -72,32 +75,40 @@ def value(trial: list[Curve]) -> float:
     return float(100 * np.mean([curve[:length] for curve in trial], axis=0).max())
 
 
-def seen(found: list[list[Curve]], borne: int, *, median: bool) -> tuple[list[list[Curve]], list[Curve]]:
-    """Returns the parts of curves that a search sees: of each complete trial, and of trials that it drops."""
+def seen(found: list[list[Curve]], borne: int, rules: int) -> tuple[list[list[Curve]], list[list[Curve]]]:
+    """Returns the parts of curves that a search sees that has so many of `RULES`.
+
+    Those of trials that run on all folds come first, then those of the others.
+    """
     complete: list[list[Curve]] = []
-    dropped: list[Curve] = []
+    others: list[list[Curve]] = []
     early: list[float] = []
     for number, trial in enumerate(found):
         if number % ROUND == 0:
-            below = floor(early) if median and borne < len(trial[0]) else None
+            below = floor(early) if rules > 1 and borne < len(trial[0]) else None
         first = float(trial[0][:borne].max())
         if below is not None and first < below:
-            dropped.append(trial[0][:borne])
+            others.append([trial[0][:borne]])
         else:
             complete.append([ended(curve, borne) for curve in trial])
             early.append(first)
-    return complete, dropped
+    if rules > 2:
+        complete.sort(key=lambda trial: -trial[0].max())
+        best = max(FINALISTS, math.ceil(len(found) / 4))
+        others += [trial[:1] for trial in complete[best:]]
+        complete = [[curve[: len(trial[0])] for curve in trial] for trial in complete[:best]]
+    return complete, others
 
 
 def rows(method: str, dataset: str, found: list[list[Curve]]) -> list[dict[str, object]]:
-    """Returns a row for each share, without the median and with it."""
+    """Returns a row for each share and number of rules."""
     epochs = method_class(method).params_type.search_space()["epochs"]
     lines: list[dict[str, object]] = []
-    for share, median in product(SHARES, (False, True)):
-        complete, dropped = seen(found, patience(epochs, share), median=median)
-        left = sum(map(len, chain(*complete, dropped))) / sum(map(len, chain(*found)))
+    for share, rules in product(SHARES, range(1, len(RULES) + 1)):
+        complete, others = seen(found, patience(epochs, share), rules)
+        left = sum(map(len, chain(*complete, *others))) / sum(map(len, chain(*found)))
         lost = max(map(value, found)) - max(map(value, complete))
-        whole = {"method": method, "data set": dataset, "share": share, "median": median}
+        whole = {"method": method, "data set": dataset, "share": share, "rules": " + ".join(RULES[:rules])}
         lines.append(whole | {"epochs left": left, "points lost": lost})
     return lines
 
@@ -118,9 +129,14 @@ def main() -> None:
     table = pd.DataFrame(lines)
     if given.csv:
         table.to_csv(given.csv, index=False)
-    wide = table.pivot(index=["data set", "method"], columns=["median", "share"], values=["epochs left", "points lost"])
+    wide = table.pivot(index=["data set", "method"], columns=["rules", "share"], values=["epochs left", "points lost"])
     print(wide.round(2).to_string())
-    print(table.groupby(["median", "share"])[["epochs left", "points lost"]].agg(["mean", "max"]).round(2).to_string())
+    print(
+        table.groupby(["rules", "share"], sort=False)[["epochs left", "points lost"]]
+        .agg(["mean", "max"])
+        .round(2)
+        .to_string()
+    )
 
 
 if __name__ == "__main__":

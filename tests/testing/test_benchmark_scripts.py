@@ -74,9 +74,11 @@ def test_who_waits_longer_for_a_better_epoch_trains_more_epochs_and_loses_less(t
     done = subprocess.run([*command, "--csv", "rows.csv"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "rows.csv").sort_values("share")
-    assert table["epochs left"].is_monotonic_increasing and table["epochs left"].between(0, 1).all()
-    assert table["points lost"].is_monotonic_decreasing and (table["points lost"] >= 0).all()
-    assert table["epochs left"].iloc[0] < 1, "or nothing ended early"
+    assert table["rules"].nunique() == 3
+    for _, own in table.groupby("rules"):
+        assert own["epochs left"].is_monotonic_increasing and own["epochs left"].between(0, 1).all()
+        assert own["points lost"].is_monotonic_decreasing and (own["points lost"] >= 0).all()
+        assert own["epochs left"].iloc[0] < 1, "or nothing ended early"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from outside import Answer, command, start
 
 from zslbench.records.store import Store
 
-TUNE = ("-d", "digits", "--device", "cpu", "--trials", "5", "--folds", "2", "--search", "epochs=2:4", "--json")
+TUNE = ("-d", "digits", "--device", "cpu", "--trials", "5", "--folds", "3", "--search", "epochs=2:4", "--json")
 BRANCH = """
 import torch
 from torch import nn

@@ -28,6 +28,7 @@ from zslbench.api.embedder import Embedder
 from zslbench.errors import RunError, UsageError
 from zslbench.records.search import Search
 from zslbench.records.store import Store
+from zslbench.report.html.figures import search_data
 from zslbench.tuning.tune import begin, shares_factors
 
 SPACE = ExampleParams.search_space()
@@ -42,13 +43,14 @@ def test_the_number_of_epochs_is_the_best_of_the_mean_curve_and_the_best_trial_h
 ) -> None:
     """Recomputed from the stored records of real runs; then trained anew with just that number of epochs."""
     found = search(store, run, trials=5, folds=2)
-    assert found.finished and len(found.complete) >= 4  # in the first round nothing is pruned
+    assert found.finished and len(found.complete) == 4
     means = []
     for trial in found.complete:
         records = [store.find(run_id) for run_id in trial.runs]
         assert [record.spec.fold for record in records] == [0, 1]
         curves = np.array([[metrics["ausuc"] for metrics in record.training.watched] for record in records])
         assert curves.shape == (2, 5)  # as many epochs as the space allows, whatever the default is
+        assert trial.first == curves[0].max()
         assert trial.params["epochs"] == curves.mean(axis=0).argmax() + 1
         assert trial.values == curves[:, trial.params["epochs"] - 1].tolist()
         means.append(curves.mean(axis=0).max())
@@ -136,15 +138,20 @@ def test_with_a_cosine_schedule_epochs_are_searched_and_not_read_off(store: Stor
 
 
 def test_interrupted_anywhere_and_resumed_the_log_is_the_same(tmp_path: Path) -> None:
-    """Three rounds of three folds; the last round is proposed by a sampler that has learnt."""
+    """Three rounds of one fold, the last one proposed by a sampler that has learnt; then the others of the best."""
     whole = search(Store(tmp_path / "whole"), answers := Answers(), trials=12)
-    assert answers.calls == 9
-    for call in range(1, 10):
+    assert answers.calls == 4 and {job.spec.fold for job in answers.runs[-8:]} == {1, 2}
+    for call in range(1, 5):
         store = Store(tmp_path / str(call))
         with pytest.raises(Killed):
             search(store, Answers(kill_at=call), trials=12)
-        assert len(stored.trials if (stored := store.find_search(whole.id)) else []) == 4 * ((call - 1) // 3)
-        assert log(search(store, Answers(), trials=12)) == log(whole), f"killed in call {call}"
+        stored = store.find_search(whole.id)
+        assert len(stored.trials if stored else []) == 4 * (call - 1)
+        assert not stored or not (stored.finished or stored.complete)
+        again = Answers()
+        assert log(search(store, again, trials=12)) == log(whole), f"killed in call {call}"
+        asked = {job.spec.id for job in again.runs}
+        assert asked <= {job.spec.id for job in answers.runs}, "what was run before is found again by the same ids"
 
 
 def test_the_order_in_which_trials_end_is_irrelevant(tmp_path: Path) -> None:
@@ -194,26 +201,86 @@ def test_searches_of_different_things_do_not_meet(store: Store, other: dict[str,
     assert len(list(store.root.glob("tuned/*"))) == 2
 
 
-def test_hopeless_trials_are_below_the_median_of_earlier_ones_and_run_on_no_further_fold(store: Store) -> None:
-    answers = Answers(lambda params, fold: [0.5 + 0.01 * fold if params.lr > 0.02 else 0.1] * params.epochs)
-    found = search(store, answers, trials=24)
-    pruned = [trial for trial in found.trials if trial.state == "pruned"]
-    assert pruned and len(found.complete) + len(pruned) == 24
-    folds = {run_id: [] for trial in found.trials for run_id in trial.runs}
-    for start in range(0, 24, 4):
-        earlier = [trial for trial in found.trials[:start] if trial.state == "complete"]
-        for trial in found.trials[start : start + 4]:
-            assert len(trial.runs) == len(trial.values) == (3 if trial.state == "complete" else 1)
-            below = len(earlier) >= 4 and trial.values[0] < np.median([other.values[0] for other in earlier])
-            assert (trial.state == "pruned") == below
-            folds |= {trial.runs[0]: [trial.state]}
+@pytest.mark.parametrize(("trials", "best"), [(3, 3), (12, 4), (24, 6), (25, 7)])
+def test_the_best_quarter_on_the_first_fold_runs_on_the_others(store: Store, trials: int, best: int) -> None:
+    answers = Answers()
+    found = search(store, answers, trials=trials)
+    firsts = [landscape(ExampleParams(**trial.params | {"epochs": 5}), 0) for trial in found.trials]
+    assert [trial.first for trial in found.trials] == list(map(max, firsts))
+    order = sorted(range(trials), key=lambda number: -found.trials[number].first)  # the first of equals
+    for place, number in enumerate(order):
+        trial = found.trials[number]
+        assert trial.state == ("complete" if place < best else "pruned")
+        assert len(trial.runs) == len(trial.values) == (3 if place < best else 1)
+        assert trial.params["epochs"] == (3 if place < best else 2)  # the peak of the mean, or of the first fold
+    assert len(answers.runs) == len({job.spec.id for job in answers.runs}) == trials + 2 * best
     assert {job.spec.id for job in answers.runs} == {run_id for trial in found.trials for run_id in trial.runs}
-    assert all("epochs" not in trial.params for trial in pruned)
 
 
-def test_a_failed_run_is_a_failed_trial_with_its_reason_and_the_search_goes_on(store: Store) -> None:
+def test_what_runs_on_all_folds_is_said_with_the_number_of_trials(store: Store) -> None:
+    extents = [search(store, Answers(), trials=trials).extent for trials in (3, 12, 20)]
+    assert extents == [
+        "3 trials, ausuc, 3 folds",
+        *(f"{n} trials, ausuc, the best {n // 4 + (n < 16)} on 3 folds" for n in (12, 20)),
+    ]
+
+
+def test_the_other_folds_train_no_epoch_that_the_first_has_not(store: Store) -> None:
+    answers = Answers(lambda params, fold: landscape(params, fold)[: 3 if fold == 0 else params.epochs])
+    found = search(store, answers)
+    assert {(bool(job.spec.fold), job.params.epochs) for job in answers.runs} == {(False, 5), (True, 3)}
+    assert {trial.params["epochs"] for trial in found.complete} == {3}
+
+
+def test_the_page_shows_all_trials_by_the_first_fold_where_only_the_best_ran_on_the_others(tmp_path: Path) -> None:
+    for trials, shown in ((4, "AUSUC, percent"), (12, "AUSUC, percent, first fold")):
+        found = search(Store(tmp_path / str(trials)), Answers(), trials=trials)
+        data = search_data(found)
+        assert data["metric"] == shown and len(data["trials"]) == trials
+        values = [trial.first if trials == 12 else trial.value for trial in found.trials]
+        assert [one["value"] for one in data["trials"]] == pytest.approx([100 * value for value in values], abs=0.001)
+        assert [one["best"] for one in data["trials"]] == [trial == found.best for trial in found.trials]
+
+
+def test_a_trial_that_fails_on_another_fold_gives_its_place_to_the_next(store: Store) -> None:
+    worst = []
+
     def answer(params: Any, fold: int) -> list[float] | Exception:
-        failing = params.width > 5 and fold == 1
+        if fold and params.lr in worst[:2]:
+            return RunError("too bad")
+        return landscape(params, fold)
+
+    ranked = search(Store(store.root / "before"), Answers(), trials=12)
+    worst += [ranked.trials[number].params["lr"] for number in ranked.ranked]
+    found = search(store, Answers(answer), trials=12)
+    assert [trial.params["lr"] for trial in found.trials if trial.state == "failed"] == sorted(
+        worst[:2], key=[trial.params["lr"] for trial in found.trials].index
+    )
+    assert {trial.params["lr"] for trial in found.complete} == set(worst[2:6])
+
+
+def test_a_search_whose_records_are_to_be_made_anew_makes_each_once(store: Store) -> None:
+    answers = Answers()
+    search(store, answers, trials=12, existing="rerun", afresh=True)
+    assert len(answers.runs) == len({job.spec.id for job in answers.runs}) == 12 + 2 * 4
+
+
+def test_a_log_of_an_older_version_that_pruned_after_folds_stays_finished_and_goes_on(store: Store) -> None:
+    """Its trials have no `first`; what it chose stands, and its means are what later trials are proposed by."""
+    found = search(store, Answers(), trials=8)
+    old = found.model_copy(update={"trials": [trial.model_copy(update={"first": None}) for trial in found.trials]})
+    store.save_search(old)
+    answers = Answers()
+    assert search(store, answers, trials=8) == old and not answers.runs
+    more = search(store, answers, trials=12)
+    assert more.trials[:8] == old.trials and len(more.trials) == 12
+    assert {job.spec.fold for job in answers.runs} == {0, 1, 2} and more.finished
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_failed_run_is_a_failed_trial_with_its_reason_and_the_search_goes_on(store: Store, first: bool) -> None:
+    def answer(params: Any, fold: int) -> list[float] | Exception:
+        failing = params.width > 5 and fold != int(first)
         return RunError(f"width {params.width} is too much") if failing else landscape(params, fold)
 
     answers = Answers(answer)
@@ -223,12 +290,12 @@ def test_a_failed_run_is_a_failed_trial_with_its_reason_and_the_search_goes_on(s
     for trial in found.trials:
         if trial.state == "failed":
             assert trial.reason == f"width {trial.params['width']} is too much"
-            assert len(trial.values) == len(trial.runs) == 1
+            assert len(trial.values) == len(trial.runs) == (0 if first else 1)
         else:
             assert trial.reason == ""
     assert found.best.params["width"] <= 5
-    failed = [params_of(job) for job in answers.runs if job.spec.fold == 2]
-    assert all(params.width <= 5 for params in failed)
+    if first:
+        assert all(params_of(job).width <= 5 for job in answers.runs if job.spec.fold)
 
 
 def test_where_all_trials_fail_the_first_reason_is_the_error_and_the_log_is_kept(store: Store) -> None:
@@ -254,7 +321,7 @@ def test_a_damaged_log_is_warned_about_and_begun_again(store: Store, damage: Any
     path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match=f"{path}: damaged log of a search .*; set aside as {path.name}.damaged"):
         again = search(store, answers := Answers())
-    assert log(again) == log(first) and answers.calls == 6
+    assert log(again) == log(first) and answers.calls == 3
     assert store.find_search(first.id) == first
 
 

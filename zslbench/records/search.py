@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,15 +16,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+FINALISTS = 4
+"""Trials, the best on the first fold, that run on the others at least; `benchmarks/stopping.py` says why so few."""
+
+
 class SearchTrial(BaseModel):
     """One point of the search space, scored on validation classes.
 
     Attributes:
         params: the values tried; with `epochs` where the best number of them was read off the validation curves.
-        state: `pruned` where the first epochs or folds were hopeless, `failed` where a run failed.
-        values: the metric on each fold that was run, a fraction; at the trial's number of epochs if it is complete.
+        state: `complete` where it ran on all folds, `failed` where a run failed; `pruned` where its first epochs were
+            hopeless, or where others were better on the first fold.
+        values: the metric on each fold that was run, a fraction; at the trial's number of epochs, where it has one.
         early: the best of the first epochs on the first fold, by which later trials may be hopeless; None where the
             number of epochs is not read off the validation curves.
+        first: the metric on the first fold, at the best number of epochs there: by it, further trials are proposed, and
+            those are chosen that run on the other folds; None where the trial was hopeless, or failed.
         runs: ids of the runs, in the order of folds; none where a whole grid was solved at once.
         seconds: fits and scoring of all folds.
         reason: why it failed.
@@ -35,9 +43,15 @@ class SearchTrial(BaseModel):
     state: Literal["complete", "pruned", "failed"]
     values: list[float] = Field(default_factory=list)
     early: float | None = None
+    first: float | None = None
     runs: list[str] = Field(default_factory=list)
     seconds: float = 0.0
     reason: str = ""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the first epochs were, for which the trial ended; of an old log, it may have been the first fold."""
+        return self.state == "pruned" and self.first is None
 
     @property
     def value(self) -> float:
@@ -102,9 +116,42 @@ class Search(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
-    def finished(self) -> bool:
-        """Whether all trials asked for were made."""
+    def tried_all(self) -> bool:
+        """Whether all trials asked for were made, at least on the first fold."""
         return len(self.trials) >= self.wanted
+
+    @property
+    def finished(self) -> bool:
+        """Whether all trials asked for were made, and the best of them on all folds."""
+        return self.tried_all and not self.unfinished
+
+    @property
+    def finalists(self) -> int:
+        """How many trials, the best on the first fold, run on the others, too."""
+        return self.wanted if self.strategy == "grid" else min(self.wanted, max(FINALISTS, math.ceil(self.wanted / 4)))
+
+    @property
+    def ranked(self) -> list[int]:
+        """The numbers of the trials that were neither hopeless nor failed, by the first fold, the best one first."""
+        known = {number: trial.first for number, trial in enumerate(self.trials) if trial.first is not None}
+        return sorted(known, key=lambda number: -self.worth(known[number]))
+
+    @property
+    def unfinished(self) -> list[int]:
+        """The numbers of the trials that are to run on the other folds, too, in their order."""
+        best = self.ranked[: self.finalists]
+        return sorted(number for number in best if self.trials[number].state != "complete")
+
+    @property
+    def fits(self) -> int:
+        """How many fits were made."""
+        return sum(len(trial.values) for trial in self.trials)
+
+    @property
+    def fits_left(self) -> int:
+        """How many fits there are still to make, at most."""
+        further = max(0, self.finalists - len(self.complete))
+        return self.wanted - len(self.trials) + further * (self.folds - 1)
 
     @property
     def complete(self) -> list[SearchTrial]:
@@ -129,7 +176,13 @@ class Search(BaseModel):
     def extent(self) -> str:
         """How much was tried: trials, metric and folds."""
         how = "grid of " if self.strategy == "grid" else ""
-        return f"{how}{len(self.trials)} trials, {self.metric}, {self.cuts}"
+        return f"{how}{len(self.trials)} trials, {self.metric}, {self.plan}"
+
+    @property
+    def plan(self) -> str:
+        """The number of folds, and how many trials run on all of them, in words."""
+        some = self.folds > 1 and self.finalists < max(self.wanted, len(self.trials))
+        return f"the best {self.finalists} on {self.cuts}" if some else self.cuts
 
     @property
     def cuts(self) -> str:

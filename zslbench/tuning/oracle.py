@@ -16,8 +16,8 @@ from zslbench.tuning.tune import Execute, shares_factors
 
 
 def oracle(entrant: Entrant, search: Search, execute: Execute, where: Where) -> float:
-    """Returns the best figure on test images, by the search's own metric, among the search's complete trials."""
-    points = [trial.params for trial in search.complete]
+    """Returns the best figure on test images, by the search's own metric, among the trials that were not dropped."""
+    points = [trial.params for trial in search.trials if trial.state != "failed" and not trial.hopeless]
     values: list[float]
     seed = entrant.request.seeds[0]
     if shares_factors(entrant.method):

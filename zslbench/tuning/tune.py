@@ -1,6 +1,7 @@
 """The search over a method's hyper-parameters and scaling, on validation classes cut from trainval.
 
-Trials are ordinary runs, proposed in rounds. A round depends only on the earlier rounds, so a search gives the same
+Trials are ordinary runs, proposed in rounds, on the first fold. The best quarter of them, four at least, then run on
+the other folds, too, and the best mean wins. A round depends only on the earlier rounds, so a search gives the same
 result however many runs execute at a time, and however often it was interrupted; where trials train as one, up to the
 rounding of float32. A trial of a gradient method is scored after each epoch, so that one run finds the best number of
 epochs. It ends when no epoch was better for a quarter of those that the space allows, or when its first quarter was
@@ -34,8 +35,7 @@ from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, pairs
 from zslbench.runs.memory import Where
-from zslbench.runs.stacking import able
-from zslbench.tuning.space import ENOUGH, defaults, floor, patience, proposed, search_space
+from zslbench.tuning.space import defaults, floor, patience, proposed, search_space
 from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
 
 ROUND = 4
@@ -107,7 +107,9 @@ class Tuner:
     as_found: bool = False
     stacked: bool = False
     since: tuple[float, int] = field(default=(0.0, 0), init=False)
-    """When the search under way began or went on, and with how many trials."""
+    """When the search under way began or went on, and with how many fits."""
+    known: dict[str, RunRecord | Exception] = field(default_factory=dict, init=False)
+    """What came of the runs of the search under way, by id."""
 
     def begin_or_resume(self, entrant: Entrant) -> Search:
         """Returns the log of the search that is asked for as far as it is stored, else an empty one."""
@@ -155,10 +157,10 @@ class Tuner:
         search = self.begin_or_resume(entrant)
         if not search.finished:
             self.store.prepare()
-            self.since = time.monotonic(), len(search.trials)
+            self.since, self.known = (time.monotonic(), search.fits), {}
             self.say(
                 f"tuning {search.method} on {search.dataset} by {tuning_metric(search.metric).title} on validation "
-                f"classes: {search.wanted} trials, {search.cuts}"
+                f"classes: {search.wanted} trials, {search.plan}"
             )
             search = self._grid(entrant, search) if search.strategy == "grid" else self._tpe(entrant, search)
         if not search.complete:
@@ -172,10 +174,12 @@ class Tuner:
         combinations = itertools.product(*(space.grid() for space in own.values()))
         points = [dict(zip(own, values, strict=True)) for values in combinations]
         if shares_factors(entrant.method):
-            return self._saved(search, sweep(entrant, points, search, self.where))
+            return self._saved(search, dict(enumerate(sweep(entrant, points, search, self.where))))
         count = GRID_ROUND if self.stacked else ROUND
-        for start in range(len(search.trials), len(points), count):
-            search = self._round(search, [_Begun(entrant, search, point) for point in points[start : start + count]])
+        while not search.tried_all:
+            start = len(search.trials)
+            some = enumerate(points[start : start + count], start)
+            search = self._round(search, [_Begun(entrant, search, number, point) for number, point in some], deep=True)
         return search
 
     def _tpe(self, entrant: Entrant, search: Search) -> Search:
@@ -183,82 +187,80 @@ class Tuner:
         optuna.logging.set_verbosity(logging.WARNING)
         own = proposed(entrant, search.space)
         distributions = {name: _distribution(space) for name, space in own.items()}
-        while not search.finished:
+        while not search.tried_all:
             study = _study(search, distributions)
             if not search.trials:
                 first = defaults(entrant)
                 study.enqueue_trial({name: first[name] for name, space in own.items() if space.holds(first[name])})
-            asked = [study.ask(distributions) for _ in range(min(ROUND, search.wanted - len(search.trials)))]
-            begun = [_Begun(entrant, search, _rounded(trial.params, search.space), trial) for trial in asked]
-            search = self._round(search, begun)
+            start = len(search.trials)  # of a search that is to have more trials, it may be in the middle of a round
+            numbers = range(start, min(start // ROUND * ROUND + ROUND, search.wanted))
+            points = [_rounded(study.ask(distributions).params, search.space) for _ in numbers]
+            begun = [_Begun(entrant, search, *numbered) for numbered in zip(numbers, points, strict=True)]
+            search = self._round(search, begun, deep=False)
+        while best := search.unfinished:
+            points = [{name: search.trials[number].params[name] for name in own} for number in best]
+            begun = [_Begun(entrant, search, *numbered) for numbered in zip(best, points, strict=True)]
+            search = self._round(search, begun, deep=True)
         return search
 
-    def _round(self, search: Search, begun: list[_Begun]) -> Search:
-        """Runs trials on the folds; those that are hopeless in the first epochs or after a fold are dropped."""
-        for folds in self._at_once(search, begun[0]):
-            alive = [trial for trial in begun if trial.state == "complete"]
+    def _round(self, search: Search, begun: list[_Begun], *, deep: bool) -> Search:
+        """Runs trials on the first fold and, if `deep`, those that do not fail there on the others; stores the log."""
+        for folds in [[0], list(range(1, search.folds))][: 1 + deep]:
+            alive = [trial for trial in begun if not trial.reason]
             runs = {fold: [trial.run(fold) for trial in alive] for fold in folds}
-            distinct = list({run.id: run for own in runs.values() for run in own}.values())
-            outcomes = self.execute(distinct, self._status(search, len(begun), folds))
+            new = {run.id: run for own in runs.values() for run in own if run.id not in self.known}
+            if new:
+                self.known |= self.execute(list(new.values()), self._status(search, alive, folds))
             for fold in folds:
                 for trial, run in zip(alive, runs[fold], strict=True):
-                    if trial.state == "complete":  # what one that was dropped found on further folds counts for nothing
-                        trial.add(outcomes[run.id])
-                        if trial.state == "complete" and fold + 1 < search.folds and trial.hopeless():
-                            trial.state = "pruned"
-        return self._saved(search, [trial.ended() for trial in begun])
+                    trial.add(self.known[run.id])
+        return self._saved(search, {trial.number: trial.ended() for trial in begun})
 
-    def _at_once(self, search: Search, trial: _Begun) -> list[list[int]]:
-        """Returns which folds are run together: where trials are trained as one, those that seldom drop any.
-
-        No trial is dropped before the pruner has seen enough, nor many after the second fold.
-        """
-        if not self.stacked or not able(trial.run(0)):
-            return [[fold] for fold in range(search.folds)]
-        seen = sum(one.state == "complete" for one in search.trials)
-        if trial.proposal is None or seen < ENOUGH or search.folds == 1:
-            return [list(range(search.folds))]
-        return [[0], list(range(1, search.folds))]
-
-    def _status(self, search: Search, count: int, folds: list[int]) -> str:
-        """Returns where a search stands that is about to run a number of trials on some folds."""
-        done, (began, before) = len(search.trials), self.since
-        which = f"trials {done + 1} to {done + count}" if count > 1 else f"trial {done + 1}"
-        parts = [f"{which} of {search.wanted}"]
+    def _status(self, search: Search, alive: list[_Begun], folds: list[int]) -> str:
+        """Returns where a search stands that is about to run some trials on some folds."""
+        numbers = [trial.number + 1 for trial in alive]
+        which = f"trials {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"trial {numbers[0]}"
+        parts = [f"the best {len(alive)} trials" if search.tried_all else f"{which} of {search.wanted}"]
         last = f" to {folds[-1] + 1}" if len(folds) > 1 else ""
         parts += [f"fold{'s' * bool(last)} {folds[0] + 1}{last} of {search.folds}"] * (search.folds > 1)
-        if search.complete:
-            metric = tuning_metric(search.metric)
-            parts.append(f"best {metric.title} {metric.text(search.best.value)}")
-        if made := done - before + (under_way := count * folds[0] / search.folds):
+        parts += [best for best, _ in _best(search)]
+        began, before = self.since
+        if made := search.fits - before:
             each = (time.monotonic() - began) / made
-            parts.append(f"about {each * (search.wanted - done - under_way):.0f} s left")
+            parts.append(f"about {each * search.fits_left:.0f} s left")
         return ", ".join(parts)
 
-    def _saved(self, search: Search, trials: list[SearchTrial]) -> Search:
-        search = search.model_copy(update={"trials": [*search.trials, *trials]})
+    def _saved(self, search: Search, trials: dict[int, SearchTrial]) -> Search:
+        """Stores the log with these trials, by their number."""
+        known = dict(enumerate(search.trials)) | trials
+        search = search.model_copy(update={"trials": [known[number] for number in range(len(known))]})
         self.store.save_search(search)
-        if search.complete:
-            best, metric = search.best, tuning_metric(search.metric)
-            self.say(
-                f"{len(search.trials)} of {search.wanted} trials: best {metric.title} {metric.text(best.value)} "
-                f"with {pairs(best.params)}"
-            )
+        for best, params in _best(search):
+            self.say(f"{len(search.trials)} of {search.wanted} trials: {best} with {pairs(params)}")
         return search
+
+
+def _best(search: Search) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the best value so far in words, and its parameters: of all folds or, until then, of the first."""
+    metric = tuning_metric(search.metric)
+    if search.complete:
+        return [(f"best {metric.title} {metric.text(search.best.value)}", search.best.params)]
+    first = [search.trials[number] for number in search.ranked[:1]]
+    return [(f"best {metric.title} {metric.text(one.values[0])} on the first fold", one.params) for one in first]
 
 
 @dataclass
 class _Begun:
-    """A trial under way; `proposal` is what Optuna knows of it, where Optuna proposed it."""
+    """A trial under way, of that number in the log."""
 
     entrant: Entrant
     search: Search
+    number: int
     point: dict[str, Any]
-    proposal: optuna.Trial | None = None
-    state: Literal["complete", "pruned", "failed"] = "complete"
     records: list[RunRecord] = field(default_factory=list)
     bests: list[float] = field(default_factory=list)
     early: float | None = None
+    dropped: bool = False
     reason: str = ""
 
     @property
@@ -268,21 +270,28 @@ class _Begun:
         return None if "epochs" in proposed(self.entrant, space) else space.get("epochs")
 
     def run(self, fold: int) -> Run:
+        """Returns the run on a fold; on further ones, no epoch counts that the first has not."""
         params, epochs = {**self.entrant.fixed, **self.point}, self.epochs
         if epochs:
-            params["epochs"] = max(epochs.grid())
+            params["epochs"] = len(self._watched(self.records[0])) if fold else 0
+            params["epochs"] = params["epochs"] or max(epochs.grid())
         run = self.entrant.run(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
         if epochs is None:
             return run
-        seen, after = [trial.early for trial in self.search.complete if trial.early is not None], patience(epochs)
-        can_be_dropped = fold == 0 and after < params["epochs"] and self.proposal is not None
+        after = patience(epochs)
+        can_be_dropped = fold == 0 and after < params["epochs"] and self.search.strategy == "tpe"
+        before = self.search.trials[: self.number // ROUND * ROUND]
+        seen = [trial.early for trial in before if trial.early is not None and not trial.hopeless]
         return run.stopping(self.search.metric, after, floor(seen) if can_be_dropped else None)
 
     def add(self, outcome: RunRecord | Exception) -> None:
+        """Takes what came of the run on the next fold; once one failed, nothing."""
         if isinstance(outcome, NotWritten):  # a full disk says nothing of the trial, which the same command repeats
             raise outcome
+        if self.reason:
+            return
         if isinstance(outcome, Exception):
-            self.state, self.reason = "failed", one_line(outcome)
+            self.reason = one_line(outcome)
         elif self.search.metric not in outcome.metrics:
             because = next(iter(outcome.not_applicable.values()), "it was not evaluated")
             raise without_metric(self.entrant, self.search.metric, because)
@@ -296,18 +305,15 @@ class _Begun:
         """Notes what the first epochs on the first fold had reached, and whether the trial ended there for it."""
         if spec.stop_on and len(self.records) == 1:
             self.early = max(curve[: spec.stop_after], key=self.search.worth)
-            if spec.stop_below is not None and self.search.worth(self.early) < self.search.worth(spec.stop_below):
-                self.state = "pruned"
+            if spec.stop_below is not None:
+                self.dropped = self.search.worth(self.early) < self.search.worth(spec.stop_below)
 
-    def hopeless(self) -> bool:
-        if self.proposal is None:
-            return False
-        self.proposal.report(self.search.worth(self.bests[-1]), step=len(self.bests))
-        return self.proposal.should_prune()
+    def _watched(self, record: RunRecord) -> list[dict[str, float]]:
+        return record.training.watched if record.training else []
 
     def _curve(self, record: RunRecord) -> list[float]:
         """The metric after each epoch where their number is to be chosen, else the one value at the end."""
-        watched = record.training.watched if record.training else []
+        watched = self._watched(record)
         if self.epochs and watched:
             return [metrics[self.search.metric] for metrics in watched]
         return [record.metrics[self.search.metric]]
@@ -318,25 +324,28 @@ class _Begun:
     def ended(self) -> SearchTrial:
         """Returns the log entry; the best number of epochs is that of the mean over folds, the first of equals."""
         params, values = dict(self.point), self.bests
-        curves = [self._curve(record) for record in self.records]
-        if self.state == "complete":
+        counts = bool(self.records) and not self.dropped and not self.reason
+        whole = counts and len(self.records) == self.search.folds
+        if counts:
+            curves = [self._curve(record) for record in self.records]
             means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
             best = max(self._choice(len(means)), key=lambda epochs: self.search.worth(means[epochs - 1]))
             values = [curve[best - 1] for curve in curves]
-            if self.epochs and all(record.training and record.training.watched for record in self.records):
+            if self.epochs and all(map(self._watched, self.records)):
                 params["epochs"] = best
         return SearchTrial(
             params=params,
-            state=self.state,
+            state="failed" if self.reason else "complete" if whole else "pruned",
             values=values,
             early=self.early,
+            first=self.bests[0] if counts else None,
             runs=[record.id for record in self.records],
             seconds=sum(record.training.seconds for record in self.records if record.training),
             reason=self.reason,
         )
 
 
-_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+_STATES = {"pruned": "PRUNED", "failed": "FAIL"}
 
 
 def _distribution(space: Space) -> BaseDistribution:
@@ -358,12 +367,12 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
             multivariate=True,
             constant_liar=True,
         )
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=ENOUGH)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in search.trials:
+        value = trial.value if trial.state == "complete" and trial.first is None else trial.first
         frozen = optuna.trial.create_trial(
-            state=optuna.trial.TrialState[_STATES[trial.state]],
-            value=search.worth(trial.value) if trial.state == "complete" else None,
+            state=optuna.trial.TrialState[_STATES[trial.state] if value is None else "COMPLETE"],
+            value=None if value is None else search.worth(value),
             params={name: trial.params[name] for name in distributions},
             distributions=distributions,
             intermediate_values={fold + 1: search.worth(value) for fold, value in enumerate(trial.values)},

@@ -45,24 +45,29 @@ def section_data(section: Section) -> dict[str, Any]:
 
 
 def search_data(search: Search) -> dict[str, Any]:
-    """Returns every complete trial of a search: what was tried, and the mean of its metric over folds."""
+    """Returns every trial of a search that was neither hopeless nor failed: what was tried, and how it did.
+
+    That is the mean of its metric over folds; or the first fold, where only the best ran on the others.
+    """
     metric = metrics()[search.metric]
     scale = 100 if metric.percent else 1
-    names = [name for name in search.space if any(name in trial.params for trial in search.complete)]
+    first = len(search.ranked) > len(search.complete)
+    shown = [search.trials[number] for number in sorted(search.ranked)] if first else search.complete
+    names = [name for name in search.space if any(name in trial.params for trial in shown)]
     spaces = {name: search.space[name] for name in names}
     return {
         "id": search.id,
-        "metric": metric.title + (", percent" if metric.percent else ""),
+        "metric": metric.title + ", percent" * metric.percent + ", first fold" * first,
         "names": names,
         "log": [space.log for space in spaces.values()],
         "trials": [
             {
                 "params": {name: trial.params.get(name) for name in {**dict.fromkeys(names), **trial.params}},
-                "value": round(scale * trial.value, 3),
+                "value": round(scale * (trial.first if first and trial.first is not None else trial.value), 3),
                 "folds": [round(scale * value, 3) for value in trial.values],
                 "best": trial == search.best,
             }
-            for trial in search.complete
+            for trial in shown
         ],
     }
 
