@@ -21,7 +21,8 @@ from planned import plan
 import zslbench
 from zslbench.api.engine import Listener
 from zslbench.engines.processes import Processes
-from zslbench.engines.ray import Ray, room_in
+from zslbench.engines.ray import Ray
+from zslbench.engines.shares import Shares
 from zslbench.errors import RunError, UsageError
 from zslbench.records.store import Store
 from zslbench.runs.code import _without_docstrings, harness_code
@@ -64,14 +65,29 @@ def test_an_address_where_nothing_answers_is_one_line(store: Path, monkeypatch: 
             Ray().execute([], Setup(store=store), Listener())
 
 
-@pytest.mark.parametrize(
-    ("resources", "gpus", "room"),
-    [({"CPU": 3.0}, 0, 3), ({"CPU": 8.0, "GPU": 1.0}, 1, 1), ({"CPU": 8.0, "GPU": 1.0}, 0.25, 4), ({}, 0, 1)],
-)
-def test_a_ray_cluster_has_room_for_what_its_cpus_and_gpus_allow(
-    resources: dict[str, float], gpus: float, room: int
-) -> None:
-    assert room_in(resources, gpus) == room
+def test_a_run_takes_the_share_of_a_gpu_that_is_given() -> None:
+    [row] = plan(["devise"], ["digits"], Request(root=Path(), seeds=tuple(range(9))))
+    shares = Shares(0.25)
+    shares.learn(row.runs[0], {"peak_memory_mb": 9000.0, "device_memory_mb": 10000.0})
+    assert (shares.of(row.runs[0]), shares.room(row.runs, 1), shares.room(row.runs, 1.3)) == (0.25, 4, 5)
+    assert shares.room([], 1) == shares.room(row.runs, 0.2) == 0
+    assert not shares.take_whole(row.runs[0], 0.25)
+
+
+def test_a_run_takes_a_whole_gpu_until_one_of_its_kind_has_ended_and_then_what_that_took() -> None:
+    rows = plan(["devise", "ale"], ["digits"], Request(root=Path(), seeds=(0, 1, 2)))
+    (one, *_), (other, *_) = runs = [row.runs for row in rows]
+    shares = Shares()
+    assert (shares.of(one), shares.room(runs[0], 2)) == (1, 2)
+    shares.learn(one, {"peak_memory_mb": 1600.0})  # not on a GPU
+    assert shares.of(one) == 1
+    for peak, share in ((1600.0, 0.3), (400.0, 0.3), (2000.0, 0.36), (90000.0, 1.0)):
+        shares.learn(one, {"peak_memory_mb": peak, "device_memory_mb": 10000.0})
+        assert (shares.of(runs[0][2]), shares.of(other)) == (share, 1.0)
+    shares.learn(other, {"peak_memory_mb": 0.1, "device_memory_mb": 10000.0})
+    assert shares.room(runs[1] * 9, 1.0) == 14  # of 0.07 each
+    assert not shares.take_whole(other, 1.0)
+    assert shares.take_whole(other, 0.07) and shares.of(other) == 1.0
 
 
 @pytest.mark.parametrize("thing", ["zslbench", "method eszsl"])

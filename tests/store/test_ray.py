@@ -26,6 +26,39 @@ pytestmark = pytest.mark.slow
 SLOW = ("compare", "devise:epochs=200", "-d", "digits", "--device", "cpu", "--uncalibrated")
 
 
+FRUGAL = """
+import time
+from pathlib import Path
+import ray, torch
+import zslbench.runs.execute as execution
+from torch import nn
+from zslbench import Embedder, Params
+
+execution.memory_used = lambda device: {"peak_memory_mb": 600.0, "device_memory_mb": 10000.0}
+
+class FrugalParams(Params):
+    pass
+
+class Frugal(Embedder[FrugalParams]):
+    "Takes a second."
+
+    def build(self, shape):
+        self.register_buffer("W", torch.zeros(shape.features, shape.attributes))
+
+    def solve(self, view):
+        gpu = ray.get_runtime_context().get_assigned_resources()["GPU"]
+        with Path(__file__).with_name("assigned").open("a") as file:
+            print(gpu, file=file)
+        if GREEDY and gpu < 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        time.sleep(1)
+
+    def embed(self, x):
+        return x @ self.W
+"""
+"""A method that tells how much of a GPU it was given, and of how little it took."""
+
+
 @contextmanager
 def cluster(*nodes: dict[str, Any]) -> Iterator[Any]:
     """A cluster of several nodes on this machine, which commands find by RAY_ADDRESS."""
@@ -99,6 +132,26 @@ def test_runs_share_a_gpu_where_they_take_a_part_of_it(store: Path) -> None:
         )
     assert answer.status == 0, answer.err
     assert most_at_a_time(spans_of(Store(store))) == 2
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_runs_share_a_gpu_by_the_memory_that_the_first_one_took(store: Path, tmp_path: Path, greedy: bool) -> None:
+    """Ray believes in a GPU, and the method tells how much memory it took of it; a greedy one needs all of it."""
+    file = tmp_path / "frugal.py"
+    file.write_text(FRUGAL.replace("GREEDY", str(greedy)))
+    with cluster({"num_cpus": 4, "num_gpus": 1}) as made:
+        answer = command(
+            *("run", file, "-d", "digits", "--seeds", 4, "--engine", "ray", "--uncalibrated"),
+            environment={"RAY_ADDRESS": made.address},
+        )
+    assert answer.status == 0, answer.err
+    assert len(list(Store(store, create=False).records())) == 4
+    shares = (tmp_path / "assigned").read_text().split()
+    assert shares[0] == "1.0" and shares.count("0.15") == 3
+    again = answer.err.count("no memory was left on the GPU of which it had 15%; it is sent again, time 1 of at most 2")
+    assert (len(shares), again) == ((7, 3) if greedy else (4, 0))
+    assert shares.count("1.0") == (4 if greedy else 1)
+    assert (most_at_a_time(spans_of(Store(store))) == 1) == greedy
 
 
 def test_a_node_without_the_folders_gets_the_data_and_sends_records_decisions_and_models(

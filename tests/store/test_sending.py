@@ -47,9 +47,8 @@ class Here(Place):
         self.kept: list[tuple[int, str, Message]] = []
         self.most, self.cancelled, self.interrupt = 0, list[int](), False
 
-    @property
-    def room(self) -> int:
-        return self._room
+    def room(self, waiting: Sequence[Run], jobs: Sequence[int]) -> int:
+        return max(0, self._room - len(jobs)) * self.job_size
 
     def send(self, jobs: Sequence[Sequence[Run]]) -> list[int]:
         handles = list(range(len(self.sent), len(self.sent) + len(jobs)))

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from zslbench.api.dataset import ZSLData
 from zslbench.api.engine import Listener
 from zslbench.api.progress import Progress
@@ -110,7 +112,13 @@ def keep(message: Message, store: Store) -> Message:
 def failed(error: Exception) -> Message:
     """Returns the message that a run failed."""
     trace = "".join(traceback.format_exception(error))
-    return {"event": "failed", "text": located(error), "unwritten": isinstance(error, NotWritten), "traceback": trace}
+    return {
+        "event": "failed",
+        "text": located(error),
+        "unwritten": isinstance(error, NotWritten),
+        "short_of_memory": isinstance(error, torch.OutOfMemoryError),
+        "traceback": trace,
+    }
 
 
 def tell(message: Message, run: Run, listener: Listener) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import os
 import secrets
 import signal
@@ -28,10 +27,12 @@ from zslbench.api.params import Params, param
 from zslbench.data.imagefiles import FileImages
 from zslbench.engines.messages import Message, answer, answer_apart, failed, keep, spaced
 from zslbench.engines.sending import Place, elsewhere, fulfil_at
+from zslbench.engines.shares import Kind, Shares
 from zslbench.errors import Hint, UsageError, one_line
 from zslbench.runs.code import own_code
 from zslbench.runs.entrant import Run
 from zslbench.runs.execute import Setup
+from zslbench.runs.memory import Sharers
 
 REACHED = 10.0
 """Seconds in which the address of a cluster must answer."""
@@ -46,13 +47,15 @@ TOLD = "^(A worker died or was killed|Raylet is terminated)"
 class RayOptions(Params):
     """What a run takes of a Ray cluster beside one CPU."""
 
-    gpus_per_run: float = param(1, "share of a GPU that a run takes, where there are GPUs", gt=0, le=1)
+    gpus_per_run: float = param(
+        0, "share of a GPU that a run takes, where there are GPUs; 0 for what such runs were seen to need", ge=0, le=1
+    )
 
 
 class Ray(Engine):
     """Joins the cluster that `RAY_ADDRESS` names, or starts one here.
 
-    At most `workers` runs at a time; without a number, as many as its CPUs and GPUs have room for.
+    At most `workers` runs at a time, and as many as its CPUs and GPUs have room for.
     """
 
     options: RayOptions = RayOptions()
@@ -60,16 +63,17 @@ class Ray(Engine):
     def __init__(self, workers: int = 0) -> None:
         super().__init__(workers)
         self._joined: Any = None
+        self._measured: dict[Kind, float] = {}
 
     def execute(self, runs: Sequence[Run], setup: Setup, listener: Listener) -> None:
         """Executes the runs; one whose worker or node is lost is sent to another one."""
         setup = elsewhere(setup)
         try:
             with interruption.deferred():  # Ray makes other errors of what a handler of signals raises in it
-                ray, gpus = self._join(), self.options.gpus_per_run
+                ray, shares = self._join(), Shares(self.options.gpus_per_run, self._measured)
                 with seen_by_all_that_share(setup.store) as token:
                     apart = _check_nodes(ray, token)
-                    fulfil_at(_Cluster(ray, setup, self.workers, gpus, str(token), apart), runs, listener)
+                    fulfil_at(_Cluster(ray, setup, self.workers, shares, str(token), apart), runs, listener)
         except BaseException:
             self.close()
             raise
@@ -105,11 +109,6 @@ class Ray(Engine):
             self._joined = None
 
 
-def room_in(resources: Mapping[str, float], gpus: float) -> int:
-    """Returns for how many runs at a time a cluster has room, each of which takes one CPU and so many GPUs."""
-    return int(min(resources.get("CPU", 1), resources.get("GPU", 0) / gpus if gpus else math.inf))
-
-
 @contextmanager
 def seen_by_all_that_share(store: Path) -> Iterator[Path]:
     """Gives a new file of a store, by which a machine tells whether it shares the store's folder."""
@@ -128,27 +127,34 @@ class _Cluster(Place):
     `token` is a file that tells whether a machine shares the store; `apart` says that one does not, which needs data.
     """
 
-    def __init__(self, ray: Any, setup: Setup, workers: int, gpus: float, token: str, apart: bool) -> None:
+    def __init__(self, ray: Any, setup: Setup, workers: int, shares: Shares, token: str, apart: bool) -> None:
         self.ray, self.setup, self.workers, self.token, self.apart = ray, setup, workers, token, apart
-        self.gpus = gpus if setup.device != "cpu" and ray.cluster_resources().get("GPU") else 0.0
+        self.shares = shares if setup.device != "cpu" and ray.cluster_resources().get("GPU") else None
         here = _on(ray, ray.get_runtime_context().get_node_id(), soft=True)
         self.mailbox = ray.remote(_Mailbox).options(max_restarts=-1, **here).remote()
-        self.ids: dict[Any, str] = {}
+        self.sent: dict[Any, tuple[Run, float]] = {}
         self.answers: list[tuple[Any, Message]] = []
         self.data: dict[int, tuple[ZSLData, Any]] = {}
 
-    @property
-    def room(self) -> int:
-        return self.workers or room_in(self.ray.cluster_resources(), self.gpus)  # nodes come and go
+    def room(self, waiting: Sequence[Run], jobs: Sequence[Any]) -> int:
+        resources = self.ray.cluster_resources()  # nodes come and go
+        at_most = max(0, (self.workers or int(resources.get("CPU", 1))) - len(jobs))
+        if self.shares is None:
+            return at_most
+        free = resources.get("GPU", 0) - sum(self.sent[reference][1] for reference in jobs)
+        return self.shares.room(waiting[:at_most], free)
 
     def send(self, jobs: Sequence[Sequence[Run]]) -> list[Any]:
-        remote = self.ray.remote(_fulfil).options(num_cpus=1, num_gpus=self.gpus, max_retries=0)
-        runs, settings = [run for [run] in jobs], self.setup.model_dump_json()
-        sent = [
-            remote.remote(run.sent(), run.id, settings, self.mailbox, (self.token, self._data(run))) for run in runs
-        ]
-        self.ids |= {reference: run.id for reference, run in zip(sent, runs, strict=True)}
-        return sent
+        return [self._send(run) for [run] in jobs]
+
+    def _send(self, run: Run) -> Any:
+        share = self.shares.of(run) if self.shares else 0.0
+        setup = self.setup.model_copy(update={"sharers": Sharers(device=round(1 / share) if share else 1)})
+        remote = self.ray.remote(_fulfil).options(num_cpus=1, num_gpus=share, max_retries=0)
+        shared = self.token, self._data(run)
+        reference = remote.remote(run.sent(), run.id, setup.model_dump_json(), self.mailbox, shared)
+        self.sent[reference] = run, share
+        return reference
 
     def _data(self, run: Run) -> list[Any]:
         """Returns a reference to the data of a run, which each node fetches once, if there are any that need it."""
@@ -170,21 +176,33 @@ class _Cluster(Place):
             ended[reference] = ""
             try:
                 self.answers.append((reference, ray.get(reference)))
+                ended[reference] = self._note_memory(reference)
             except ray.exceptions.RayTaskError as error:  # of our own code there, or on the way
                 self.answers.append((reference, failed(error.cause)))
             except ray.exceptions.RayError as error:
                 ended[reference] = str(error).strip().splitlines()[0]
         return ended
 
+    def _note_memory(self, reference: Any) -> str:
+        """Learns how much of a GPU a run took; returns why it must be repeated, where it had too little of one."""
+        (run, share), message = self.sent[reference], self.answers[-1][1]
+        if self.shares and message["event"] == "finished" and message["record"]:
+            self.shares.learn(run, message["record"]["provenance"])
+        if self.shares and message.get("short_of_memory") and self.shares.take_whole(run, share):
+            self.answers.pop()
+            return f"no memory was left on the GPU of which it had {share:.0%}"
+        return ""
+
     def messages(self, jobs: Sequence[Any]) -> Iterator[tuple[Any, str, Message]]:
-        references = {self.ids[reference]: reference for reference in jobs}
+        references = {self.sent[reference][0].id: reference for reference in jobs}
         with suppress(self.ray.exceptions.RayError):  # the actor is started again
             for id, message in self.ray.get(self.mailbox.take.remote()):
                 if id in references:
                     yield references[id], id, message
         answers, self.answers = self.answers, []
         for reference, message in answers:
-            yield reference, self.ids[reference], keep(message, self.setup.opened) if "files" in message else message
+            id = self.sent[reference][0].id
+            yield reference, id, keep(message, self.setup.opened) if "files" in message else message
 
     def cancel(self, jobs: Sequence[Any]) -> None:
         for reference in jobs:  # raises KeyboardInterrupt there, where training writes its checkpoint

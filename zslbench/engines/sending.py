@@ -33,10 +33,9 @@ class Place(ABC):
     job_size = 1
     """How many runs a job has at most."""
 
-    @property
     @abstractmethod
-    def room(self) -> int:
-        """How many jobs there may be at a time, those that wait for a worker included."""
+    def room(self, waiting: Sequence[Run], jobs: Sequence[Handle]) -> int:
+        """Returns how many of the waiting runs may be sent now, the first ones, while these jobs are under way."""
 
     @abstractmethod
     def send(self, jobs: Sequence[Sequence[Run]]) -> list[Handle]:
@@ -70,7 +69,7 @@ def fulfil_at(place: Place, runs: Sequence[Run], listener: Listener) -> None:
     try:
         while waiting or jobs:
             interruption.check()
-            room = max(0, max(1, place.room) - len(jobs)) * place.job_size
+            room = max(place.room(waiting, list(jobs)), 0 if jobs else place.job_size)
             waiting, now = waiting[room:], waiting[:room]
             groups = [now[start : start + place.job_size] for start in range(0, len(now), place.job_size)]
             for handle, group in zip(place.send(groups) if groups else [], groups, strict=True):

@@ -200,9 +200,9 @@ class _Local(_Jobs):
 
     lag = 0.0
 
-    @property
-    def room(self) -> int:
-        return self.workers or len(os.sched_getaffinity(0))
+    def room(self, waiting: Sequence[Run], jobs: Sequence[str]) -> int:
+        at_a_time = self.workers or len(os.sched_getaffinity(0))
+        return max(0, at_a_time - len(jobs)) * self.job_size
 
     def send(self, jobs: Sequence[Sequence[Run]]) -> list[str]:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it; `cancel` ends them
@@ -232,9 +232,8 @@ class _Queue(_Jobs):
 
     asked, known = -math.inf, frozenset[str]()
 
-    @property
-    def room(self) -> int:
-        return sys.maxsize  # Slurm keeps the queue
+    def room(self, waiting: Sequence[Run], jobs: Sequence[str]) -> int:
+        return len(waiting)  # Slurm keeps the queue
 
     def send(self, jobs: Sequence[Sequence[Run]]) -> list[str]:
         self.asked = -math.inf

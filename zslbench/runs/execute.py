@@ -35,7 +35,7 @@ from zslbench.runs.kept import LIMIT, KeepModel, Kept
 from zslbench.runs.measure import Arrays, asked, measured_again, record_of, watched
 from zslbench.runs.memory import ALONE, Sharers, Where
 from zslbench.runs.problem import Problem
-from zslbench.runs.provenance import peak_memory, provenance, reset_peak_memory
+from zslbench.runs.provenance import memory_used, provenance, reset_peak_memory
 from zslbench.runs.request import Existing
 from zslbench.runs.resolve import received
 from zslbench.runs.weights import BACKBONE
@@ -215,7 +215,7 @@ class Execution:
             provenance=provenance(run, self.device, self.started)
             | ({"features_from": dict(self.data.backbone)} if self.data.backbone else {})
             | ({"stacked": stacked} if (stacked := max(one.stacked for one in self.fitted)) > 1 else {})
-            | {"peak_memory_mb": peak_memory(self.device)},
+            | memory_used(self.device),
         )
         return record, decisions | arrays
 

@@ -118,6 +118,14 @@ def outdated(records: Iterable[RunRecord]) -> list[str]:
     return lines
 
 
+def memory_used(device: torch.device) -> dict[str, float]:
+    """Returns the peak memory, and how much the GPU has, where the run was on one, in MB."""
+    used = {"peak_memory_mb": peak_memory(device)}
+    if device.type == "cuda":
+        used["device_memory_mb"] = torch.cuda.get_device_properties(device).total_memory / 2**20
+    return used
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Begins a new measurement, where the system allows it: a process may execute many runs."""
     if device.type == "cuda":
