@@ -27,8 +27,7 @@ from zslbench import Bench
 from zslbench.api.params import Space
 from zslbench.records.search import FINALISTS
 from zslbench.runs.resolve import method_class
-from zslbench.tuning.space import floor, patience
-from zslbench.tuning.tune import ROUND
+from zslbench.tuning.space import ROUND, floor, patience
 
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.33, 0.5)
 RULES = ("patience", "median", "finalists")

@@ -15,6 +15,8 @@ from zslbench.errors import UsageError
 from zslbench.runs.entrant import Entrant
 from zslbench.runs.scaling import searched_scaling
 
+ROUND = 4
+"""Trials proposed at a time; more would be proposed with less knowledge."""
 SHARE = 0.25
 """Of the most epochs, how many a trial bears without a better value; chosen by `benchmarks/stopping.py`."""
 LEAST = 5

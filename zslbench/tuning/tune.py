@@ -21,25 +21,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from zlib import crc32
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from zslbench.api.embedder import Embedder
 from zslbench.api.params import Space
-from zslbench.errors import NotApplicable, RunError, UsageError, one_line
-from zslbench.files import NotWritten
+from zslbench.errors import NotApplicable, RunError, UsageError
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
-from zslbench.records.spec import RunSpec
 from zslbench.records.store import Store
 from zslbench.runs.entrant import Entrant, Run, pairs
 from zslbench.runs.memory import Where
-from zslbench.tuning.space import defaults, floor, patience, proposed, search_space
-from zslbench.tuning.sweep import sweep, tuning_metric, without_metric
+from zslbench.tuning.space import ROUND, defaults, proposed, search_space
+from zslbench.tuning.sweep import sweep, tuning_metric
+from zslbench.tuning.trial import Trial
 
-ROUND = 4
-"""Trials proposed at a time; more would be proposed with less knowledge."""
 GRID_ROUND = 16
 """Points of a grid run at a time where they are trained as one; they depend on nothing."""
 RANDOM = 8
@@ -179,7 +175,7 @@ class Tuner:
         while not search.tried_all:
             start = len(search.trials)
             some = enumerate(points[start : start + count], start)
-            search = self._round(search, [_Begun(entrant, search, number, point) for number, point in some], deep=True)
+            search = self._round(search, [Trial(entrant, search, number, point) for number, point in some], deep=True)
         return search
 
     def _tpe(self, entrant: Entrant, search: Search) -> Search:
@@ -195,15 +191,15 @@ class Tuner:
             start = len(search.trials)  # of a search that is to have more trials, it may be in the middle of a round
             numbers = range(start, min(start // ROUND * ROUND + ROUND, search.wanted))
             points = [_rounded(study.ask(distributions).params, search.space) for _ in numbers]
-            begun = [_Begun(entrant, search, *numbered) for numbered in zip(numbers, points, strict=True)]
+            begun = [Trial(entrant, search, *numbered) for numbered in zip(numbers, points, strict=True)]
             search = self._round(search, begun, deep=False)
         while best := search.unfinished:
             points = [{name: search.trials[number].params[name] for name in own} for number in best]
-            begun = [_Begun(entrant, search, *numbered) for numbered in zip(best, points, strict=True)]
+            begun = [Trial(entrant, search, *numbered) for numbered in zip(best, points, strict=True)]
             search = self._round(search, begun, deep=True)
         return search
 
-    def _round(self, search: Search, begun: list[_Begun], *, deep: bool) -> Search:
+    def _round(self, search: Search, begun: list[Trial], *, deep: bool) -> Search:
         """Runs trials on the first fold and, if `deep`, those that do not fail there on the others; stores the log."""
         for folds in [[0], list(range(1, search.folds))][: 1 + deep]:
             alive = [trial for trial in begun if not trial.reason]
@@ -216,7 +212,7 @@ class Tuner:
                     trial.add(self.known[run.id])
         return self._saved(search, {trial.number: trial.ended() for trial in begun})
 
-    def _status(self, search: Search, alive: list[_Begun], folds: list[int]) -> str:
+    def _status(self, search: Search, alive: list[Trial], folds: list[int]) -> str:
         """Returns where a search stands that is about to run some trials on some folds."""
         numbers = [trial.number + 1 for trial in alive]
         which = f"trials {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"trial {numbers[0]}"
@@ -247,102 +243,6 @@ def _best(search: Search) -> list[tuple[str, dict[str, Any]]]:
         return [(f"best {metric.title} {metric.text(search.best.value)}", search.best.params)]
     first = [search.trials[number] for number in search.ranked[:1]]
     return [(f"best {metric.title} {metric.text(one.values[0])} on the first fold", one.params) for one in first]
-
-
-@dataclass
-class _Begun:
-    """A trial under way, of that number in the log."""
-
-    entrant: Entrant
-    search: Search
-    number: int
-    point: dict[str, Any]
-    records: list[RunRecord] = field(default_factory=list)
-    bests: list[float] = field(default_factory=list)
-    early: float | None = None
-    dropped: bool = False
-    reason: str = ""
-
-    @property
-    def epochs(self) -> Space | None:
-        """Where the number of epochs is chosen from, if it is read off the validation curves."""
-        space = self.search.space
-        return None if "epochs" in proposed(self.entrant, space) else space.get("epochs")
-
-    def run(self, fold: int) -> Run:
-        """Returns the run on a fold; on further ones, no epoch counts that the first has not."""
-        params, epochs = {**self.entrant.fixed, **self.point}, self.epochs
-        if epochs:
-            params["epochs"] = len(self._watched(self.records[0])) if fold else 0
-            params["epochs"] = params["epochs"] or max(epochs.grid())
-        run = self.entrant.run(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
-        if epochs is None:
-            return run
-        after = patience(epochs)
-        can_be_dropped = fold == 0 and after < params["epochs"] and self.search.strategy == "tpe"
-        before = self.search.trials[: self.number // ROUND * ROUND]
-        seen = [trial.early for trial in before if trial.early is not None and not trial.hopeless]
-        return run.stopping(self.search.metric, after, floor(seen) if can_be_dropped else None)
-
-    def add(self, outcome: RunRecord | Exception) -> None:
-        """Takes what came of the run on the next fold; once one failed, nothing."""
-        if isinstance(outcome, NotWritten):  # a full disk says nothing of the trial, which the same command repeats
-            raise outcome
-        if self.reason:
-            return
-        if isinstance(outcome, Exception):
-            self.reason = one_line(outcome)
-        elif self.search.metric not in outcome.metrics:
-            because = next(iter(outcome.not_applicable.values()), "it was not evaluated")
-            raise without_metric(self.entrant, self.search.metric, because)
-        else:
-            self.records.append(outcome)
-            curve = self._curve(outcome)
-            self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
-            self._note_early(outcome.spec, curve)
-
-    def _note_early(self, spec: RunSpec, curve: list[float]) -> None:
-        """Notes what the first epochs on the first fold had reached, and whether the trial ended there for it."""
-        if spec.stop_on and len(self.records) == 1:
-            self.early = max(curve[: spec.stop_after], key=self.search.worth)
-            if spec.stop_below is not None:
-                self.dropped = self.search.worth(self.early) < self.search.worth(spec.stop_below)
-
-    def _watched(self, record: RunRecord) -> list[dict[str, float]]:
-        return record.training.watched if record.training else []
-
-    def _curve(self, record: RunRecord) -> list[float]:
-        """The metric after each epoch where their number is to be chosen, else the one value at the end."""
-        watched = self._watched(record)
-        if self.epochs and watched:
-            return [metrics[self.search.metric] for metrics in watched]
-        return [record.metrics[self.search.metric]]
-
-    def _choice(self, trained: int) -> list[int]:
-        return [n for n in range(1, trained + 1) if self.epochs and self.epochs.holds(n)] or [trained]
-
-    def ended(self) -> SearchTrial:
-        """Returns the log entry; the best number of epochs is that of the mean over folds, the first of equals."""
-        params, values = dict(self.point), self.bests
-        counts = bool(self.records) and not self.dropped and not self.reason
-        whole = counts and len(self.records) == self.search.folds
-        if counts:
-            curves = [self._curve(record) for record in self.records]
-            means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
-            best = max(self._choice(len(means)), key=lambda epochs: self.search.worth(means[epochs - 1]))
-            values = [curve[best - 1] for curve in curves]
-            if self.epochs and all(map(self._watched, self.records)):
-                params["epochs"] = best
-        return SearchTrial(
-            params=params,
-            state="failed" if self.reason else "complete" if whole else "pruned",
-            values=values,
-            early=self.early,
-            first=self.bests[0] if counts else None,
-            runs=[record.id for record in self.records],
-            seconds=sum(record.training.seconds for record in self.records if record.training),
-            reason=self.reason,
-        )
 
 
 _STATES = {"pruned": "PRUNED", "failed": "FAIL"}

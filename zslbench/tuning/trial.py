@@ -1,0 +1,124 @@
+"""A trial of a search: its run on each fold, when it is dropped, and which number of epochs is its best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zslbench.api.params import Space
+from zslbench.errors import one_line
+from zslbench.files import NotWritten
+from zslbench.records.record import RunRecord
+from zslbench.records.search import Search, SearchTrial
+from zslbench.records.spec import RunSpec
+from zslbench.runs.entrant import Entrant, Run
+from zslbench.tuning.space import ROUND, floor, patience, proposed
+from zslbench.tuning.sweep import without_metric
+
+
+@dataclass
+class Trial:
+    """A trial under way.
+
+    Attributes:
+        number: its place in the log.
+        point: the values that it tries.
+        records: what came of its runs, one for each fold.
+        bests: the best of the metric on each of these folds.
+        early: the best of the first epochs on the first fold.
+        dropped: whether they were hopeless.
+        reason: why it failed.
+    """
+
+    entrant: Entrant
+    search: Search
+    number: int
+    point: dict[str, Any]
+    records: list[RunRecord] = field(default_factory=list)
+    bests: list[float] = field(default_factory=list)
+    early: float | None = None
+    dropped: bool = False
+    reason: str = ""
+
+    @property
+    def epochs(self) -> Space | None:
+        """Where the number of epochs is chosen from, if it is read off the validation curves."""
+        space = self.search.space
+        return None if "epochs" in proposed(self.entrant, space) else space.get("epochs")
+
+    def run(self, fold: int) -> Run:
+        """Returns the run on a fold; on further ones, no epoch counts that the first has not."""
+        params, epochs = {**self.entrant.fixed, **self.point}, self.epochs
+        if epochs:
+            params["epochs"] = len(self._watched(self.records[0])) if fold else 0
+            params["epochs"] = params["epochs"] or max(epochs.grid())
+        run = self.entrant.run(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
+        if epochs is None:
+            return run
+        after = patience(epochs)
+        can_be_dropped = fold == 0 and after < params["epochs"] and self.search.strategy == "tpe"
+        before = self.search.trials[: self.number // ROUND * ROUND]
+        seen = [trial.early for trial in before if trial.early is not None and not trial.hopeless]
+        return run.stopping(self.search.metric, after, floor(seen) if can_be_dropped else None)
+
+    def add(self, outcome: RunRecord | Exception) -> None:
+        """Takes what came of the run on the next fold; once one failed, nothing."""
+        if isinstance(outcome, NotWritten):  # a full disk says nothing of the trial, which the same command repeats
+            raise outcome
+        if self.reason:
+            return
+        if isinstance(outcome, Exception):
+            self.reason = one_line(outcome)
+        elif self.search.metric not in outcome.metrics:
+            because = next(iter(outcome.not_applicable.values()), "it was not evaluated")
+            raise without_metric(self.entrant, self.search.metric, because)
+        else:
+            self.records.append(outcome)
+            curve = self._curve(outcome)
+            self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
+            self._note_early(outcome.spec, curve)
+
+    def _note_early(self, spec: RunSpec, curve: list[float]) -> None:
+        """Notes what the first epochs on the first fold had reached, and whether the trial ended there for it."""
+        if spec.stop_on and len(self.records) == 1:
+            self.early = max(curve[: spec.stop_after], key=self.search.worth)
+            if spec.stop_below is not None:
+                self.dropped = self.search.worth(self.early) < self.search.worth(spec.stop_below)
+
+    def _watched(self, record: RunRecord) -> list[dict[str, float]]:
+        return record.training.watched if record.training else []
+
+    def _curve(self, record: RunRecord) -> list[float]:
+        """The metric after each epoch where their number is to be chosen, else the one value at the end."""
+        watched = self._watched(record)
+        if self.epochs and watched:
+            return [metrics[self.search.metric] for metrics in watched]
+        return [record.metrics[self.search.metric]]
+
+    def _choice(self, trained: int) -> list[int]:
+        return [n for n in range(1, trained + 1) if self.epochs and self.epochs.holds(n)] or [trained]
+
+    def ended(self) -> SearchTrial:
+        """Returns the log entry; the best number of epochs is that of the mean over folds, the first of equals."""
+        params, values = dict(self.point), self.bests
+        counts = bool(self.records) and not self.dropped and not self.reason
+        whole = counts and len(self.records) == self.search.folds
+        if counts:
+            curves = [self._curve(record) for record in self.records]
+            means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+            best = max(self._choice(len(means)), key=lambda epochs: self.search.worth(means[epochs - 1]))
+            values = [curve[best - 1] for curve in curves]
+            if self.epochs and all(map(self._watched, self.records)):
+                params["epochs"] = best
+        return SearchTrial(
+            params=params,
+            state="failed" if self.reason else "complete" if whole else "pruned",
+            values=values,
+            early=self.early,
+            first=self.bests[0] if counts else None,
+            runs=[record.id for record in self.records],
+            seconds=sum(record.training.seconds for record in self.records if record.training),
+            reason=self.reason,
+        )
