@@ -1,4 +1,4 @@
-"""What a search saves, and loses, by trials that end early, and by running only the best on all folds.
+"""What a search saves, and loses, by trials that end early, and by fewer trials on further folds.
 
 python benchmarks/stopping.py [-d digits shapes] [-m devise sje ale latem cmt spaen] [--trials 12] [--folds 3]
     [--csv FILE]
@@ -6,8 +6,8 @@ python benchmarks/stopping.py [-d digits shapes] [-m devise sje ale latem cmt sp
 Random settings of each method's search space train all epochs on validation classes. Then their curves of AUSUC tell
 what a search would have seen that ends a trial after some share of the epochs without a better value; that also ends
 one whose first epochs, of the same share, were worse than the median of the trials before it; and that also runs all
-trials on the first fold, and on the others only the best quarter, four at least. For each share: the epochs left, and
-what the best trial loses, in points, means over methods and data sets.
+trials on the first fold, the best half on the second, the best quarter on the third, four at least. For each share: the
+epochs left, and what the best trial loses, in points, means over methods and data sets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from zslbench.runs.resolve import method_class
 from zslbench.tuning.space import ROUND, floor, patience
 
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.33, 0.5)
-RULES = ("patience", "median", "finalists")
+RULES = ("patience", "median", "halving")
 Curve = NDArray[np.float64]
 
 
@@ -91,12 +91,18 @@ def seen(found: list[list[Curve]], borne: int, rules: int) -> tuple[list[list[Cu
         else:
             complete.append([ended(curve, borne) for curve in trial])
             early.append(first)
-    if rules > 2:
-        complete.sort(key=lambda trial: -trial[0].max())
-        best = max(FINALISTS, math.ceil(len(found) / 4))
-        others += [trial[:1] for trial in complete[best:]]
-        complete = [[curve[: len(trial[0])] for curve in trial] for trial in complete[:best]]
+    for fold in range(1, len(found[0]) if rules > 2 else 0):
+        complete.sort(key=lambda trial: -value(trial[:fold]))
+        best = max(FINALISTS, math.ceil(len(found) / 2**fold))
+        others += [trial[:fold] for trial in complete[best:]]
+        complete = [cut(trial, fold) for trial in complete[:best]]
     return complete, others
+
+
+def cut(trial: list[Curve], fold: int) -> list[Curve]:
+    """Returns the curves of a trial that trains on a fold no epoch that one before has not."""
+    most = min(map(len, trial[:fold]))
+    return [*trial[:fold], trial[fold][:most], *trial[fold + 1 :]]
 
 
 def rows(method: str, dataset: str, found: list[list[Curve]]) -> list[dict[str, object]]:

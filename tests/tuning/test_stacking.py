@@ -13,7 +13,7 @@ from outside import Answer, command, start
 
 from zslbench.records.store import Store
 
-TUNE = ("-d", "digits", "--device", "cpu", "--trials", "5", "--folds", "3", "--search", "epochs=2:4", "--json")
+TUNE = ("-d", "digits", "--device", "cpu", "--trials", "5", "--folds", "2", "--search", "epochs=2:4", "--json")
 BRANCH = """
 import torch
 from torch import nn
@@ -71,13 +71,13 @@ def test_a_stacked_search_comes_to_what_one_fit_at_a_time_comes_to(stacked: Any,
     alone = searched(command("tune", "devise", *TUNE, "--stack", "1", "--store", tmp_path))
     assert close(alone, search)
     assert set(stacks(tmp_path).values()) == {1}
-    assert max(stacks(folder).values()) == 8
+    assert max(stacks(folder).values()) == 4
 
 
 def test_the_number_of_processes_and_of_fits_in_one_does_not_decide(stacked: Any, tmp_path: Path) -> None:
     jobs = searched(command("tune", "devise", *TUNE, "--jobs", "2", "--store", tmp_path))
     assert close(jobs, stacked[0])
-    assert max(stacks(tmp_path).values()) == 4
+    assert set(stacks(tmp_path).values()) == {1}  # two for each process are too few to be trained as one
 
 
 def test_runs_that_go_into_tables_are_alone_unless_asked(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 FINALISTS = 4
-"""Trials, the best on the first fold, that run on the others at least; `benchmarks/stopping.py` says why so few."""
+"""Trials that run on every fold at least."""
 
 
 class SearchTrial(BaseModel):
@@ -26,12 +26,13 @@ class SearchTrial(BaseModel):
     Attributes:
         params: the values tried; with `epochs` where the best number of them was read off the validation curves.
         state: `complete` where it ran on all folds, `failed` where a run failed; `pruned` where its first epochs were
-            hopeless, or where others were better on the first fold.
+            hopeless, or where others were better on the first folds.
         values: the metric on each fold that was run, a fraction; at the trial's number of epochs, where it has one.
         early: the best of the first epochs on the first fold, by which later trials may be hopeless; None where the
             number of epochs is not read off the validation curves.
-        first: the metric on the first fold, at the best number of epochs there: by it, further trials are proposed, and
-            those are chosen that run on the other folds; None where the trial was hopeless, or failed.
+        means: the mean over the first folds, after each of them, at the best number of epochs by then; none where the
+            trial was hopeless, or failed. By the first one, further trials are proposed; by each, those are chosen that
+            run on the next fold.
         runs: ids of the runs, in the order of folds; none where a whole grid was solved at once.
         seconds: fits and scoring of all folds.
         reason: why it failed.
@@ -43,7 +44,7 @@ class SearchTrial(BaseModel):
     state: Literal["complete", "pruned", "failed"]
     values: list[float] = Field(default_factory=list)
     early: float | None = None
-    first: float | None = None
+    means: list[float] = Field(default_factory=list)
     runs: list[str] = Field(default_factory=list)
     seconds: float = 0.0
     reason: str = ""
@@ -51,7 +52,7 @@ class SearchTrial(BaseModel):
     @property
     def hopeless(self) -> bool:
         """Whether the first epochs were, for which the trial ended; of an old log, it may have been the first fold."""
-        return self.state == "pruned" and self.first is None
+        return self.state == "pruned" and not self.means
 
     @property
     def value(self) -> float:
@@ -123,24 +124,27 @@ class Search(BaseModel):
     @property
     def finished(self) -> bool:
         """Whether all trials asked for were made, and the best of them on all folds."""
-        return self.tried_all and not self.unfinished
+        return self.tried_all and not self.due[1]
+
+    def advancing(self, fold: int) -> int:
+        """Returns how many trials run on a fold: all on the first, 0, and half as many on each further one."""
+        if self.strategy == "grid":
+            return self.wanted
+        return min(self.wanted, max(FINALISTS, math.ceil(self.wanted / (1 << fold))))
+
+    def ranked(self, folds: int) -> list[int]:
+        """Returns the numbers of the trials that ran on so many folds, by their mean over these, the best one first."""
+        able = [number for number, trial in enumerate(self.trials) if len(trial.means) >= folds]
+        return sorted(able, key=lambda number: -self.worth(self.trials[number].means[folds - 1]))
 
     @property
-    def finalists(self) -> int:
-        """How many trials, the best on the first fold, run on the others, too."""
-        return self.wanted if self.strategy == "grid" else min(self.wanted, max(FINALISTS, math.ceil(self.wanted / 4)))
-
-    @property
-    def ranked(self) -> list[int]:
-        """The numbers of the trials that were neither hopeless nor failed, by the first fold, the best one first."""
-        known = {number: trial.first for number, trial in enumerate(self.trials) if trial.first is not None}
-        return sorted(known, key=lambda number: -self.worth(known[number]))
-
-    @property
-    def unfinished(self) -> list[int]:
-        """The numbers of the trials that are to run on the other folds, too, in their order."""
-        best = self.ranked[: self.finalists]
-        return sorted(number for number in best if self.trials[number].state != "complete")
+    def due(self) -> tuple[int, list[int]]:
+        """The next fold on which trials are to run that ran on those before, and their numbers; none at the end."""
+        for fold in range(1, self.folds):
+            best = self.ranked(fold)[: self.advancing(fold)]
+            if missing := sorted(number for number in best if len(self.trials[number].means) == fold):
+                return fold, missing
+        return self.folds, []
 
     @property
     def fits(self) -> int:
@@ -150,8 +154,9 @@ class Search(BaseModel):
     @property
     def fits_left(self) -> int:
         """How many fits there are still to make, at most."""
-        further = max(0, self.finalists - len(self.complete))
-        return self.wanted - len(self.trials) + further * (self.folds - 1)
+        made = [sum(len(trial.means) > fold for trial in self.trials) for fold in range(1, self.folds)]
+        further = [max(0, self.advancing(fold) - count) for fold, count in enumerate(made, 1)]
+        return self.wanted - len(self.trials) + sum(further)
 
     @property
     def complete(self) -> list[SearchTrial]:
@@ -180,9 +185,9 @@ class Search(BaseModel):
 
     @property
     def plan(self) -> str:
-        """The number of folds, and how many trials run on all of them, in words."""
-        some = self.folds > 1 and self.finalists < max(self.wanted, len(self.trials))
-        return f"the best {self.finalists} on {self.cuts}" if some else self.cuts
+        """The number of folds, and whether fewer trials run on the further ones, in words."""
+        halved = self.folds > 1 and self.advancing(1) < self.wanted
+        return f"{self.cuts}, the best half after each" if halved else self.cuts
 
     @property
     def cuts(self) -> str:

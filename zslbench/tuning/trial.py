@@ -49,11 +49,10 @@ class Trial:
         return None if "epochs" in proposed(self.entrant, space) else space.get("epochs")
 
     def run(self, fold: int) -> Run:
-        """Returns the run on a fold; on further ones, no epoch counts that the first has not."""
+        """Returns the run on a fold; on further ones, no epoch counts that one before has not."""
         params, epochs = {**self.entrant.fixed, **self.point}, self.epochs
         if epochs:
-            params["epochs"] = len(self._watched(self.records[0])) if fold else 0
-            params["epochs"] = params["epochs"] or max(epochs.grid())
+            params["epochs"] = min(map(len, map(self._watched, self.records)), default=0) or max(epochs.grid())
         run = self.entrant.run(0, "validation", fold, params=params, origin=f"trial of search {self.search.id}")
         if epochs is None:
             return run
@@ -100,16 +99,22 @@ class Trial:
     def _choice(self, trained: int) -> list[int]:
         return [n for n in range(1, trained + 1) if self.epochs and self.epochs.holds(n)] or [trained]
 
+    def _best(self, count: int) -> tuple[int, float]:
+        """Returns the number of epochs with the best mean over the first folds, the first of equals, and that mean."""
+        curves = [self._curve(record) for record in self.records[:count]]
+        means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
+        best = max(self._choice(len(means)), key=lambda epochs: self.search.worth(means[epochs - 1]))
+        return best, float(means[best - 1])
+
     def ended(self) -> SearchTrial:
         """Returns the log entry; the best number of epochs is that of the mean over folds, the first of equals."""
         params, values = dict(self.point), self.bests
         counts = bool(self.records) and not self.dropped and not self.reason
         whole = counts and len(self.records) == self.search.folds
+        means = [self._best(count) for count in range(1, len(self.records) + 1)] if counts else []
         if counts:
-            curves = [self._curve(record) for record in self.records]
-            means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
-            best = max(self._choice(len(means)), key=lambda epochs: self.search.worth(means[epochs - 1]))
-            values = [curve[best - 1] for curve in curves]
+            best, _ = means[-1]
+            values = [self._curve(record)[best - 1] for record in self.records]
             if self.epochs and all(map(self._watched, self.records)):
                 params["epochs"] = best
         return SearchTrial(
@@ -117,7 +122,7 @@ class Trial:
             state="failed" if self.reason else "complete" if whole else "pruned",
             values=values,
             early=self.early,
-            first=self.bests[0] if counts else None,
+            means=[mean for _, mean in means],
             runs=[record.id for record in self.records],
             seconds=sum(record.training.seconds for record in self.records if record.training),
             reason=self.reason,

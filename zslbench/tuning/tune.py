@@ -1,10 +1,11 @@
 """The search over a method's hyper-parameters and scaling, on validation classes cut from trainval.
 
-Trials are ordinary runs, proposed in rounds, on the first fold. The best quarter of them, four at least, then run on
-the other folds, too, and the best mean wins. A round depends only on the earlier rounds, so a search gives the same
-result however many runs execute at a time, and however often it was interrupted; where trials train as one, up to the
-rounding of float32. A trial of a gradient method is scored after each epoch, so that one run finds the best number of
-epochs. It ends when no epoch was better for a quarter of those that the space allows, or when its first quarter was
+Trials are ordinary runs, proposed in rounds, on the first fold. The best half of them then run on the second fold, the
+best quarter on the third, and so on, four at least (successive halving, Jamieson & Talwalkar, AISTATS 2016, with folds
+for its resource); the best mean over all folds wins. A round depends only on the earlier rounds, so a search gives the
+same result however many runs execute at a time, and however often it was interrupted; where trials train as one, up to
+the rounding of float32. A trial of a gradient method is scored after each epoch, so that one run finds the best number
+of epochs. It ends when no epoch was better for a quarter of those that the space allows, or when its first quarter was
 worse than that of the median trial before it. A method that splits its closed form into `factorize` and `assemble` is
 searched over the whole grid instead.
 """
@@ -175,7 +176,8 @@ class Tuner:
         while not search.tried_all:
             start = len(search.trials)
             some = enumerate(points[start : start + count], start)
-            search = self._round(search, [Trial(entrant, search, number, point) for number, point in some], deep=True)
+            begun = [Trial(entrant, search, number, point) for number, point in some]
+            search = self._round(search, begun, [[0], list(range(1, search.folds))][: search.folds])
         return search
 
     def _tpe(self, entrant: Entrant, search: Search) -> Search:
@@ -192,16 +194,17 @@ class Tuner:
             numbers = range(start, min(start // ROUND * ROUND + ROUND, search.wanted))
             points = [_rounded(study.ask(distributions).params, search.space) for _ in numbers]
             begun = [Trial(entrant, search, *numbered) for numbered in zip(numbers, points, strict=True)]
-            search = self._round(search, begun, deep=False)
-        while best := search.unfinished:
+            search = self._round(search, begun, [[0]])
+        while search.due[1]:
+            fold, best = search.due
             points = [{name: search.trials[number].params[name] for name in own} for number in best]
             begun = [Trial(entrant, search, *numbered) for numbered in zip(best, points, strict=True)]
-            search = self._round(search, begun, deep=True)
+            search = self._round(search, begun, [[before] for before in range(fold + 1)])
         return search
 
-    def _round(self, search: Search, begun: list[Trial], *, deep: bool) -> Search:
-        """Runs trials on the first fold and, if `deep`, those that do not fail there on the others; stores the log."""
-        for folds in [[0], list(range(1, search.folds))][: 1 + deep]:
+    def _round(self, search: Search, begun: list[Trial], groups: list[list[int]]) -> Search:
+        """Runs trials on some folds and, those that do not fail there, on the next; stores the log."""
+        for folds in groups:
             alive = [trial for trial in begun if not trial.reason]
             runs = {fold: [trial.run(fold) for trial in alive] for fold in folds}
             new = {run.id: run for own in runs.values() for run in own if run.id not in self.known}
@@ -241,8 +244,10 @@ def _best(search: Search) -> list[tuple[str, dict[str, Any]]]:
     metric = tuning_metric(search.metric)
     if search.complete:
         return [(f"best {metric.title} {metric.text(search.best.value)}", search.best.params)]
-    first = [search.trials[number] for number in search.ranked[:1]]
-    return [(f"best {metric.title} {metric.text(one.values[0])} on the first fold", one.params) for one in first]
+    folds = max([1, *(len(trial.means) for trial in search.trials)])
+    first = [search.trials[number] for number in search.ranked(folds)[:1]]
+    where = "the first fold" if folds == 1 else f"the first {folds} folds"
+    return [(f"best {metric.title} {metric.text(one.means[-1])} on {where}", one.params) for one in first]
 
 
 _STATES = {"pruned": "PRUNED", "failed": "FAIL"}
@@ -269,7 +274,7 @@ def _study(search: Search, distributions: dict[str, BaseDistribution]) -> optuna
         )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in search.trials:
-        value = trial.value if trial.state == "complete" and trial.first is None else trial.first
+        value = trial.means[0] if trial.means else trial.value if trial.state == "complete" else None
         frozen = optuna.trial.create_trial(
             state=optuna.trial.TrialState[_STATES[trial.state] if value is None else "COMPLETE"],
             value=None if value is None else search.worth(value),

@@ -47,12 +47,13 @@ def section_data(section: Section) -> dict[str, Any]:
 def search_data(search: Search) -> dict[str, Any]:
     """Returns every trial of a search that was neither hopeless nor failed: what was tried, and how it did.
 
-    That is the mean of its metric over folds; or the first fold, where only the best ran on the others.
+    That is the mean of its metric over folds; or the first fold, where only the best ran on the others, too.
     """
     metric = metrics()[search.metric]
     scale = 100 if metric.percent else 1
-    first = len(search.ranked) > len(search.complete)
-    shown = [search.trials[number] for number in sorted(search.ranked)] if first else search.complete
+    able = search.ranked(1)
+    first = len(able) > len(search.complete)
+    shown = [search.trials[number] for number in sorted(able)] if first else search.complete
     names = [name for name in search.space if any(name in trial.params for trial in shown)]
     spaces = {name: search.space[name] for name in names}
     return {
@@ -63,7 +64,7 @@ def search_data(search: Search) -> dict[str, Any]:
         "trials": [
             {
                 "params": {name: trial.params.get(name) for name in {**dict.fromkeys(names), **trial.params}},
-                "value": round(scale * (trial.first if first and trial.first is not None else trial.value), 3),
+                "value": round(scale * (trial.means[0] if first else trial.value), 3),
                 "folds": [round(scale * value, 3) for value in trial.values],
                 "best": trial == search.best,
             }
