@@ -22,7 +22,7 @@ SHARE = 0.25
 LEAST = 5
 """Epochs without a better value that any trial bears."""
 ENOUGH = 4
-"""Complete trials from which on a trial that is worse than their median is dropped."""
+"""Trials that were not dropped, from which on one that is worse than their median is."""
 
 
 def search_space(entrant: Entrant) -> dict[str, Space]:
@@ -74,7 +74,7 @@ def floor(early: Sequence[float]) -> float | None:
     """Returns what a trial must reach in the first epochs, as many as it bears without a better one.
 
     Args:
-        early: what each of the earlier complete trials had reached then.
+        early: what each of the earlier trials that were not dropped had reached then.
     """
     return float(np.median(early)) if len(early) >= ENOUGH else None
 
