@@ -108,7 +108,7 @@ def test_the_leaderboard_has_the_figures_of_the_records_and_sorts_them(
 def test_rows_are_filtered_by_text_and_by_how_they_were_tuned(
     inside: Inside, store: Path, tmp_path: Path, show: Callable[..., Any]
 ) -> None:
-    quick = ("--trials", "2", "--folds", "1", "--search", "epochs=1,2")
+    quick = ("--trials", "5", "--folds", "1", "--search", "epochs=1,2")
     assert inside("compare", "devise", "-d", "digits", "--seeds", "1", "--tuned", *quick).status == 0
     path = tmp_path / "both.html"
     assert inside("compare", "sae", "eszsl", "-d", "digits", "--seeds", "1").status == 0
@@ -125,6 +125,18 @@ def test_rows_are_filtered_by_text_and_by_how_they_were_tuned(
     tried = page.evaluate("zsl.data.sections[0].searches[0].trials.map((trial) => trial.value)")
     mean = [100 * np.mean(trial["values"]) for trial in log["trials"] if trial["state"] == "complete"]
     assert tried == pytest.approx(mean, abs=0.001)
+    shown = """() => [...document.querySelectorAll("[data-search] canvas")].map((canvas) => {
+      const chart = Chart.getChart(canvas), x = chart.data.datasets[0].data.map((point) => point.x);
+      return [chart.scales.x.min, Math.min(...x), Math.max(...x), chart.scales.x.max, x.length];
+    })"""
+    page.locator("[data-search] canvas").last.scroll_into_view_if_needed()
+    drawn = "() => [...document.querySelectorAll('[data-search] canvas')].every((one) => Chart.getChart(one))"
+    for _ in range(100):
+        if page.evaluate(drawn):
+            break
+        page.wait_for_timeout(50)
+    for low, least, most, high, count in page.evaluate(shown):
+        assert low <= least <= most <= high and count == len(mean)
 
 
 def test_pointing_at_a_curve_shows_a_point_of_it(report: Path, store: Path, show: Callable[..., Any]) -> None:

@@ -161,7 +161,7 @@
       const labels = numeric ? undefined : [...new Set(values.map(String))];
       const points = own.trials.map((trial) => ({
         x: numeric ? trial.params[name] : labels.indexOf(String(trial.params[name])), y: trial.value, trial,
-      })).filter((one) => one.x !== null);
+      })).filter((one) => one.x !== null).sort((a, b) => a.x - b.x); // what is not parsed must be sorted, or the axis is cut off
       const text = ({ raw }) => [`${own.metric} ${short(raw.y)} (folds ${raw.trial.folds.map(short).join(", ")})`,
         ...Object.entries(raw.trial.params).map(([key, value]) => `${key} = ${typeof value === "number" ? short(value) : value}`)].join("\n");
       const ticks = { color: colour("--soft"), maxRotation: 0, maxTicksLimit: 6 };
