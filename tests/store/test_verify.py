@@ -14,6 +14,7 @@ from zslbench.bench import Bench
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search
 from zslbench.records.store import Store
+from zslbench.records.verify import wrong_trial
 
 
 @pytest.fixture
@@ -89,6 +90,16 @@ def test_the_command_names_each_kind_of_damage_and_ends_with_status_1(opened: St
     assert f"tuned/{log.name}.damaged" in found
     lines = inside("runs", "verify").out.splitlines()
     assert lines[-1] == "checked: records 3, searches 0, checkpoints 1; damaged: 1"
+
+
+def test_a_mean_over_folds_that_is_not_that_of_the_values_is_damage(opened: Store) -> None:
+    [name] = opened.searches()
+    search = Search.model_validate(opened.find_search(name))
+    trial = search.trials[0]
+    assert trial.means and not wrong_trial(search, opened)
+    changed = trial.model_copy(update={"means": [*trial.means[:-1], trial.means[-1] + 0.01]})
+    problem = wrong_trial(search.model_copy(update={"trials": [changed, *search.trials[1:]]}), opened)
+    assert problem == f"trial 0 has the mean {changed.means[-1]:.6g}, but that of its values is {trial.value:.6g}"
 
 
 def test_a_store_of_an_older_version_is_verified_too(tmp_path: Path, inside: Inside) -> None:

@@ -109,6 +109,8 @@ def wrong_trial(search: Search, store: Store) -> str:
             known = [record.metrics[search.metric], *(own.get(search.metric, np.nan) for own in watched)]
             if not np.isclose(value, known, rtol=PRECISION).any():
                 return f"trial {number} has {search.metric} {value:.6g}, which its run {run} never had"
+        if trial.means and not np.isclose(trial.value, trial.means[-1], rtol=PRECISION):
+            return f"trial {number} has the mean {trial.means[-1]:.6g}, but that of its values is {trial.value:.6g}"
     return ""
 
 
