@@ -287,6 +287,10 @@ def test_a_log_of_an_older_version_that_pruned_after_folds_stays_finished_and_go
     answers = Answers()
     assert search(store, answers, trials=8) == old and not answers.runs
     more = search(store, answers, trials=12)
+    assert (
+        old.extent == "8 trials, ausuc, 3 folds"
+        and found.extent == "8 trials, ausuc, 3 folds, the best half after each"
+    )
     assert more.trials[:8] == old.trials and len(more.trials) == 12
     assert {job.spec.fold for job in answers.runs} == {0, 1, 2} and more.finished
 

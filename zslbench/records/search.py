@@ -186,7 +186,8 @@ class Search(BaseModel):
     @property
     def plan(self) -> str:
         """The number of folds, and whether fewer trials run on the further ones, in words."""
-        halved = self.folds > 1 and self.advancing(1) < self.wanted
+        older = bool(self.trials) and not any(trial.means for trial in self.trials)  # or all of its trials failed
+        halved = self.folds > 1 and self.advancing(1) < self.wanted and not older
         return f"{self.cuts}, the best half after each" if halved else self.cuts
 
     @property
