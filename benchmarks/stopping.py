@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from zslbench import Bench
 from zslbench.api.params import Space
-from zslbench.records.search import FINALISTS
+from zslbench.records.search import halved
 from zslbench.runs.resolve import method_class
 from zslbench.tuning.space import ROUND, floor, patience
 
@@ -93,7 +93,7 @@ def seen(found: list[list[Curve]], borne: int, rules: int) -> tuple[list[list[Cu
             early.append(first)
     for fold in range(1, len(found[0]) if rules > 2 else 0):
         complete.sort(key=lambda trial: -value(trial[:fold]))
-        best = max(FINALISTS, math.ceil(len(found) / 2**fold))
+        best = halved(len(found), fold)
         others += [trial[:fold] for trial in complete[best:]]
         complete = [cut(trial, fold) for trial in complete[:best]]
     return complete, others

@@ -20,6 +20,11 @@ FINALISTS = 4
 """Trials that run on every fold at least."""
 
 
+def halved(trials: int, fold: int) -> int:
+    """Returns how many of so many trials run on a fold, the first being 0."""
+    return min(trials, max(FINALISTS, math.ceil(trials / (1 << fold))))
+
+
 class SearchTrial(BaseModel):
     """One point of the search space, scored on validation classes.
 
@@ -128,9 +133,7 @@ class Search(BaseModel):
 
     def advancing(self, fold: int) -> int:
         """Returns how many trials run on a fold: all on the first, 0, and half as many on each further one."""
-        if self.strategy == "grid":
-            return self.wanted
-        return min(self.wanted, max(FINALISTS, math.ceil(self.wanted / (1 << fold))))
+        return self.wanted if self.strategy == "grid" else halved(self.wanted, fold)
 
     def ranked(self, folds: int) -> list[int]:
         """Returns the numbers of the trials that ran on so many folds, by their mean over these, the best one first."""

@@ -12,7 +12,6 @@ from zslbench.errors import one_line
 from zslbench.files import NotWritten
 from zslbench.records.record import RunRecord
 from zslbench.records.search import Search, SearchTrial
-from zslbench.records.spec import RunSpec
 from zslbench.runs.entrant import Entrant, Run
 from zslbench.tuning.space import ROUND, floor, patience, proposed
 from zslbench.tuning.sweep import without_metric
@@ -26,9 +25,6 @@ class Trial:
         number: its place in the log.
         point: the values that it tries.
         records: what came of its runs, one for each fold.
-        bests: the best of the metric on each of these folds.
-        early: the best of the first epochs on the first fold.
-        dropped: whether they were hopeless.
         reason: why it failed.
     """
 
@@ -37,9 +33,6 @@ class Trial:
     number: int
     point: dict[str, Any]
     records: list[RunRecord] = field(default_factory=list)
-    bests: list[float] = field(default_factory=list)
-    early: float | None = None
-    dropped: bool = False
     reason: str = ""
 
     @property
@@ -75,16 +68,20 @@ class Trial:
             raise without_metric(self.entrant, self.search.metric, because)
         else:
             self.records.append(outcome)
-            curve = self._curve(outcome)
-            self.bests.append(max((curve[epochs - 1] for epochs in self._choice(len(curve))), key=self.search.worth))
-            self._note_early(outcome.spec, curve)
 
-    def _note_early(self, spec: RunSpec, curve: list[float]) -> None:
-        """Notes what the first epochs on the first fold had reached, and whether the trial ended there for it."""
-        if spec.stop_on and len(self.records) == 1:
-            self.early = max(curve[: spec.stop_after], key=self.search.worth)
-            if spec.stop_below is not None:
-                self.dropped = self.search.worth(self.early) < self.search.worth(spec.stop_below)
+    @property
+    def early(self) -> float | None:
+        """The best of the first epochs on the first fold, where they may end a trial."""
+        if not self.records or not self.records[0].spec.stop_on:
+            return None
+        first = self.records[0]
+        return max(self._curve(first)[: first.spec.stop_after], key=self.search.worth)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the trial ended because its first epochs were hopeless."""
+        early, below = self.early, self.records[0].spec.stop_below if self.records else None
+        return early is not None and below is not None and self.search.worth(early) < self.search.worth(below)
 
     def _watched(self, record: RunRecord) -> list[dict[str, float]]:
         return record.training.watched if record.training else []
@@ -99,19 +96,19 @@ class Trial:
     def _choice(self, trained: int) -> list[int]:
         return [n for n in range(1, trained + 1) if self.epochs and self.epochs.holds(n)] or [trained]
 
-    def _best(self, count: int) -> tuple[int, float]:
-        """Returns the number of epochs with the best mean over the first folds, the first of equals, and that mean."""
-        curves = [self._curve(record) for record in self.records[:count]]
+    def _best(self, records: list[RunRecord]) -> tuple[int, float]:
+        """Returns the number of epochs with the best mean over these runs, the first of equals, and that mean."""
+        curves = [self._curve(record) for record in records]
         means = np.mean([curve[: min(map(len, curves))] for curve in curves], axis=0)
         best = max(self._choice(len(means)), key=lambda epochs: self.search.worth(means[epochs - 1]))
         return best, float(means[best - 1])
 
     def ended(self) -> SearchTrial:
         """Returns the log entry; the best number of epochs is that of the mean over folds, the first of equals."""
-        params, values = dict(self.point), self.bests
+        params, values = dict(self.point), [self._best([record])[1] for record in self.records]
         counts = bool(self.records) and not self.dropped and not self.reason
         whole = counts and len(self.records) == self.search.folds
-        means = [self._best(count) for count in range(1, len(self.records) + 1)] if counts else []
+        means = [self._best(self.records[: fold + 1]) for fold in range(len(self.records))] if counts else []
         if counts:
             best, _ = means[-1]
             values = [self._curve(record)[best - 1] for record in self.records]

@@ -175,9 +175,8 @@ class Tuner:
         count = GRID_ROUND if self.stacked else ROUND
         while not search.tried_all:
             start = len(search.trials)
-            some = enumerate(points[start : start + count], start)
-            begun = [Trial(entrant, search, number, point) for number, point in some]
-            search = self._round(search, begun, [[0], list(range(1, search.folds))][: search.folds])
+            some = dict(enumerate(points[start : start + count], start))
+            search = self._round(entrant, search, some, [[0], list(range(1, search.folds))][: search.folds])
         return search
 
     def _tpe(self, entrant: Entrant, search: Search) -> Search:
@@ -192,18 +191,18 @@ class Tuner:
                 study.enqueue_trial({name: first[name] for name, space in own.items() if space.holds(first[name])})
             start = len(search.trials)  # of a search that is to have more trials, it may be in the middle of a round
             numbers = range(start, min(start // ROUND * ROUND + ROUND, search.wanted))
-            points = [_rounded(study.ask(distributions).params, search.space) for _ in numbers]
-            begun = [Trial(entrant, search, *numbered) for numbered in zip(numbers, points, strict=True)]
-            search = self._round(search, begun, [[0]])
-        while search.due[1]:
-            fold, best = search.due
-            points = [{name: search.trials[number].params[name] for name in own} for number in best]
-            begun = [Trial(entrant, search, *numbered) for numbered in zip(best, points, strict=True)]
-            search = self._round(search, begun, [[before] for before in range(fold + 1)])
+            points = {number: _rounded(study.ask(distributions).params, search.space) for number in numbers}
+            search = self._round(entrant, search, points, [[0]])
+        while (due := search.due)[1]:
+            points = {number: {name: search.trials[number].params[name] for name in own} for number in due[1]}
+            search = self._round(entrant, search, points, [[fold] for fold in range(due[0] + 1)])
         return search
 
-    def _round(self, search: Search, begun: list[Trial], groups: list[list[int]]) -> Search:
-        """Runs trials on some folds and, those that do not fail there, on the next; stores the log."""
+    def _round(
+        self, entrant: Entrant, search: Search, points: dict[int, dict[str, Any]], groups: list[list[int]]
+    ) -> Search:
+        """Tries points, by number, on some folds and those that do not fail there on the next; stores the log."""
+        begun = [Trial(entrant, search, number, point) for number, point in points.items()]
         for folds in groups:
             alive = [trial for trial in begun if not trial.reason]
             runs = {fold: [trial.run(fold) for trial in alive] for fold in folds}
